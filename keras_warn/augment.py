@@ -1,0 +1,261 @@
+"""Attention for a network that already exists."""
+
+import keras
+
+from keras_warn import attachment
+from keras_warn import checks
+from keras_warn import graph
+from keras_warn.classifier import Classifier
+from keras_warn.classifier import read_classifier
+from keras_warn.layers import AttendedFeatures
+from keras_warn.layers import AttentionHeads
+from keras_warn.layers import GatedSum
+from keras_warn.layers import GlobalGate
+from keras_warn.layers import GradientScale
+from keras_warn.layers import HeadGate
+from keras_warn.layers import OutputHeads
+from keras_warn.layers import UniformGate
+from keras_warn.regularizers import MaskDiversity
+
+
+def augment(
+    backbone,
+    classes=None,
+    *,
+    depth=None,
+    width=4,
+    kernel_size=1,
+    projection=None,
+    attend_at=None,
+    mask_activation="softmax",
+    diversity=0.0,
+    diversity_pool=1,
+    gates="softmax",
+    gate_score_activation="tanh",
+    gate_batch_norm=False,
+    combination="log_probabilities",
+    from_logits=False,
+    gradient_scale=1.0,
+    kernel_initializer="he_normal",
+    name=None,
+):
+    """Adds gated attention to a network.
+
+    Attention modules read feature maps of the network at several depths. Each
+    attends to a few places, predicts the classes from what is there, and gates
+    weigh these predictions against the network's own:
+
+    `scores = g_0 * network + g_1 * module_1 + ... + g_m * module_m`.
+
+    The result is a flat functional model that contains the network's own
+    layers, by reference and under their own names: weights loaded into either
+    are loaded into both, and with all gates on the network the result is the
+    network's own prediction, bit for bit.
+
+    Args:
+        backbone: A built functional or Sequential `keras.Model` with one image
+            input (or several) and one output. If it ends in a classifier, a
+            `Dense` or convolution with softmax or linear activation, its
+            classes and classifier are kept. Otherwise `classes` gives it a new
+            one.
+        classes: Integer of at least 2, the number of classes. Needed without
+            a classifier, and optional with one.
+        depth: Positive integer, the number of attention modules `m` (the
+            paper's *attention depth*). They read the last feature map of each
+            spatial resolution, from the deepest backwards. Defaults to 3, or
+            to all there are if they are fewer.
+        width: Positive integer, the number of attention heads `k` of each
+            module (the paper's *attention width*).
+        kernel_size: Positive odd integer, the size of the kernels for masks,
+            hypotheses and head gates. 1 is nearly free; the reference uses 3.
+        projection: Positive integer or `None`. Channels to which each feature
+            map is projected by a 1x1 convolution before its module, so that
+            parameters stay few with many classes.
+        attend_at: Where to attach the modules instead: a layer name, a
+            negative index into the network's attachment points (-1 is the
+            deepest), a tensor of the network, or a list of these.
+        mask_activation: `"softmax"` or `"sigmoid"`, see `AttentionHeads`.
+        diversity: Non-negative number, the weight of the penalty on
+            overlapping masks, averaged over modules. See `MaskDiversity`.
+        diversity_pool: Positive integer, see `MaskDiversity`.
+        gates: How predictions are weighed, within and across modules:
+            `"softmax"`, `"sigmoid"` (divided by their sum), or one of the
+            paper's ablations `"average"` (equal weights) and `"linear"` (one
+            linear map of all predictions, no gates).
+        gate_score_activation: Activation of gate scores. Defaults to `"tanh"`,
+            with which no gate can close; `None` for no bound.
+        gate_batch_norm: Whether the scores of the global gates are
+            batch-normalised, as in the reference.
+        combination: `"log_probabilities"` or `"probabilities"`, what the
+            gates weigh. See `GatedSum`.
+        from_logits: Whether the model returns scores, for a loss with
+            `from_logits=True` or for `GatedLogLikelihood`, instead of
+            probabilities.
+        gradient_scale: Non-negative number, the factor on the gradients that
+            modules and global gates send into the network. 0 is the paper's
+            blocked-gradient ablation.
+        kernel_initializer: Initializer of all kernels of the modules.
+        name: Name of the model. Defaults to the network's with `_warn`.
+
+    Returns:
+        A functional `keras.Model` with the network's inputs and an output of
+        shape `(b, n)`: probabilities, or scores if `from_logits`. Its new
+        layers are named `module_<i>_masks`, `module_<i>_attended`,
+        `module_<i>_hypotheses`, `module_<i>_head_gates` and
+        `module_<i>_prediction` for `i` from 1, in the order of `attend_at` or
+        from shallow to deep, then `global_gates` and `rectified`.
+        `keras_warn.inspect` gives their outputs.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of its range or contradicts the
+            network; if the network has no graph to read (a subclassed model),
+            has attention already, or has fewer attachment points than `depth`.
+
+    Example:
+
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
+    >>> model.output_shape
+    (None, 5)
+    >>> model.get_layer("module_2_masks").output.shape
+    (None, 3, 3, 3)
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+
+    Reference:
+        [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320)
+    """
+    if classes is not None:
+        classes = checks.integer("classes", classes, minimum=2)
+    if depth is not None:
+        depth = checks.integer("depth", depth)
+    width = checks.integer("width", width)
+    kernel_size = checks.odd("kernel_size", kernel_size)
+    if projection is not None:
+        projection = checks.integer("projection", projection)
+    diversity = checks.real("diversity", diversity)
+    diversity_pool = checks.integer("diversity_pool", diversity_pool)
+    checks.one_of("gates", gates, ("softmax", "sigmoid", "average", "linear"))
+    checks.flag("from_logits", from_logits)
+    gradient_scale = checks.real("gradient_scale", gradient_scale)
+
+    network = graph.flatten(backbone)
+    for layer in network.layers:
+        if isinstance(layer, AttentionHeads):
+            raise ValueError(
+                "`backbone` must be a network without attention. Received: "
+                f"the model {backbone.name!r}, which has the attention heads "
+                f"{layer.name!r}."
+            )
+    maps = attachment.resolve(network, attend_at, depth)
+    classifier = _classifier(network, classes)
+    layout = _layout(network)
+
+    def restrained(tensor, name):
+        if gradient_scale == 1:
+            return tensor
+        return GradientScale(gradient_scale, name=name)(tensor)
+
+    predictions = [classifier.logits]
+    for i, features in enumerate(maps, start=1):
+        module = f"module_{i}"
+        policy = graph.dtype_policy(features)
+        options = {"dtype": policy, "data_format": layout}
+        features = restrained(features, f"{module}_gradient")
+        if projection is not None:
+            features = _projected(
+                features,
+                projection,
+                kernel_initializer=_fresh(kernel_initializer),
+                name=f"{module}_projection",
+                **options,
+            )
+        penalty = None
+        if diversity > 0:
+            penalty = MaskDiversity(
+                diversity / len(maps), diversity_pool, layout
+            )
+        masks = AttentionHeads(
+            width,
+            kernel_size,
+            mask_activation,
+            kernel_initializer=_fresh(kernel_initializer),
+            activity_regularizer=penalty,
+            name=f"{module}_masks",
+            **options,
+        )(features)
+        attended = AttendedFeatures(
+            kernel_size, name=f"{module}_attended", **options
+        )(features, masks)
+        hypotheses = OutputHeads(
+            classifier.classes,
+            _fresh(kernel_initializer),
+            dtype=policy,
+            name=f"{module}_hypotheses",
+        )(attended)
+        if gates == "linear":
+            stacked = keras.layers.Flatten(name=f"{module}_stacked")(
+                hypotheses
+            )
+            prediction = keras.layers.Dense(
+                classifier.classes,
+                use_bias=False,
+                dtype=hypotheses.dtype,
+                name=f"{module}_prediction",
+            )(stacked)
+        else:
+            if gates == "average":
+                head_gate = UniformGate(
+                    width, dtype=policy, name=f"{module}_head_gates"
+                )
+            else:
+                head_gate = HeadGate(
+                    gates,
+                    gate_score_activation,
+                    _fresh(kernel_initializer),
+                    dtype=policy,
+                    name=f"{module}_head_gates",
+                )
+            prediction = keras.layers.Dot(
+                axes=1, dtype=hypotheses.dtype, name=f"{module}_prediction"
+            )([head_gate(attended), hypotheses])
+        predictions.append(prediction)
+
+    policy = graph.dtype_policy(classifier.features)
+    wide = predictions[-1].dtype
+    if gates == "linear":
+        stacked = keras.layers.Concatenate(dtype=wide, name="stacked")(
+            predictions
+        )
+        scores = keras.layers.Dense(
+            classifier.classes, use_bias=False, dtype=wide, name="combined"
+        )(stacked)
+        outputs = scores
+        if not from_logits:
+            outputs = keras.layers.Softmax(dtype=wide, name="rectified")(scores)
+    else:
+        if gates == "average":
+            global_gate = UniformGate(
+                len(predictions), dtype=policy, name="global_gates"
+            )
+        else:
+            global_gate = GlobalGate(
+                len(predictions),
+                gates,
+                gate_score_activation,
+                gate_batch_norm,
+                kernel_initializer=_fresh(kernel_initializer),
+                dtype=policy,
+                name="global_gates",
+            )
+        outputs = GatedSum(
+            combination, from_logits, dtype=policy, name="rectified"
+        )(
+            global_gate(restrained(classifier.features, "global_gradient")),
+            predictions,
+        )
+    return keras.Model(
+        network.inputs, outputs, name=name or f"{backbone.name}_warn"
+    )

@@ -1,0 +1,94 @@
+"""Checks of arguments: early, and worded as advice."""
+
+import numbers
+
+import keras
+
+
+def integer(name, value, minimum=1):
+    """Returns `value` as an `int` of at least `minimum`, or says why not."""
+    kind = {0: "a non-negative", 1: "a positive"}.get(minimum)
+    rule = f"{kind} integer" if kind else f"an integer of at least {minimum}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(
+            f"`{name}` must be {rule}. "
+            f"Received: {name}={value!r} (of type {type(value).__name__})."
+        )
+    if value < minimum:
+        raise ValueError(f"`{name}` must be {rule}. Received: {name}={value}.")
+    return int(value)
+
+
+def odd(name, value):
+    """Returns `value` as a positive odd `int`: a kernel needs a centre."""
+    value = integer(name, value)
+    if value % 2 == 0:
+        raise ValueError(
+            f"`{name}` must be odd, so that the kernel has a centre. "
+            f"Received: {name}={value}."
+        )
+    return value
+
+
+def real(name, value, minimum=0.0, maximum=float("inf")):
+    """Returns `value` as a finite `float` in `[minimum, maximum]`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"`{name}` must be a number. "
+            f"Received: {name}={value!r} (of type {type(value).__name__})."
+        )
+    value = float(value)
+    # The comparison is also false for NaN.
+    if not (minimum <= value <= maximum and abs(value) != float("inf")):
+        bounds = f"at least {minimum:g}"
+        if maximum != float("inf"):
+            bounds += f" and at most {maximum:g}"
+        raise ValueError(
+            f"`{name}` must be finite, {bounds}. Received: {name}={value}."
+        )
+    return value
+
+
+def flag(name, value):
+    """Returns `value` if it is `True` or `False`."""
+    if not isinstance(value, bool):
+        raise TypeError(
+            f"`{name}` must be True or False. Received: {name}={value!r}."
+        )
+    return value
+
+
+def one_of(name, value, choices):
+    """Returns `value` if it is among `choices`."""
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(
+            f"`{name}` must be one of {listed}. Received: {name}={value!r}."
+        )
+    return value
+
+
+def rank(name, shape, ranks, layout):
+    """Checks the number of axes of the input called `name`."""
+    if len(shape) not in ranks:
+        raise ValueError(
+            f"`{name}` must have shape {layout}. "
+            f"Received: {name} of shape {tuple(shape)}."
+        )
+
+
+def known_axis(name, shape, axis, meaning):
+    """Returns the size of `axis`, which weights are made for."""
+    if shape[axis] is None:
+        raise ValueError(
+            f"`{name}` must have a known number of {meaning}, for which "
+            f"weights are made. Received: {name} of shape {tuple(shape)}."
+        )
+    return shape[axis]
+
+
+def data_format(value):
+    """Returns the data format that `value` names, Keras's for `None`."""
+    if value is None:
+        return keras.config.image_data_format()
+    return one_of("data_format", value, ("channels_last", "channels_first"))

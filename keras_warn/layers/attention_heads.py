@@ -1,0 +1,172 @@
+"""Where to look: one mask a head."""
+
+import keras
+from keras import ops
+
+from keras_warn import checks
+from keras_warn.layers import feature_maps
+from keras_warn.layers.numerics import softmax
+from keras_warn.layers.numerics import wide
+
+
+@keras.saving.register_keras_serializable(package="keras_warn")
+class AttentionHeads(keras.layers.Layer):
+    """Attention masks over the positions of a feature map.
+
+    Every head scores every position with a convolution and normalises its
+    scores over all positions:
+
+    `masks = spatial_softmax(kernel * features)` (equation 1),
+
+    where `*` is a convolution with zero padding and without bias. With
+    `activation="sigmoid"` each position is squashed by itself, "at the risk of
+    degeneration to all-zeros or all-ones" (section 3.2); such masks do not
+    sum to one, and hypotheses grow with the number of positions.
+
+    Args:
+        heads: Positive integer, the number of masks `k` (the paper's
+            *attention width*).
+        kernel_size: Positive odd integer. Tokens take 1 only.
+        activation: `"softmax"` over all positions, or `"sigmoid"`.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `keras.config.image_data_format()`. Tokens have channels last.
+        kernel_initializer: Initializer of the convolution kernel.
+        kernel_regularizer: Regularizer of the convolution kernel.
+        activity_regularizer: Regularizer of the masks, such as
+            `keras_warn.MaskDiversity`.
+        **kwargs: `name`, `dtype` and `trainable`.
+
+    Call arguments:
+        features: The feature map.
+
+    Input shape:
+        `(b, h, w, c)`, `(b, c, h, w)` with `data_format="channels_first"`, or
+        tokens `(b, p, c)`. `b`, `h`, `w` and `p` may be unknown.
+
+    Output shape:
+        The input's with `k` in place of `c`. float32 under mixed precision,
+        since masks over many positions underflow float16.
+
+    Raises:
+        TypeError: if `heads` or `kernel_size` is not an integer.
+        ValueError: if an argument is out of its range, if the features are of
+            another rank, or if a kernel larger than 1 meets tokens.
+
+    Example:
+
+    >>> features = keras.random.normal((2, 7, 7, 32))
+    >>> masks = keras_warn.AttentionHeads(heads=4)(features)
+    >>> masks.shape
+    (2, 7, 7, 4)
+    >>> bool(ops.all(ops.abs(ops.sum(masks, axis=(1, 2)) - 1) < 1e-5))
+    True
+
+    Differences from the reference: its masks are 3x3 softmax masks with an
+    untruncated He normal kernel, `AttentionHeads(heads, kernel_size=3,
+    kernel_initializer=keras.initializers.VarianceScaling(2, "fan_in",
+    "untruncated_normal"))`.
+
+    Reference:
+        [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320), section 3.2
+    """
+
+    def __init__(
+        self,
+        heads,
+        kernel_size=1,
+        activation="softmax",
+        data_format=None,
+        kernel_initializer="he_normal",
+        kernel_regularizer=None,
+        activity_regularizer=None,
+        **kwargs,
+    ):
+        # Inputs and scores keep the compute dtype; masks are made wide by
+        # hand, so their dtype must not be cast on the way out.
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.heads = checks.integer("heads", heads)
+        self.kernel_size = checks.odd("kernel_size", kernel_size)
+        self.activation = checks.one_of(
+            "activation", activation, ("softmax", "sigmoid")
+        )
+        self.data_format = checks.data_format(data_format)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def build(self, features_shape):
+        feature_maps.check("features", features_shape, self.kernel_size)
+        axis = feature_maps.channel_axis(features_shape, self.data_format)
+        channels = checks.known_axis(
+            "features", features_shape, axis, "channels"
+        )
+        size = self.kernel_size
+        self.kernel = self.add_weight(
+            shape=(size, size, channels, self.heads),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            name="kernel",
+        )
+
+    def call(self, features):
+        scores = ops.cast(self._scores(features), wide(self.compute_dtype))
+        if self.activation == "sigmoid":
+            masks = ops.sigmoid(scores)
+        else:
+            flat = feature_maps.flatten_positions(scores, "channels_last")
+            masks = ops.reshape(softmax(flat, axis=1), ops.shape(scores))
+        if feature_maps.channel_axis(features.shape, self.data_format) == 1:
+            masks = ops.transpose(masks, (0, 3, 1, 2))
+        return masks
+
+    def _scores(self, features):
+        """Scores `(b, h, w, k)`, or `(b, p, k)` of tokens.
+
+        A convolution with few outputs leaves most of a vector unit idle. So
+        the product with all kernel offsets at once comes first, and the
+        outputs, which are small, are then shifted and added.
+        """
+        size, heads = self.kernel_size, self.heads
+        shape = ops.shape(features)
+        kernel = ops.transpose(self.kernel, (2, 0, 1, 3))
+        kernel = ops.reshape(kernel, (-1, size * size * heads))
+        flat = feature_maps.flatten_positions(features, self.data_format)
+        if feature_maps.channel_axis(shape, self.data_format) == 1:
+            products = ops.einsum("bcp,cj->bpj", flat, kernel)
+        else:
+            products = ops.matmul(flat, kernel)
+        spatial = feature_maps.spatial_shape(shape, self.data_format)
+        products = ops.reshape(products, (-1, *spatial, size * size * heads))
+        if size == 1:
+            return products
+        parts = feature_maps.shifts(products, size)
+        return sum(
+            part[..., offset * heads : (offset + 1) * heads]
+            for offset, part in enumerate(parts)
+        )
+
+    def compute_output_shape(self, features_shape):
+        axis = feature_maps.channel_axis(features_shape, self.data_format)
+        shape = list(features_shape)
+        shape[axis] = self.heads
+        return tuple(shape)
+
+    def compute_output_spec(self, features):
+        return keras.KerasTensor(
+            self.compute_output_shape(features.shape),
+            dtype=wide(self.compute_dtype),
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "heads": self.heads,
+            "kernel_size": self.kernel_size,
+            "activation": self.activation,
+            "data_format": self.data_format,
+            "kernel_initializer": keras.initializers.serialize(
+                self.kernel_initializer
+            ),
+            "kernel_regularizer": keras.regularizers.serialize(
+                self.kernel_regularizer
+            ),
+        }

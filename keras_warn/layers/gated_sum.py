@@ -1,0 +1,125 @@
+"""The rectified prediction."""
+
+import keras
+from keras import ops
+
+from keras_warn import checks
+from keras_warn.layers.numerics import softmax
+from keras_warn.layers.numerics import wide
+
+
+def _log_of_gated_sum(gates, log_probabilities):
+    """`log(sum_i gates_i exp(log_probabilities_i))`, over axis 1.
+
+    Not a logsumexp: the logarithm of a gate that has underflown to zero would
+    make the gradient NaN.
+    """
+    highest = ops.max(log_probabilities, axis=1, keepdims=True)
+    highest = ops.stop_gradient(highest)
+    total = ops.sum(gates * ops.exp(log_probabilities - highest), axis=1)
+    return highest[:, 0] + ops.log(ops.maximum(total, 1e-37))
+
+
+@keras.saving.register_keras_serializable(package="keras_warn")
+class GatedSum(keras.layers.Layer):
+    """The network's prediction, rectified by the modules' (equation 8).
+
+    `scores = sum_i gates_i log_softmax(predictions_i)`, or with
+    `combination="probabilities"`,
+    `scores = log(sum_i gates_i softmax(predictions_i))`.
+
+    The first is what the reference does. The normaliser of each log-softmax
+    is one number an image, the same for all classes, so the probabilities
+    `softmax(scores)` are those of the gated *logits*, and are computed from
+    them: with gate 0 at one and the others at zero, this is the network's own
+    softmax, bit for bit.
+
+    Args:
+        combination: `"log_probabilities"` (a weighted geometric mean, the
+            reference's choice) or `"probabilities"` (an arithmetic mean, the
+            paper's words).
+        from_logits: Whether to return the scores instead of probabilities.
+        **kwargs: `name`, `dtype` and `trainable`.
+
+    Call arguments:
+        gates: The output of `GlobalGate`.
+        predictions: List of `m + 1` logits, the network's own first.
+
+    Input shape:
+        gates: `(b, m + 1)`. predictions: `m + 1` times `(b, n)`.
+
+    Output shape:
+        `(b, n)`. Probabilities sum to 1. Scores of `"log_probabilities"` are
+        *not* normalised: see `keras_warn.GatedLogLikelihood`. float32 under
+        mixed precision.
+
+    Raises:
+        TypeError: if `from_logits` is not a boolean.
+        ValueError: if `combination` is unknown, or the gates are not as many
+            as the predictions, or the predictions differ in shape.
+
+    Example:
+
+    >>> gates = ops.array([[1.0, 0.0]])
+    >>> network, module = ops.array([[2.0, 0.0]]), ops.array([[-3.0, 5.0]])
+    >>> rectified = keras_warn.GatedSum()(gates, [network, module])
+    >>> bool(ops.all(rectified == ops.softmax(network)))
+    True
+
+    Reference:
+        [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320), section 3.5
+    """
+
+    def __init__(
+        self, combination="log_probabilities", from_logits=False, **kwargs
+    ):
+        super().__init__(autocast=False, **kwargs)
+        self.combination = checks.one_of(
+            "combination", combination, ("log_probabilities", "probabilities")
+        )
+        self.from_logits = checks.flag("from_logits", from_logits)
+
+    def build(self, gates_shape, predictions_shape):
+        checks.rank("gates", gates_shape, (2,), "(b, m + 1)")
+        shapes = [tuple(shape) for shape in predictions_shape]
+        for shape in shapes:
+            checks.rank("predictions", shape, (2,), "(b, n)")
+        if len({shape[1] for shape in shapes}) != 1:
+            raise ValueError(
+                "`predictions` must all have the same classes. "
+                f"Received: predictions of shapes {shapes}."
+            )
+        if gates_shape[1] != len(shapes):
+            raise ValueError(
+                "`gates` must have one entry for each of the `predictions`. "
+                f"Received: gates of shape {tuple(gates_shape)} for "
+                f"{len(shapes)} predictions."
+            )
+
+    def call(self, gates, predictions):
+        dtype = wide(self.compute_dtype)
+        gates = ops.cast(gates, dtype)[:, :, None]
+        logits = [ops.cast(prediction, dtype) for prediction in predictions]
+        logits = ops.stack(logits, axis=1)
+        if self.combination == "probabilities":
+            if self.from_logits:
+                return _log_of_gated_sum(gates, ops.log_softmax(logits, -1))
+            return ops.sum(gates * softmax(logits, axis=-1), axis=1)
+        if self.from_logits:
+            return ops.sum(gates * ops.log_softmax(logits, axis=-1), axis=1)
+        return softmax(ops.sum(gates * logits, axis=1), axis=-1)
+
+    def compute_output_shape(self, gates_shape, predictions_shape):
+        return tuple(predictions_shape[0])
+
+    def compute_output_spec(self, gates, predictions):
+        return keras.KerasTensor(
+            predictions[0].shape, dtype=wide(self.compute_dtype)
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "combination": self.combination,
+            "from_logits": self.from_logits,
+        }

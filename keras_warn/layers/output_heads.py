@@ -1,0 +1,107 @@
+"""What it could be: one hypothesis a head."""
+
+import keras
+from keras import ops
+
+from keras_warn import checks
+from keras_warn.layers.numerics import wide
+
+
+@keras.saving.register_keras_serializable(package="keras_warn")
+class OutputHeads(keras.layers.Layer):
+    """Class predictions of every attention head.
+
+    Each head has a linear map of its own from what it attends to, to the
+    classes:
+
+    `hypotheses_k = attended_k . kernel_k` (equations 2 and 3, in the order
+    that `AttendedFeatures` explains).
+
+    Args:
+        classes: Positive integer, the number of classes `n`.
+        kernel_initializer: Initializer of the kernels. It sees the shape
+            `(f, k * n)`, so that the fan-in is that of one convolution.
+        kernel_regularizer: Regularizer of the kernels.
+        **kwargs: `name`, `dtype` and `trainable`.
+
+    Call arguments:
+        attended: The output of `AttendedFeatures`.
+
+    Input shape:
+        `(b, k, f)`: heads, attended features.
+
+    Output shape:
+        `(b, k, n)`, unnormalised scores (logits). float32 under mixed
+        precision.
+
+    Raises:
+        TypeError: if `classes` is not an integer.
+        ValueError: if `classes` is not positive, or the input of another rank.
+
+    Example:
+
+    >>> attended = keras.random.normal((2, 4, 32))
+    >>> keras_warn.OutputHeads(classes=10)(attended).shape
+    (2, 4, 10)
+
+    Reference:
+        [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320), section 3.3
+    """
+
+    def __init__(
+        self,
+        classes,
+        kernel_initializer="he_normal",
+        kernel_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        self.classes = checks.integer("classes", classes)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def build(self, attended_shape):
+        checks.rank("attended", attended_shape, (3,), "(b, k, f)")
+        heads = checks.known_axis("attended", attended_shape, 1, "heads")
+        size = checks.known_axis("attended", attended_shape, 2, "features")
+
+        def initializer(shape, dtype=None):
+            heads, size, classes = shape
+            kernel = self.kernel_initializer(
+                (size, heads * classes), dtype=dtype
+            )
+            kernel = ops.reshape(kernel, (size, heads, classes))
+            return ops.transpose(kernel, (1, 0, 2))
+
+        self.kernel = self.add_weight(
+            shape=(heads, size, self.classes),
+            initializer=initializer,
+            regularizer=self.kernel_regularizer,
+            name="kernel",
+        )
+
+    def call(self, attended):
+        attended = ops.cast(attended, wide(self.compute_dtype))
+        kernel = ops.cast(self.kernel, wide(self.compute_dtype))
+        return ops.einsum("bkf,kfn->bkn", attended, kernel)
+
+    def compute_output_shape(self, attended_shape):
+        return (*attended_shape[:-1], self.classes)
+
+    def compute_output_spec(self, attended):
+        return keras.KerasTensor(
+            self.compute_output_shape(attended.shape),
+            dtype=wide(self.compute_dtype),
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "classes": self.classes,
+            "kernel_initializer": keras.initializers.serialize(
+                self.kernel_initializer
+            ),
+            "kernel_regularizer": keras.regularizers.serialize(
+                self.kernel_regularizer
+            ),
+        }

@@ -1,0 +1,48 @@
+"""The reference's loss."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_warn")
+class GatedLogLikelihood(keras.losses.Loss):
+    """Negative gated log-likelihood, as the reference trains.
+
+    `loss = -scores[label]`, where the scores are the gated log-probabilities
+    that `augment(..., from_logits=True)` returns. They are not normalised
+    again, so this is the gate-weighted mean of the *separate* cross-entropies
+    of the network and its modules, each of which must be right on its own;
+    `keras.losses.SparseCategoricalCrossentropy(from_logits=True)` on the same
+    scores trains their combination instead.
+
+    Args:
+        reduction: As in every Keras loss.
+        name: Name of the loss.
+        dtype: Dtype of the computation.
+
+    Call arguments:
+        y_true: Integer labels `(b,)` or `(b, 1)`.
+        y_pred: Scores `(b, n)`.
+
+    Example:
+
+    >>> scores = ops.array([[-0.5, -1.5], [-2.0, -0.25]])
+    >>> loss = keras_warn.GatedLogLikelihood()
+    >>> float(loss(ops.array([0, 1]), scores))
+    0.375
+
+    Reference:
+        [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320)
+    """
+
+    def __init__(
+        self,
+        reduction="sum_over_batch_size",
+        name="gated_log_likelihood",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def call(self, y_true, y_pred):
+        labels = ops.reshape(ops.cast(y_true, "int32"), (-1, 1))
+        return -ops.squeeze(ops.take_along_axis(y_pred, labels, axis=-1), -1)
