@@ -1,14 +1,15 @@
 """Gated attention for Keras: attend, and rectify the prediction."""
 
-from keras_warn.layers import AttendedFeatures
-from keras_warn.layers import AttentionHeads
-from keras_warn.layers import GatedSum
-from keras_warn.layers import GlobalGate
-from keras_warn.layers import GradientScale
-from keras_warn.layers import HeadGate
-from keras_warn.layers import OutputHeads
-from keras_warn.layers import UniformGate
-from keras_warn.losses import GatedLogLikelihood
-from keras_warn.regularizers import MaskDiversity
-
 from keras_warn._version import __version__ as __version__
+#from keras_warn.augment import augment as augment
+from keras_warn.inspection import inspect as inspect
+from keras_warn.layers import AttendedFeatures as AttendedFeatures
+from keras_warn.layers import AttentionHeads as AttentionHeads
+from keras_warn.layers import GatedSum as GatedSum
+from keras_warn.layers import GlobalGate as GlobalGate
+from keras_warn.layers import GradientScale as GradientScale
+from keras_warn.layers import HeadGate as HeadGate
+from keras_warn.layers import OutputHeads as OutputHeads
+from keras_warn.layers import UniformGate as UniformGate
+from keras_warn.losses import GatedLogLikelihood as GatedLogLikelihood
+from keras_warn.regularizers import MaskDiversity as MaskDiversity

@@ -138,124 +138,208 @@ def augment(
     diversity = checks.real("diversity", diversity)
     diversity_pool = checks.integer("diversity_pool", diversity_pool)
     checks.one_of("gates", gates, ("softmax", "sigmoid", "average", "linear"))
-    checks.flag("from_logits", from_logits)
     gradient_scale = checks.real("gradient_scale", gradient_scale)
 
     network = graph.flatten(backbone)
+    _check_without_attention(network)
+    maps = attachment.resolve(network, attend_at, depth)
+    classifier = _read_or_make_classifier(network, classes)
+    data_format = graph.data_format(network)
+
+    predictions = [classifier.logits]
+    for i, features in enumerate(maps, start=1):
+        predictions.append(
+            _attention_module(
+                _restrained(features, gradient_scale, f"module_{i}_gradient"),
+                name=f"module_{i}",
+                classes=classifier.classes,
+                width=width,
+                kernel_size=kernel_size,
+                projection=projection,
+                mask_activation=mask_activation,
+                # The reference averages the penalty over modules.
+                diversity=diversity / len(maps),
+                diversity_pool=diversity_pool,
+                gates=gates,
+                gate_score_activation=gate_score_activation,
+                kernel_initializer=kernel_initializer,
+                data_format=data_format,
+                dtype=graph.dtype_policy(features),
+            )
+        )
+
+    dtype = graph.dtype_policy(classifier.features)
+    features = _restrained(
+        classifier.features, gradient_scale, "global_gradient"
+    )
+    if gates == "linear":
+        stacked = keras.layers.Concatenate(
+            dtype=predictions[-1].dtype, name="predictions_stacked"
+        )(predictions)
+        # A softmax of one prediction with its gate fixed at one.
+        predictions = [
+            keras.layers.Dense(
+                classifier.classes,
+                use_bias=False,
+                dtype=stacked.dtype,
+                name="predictions_combined",
+            )(stacked)
+        ]
+    if gates in ("linear", "average"):
+        global_gate = UniformGate(
+            len(predictions), dtype=dtype, name="global_gates"
+        )
+    else:
+        global_gate = GlobalGate(
+            len(predictions),
+            gates,
+            gate_score_activation,
+            gate_batch_norm,
+            kernel_initializer=kernel_initializer,
+            dtype=dtype,
+            name="global_gates",
+        )
+    rectified = GatedSum(
+        combination, from_logits, dtype=dtype, name="rectified"
+    )(global_gate(features), predictions)
+    return keras.Model(
+        network.inputs, rectified, name=name or f"{backbone.name}_warn"
+    )
+
+
+def _attention_module(
+    features,
+    *,
+    name,
+    classes,
+    width,
+    kernel_size,
+    projection,
+    mask_activation,
+    diversity,
+    diversity_pool,
+    gates,
+    gate_score_activation,
+    kernel_initializer,
+    data_format,
+    dtype,
+):
+    """The prediction `(b, n)` of one module (Figure 2a)."""
+    if projection is not None:
+        features = _projected(
+            features, projection, data_format, dtype, f"{name}_projection"
+        )
+    penalty = None
+    if diversity > 0:
+        penalty = MaskDiversity(diversity, diversity_pool, data_format)
+    masks = AttentionHeads(
+        width,
+        kernel_size,
+        mask_activation,
+        data_format,
+        kernel_initializer,
+        activity_regularizer=penalty,
+        dtype=dtype,
+        name=f"{name}_masks",
+    )(features)
+    attended = AttendedFeatures(
+        kernel_size, data_format, dtype=dtype, name=f"{name}_attended"
+    )(features, masks)
+    hypotheses = OutputHeads(
+        classes, kernel_initializer, dtype=dtype, name=f"{name}_hypotheses"
+    )(attended)
+    if gates == "linear":
+        stacked = keras.layers.Flatten(
+            dtype=hypotheses.dtype, name=f"{name}_stacked"
+        )(hypotheses)
+        return keras.layers.Dense(
+            classes,
+            use_bias=False,
+            dtype=hypotheses.dtype,
+            name=f"{name}_prediction",
+        )(stacked)
+    if gates == "average":
+        head_gate = UniformGate(width, dtype=dtype, name=f"{name}_head_gates")
+    else:
+        head_gate = HeadGate(
+            gates,
+            gate_score_activation,
+            kernel_initializer,
+            dtype=dtype,
+            name=f"{name}_head_gates",
+        )
+    return keras.layers.Dot(
+        axes=1, dtype=hypotheses.dtype, name=f"{name}_prediction"
+    )([head_gate(attended), hypotheses])
+
+
+def _projected(features, channels, data_format, dtype, name):
+    """The map on fewer channels, by a linear map of each position."""
+    if len(features.shape) == 3:
+        projection = keras.layers.Dense(
+            channels, use_bias=False, dtype=dtype, name=name
+        )
+    else:
+        projection = keras.layers.Conv2D(
+            channels,
+            kernel_size=1,
+            use_bias=False,
+            data_format=data_format,
+            dtype=dtype,
+            name=name,
+        )
+    return projection(features)
+
+
+def _restrained(tensor, gradient_scale, name):
+    """The tensor, with its gradients scaled on their way back."""
+    if gradient_scale == 1:
+        return tensor
+    return GradientScale(gradient_scale, name=name)(tensor)
+
+
+def _read_or_make_classifier(network, classes):
+    """The network's own classifier, or a new one for `classes`."""
+    classifier = read_classifier(network)
+    if classifier is not None:
+        if classes not in (None, classifier.classes):
+            raise ValueError(
+                "`classes` must be the number of classes of the network's own "
+                f"classifier, {classifier.classes}, or be left out. For other "
+                "classes, build the network without its classifier "
+                "(`include_top=False`). "
+                f"Received: classes={classes}."
+            )
+        return classifier
+    if classes is None:
+        raise ValueError(
+            "`classes` must be given for a network without a classifier, to "
+            f"make one. Received: classes=None, a network whose output has "
+            f"shape {network.output_shape}."
+        )
+    features = network.output
+    dtype = graph.dtype_policy(features)
+    if len(features.shape) == 4:
+        features = keras.layers.GlobalAveragePooling2D(
+            data_format=graph.data_format(network),
+            dtype=dtype,
+            name="pooled_features",
+        )(features)
+    elif len(features.shape) == 3:
+        features = keras.layers.GlobalAveragePooling1D(
+            data_format="channels_last", dtype=dtype, name="pooled_features"
+        )(features)
+    logits = keras.layers.Dense(classes, dtype=dtype, name="network_logits")(
+        features
+    )
+    return Classifier(logits, features, classes)
+
+
+def _check_without_attention(network):
     for layer in network.layers:
         if isinstance(layer, AttentionHeads):
             raise ValueError(
                 "`backbone` must be a network without attention. Received: "
-                f"the model {backbone.name!r}, which has the attention heads "
-                f"{layer.name!r}."
+                f"the model {network.name!r}, whose layer {layer.name!r} has "
+                "attention heads."
             )
-    maps = attachment.resolve(network, attend_at, depth)
-    classifier = _classifier(network, classes)
-    layout = _layout(network)
-
-    def restrained(tensor, name):
-        if gradient_scale == 1:
-            return tensor
-        return GradientScale(gradient_scale, name=name)(tensor)
-
-    predictions = [classifier.logits]
-    for i, features in enumerate(maps, start=1):
-        module = f"module_{i}"
-        policy = graph.dtype_policy(features)
-        options = {"dtype": policy, "data_format": layout}
-        features = restrained(features, f"{module}_gradient")
-        if projection is not None:
-            features = _projected(
-                features,
-                projection,
-                kernel_initializer=_fresh(kernel_initializer),
-                name=f"{module}_projection",
-                **options,
-            )
-        penalty = None
-        if diversity > 0:
-            penalty = MaskDiversity(
-                diversity / len(maps), diversity_pool, layout
-            )
-        masks = AttentionHeads(
-            width,
-            kernel_size,
-            mask_activation,
-            kernel_initializer=_fresh(kernel_initializer),
-            activity_regularizer=penalty,
-            name=f"{module}_masks",
-            **options,
-        )(features)
-        attended = AttendedFeatures(
-            kernel_size, name=f"{module}_attended", **options
-        )(features, masks)
-        hypotheses = OutputHeads(
-            classifier.classes,
-            _fresh(kernel_initializer),
-            dtype=policy,
-            name=f"{module}_hypotheses",
-        )(attended)
-        if gates == "linear":
-            stacked = keras.layers.Flatten(name=f"{module}_stacked")(
-                hypotheses
-            )
-            prediction = keras.layers.Dense(
-                classifier.classes,
-                use_bias=False,
-                dtype=hypotheses.dtype,
-                name=f"{module}_prediction",
-            )(stacked)
-        else:
-            if gates == "average":
-                head_gate = UniformGate(
-                    width, dtype=policy, name=f"{module}_head_gates"
-                )
-            else:
-                head_gate = HeadGate(
-                    gates,
-                    gate_score_activation,
-                    _fresh(kernel_initializer),
-                    dtype=policy,
-                    name=f"{module}_head_gates",
-                )
-            prediction = keras.layers.Dot(
-                axes=1, dtype=hypotheses.dtype, name=f"{module}_prediction"
-            )([head_gate(attended), hypotheses])
-        predictions.append(prediction)
-
-    policy = graph.dtype_policy(classifier.features)
-    wide = predictions[-1].dtype
-    if gates == "linear":
-        stacked = keras.layers.Concatenate(dtype=wide, name="stacked")(
-            predictions
-        )
-        scores = keras.layers.Dense(
-            classifier.classes, use_bias=False, dtype=wide, name="combined"
-        )(stacked)
-        outputs = scores
-        if not from_logits:
-            outputs = keras.layers.Softmax(dtype=wide, name="rectified")(scores)
-    else:
-        if gates == "average":
-            global_gate = UniformGate(
-                len(predictions), dtype=policy, name="global_gates"
-            )
-        else:
-            global_gate = GlobalGate(
-                len(predictions),
-                gates,
-                gate_score_activation,
-                gate_batch_norm,
-                kernel_initializer=_fresh(kernel_initializer),
-                dtype=policy,
-                name="global_gates",
-            )
-        outputs = GatedSum(
-            combination, from_logits, dtype=policy, name="rectified"
-        )(
-            global_gate(restrained(classifier.features, "global_gradient")),
-            predictions,
-        )
-    return keras.Model(
-        network.inputs, outputs, name=name or f"{backbone.name}_warn"
-    )

@@ -1,6 +1,5 @@
 """Arithmetic that the layers share."""
 
-import keras
 from keras import ops
 
 
@@ -10,7 +9,7 @@ def wide(dtype):
     A sum over 112 x 112 positions overflows float16, and a softmax mask over
     as many positions underflows it.
     """
-    return keras.backend.result_type(dtype, "float32")
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
 def softmax(scores, axis):

@@ -1,0 +1,75 @@
+"""Looking inside: masks, hypotheses and gates as named outputs."""
+
+import keras
+
+from keras_warn.layers import AttentionHeads
+
+
+def inspect(model):
+    """A model that returns what the attention of `model` did.
+
+    The result shares the layers of `model` and copies nothing: it follows
+    `model` when that is trained further.
+
+    Args:
+        model: A model made by `keras_warn.augment`, fresh or loaded from disk.
+
+    Returns:
+        A functional `keras.Model` with the same inputs, whose output is a
+        dictionary with, for each of the `m` modules, `i` from 1:
+
+        - `module_<i>_masks`: `(b, h, w, k)`, or `(b, k, h, w)` channels first,
+          or `(b, p, k)` of tokens; where each head looks.
+        - `module_<i>_hypotheses`: `(b, k, n)`; logits of each head.
+        - `module_<i>_head_gates`: `(b, k)`; weight of each head. Not with
+          `gates="linear"`.
+        - `module_<i>_prediction`: `(b, n)`; logits of the module.
+
+        and
+
+        - `global_gates`: `(b, m + 1)`; weight of the network, then of each
+          module. Not with `gates="linear"`.
+        - `network_prediction`: `(b, n)`; logits of the network itself.
+        - `prediction`: `(b, n)`; the output of `model`.
+
+    Raises:
+        TypeError: if `model` is not a Keras model.
+        ValueError: if `model` has no attention of `keras_warn.augment`.
+
+    Example:
+
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=5, depth=1, width=3)
+    >>> seen = keras_warn.inspect(model)(ops.zeros((2, 96, 96, 3)))
+    >>> seen["module_1_masks"].shape, seen["global_gates"].shape
+    ((2, 3, 3, 3), (2, 2))
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "`model` must be a `keras.Model`. "
+            f"Received: model={model!r} (of type {type(model).__name__})."
+        )
+    layers = {layer.name: layer for layer in model.layers}
+    if not isinstance(layers.get("module_1_masks"), AttentionHeads):
+        raise ValueError(
+            "`model` must be made by `keras_warn.augment`. Received: the model "
+            f"{model.name!r}, which has no layer 'module_1_masks'."
+        )
+    outputs = {}
+    i = 1
+    while f"module_{i}_masks" in layers:
+        for part in ("masks", "hypotheses", "head_gates", "prediction"):
+            name = f"module_{i}_{part}"
+            if name in layers:
+                outputs[name] = layers[name].output
+        i += 1
+    if "predictions_stacked" in layers:  # gates="linear"
+        predictions = layers["predictions_stacked"].input
+    else:
+        gates, *predictions = keras.tree.flatten(layers["rectified"].input)
+        outputs["global_gates"] = gates
+    outputs["network_prediction"] = predictions[0]
+    outputs["prediction"] = model.output
+    return keras.Model(model.inputs, outputs, name=f"{model.name}_inspected")

@@ -1,0 +1,140 @@
+"""Every layer against the paper's equations in NumPy, to 1e-6."""
+
+import keras
+import numpy as np
+import pytest
+import reference
+from keras import ops
+from support import to_numpy
+
+import keras_warn
+
+# Every dimension another prime: a swapped axis cannot pass.
+B, H, W, C, K, N = 2, 5, 7, 11, 3, 13
+TOLERANCE = 1e-6
+
+
+@pytest.fixture
+def features():
+    return np.random.default_rng(1).normal(size=(B, H, W, C))
+
+
+def channels_first(x):
+    return np.transpose(x, (0, 3, 1, 2))
+
+
+def assert_close(found, expected):
+    np.testing.assert_allclose(to_numpy(found), expected, atol=TOLERANCE)
+
+
+def convolution_kernel(kernel, size):
+    """A kernel of `OutputHeads` as the convolution of the paper."""
+    kernel = to_numpy(kernel).reshape(K, size, size, C, -1)
+    return kernel.transpose(1, 2, 3, 0, 4).reshape(size, size, C, -1)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_module(features, size, activation, data_format):
+    """Masks, hypotheses and head gates of one module."""
+    options = {"data_format": data_format, "dtype": "float64"}
+    first = data_format == "channels_first"
+    z = ops.convert_to_tensor(channels_first(features) if first else features)
+    heads = keras_warn.AttentionHeads(K, size, activation, **options)
+    masks = heads(z)
+    attended = keras_warn.AttendedFeatures(size, **options)(z, masks)
+    outputs = keras_warn.OutputHeads(N, dtype="float64")
+    hypotheses = outputs(attended)
+    gate = keras_warn.HeadGate(dtype="float64")
+    gates = gate(attended)
+
+    expected = reference.attention_heads(
+        features, to_numpy(heads.kernel), activation
+    )
+    assert_close(masks, channels_first(expected) if first else expected)
+    assert_close(
+        hypotheses,
+        reference.output_heads(
+            features, expected, convolution_kernel(outputs.kernel, size)
+        ),
+    )
+    gate_kernel = convolution_kernel(gate.kernel[..., None], size)
+    assert_close(gates, reference.head_gates(features, expected, gate_kernel))
+
+
+def test_tokens_are_a_map_of_one_row(features):
+    tokens = features.reshape(B, H * W, C)
+    row = features.reshape(B, 1, H * W, C)
+    heads = keras_warn.AttentionHeads(K, dtype="float64")
+    attend = keras_warn.AttendedFeatures(dtype="float64")
+    masks = heads(tokens)
+    assert masks.shape == (B, H * W, K)
+    assert_close(masks, to_numpy(heads(row))[:, 0])
+    assert_close(attend(tokens, masks), to_numpy(attend(row, heads(row))))
+
+
+def test_global_gate(features):
+    pooled = features.mean(axis=(1, 2))
+    gate = keras_warn.GlobalGate(4, dtype="float64")
+    found = gate(pooled)
+    assert_close(found, reference.global_gates(pooled, to_numpy(gate.kernel)))
+
+
+def test_global_gate_of_the_reference(features):
+    """Batch normalisation before the tanh, sigmoids divided by their sum."""
+    pooled = features.mean(axis=(1, 2))
+    rng = np.random.default_rng(2)
+    gate = keras_warn.GlobalGate(
+        4, "sigmoid", batch_norm=True, dtype="float64"
+    )
+    gate.build(pooled.shape)
+    gamma, beta, mean, variance = rng.uniform(0.5, 1.5, size=(4, 4))
+    gate.normalization.set_weights([gamma, beta, mean, variance])
+    scores = reference.normalised_gate_scores(
+        pooled, to_numpy(gate.kernel), gamma, beta, mean, variance, 1e-5
+    )
+    assert_close(gate(pooled), reference.sigmoid_gates(scores))
+
+
+@pytest.mark.parametrize("combination", ["log_probabilities", "probabilities"])
+def test_gated_sum(combination):
+    rng = np.random.default_rng(3)
+    gates = reference.softmax(rng.normal(size=(B, 3)))
+    predictions = list(3 * rng.normal(size=(3, B, N)))
+    expected = reference.combine(gates, predictions, combination)
+    scores, probabilities = (
+        keras_warn.GatedSum(combination, from_logits, dtype="float64")(
+            gates, predictions
+        )
+        for from_logits in (True, False)
+    )
+    if combination == "probabilities":
+        assert_close(scores, np.log(expected))
+        assert_close(probabilities, expected)
+    else:
+        assert_close(scores, expected)
+        assert_close(probabilities, reference.softmax(expected))
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_diversity(features, pool, data_format):
+    kernel = np.random.default_rng(4).normal(size=(1, 1, C, K))
+    masks = reference.attention_heads(features, kernel)
+    expected = 0.7 * B * reference.mask_diversity(masks, pool)
+    penalty = keras_warn.MaskDiversity(0.7, pool, data_format)
+    if data_format == "channels_first":
+        masks = channels_first(masks)
+    found = penalty(ops.convert_to_tensor(masks))
+    np.testing.assert_allclose(float(found), expected, rtol=1e-6)
+
+
+def test_module_output_is_keras_dot(features):
+    rng = np.random.default_rng(5)
+    gates = reference.softmax(rng.normal(size=(B, K)))
+    hypotheses = rng.normal(size=(B, K, N))
+    found = keras.layers.Dot(axes=1, dtype="float64")(
+        [ops.convert_to_tensor(gates), ops.convert_to_tensor(hypotheses)]
+    )
+    assert_close(found, reference.module_output(gates, hypotheses))

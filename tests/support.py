@@ -1,0 +1,51 @@
+"""What several tests share."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def to_numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def gradients(function, arrays):
+    """Gradients of `function(*tensors)`, a scalar, with respect to `arrays`.
+
+    The one thing that each backend does in its own way.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tensors = [tf.constant(array) for array in arrays]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        found = tape.gradient(value, tensors)
+    elif backend == "jax":
+        import jax
+
+        tensors = [ops.convert_to_tensor(array) for array in arrays]
+        found = jax.grad(function, argnums=tuple(range(len(arrays))))(*tensors)
+    else:
+        import torch
+
+        tensors = [
+            ops.convert_to_tensor(array).detach().requires_grad_()
+            for array in arrays
+        ]
+        found = torch.autograd.grad(
+            function(*tensors), tensors, allow_unused=True
+        )
+    return [
+        np.zeros_like(array) if gradient is None else to_numpy(gradient)
+        for gradient, array in zip(found, arrays, strict=True)
+    ]
+
+
+def call(layer, weights, *inputs):
+    """`layer(*inputs)` with its weights set to `weights`, for gradients."""
+    frozen = [variable.value for variable in layer.non_trainable_variables]
+    outputs, _ = layer.stateless_call(weights, frozen, *inputs)
+    return outputs
