@@ -80,7 +80,7 @@ class MaskDiversity(keras.regularizers.Regularizer):
             masks = ops.transpose(masks, (0, 2, 3, 1))
         heads = masks.shape[-1]
         masks = ops.reshape(masks, (ops.shape(masks)[0], -1, heads))
-        overlap = ops.matmul(ops.transpose(masks, (0, 2, 1)), masks)
+        overlap = ops.einsum("bpi,bpj->bij", masks, masks)
         apart = 1 - ops.eye(heads, dtype=overlap.dtype)
         return self.weight * ops.sum(ops.square(overlap * apart)) / heads**2
 

@@ -497,6 +497,7 @@ def _hold_out(images, labels, size, seed=0):
     Returns:
         Two `Split`s: what is left, and what was held out.
     """
+    # `RandomState` is frozen for good: the parts are the same everywhere.
     order = np.random.RandomState(seed).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
     # Evenly spaced in the images sorted by class: every class gives its
@@ -551,8 +552,11 @@ def _from_tfds():
         builder.download_and_prepare()
     arrays = []
     for name in ("train", "test"):
-        split = tfds.as_numpy(builder.as_dataset(split=name, batch_size=-1))
-        arrays += [split["image"][..., 0], split["label"]]
+        split = builder.as_dataset(split=name, batch_size=10_000)
+        batches = list(tfds.as_numpy(split))
+        images = np.concatenate([batch["image"] for batch in batches])
+        labels = np.concatenate([batch["label"] for batch in batches])
+        arrays += [images[..., 0], labels]
     return arrays
 
 

@@ -97,25 +97,22 @@ class AttendedFeatures(keras.layers.Layer):
         heads = masks.shape[1 if channels_first else -1]
         if channels_first:
             masks = ops.transpose(masks, (0, 2, 3, 1))
-        offsets = self.kernel_size**2
-        if offsets > 1:
-            # `shifts` moves by +d, the identity asks for -d: the offsets of a
-            # centred kernel in reverse order.
-            moved = list(feature_maps.shifts(masks, self.kernel_size))
-            masks = ops.concatenate(moved[::-1], axis=-1)
+        offsets = feature_maps.offsets(self.kernel_size)
+        if len(offsets) > 1:
+            masks = ops.concatenate(
+                [feature_maps.shift(masks, -y, -x) for y, x in offsets],
+                axis=-1,
+            )
         masks = feature_maps.flatten_positions(masks, "channels_last")
-        masks = ops.transpose(masks, (0, 2, 1))
         flat = feature_maps.flatten_positions(features, self.data_format)
-        if channels_first:
-            attended = ops.einsum("bjp,bcp->bjc", masks, flat)
-        else:
-            attended = ops.matmul(masks, flat)
-        if offsets == 1:
+        positions = "bcp" if channels_first else "bpc"
+        attended = ops.einsum(f"bpj,{positions}->bjc", masks, flat)
+        if len(offsets) == 1:
             return attended
         channels = attended.shape[-1]
-        attended = ops.reshape(attended, (-1, offsets, heads, channels))
+        attended = ops.reshape(attended, (-1, len(offsets), heads, channels))
         attended = ops.transpose(attended, (0, 2, 1, 3))
-        return ops.reshape(attended, (-1, heads, offsets * channels))
+        return ops.reshape(attended, (-1, heads, len(offsets) * channels))
 
     def compute_output_shape(self, features_shape, masks_shape):
         axis = feature_maps.channel_axis(features_shape, self.data_format)

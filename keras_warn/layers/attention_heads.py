@@ -125,23 +125,24 @@ class AttentionHeads(keras.layers.Layer):
         the product with all kernel offsets at once comes first, and the
         outputs, which are small, are then shifted and added.
         """
-        size, heads = self.kernel_size, self.heads
-        shape = ops.shape(features)
+        offsets = feature_maps.offsets(self.kernel_size)
         kernel = ops.transpose(self.kernel, (2, 0, 1, 3))
-        kernel = ops.reshape(kernel, (-1, size * size * heads))
-        flat = feature_maps.flatten_positions(features, self.data_format)
+        kernel = ops.reshape(kernel, (-1, len(offsets) * self.heads))
+        shape = ops.shape(features)
         if feature_maps.channel_axis(shape, self.data_format) == 1:
+            flat = feature_maps.flatten_positions(features, self.data_format)
             products = ops.einsum("bcp,cj->bpj", flat, kernel)
         else:
-            products = ops.matmul(flat, kernel)
+            rows = ops.reshape(features, (-1, kernel.shape[0]))
+            products = ops.einsum("rc,cj->rj", rows, kernel)
         spatial = feature_maps.spatial_shape(shape, self.data_format)
-        products = ops.reshape(products, (-1, *spatial, size * size * heads))
-        if size == 1:
+        products = ops.reshape(products, (-1, *spatial, kernel.shape[1]))
+        if len(offsets) == 1:
             return products
-        parts = feature_maps.shifts(products, size)
+        parts = ops.split(products, len(offsets), axis=-1)
         return sum(
-            part[..., offset * heads : (offset + 1) * heads]
-            for offset, part in enumerate(parts)
+            feature_maps.shift(part, *offset)
+            for part, offset in zip(parts, offsets, strict=True)
         )
 
     def compute_output_shape(self, features_shape):

@@ -61,23 +61,25 @@ def from_channels_last(x, data_format):
     return x
 
 
-def shifts(x, kernel_size):
-    """Zero-padded copies of `x`, moved by each offset of a square kernel.
+def offsets(kernel_size):
+    """The offsets `(rows, columns)` of a square kernel, row by row."""
+    reach = range(-(kernel_size // 2), kernel_size // 2 + 1)
+    return [(rows, columns) for rows in reach for columns in reach]
+
+
+def shift(x, rows, columns):
+    """The map whose entry at `(y, x)` is that at `(y + rows, x + columns)`.
 
     Args:
-        x: Tensor of shape `(b, h, w, ...)`.
-        kernel_size: Odd integer `s`.
+        x: Tensor of shape `(b, h, w, k)`.
+        rows: Integer.
+        columns: Integer.
 
-    Yields:
-        For each offset `(i, j)` of the kernel, in row-major order, the tensor
-        whose entry at `(y, x)` is that of `x` at `(y + i, x + j)`, both
-        counted from the centre of the kernel. Same shape as `x`.
+    Returns:
+        Tensor of the same shape; zero where the entry lies outside of `x`.
     """
-    reach = kernel_size // 2
-    padding = [(0, 0), (reach, reach), (reach, reach)]
-    padded = ops.pad(x, padding + [(0, 0)] * (len(x.shape) - 3))
-    for i in range(kernel_size):
-        for j in range(kernel_size):
-            rows = slice(i, i - kernel_size + 1 or None)
-            columns = slice(j, j - kernel_size + 1 or None)
-            yield padded[:, rows, columns]
+    if rows == columns == 0:
+        return x
+    padding = [(max(-n, 0), max(n, 0)) for n in (rows, columns)]
+    inside = [slice(max(n, 0), min(n, 0) or None) for n in (rows, columns)]
+    return ops.pad(x, [(0, 0), *padding, (0, 0)])[:, inside[0], inside[1]]

@@ -120,9 +120,9 @@ class GlobalGate(keras.layers.Layer):
 
     def call(self, features, training=None):
         dtype = wide(self.compute_dtype)
-        scores = ops.matmul(
-            ops.cast(features, dtype), ops.cast(self.kernel, dtype)
-        )
+        features = ops.cast(features, dtype)
+        kernel = ops.cast(self.kernel, dtype)
+        scores = ops.einsum("bc,cg->bg", features, kernel)
         if self.use_bias:
             scores = scores + ops.cast(self.bias, dtype)
         if self.batch_norm:
