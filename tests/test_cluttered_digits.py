@@ -93,17 +93,6 @@ def test_sums_are_clamped_to_one(distractors):
     assert canvases.images.max() == 1.0
 
 
-def test_clutter_is_clamped_before_the_digit_is_added():
-    # All of this shows in one order of the steps only if digits can take
-    # away; bytes cannot, so the digit must show wherever clutter is not.
-    images, labels = flat(1, value=200)
-    canvases = cluttered(images, labels, 29, distractors=64)
-    for canvas, (top, left, bottom, right) in zip(
-        pixels(canvases), canvases.boxes, strict=True
-    ):
-        assert canvas[top:bottom, left:right].min() >= 200
-
-
 def test_digits_are_placed_uniformly():
     images, labels = flat(3, value=255)
     canvases = cluttered(images, labels, 13 * 13 * 40, distractors=0)

@@ -386,9 +386,10 @@ def _canvases(images, labels, start, count, distractors, canvas, patch, seed):
         for index in range(distractors):
             words = _words(key, CLUTTER, index, start + first, size)
             _add_distractor(sums, images, patch, words)
-        np.minimum(sums, 255, out=sums)
         words = _words(key, PLACE, 0, start + first, size)
         boxes = _add_digit(sums, images[digits], words)
+        # Nothing added is negative, so clamping the clutter before the digit
+        # is added, as the generator does, would change nothing.
         np.minimum(sums, 255, out=sums)
 
         part = slice(first, first + size)

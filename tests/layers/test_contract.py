@@ -1,0 +1,339 @@
+"""What every layer promises to Keras, and what each says to bad input."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from support import to_numpy
+
+import keras_warn
+
+B, H, W, C, K, N, M = 2, 5, 7, 11, 3, 13, 4
+
+
+def normal(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+MAP = normal(B, H, W, C)
+MASKS = np.full((B, H, W, K), 1 / (H * W), "float32")
+ATTENDED = normal(B, K, C)
+GATES = np.full((B, M), 1 / M, "float32")
+PREDICTIONS = [normal(B, N) for _ in range(M)]
+
+# Each layer with no argument left at its default, and inputs for it.
+LAYERS = {
+    "AttentionHeads": (
+        dict(
+            heads=K,
+            kernel_size=3,
+            activation="sigmoid",
+            data_format="channels_last",
+            kernel_initializer="glorot_uniform",
+            kernel_regularizer="l2",
+            activity_regularizer=keras_warn.MaskDiversity(0.2, pool=2),
+        ),
+        (MAP,),
+    ),
+    "AttendedFeatures": (
+        dict(kernel_size=3, data_format="channels_last"),
+        (MAP, MASKS),
+    ),
+    "OutputHeads": (
+        dict(
+            classes=N, kernel_initializer="zeros", kernel_regularizer="l2"
+        ),
+        (ATTENDED,),
+    ),
+    "HeadGate": (
+        dict(
+            activation="sigmoid",
+            score_activation=None,
+            kernel_initializer="zeros",
+            kernel_regularizer="l2",
+        ),
+        (ATTENDED,),
+    ),
+    "GlobalGate": (
+        dict(
+            gates=M,
+            activation="sigmoid",
+            score_activation=None,
+            batch_norm=True,
+            use_bias=True,
+            kernel_initializer="zeros",
+            bias_initializer="ones",
+            kernel_regularizer="l2",
+        ),
+        (ATTENDED[:, 0],),
+    ),
+    "UniformGate": (dict(gates=M), (ATTENDED,)),
+    "GatedSum": (
+        dict(combination="probabilities", from_logits=True),
+        (GATES, PREDICTIONS),
+    ),
+    "GradientScale": (dict(factor=0.5), (MAP,)),
+}
+POLICIES = ["float32", "mixed_float16", "mixed_bfloat16", "float64"]
+
+
+@pytest.fixture(params=LAYERS)
+def case(request):
+    options, inputs = LAYERS[request.param]
+    return getattr(keras_warn, request.param), options, inputs
+
+
+def test_every_public_layer_is_here():
+    public = {
+        name
+        for name, value in vars(keras_warn).items()
+        if isinstance(value, type) and issubclass(value, keras.layers.Layer)
+    }
+    assert public == set(LAYERS)
+
+
+def test_config_round_trip(case):
+    """A layer rebuilt from its config computes the same from the same."""
+    cls, options, inputs = case
+    layer = cls(**options, name="it")
+    outputs = layer(*inputs)
+    config = layer.get_config()
+    assert set(options) <= set(config)
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert again.get_config() == config
+    again(*inputs)
+    again.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(to_numpy(again(*inputs)), to_numpy(outputs))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_output_spec(case, policy):
+    """Shape and dtype are as announced; sums and softmaxes are wide."""
+    cls, options, inputs = case
+    layer = cls(**options, dtype=policy)
+    symbols = keras.tree.map_structure(
+        lambda x: keras.KerasTensor((None, *x.shape[1:]), x.dtype.name), inputs
+    )
+    spec = layer.compute_output_spec(*symbols)
+    outputs = layer(*inputs)
+    assert spec.shape == (None, *outputs.shape[1:])
+    assert spec.dtype == keras.backend.standardize_dtype(outputs.dtype)
+    narrow = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
+    wide = "float64" if policy == "float64" else "float32"
+    if cls is keras_warn.GradientScale:  # computes nothing to be widened
+        assert spec.dtype == narrow.get(policy, wide)
+    else:
+        assert spec.dtype == wide
+    for weight in layer.weights:
+        assert weight.dtype == wide
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_unknown_height_width_and_batch(kernel_size):
+    """One model of unknown sizes takes images of any size."""
+    features = keras.Input((None, None, C))
+    masks = keras_warn.AttentionHeads(K, kernel_size)(features)
+    attended = keras_warn.AttendedFeatures(kernel_size)(features, masks)
+    assert masks.shape == (None, None, None, K)
+    assert attended.shape == (None, K, kernel_size**2 * C)
+    model = keras.Model(features, [masks, attended])
+    for batch, height, width in [(2, 5, 7), (3, 4, 1), (1, 1, 1)]:
+        found = model.predict(normal(batch, height, width, C), verbose=0)
+        assert found[0].shape == (batch, height, width, K)
+        np.testing.assert_allclose(found[0].sum(axis=(1, 2)), 1, atol=1e-5)
+        assert found[1].shape == (batch, K, kernel_size**2 * C)
+
+
+def test_kernel_wider_than_the_map():
+    """Offsets that lie outside of the map everywhere add nothing."""
+    tiny = normal(B, 2, 1, C)
+    heads = keras_warn.AttentionHeads(K, kernel_size=7)
+    attended = keras_warn.AttendedFeatures(7)(tiny, heads(tiny))
+    expected = ops.conv(tiny, heads.kernel, padding="same")
+    expected = ops.softmax(ops.reshape(expected, (B, 2, K)), axis=1)
+    np.testing.assert_allclose(
+        to_numpy(heads(tiny)).reshape(B, 2, K), to_numpy(expected), atol=1e-6
+    )
+    assert np.count_nonzero(to_numpy(attended).any(axis=(0, 1))) == 3 * C
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_one_head_and_one_position():
+    """One of a kind gets weight one, and Keras does not warn of it."""
+    masks = keras_warn.AttentionHeads(1)(normal(B, 1, 1, C))
+    np.testing.assert_array_equal(to_numpy(masks), 1)
+    np.testing.assert_array_equal(
+        to_numpy(keras_warn.HeadGate()(normal(B, 1, C))), 1
+    )
+    np.testing.assert_array_equal(
+        to_numpy(keras_warn.GlobalGate(1)(normal(B, C))), 1
+    )
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_finite_in_half_precision(policy, activation):
+    """112 x 112 positions, mask scores of -1e4 and 1e4."""
+    features = np.sign(normal(1, 112, 112, 1))
+    features = np.concatenate([features, np.full_like(features, 50)], -1)
+    heads = keras_warn.AttentionHeads(K, 1, activation, dtype=policy)
+    heads.build(features.shape)
+    heads.kernel.assign(np.tile([[1e4], [0.0]], (1, K))[None, None])
+    masks = heads(features)
+    attended = keras_warn.AttendedFeatures(dtype=policy)(features, masks)
+    found = to_numpy(attended)[0, 0]
+    assert np.isfinite(found).all()
+    selected = (features[..., 0] > 0).sum()
+    # Half of the positions attended, 50 in channel 1 of each: as a mean, or
+    # as a sum that float16 does not reach.
+    expected = 50 if activation == "softmax" else 50 * selected
+    np.testing.assert_allclose(found, [expected / 50, expected], rtol=1e-4)
+    prediction = keras_warn.OutputHeads(N, dtype=policy)(attended)
+    assert np.isfinite(to_numpy(prediction)).all()
+
+
+def test_gates_and_masks_sum_to_one():
+    for activation in ("softmax", "sigmoid"):
+        gates = keras_warn.HeadGate(activation)(ATTENDED)
+        np.testing.assert_allclose(to_numpy(gates).sum(-1), 1, atol=1e-5)
+        gates = keras_warn.GlobalGate(M, activation)(ATTENDED[:, 0])
+        np.testing.assert_allclose(to_numpy(gates).sum(-1), 1, atol=1e-5)
+    masks = keras_warn.AttentionHeads(K)(MAP)
+    np.testing.assert_allclose(to_numpy(masks).sum((1, 2)), 1, atol=1e-5)
+
+
+def test_tanh_keeps_every_gate_open():
+    """Of four bounded gates none leaves [0.043, 0.711]."""
+    loud = 1e3 * ATTENDED[:, 0]
+    gates = to_numpy(keras_warn.GlobalGate(4)(loud))
+    assert 0.0429 < gates.min() and gates.max() < 0.7113
+    free = keras_warn.GlobalGate(4, score_activation=None)(loud)
+    assert to_numpy(free).min() < 1e-6
+
+
+def test_permuting_heads_permutes_hypotheses_and_gates():
+    order = [2, 0, 1]
+    heads = keras_warn.OutputHeads(N)
+    gate = keras_warn.HeadGate()
+    before = to_numpy(heads(ATTENDED)), to_numpy(gate(ATTENDED))
+    for layer in (heads, gate):
+        layer.kernel.assign(to_numpy(layer.kernel)[order])
+    after = heads(ATTENDED[:, order]), gate(ATTENDED[:, order])
+    for found, expected in zip(after, before, strict=True):
+        np.testing.assert_allclose(
+            to_numpy(found), expected[:, order], atol=1e-6
+        )
+
+
+def test_initial_kernels_have_the_fan_in_of_one_convolution():
+    """He normal: variance 2 / f for every head, whatever their number."""
+    size = 400
+    for heads in (1, 8):
+        attended = ops.zeros((1, heads, size))
+        layers = keras_warn.OutputHeads(50), keras_warn.HeadGate()
+        for layer in layers:
+            layer(attended)
+        kernel = to_numpy(layers[0].kernel)
+        assert kernel.std() == pytest.approx((2 / size) ** 0.5, rel=0.03)
+        assert to_numpy(layers[1].kernel).std() == pytest.approx(
+            (2 / size) ** 0.5, rel=0.15
+        )
+        if heads > 1:
+            assert not np.allclose(kernel[0], kernel[1])
+
+
+def test_no_gate_has_weight_of_its_own_in_the_probabilities():
+    """Gates all on the network give its softmax to the bit."""
+    gates = np.eye(M, dtype="float32")[[0, 0]]
+    for combination in ("log_probabilities", "probabilities"):
+        found = keras_warn.GatedSum(combination)(gates, PREDICTIONS)
+        np.testing.assert_array_equal(
+            to_numpy(found), to_numpy(ops.softmax(PREDICTIONS[0], axis=-1))
+        )
+
+
+def test_scores_and_probabilities_agree():
+    for combination in ("log_probabilities", "probabilities"):
+        scores = keras_warn.GatedSum(combination, from_logits=True)
+        found = keras_warn.GatedSum(combination)(GATES, PREDICTIONS)
+        expected = ops.softmax(scores(GATES, PREDICTIONS), axis=-1)
+        np.testing.assert_allclose(
+            to_numpy(found), to_numpy(expected), atol=1e-6
+        )
+
+
+BAD = [
+    ("AttentionHeads", dict(heads=0), ValueError, "`heads` .* heads=0"),
+    ("AttentionHeads", dict(heads=2.0), TypeError, "`heads` .* heads=2.0"),
+    ("AttentionHeads", dict(heads=True), TypeError, "`heads` .* heads=True"),
+    (
+        "AttentionHeads",
+        dict(heads=2, kernel_size=4),
+        ValueError,
+        "`kernel_size` must be odd.* kernel_size=4",
+    ),
+    (
+        "AttentionHeads",
+        dict(heads=2, activation="relu"),
+        ValueError,
+        "`activation` .*'softmax', 'sigmoid'.* activation='relu'",
+    ),
+    (
+        "AttentionHeads",
+        dict(heads=2, data_format="nhwc"),
+        ValueError,
+        "`data_format` .* data_format='nhwc'",
+    ),
+    ("AttendedFeatures", dict(kernel_size=-3), ValueError, "kernel_size=-3"),
+    ("OutputHeads", dict(classes=0), ValueError, "`classes` .* classes=0"),
+    ("HeadGate", dict(activation="max"), ValueError, "activation='max'"),
+    ("GlobalGate", dict(gates=0), ValueError, "`gates` .* gates=0"),
+    (
+        "GlobalGate",
+        dict(gates=2, batch_norm=1),
+        TypeError,
+        "`batch_norm` must be True or False.* batch_norm=1",
+    ),
+    ("UniformGate", dict(gates=-1), ValueError, "gates=-1"),
+    ("GatedSum", dict(combination="sum"), ValueError, "combination='sum'"),
+    ("GatedSum", dict(from_logits="no"), TypeError, "from_logits='no'"),
+    ("GradientScale", dict(factor=-1), ValueError, "`factor` .* factor=-1"),
+    ("GradientScale", dict(factor="1"), TypeError, "`factor` .* factor='1'"),
+    ("GradientScale", dict(factor=float("nan")), ValueError, "factor=nan"),
+    ("MaskDiversity", dict(weight=-0.1), ValueError, "`weight` .*-0.1"),
+    ("MaskDiversity", dict(pool=0), ValueError, "`pool` .* pool=0"),
+]
+
+
+@pytest.mark.parametrize("name,options,error,message", BAD)
+def test_bad_arguments(name, options, error, message):
+    with pytest.raises(error, match=message):
+        getattr(keras_warn, name)(**options)
+
+
+def test_bad_inputs():
+    heads = keras_warn.AttentionHeads
+    with pytest.raises(ValueError, match=r"`features` must have shape.*\(2,"):
+        heads(K)(normal(B, C))
+    with pytest.raises(ValueError, match="`kernel_size` must be 1 on tokens"):
+        heads(K, kernel_size=3)(normal(B, H, C))
+    with pytest.raises(ValueError, match="known number of channels"):
+        heads(K)(keras.Input((H, W, None)))
+    attend = keras_warn.AttendedFeatures
+    with pytest.raises(ValueError, match="same positions.*(2, 5, 7, 11)"):
+        attend()(MAP, MASKS[:, :-1])
+    with pytest.raises(ValueError, match="same positions"):
+        attend()(MAP, MASKS[:, 0])
+    with pytest.raises(ValueError, match=r"`attended` must have shape"):
+        keras_warn.OutputHeads(N)(MAP)
+    with pytest.raises(ValueError, match=r"`attended` must have shape"):
+        keras_warn.HeadGate()(MAP)
+    with pytest.raises(ValueError, match=r"`features` must have shape"):
+        keras_warn.GlobalGate(M)(MAP)
+    total = keras_warn.GatedSum()
+    with pytest.raises(ValueError, match="one entry for each.*4.*3 pred"):
+        total(GATES, PREDICTIONS[:3])
+    with pytest.raises(ValueError, match="same classes"):
+        keras_warn.GatedSum()(GATES, [*PREDICTIONS[:3], normal(B, N + 1)])
+    with pytest.raises(ValueError, match="`pool` must be 1 for masks of tok"):
+        keras_warn.MaskDiversity(pool=2)(MASKS[:, 0])

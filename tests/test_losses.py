@@ -1,0 +1,25 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_warn
+
+
+def test_minus_the_score_of_the_label():
+    scores = np.array([[-1.0, -2.0, -4.0], [-8.0, -16.0, -32.0]], "float32")
+    loss = keras_warn.GatedLogLikelihood(reduction=None)
+    for labels in ([2, 0], [[2], [0]]):
+        found = keras.ops.convert_to_numpy(loss(np.array(labels), scores))
+        np.testing.assert_array_equal(found, [4.0, 8.0])
+
+
+def test_equals_cross_entropy_of_log_probabilities():
+    """For one prediction, whose scores are normalised."""
+    logits = np.random.default_rng(0).normal(size=(5, 7)).astype("float32")
+    labels = np.arange(5)
+    scores = keras.ops.log_softmax(logits)
+    expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    found = keras_warn.GatedLogLikelihood()(labels, scores)
+    assert float(found) == pytest.approx(
+        float(expected(labels, logits)), rel=1e-5
+    )
