@@ -24,7 +24,7 @@ def spatial_shape(shape, data_format):
 
 
 def check(name, shape, kernel_size):
-    """Checks the rank of a map, and that a wide kernel has a plane to lie on."""
+    """Checks the rank of a map, and that a wide kernel has a plane."""
     checks.rank(name, shape, (3, 4), LAYOUTS)
     if kernel_size > 1 and len(shape) == 3:
         raise ValueError(

@@ -1,0 +1,476 @@
+"""Where attention modules may read: the feature maps of a network.
+
+A module should read a tensor that summarises the network so far and that the
+network itself finds useful to read. Of all tensors these are kept:
+
+1. **Cuts**, through which all data flows, such as the output of a residual
+   block and not a tensor inside of it. Networks whose cells read the two cells
+   before them (NASNet) have no cuts at most resolutions; there, tensors count
+   that merge several and together with one other cut the graph.
+2. **Feature maps**: what comes after the first learned kernel and before the
+   classifier, at more than one position. Padding, cropping, dropout and
+   reshaping add nothing to the map they read, which is kept instead.
+3. **The last at each resolution**, where the number of positions falls by a
+   third or more. The few that a convolution without padding loses at the
+   borders do not make a resolution.
+4. **Activated, if possible.** If the last one at a resolution is a plain sum
+   or a linear map (ResNetV2, DenseNet, MobileNetV2), it is replaced by its
+   normalised and activated form, where a next block reads that at the same
+   resolution, or else by the last activated one. So inverted residual
+   networks (MobileNet, EfficientNet) are attended at the wide, activated maps
+   and not at the narrow linear bottlenecks between them. Where nothing is
+   activated, as in ConvNeXt and in transformers, the last one stays.
+"""
+
+import dataclasses
+import difflib
+
+import keras
+
+from keras_warn import checks
+from keras_warn import graph
+from keras_warn.classifier import find_ending
+
+DEFAULT_DEPTH = 3
+# For networks of images of any size: large enough for the deepest to keep
+# several positions, and a power of two, as are most strides.
+_NOMINAL_SIZE = 256
+# Below this share of the positions before, a map is at a new resolution.
+_SHRINKAGE = 2 / 3
+
+_POOLING = (
+    keras.layers.AveragePooling1D,
+    keras.layers.AveragePooling2D,
+    keras.layers.MaxPooling1D,
+    keras.layers.MaxPooling2D,
+)
+_INERT = (
+    keras.layers.AlphaDropout,
+    keras.layers.CenterCrop,
+    keras.layers.Cropping1D,
+    keras.layers.Cropping2D,
+    keras.layers.Dropout,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.Identity,
+    keras.layers.InputLayer,
+    keras.layers.Permute,
+    keras.layers.Reshape,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.ZeroPadding1D,
+    keras.layers.ZeroPadding2D,
+)
+_NORMALIZATIONS = (
+    keras.layers.BatchNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.UnitNormalization,
+)
+_ACTIVATIONS = (
+    keras.layers.ELU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ReLU,
+)
+# Operations of `keras.ops`, by the names of their classes.
+_INERT_OPERATIONS = ("Pad", "Reshape", "Transpose", "Cast", "Identity")
+_ACTIVATION_OPERATIONS = (
+    "Elu Gelu HardSwish HardSilu LeakyRelu Relu Relu6 Selu Silu Sigmoid "
+    "HardSigmoid Softplus Tanh"
+).split()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Map:
+    """A tensor that a module may read.
+
+    Attributes:
+        tensor: The `KerasTensor`.
+        positions: The number of its positions, at the nominal size.
+        cut: Whether all data flows through it alone.
+        depth: The number of calls that it takes to compute it.
+    """
+
+    tensor: keras.KerasTensor
+    positions: int
+    cut: bool
+    depth: int
+
+
+def attachment_points(model):
+    """The feature maps that attention modules may read.
+
+    Args:
+        model: A functional `keras.Model` without nested models, as
+            `graph.flatten` returns it.
+
+    Returns:
+        A list of `KerasTensor`s from shallow to deep, one for each spatial
+        resolution: `(b, h, w, c)`, or `(b, c, h, w)` channels first. Tokens
+        `(b, p, c)` stand for all feature maps with about as many positions.
+
+    Example:
+
+    >>> from keras_warn.attachment import attachment_points
+    >>> network = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> [tuple(point.shape[1:]) for point in attachment_points(network)][-3:]
+    [(12, 12, 96), (6, 6, 192), (3, 3, 1280)]
+    """
+    network = graph.Graph(model)
+    reading = _Reading(network, graph.data_format(model))
+    points = []
+    for maps in _resolutions(reading.maps()):
+        cuts = [found for found in maps if found.cut] or maps
+        point = reading.best(cuts)
+        # A decoder comes back to resolutions of its encoder.
+        points = [p for p in points if not _close(p, point)] + [point]
+    return [point.tensor for point in points]
+
+
+def resolve(model, attend_at=None, depth=None):
+    """The tensors that modules will read.
+
+    Args:
+        model: A functional `keras.Model` without nested models, as
+            `graph.flatten` returns it.
+        attend_at: A layer name, a negative index into the attachment points
+            of `model` (-1 is the deepest), a `KerasTensor` of `model`, or a
+            list or tuple of these. Defaults to the `depth` deepest points.
+        depth: Positive integer, the number of tensors. Defaults to 3, or to
+            as many points as there are if they are fewer.
+
+    Returns:
+        A list of `KerasTensor`s, in the order of `attend_at`, or from shallow
+        to deep.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument names no tensor of `model`, or none that can
+            be attended; or if `depth` and `attend_at` contradict each other.
+    """
+    if depth is not None:
+        depth = checks.integer("depth", depth)
+    if attend_at is None:
+        return _deepest(model, depth)
+    if not isinstance(attend_at, (list, tuple)):
+        attend_at = [attend_at]
+    if not attend_at:
+        raise ValueError(
+            "`attend_at` must name at least one feature map. "
+            f"Received: attend_at={attend_at!r}."
+        )
+    if depth not in (None, len(attend_at)):
+        raise ValueError(
+            "`depth` must be left out with `attend_at`, or be the number of "
+            f"its entries, {len(attend_at)}. Received: depth={depth}."
+        )
+    network = graph.Graph(model)
+    tensors = [_resolve_one(network, entry) for entry in attend_at]
+    for i, tensor in enumerate(tensors):
+        for j in range(i):
+            if tensors[j] is tensor:
+                raise ValueError(
+                    "`attend_at` must name different feature maps. Received: "
+                    f"attend_at[{j}]={attend_at[j]!r} and "
+                    f"attend_at[{i}]={attend_at[i]!r}, which are the same."
+                )
+    return tensors
+
+
+def _deepest(model, depth):
+    points = attachment_points(model)
+    if not points:
+        raise ValueError(
+            "`model` must have feature maps to attend to: of shape "
+            "(b, h, w, c) or (b, p, c), at more than one position. Received: "
+            f"the model {model.name!r}, which has none."
+        )
+    if depth is None:
+        depth = min(DEFAULT_DEPTH, len(points))
+    if depth > len(points):
+        network = graph.Graph(model)
+        names = [network.producer(p).operation.name for p in points]
+        raise ValueError(
+            f"`depth` must be at most {len(points)}, the number of attachment "
+            f"points of the model {model.name!r}: "
+            f"{', '.join(map(repr, names))}. For other feature maps, name "
+            f"layers by `attend_at`. Received: depth={depth}."
+        )
+    return points[-depth:]
+
+
+def _resolve_one(network, entry):
+    """The tensor for one entry of `attend_at`."""
+    if isinstance(entry, str):
+        tensor = _named(network, entry)
+    elif isinstance(entry, keras.KerasTensor):
+        tensor = network.counterpart(entry)
+        if tensor is None:
+            raise ValueError(
+                "`attend_at` must name tensors of the model "
+                f"{network.model.name!r}. Received: attend_at={entry!r}, "
+                "which is not in its graph, or is the output of a layer that "
+                "it uses several times."
+            )
+    elif isinstance(entry, int) and not isinstance(entry, bool):
+        points = attachment_points(network.model)
+        if not -len(points) <= entry < 0:
+            raise ValueError(
+                "`attend_at` must count attachment points from the deepest, "
+                f"-1, to the shallowest, {-len(points)}, of the model "
+                f"{network.model.name!r}. Received: attend_at={entry}."
+            )
+        tensor = points[entry]
+    else:
+        raise TypeError(
+            "`attend_at` must be a layer name, a negative integer, a "
+            "KerasTensor, or a list of these. Received: "
+            f"attend_at={entry!r} (of type {type(entry).__name__})."
+        )
+    if len(tensor.shape) not in (3, 4):
+        raise ValueError(
+            "`attend_at` must name feature maps of shape (b, h, w, c), "
+            "(b, c, h, w) or (b, p, c). Received: "
+            f"attend_at={entry!r}, of shape {tuple(tensor.shape)}."
+        )
+    return tensor
+
+
+def _named(network, name):
+    """The output of the operation called `name`."""
+    calls = network.calls_of(name)
+    if not calls:
+        names = [call.operation.name for call in network.calls]
+        near = difflib.get_close_matches(name, names)
+        advice = (
+            "; did you mean " + " or ".join(map(repr, near)) if near else ""
+        )
+        raise ValueError(
+            "`attend_at` must name layers of the model "
+            f"{network.model.name!r}, in which nested models are replaced by "
+            f"their layers. Received: attend_at={name!r}{advice}."
+        )
+    if len(calls) > 1:
+        raise ValueError(
+            "`attend_at` must name a layer that the model uses once; give the "
+            "tensor instead. Received: "
+            f"attend_at={name!r}, which is used {len(calls)} times."
+        )
+    if len(calls[0].outputs) > 1:
+        raise ValueError(
+            "`attend_at` must name a layer with one output; give the tensor "
+            f"instead. Received: attend_at={name!r}, which has "
+            f"{len(calls[0].outputs)}."
+        )
+    return calls[0].outputs[0]
+
+
+def _resolutions(maps):
+    """Splits maps, in the order of the network, by resolution."""
+    groups = []
+    for found in maps:
+        if groups and _close(groups[-1][-1], found):
+            groups[-1].append(found)
+        else:
+            groups.append([found])
+    return groups
+
+
+def _close(one, other):
+    """Whether two maps are at the same resolution."""
+    few, many = sorted((one.positions, other.positions))
+    return few > _SHRINKAGE * many
+
+
+class _Reading:
+    """What is asked of a network's graph to choose among its tensors."""
+
+    def __init__(self, network, data_format):
+        self.network = network
+        self.channels_first = data_format == "channels_first"
+        self.shapes = network.shapes(_NOMINAL_SIZE)
+        self.separators = _separators(network)
+
+    def maps(self):
+        """All feature maps through which the network's data flows."""
+        excluded = set()
+        ending = find_ending(self.network)
+        if ending is not None:
+            # Class scores are not features, even where they form a map.
+            excluded = {id(call) for call in [ending.head, *ending.tail]}
+        learned = set()
+        found = []
+        for call in self.network.calls:
+            if _is_learned(call.operation) or any(
+                id(tensor) in learned for tensor in call.inputs
+            ):
+                learned.update(map(id, call.outputs))
+            if id(call) in excluded or _is_inert(call.operation):
+                continue
+            for tensor in call.outputs:
+                if id(tensor) not in learned:
+                    continue
+                if id(tensor) not in self.separators:
+                    continue
+                cut, depth = self.separators[id(tensor)]
+                positions = self.positions(tensor)
+                if positions > 1:
+                    found.append(_Map(tensor, positions, cut, depth))
+        # Branches may run in any order, but what reads a map is deeper.
+        return sorted(found, key=lambda found: found.depth)
+
+    def positions(self, tensor):
+        """The number of positions of a map or of tokens, 0 for the rest."""
+        shape = self.shapes[id(tensor)]
+        if len(shape) == 3:
+            return shape[1] or 0
+        if len(shape) != 4:
+            return 0
+        height, width = shape[2:] if self.channels_first else shape[1:3]
+        return (height or 0) * (width or 0)
+
+    def best(self, maps):
+        """The one among the maps at a resolution that a module reads."""
+        last = maps[-1]
+        if self.is_activated(last.tensor):
+            return last
+        tensor = self.next_reading(last)
+        if tensor is not None:
+            return dataclasses.replace(last, tensor=tensor)
+        for earlier in reversed(maps):
+            # Tokens are never exchanged for the map that they came from.
+            if len(earlier.tensor.shape) != len(last.tensor.shape):
+                break
+            if self.is_activated(earlier.tensor):
+                return earlier
+        return last
+
+    def next_reading(self, found):
+        """The normalised, activated form in which a next block reads a map.
+
+        It is not a cut, since the block's shortcut reads the map itself.
+        """
+        activated = self.reader(found.tensor, _is_activation)
+        if activated is not None:
+            return activated
+        normalized = self.reader(found.tensor, _is_normalization)
+        if normalized is None:
+            return None
+        activated = self.reader(normalized, _is_activation)
+        return normalized if activated is None else activated
+
+    def reader(self, tensor, kind):
+        """The output of the first reader of some kind, of the same shape."""
+        for call in self.network.readers(tensor):
+            output = call.outputs[0]
+            if kind(call.operation) and (
+                self.shapes[id(output)] == self.shapes[id(tensor)]
+            ):
+                return output
+        return None
+
+    def is_activated(self, tensor):
+        """Whether a tensor is the output of a nonlinearity, or of a gate."""
+        while True:
+            call = self.network.producer(tensor)
+            operation = call.operation
+            if _is_activation(operation) or _is_gate(call):
+                return True
+            if not call.inputs:
+                return False
+            if isinstance(operation, keras.layers.Concatenate):
+                return all(map(self.is_activated, call.inputs))
+            if not (
+                len(call.inputs) == 1
+                and (
+                    _is_inert(operation)
+                    or isinstance(operation, _POOLING)
+                    # A factor or a summand that is a number.
+                    or type(operation).__name__ in ("Multiply", "Divide")
+                )
+            ):
+                return False
+            tensor = call.inputs[0]
+
+
+def _is_learned(operation):
+    """Whether an operation owns a kernel, and not statistics alone."""
+    return any(
+        len(weight.shape) >= 2 for weight in getattr(operation, "weights", ())
+    )
+
+
+def _is_inert(operation):
+    return (
+        isinstance(operation, _INERT)
+        or type(operation).__name__ in _INERT_OPERATIONS
+    )
+
+
+def _is_normalization(operation):
+    return isinstance(operation, _NORMALIZATIONS)
+
+
+def _is_activation(operation):
+    if isinstance(operation, _ACTIVATIONS):
+        return True
+    if not isinstance(operation, keras.layers.Layer):
+        return type(operation).__name__ in _ACTIVATION_OPERATIONS
+    function = getattr(operation, "activation", None)
+    return function is not None and function is not keras.activations.linear
+
+
+def _is_gate(call):
+    """Whether a call multiplies tensors, as squeeze-and-excitation does."""
+    return len(call.inputs) > 1 and (
+        type(call.operation).__name__ == "Multiply"
+    )
+
+
+def _separators(network):
+    """The tensors that separate input from output, alone or with another.
+
+    Consider a tensor and all that it is computed from, and count the tensors
+    in there that are read outside: 1 if all data flows through the tensor, 2
+    if one other tensor bypasses it, such as a shortcut.
+
+    Returns:
+        A dictionary with an entry for all tensors that count 1, and for those
+        that merge several and count 2: from `id(tensor)` to the pair of
+        whether it counts 1, and the number of calls it is computed by.
+    """
+    # Sets of calls are bits of integers: networks have a thousand of them.
+    index = {id(call): i for i, call in enumerate(network.calls)}
+    outside = 1 << len(network.calls)
+    outputs = {id(tensor) for tensor in network.model.outputs}
+    ancestors = []
+    readers = []
+    for i, call in enumerate(network.calls):
+        found = 1 << i
+        for tensor in call.inputs:
+            found |= ancestors[index[id(network.producer(tensor))]]
+        ancestors.append(found)
+        readers.append(
+            [
+                sum(1 << index[id(r)] for r in network.readers(tensor))
+                | (outside if id(tensor) in outputs else 0)
+                for tensor in call.outputs
+            ]
+        )
+    separators = {}
+    for i, call in enumerate(network.calls):
+        inside = ancestors[i]
+        count = 0
+        for j in range(i, -1, -1):
+            if inside >> j & 1:
+                count += sum(bool(read & ~inside) for read in readers[j])
+                if count > 2:
+                    break
+        if count == 1 or (count == 2 and len(call.inputs) > 1):
+            for tensor in call.outputs:
+                separators[id(tensor)] = (count == 1, inside.bit_count())
+    return separators
