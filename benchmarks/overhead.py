@@ -164,9 +164,10 @@ def direct_formulation(ours):
     rectified = ours.get_layer("rectified")
     gates, network, *_ = keras.tree.flatten(rectified.input)
     predictions = [direct_module(ours, i) for i in modules(ours)]
-    # A second layer of the same kind: one called twice has no single input,
-    # which `keras_warn.inspect` reads.
-    combine = keras_warn.GatedSum.from_config(rectified.get_config())
+    # A layer of its own: one called twice has no single input to read.
+    combine = keras_warn.GatedSum.from_config(
+        {**rectified.get_config(), "name": "direct_rectified"}
+    )
     return keras.Model(
         ours.inputs, combine(gates, [network, *predictions]), name="direct"
     )
@@ -231,13 +232,12 @@ def build(settings, kernel_size, classes, direct):
     return models
 
 
-def attention_alone(models):
-    """The attention of `models` as models of their own.
+def attention_inputs(ours):
+    """What the attention reads.
 
-    Their inputs are the feature maps that are attended to, the pooled features
-    for the global gates, and the network's own logits.
+    The feature maps, the pooled features for the global gates, and the
+    network's own logits.
     """
-    ours = models["ours"]
     layers = {layer.name: layer for layer in ours.layers}
     inputs = []
     for i in modules(ours):
@@ -245,6 +245,12 @@ def attention_alone(models):
         inputs.append((first or layers[f"module_{i}_masks"]).input)
     inputs.append(layers["global_gates"].input)
     inputs.append(keras.tree.flatten(layers["rectified"].input)[1])
+    return inputs
+
+
+def attention_alone(models):
+    """The attention of `models` as models of their own."""
+    inputs = attention_inputs(models["ours"])
     return {
         name: keras.Model(inputs, model.output, name=f"{name}_attention")
         for name, model in models.items()
@@ -521,9 +527,7 @@ class Jax:
             return mean_loss(labels, outputs)
 
         step = self.jax.jit(self.jax.grad(loss, argnums=(0, 1)))
-        return lambda: self.jax.block_until_ready(
-            step(weights, inputs, labels)
-        )
+        return lambda: self.jax.block_until_ready(step(weights, inputs, labels))
 
     def operations(self, model):
         """Operations for one image, of the program before optimisation.
@@ -682,8 +686,11 @@ def measured(samples, unit, paired):
         "ratio_quartiles": {},
         "samples": samples,
     }
-    for name, base in (("ours", "backbone"), ("direct", "ours"),
-                       ("direct", "backbone")):
+    for name, base in (
+        ("ours", "backbone"),
+        ("direct", "ours"),
+        ("direct", "backbone"),
+    ):
         if name not in samples or base not in samples:
             continue
         key = f"{name} / {base}"
@@ -713,8 +720,8 @@ def measure_operations(models, title):
     return {**counted(giga, "GFLOP"), "title": title, "details": details}
 
 
-def measure_time(steps, rounds, title):
-    samples = take_turns(steps, rounds, title)
+def measure_time(steps, rounds, title, heading):
+    samples = take_turns(steps, rounds, heading)
     samples = {k: [1e3 * s for s in v] for k, v in samples.items()}
     return {**measured(samples, "ms", paired=True), "title": title}
 
@@ -729,6 +736,10 @@ def step_memory(model, batch_size):
     compile_model(model)
     step = backend().train(model, *random_batch(model, batch_size))
     memory = backend().memory()
+    if memory is None:
+        raise RuntimeError(
+            "Memory can be measured on Linux and on GPUs. Use --skip-memory."
+        )
     gc.collect()
     memory.reset_peak()
     before = memory.in_use()
@@ -743,8 +754,8 @@ def measure_memory(settings, kernel_size, names):
     A process's memory does not fall back to where it was, so only the first
     model of a process could be measured.
     """
-    title = f"Memory of a training step, {kernel_size}x{kernel_size}"
-    print(title, file=sys.stderr)
+    title = f"training step memory, batch of {settings.batch_size}"
+    print(f"{title}, {kernel_size}x{kernel_size}", file=sys.stderr)
     samples = {name: [] for name in names}
     progress = keras.utils.Progbar(settings.memory_runs * len(names))
     for _ in range(settings.memory_runs):
@@ -795,6 +806,7 @@ def measure_modules(settings, kernel_size):
     its maps alone take gigabytes, and the training step says as much.
     """
     measures = {}
+    size = f"{kernel_size}x{kernel_size}"
     for classes in settings.class_counts:
         keras.backend.clear_session()
         models = attention_alone(
@@ -809,20 +821,418 @@ def measure_modules(settings, kernel_size):
             {k: backend().predict(m, inputs) for k, m in models.items()},
             settings.runs,
             f"{name}, inference",
+            f"{name}, inference, {size}",
         )
         measures[f"modules_gradient_{classes}"] = measure_time(
             {"ours": backend().gradient(ours, inputs, labels)},
             settings.runs,
             f"{name}, forward and backward",
+            f"{name}, forward and backward, {size}",
         )
     return measures
 
 
 def measure(settings, kernel_size):
-    """Everything, for one kernel size: measures by name."""
+    """Everything but memory, for one kernel size: measures by name."""
+    keras.backend.clear_session()
+    models = build(settings, kernel_size, settings.classes, settings.direct)
+    images, labels = random_batch(models["ours"], settings.batch_size)
     measures = {}
+    if settings.direct:
+        found = difference(models["ours"], models["direct"], images)
+        if not found <= TOLERANCE:
+            raise RuntimeError(
+                "The direct formulation must compute what ours does, to "
+                f"{TOLERANCE:g}. Received: a difference of {found:g}."
+            )
+        measures["difference"] = found
+    counts = {k: m.count_params() / 1e6 for k, m in models.items()}
+    measures["parameters"] = {
+        **counted(counts, "million"),
+        "title": "parameters",
+    }
+    measures["operations"] = measure_operations(models, "operations")
+    measures["modules_operations"] = measure_operations(
+        attention_alone(models), f"modules, {settings.classes} classes"
+    )
+    for model in models.values():
+        compile_model(model)
+    size = f"{kernel_size}x{kernel_size}"
+    batch = f"batch of {settings.batch_size}"
+    for key, title, steps in (
+        (
+            "inference",
+            f"inference, {batch}",
+            lambda m: backend().predict(m, images),
+        ),
+        (
+            "training",
+            f"training step, {batch}",
+            lambda m: backend().train(m, images, labels),
+        ),
+    ):
+        measures[key] = measure_time(
+            {k: steps(m) for k, m in models.items()},
+            settings.runs,
+            title,
+            f"{title}, {size}",
+        )
+    return {**measures, **measure_modules(settings, kernel_size)}
+
+
+# --- Reporting ---------------------------------------------------------------
+
+HEADER = (
+    "measure",
+    "backbone",
+    "ours",
+    "ours / backbone",
+    "direct",
+    "direct / ours",
+)
+
+
+def table(measures):
+    """The measures of one kernel size as lines of a Markdown table."""
+    rows = [HEADER, ("---",) + ("---:",) * (len(HEADER) - 1)]
+    for values in measures.values():
+        if not isinstance(values, dict):
+            continue
+        rows.append(
+            (
+                f"{values['title']} ({values['unit']})",
+                _median(values, "backbone"),
+                _median(values, "ours"),
+                _ratio(values, "ours / backbone"),
+                _median(values, "direct"),
+                _ratio(values, "direct / ours"),
+            )
+        )
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _median(values, name):
+    if name not in values["median"]:
+        return "–"
+    text = _number(values["median"][name])
+    low, high = values["quartiles"][name]
+    if low == high:
+        return text
+    return f"{text} ({_number(low)}–{_number(high)})"
+
+
+def _ratio(values, name):
+    if name not in values["ratio"]:
+        return "–"
+    text = f"{values['ratio'][name]:.3f}"
+    if name not in values["ratio_quartiles"]:
+        return text
+    low, high = values["ratio_quartiles"][name]
+    return f"{text} ({low:.3f}–{high:.3f})"
+
+
+def _number(value):
+    """Four digits, and never an exponent."""
+    if value >= 1000:
+        return f"{value:.0f}"
+    return f"{float(f'{value:.4g}'):g}"
+
+
+def report(result):
+    """The whole result as Markdown."""
+    settings, machine = result["settings"], result["machine"]
+    devices = ", ".join(machine["devices"]) or machine["cpu"]
+    lines = [
+        f"# {settings['backbone']} at {settings['image_size']} px, "
+        f"{settings['classes']} classes, {settings['depth']} modules of "
+        f"{settings['width']} heads",
+        "",
+        f"`{result['command']}`",
+        "",
+        f"{machine['backend']} on {devices}, {machine['cores']} cores, "
+        f"{result['date']}. Medians, in brackets quartiles. A ratio of times "
+        "is the median of the ratios within each round.",
+        f"Operations: {result['counter']}.",
+    ]
+    for size, measures in result["kernel_sizes"].items():
+        lines += ["", f"## Kernels of {size}x{size}", "", *table(measures)]
+        if "difference" in measures:
+            lines += [
+                "",
+                "Largest difference between ours and direct: "
+                f"{measures['difference']:.1e} of the largest output.",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+# Okabe and Ito's palette, told apart by the colour-blind too.
+COLOURS = {"ours": "#0072B2", "direct": "#E69F00"}
+
+
+def plot(result, path):
+    """Ratios to the backbone, and times of the modules, for each kernel."""
+    from matplotlib.figure import Figure
+
+    sizes = result["kernel_sizes"]
+    figure = Figure(figsize=(11, 3.6 * len(sizes)), layout="constrained")
+    axes = figure.subplots(len(sizes), 2, squeeze=False, width_ratios=(3, 2))
+    for (left, right), (size, measures) in zip(
+        axes, sizes.items(), strict=True
+    ):
+        kernel = f"{size}×{size} kernels"
+        _plot_ratios(left, measures)
+        left.set_title(f"{kernel}: relative to the backbone")
+        _plot_modules(right, measures, result["settings"]["class_counts"])
+        right.set_title(f"{kernel}: modules alone, inference")
+    settings, machine = result["settings"], result["machine"]
+    figure.suptitle(
+        f"{settings['backbone']}, {settings['image_size']} px, "
+        f"{settings['classes']} classes, {settings['depth']} modules of "
+        f"{settings['width']} heads, batch {settings['batch_size']} "
+        f"({machine['backend']})"
+    )
+    figure.savefig(path, dpi=150)
+
+
+def _plot_ratios(axes, measures):
+    groups = {
+        "parameters": "parameters",
+        "operations": "operations",
+        "inference": "inference\ntime",
+        "training": "training\nstep time",
+        "memory": "training\nmemory",
+    }
+    names = [name for name in groups if name in measures]
+    bars = {
+        model: [
+            measures[name]["ratio"].get(f"{model} / backbone") for name in names
+        ]
+        for model in COLOURS
+    }
+    _plot_bars(axes, [groups[name] for name in names], bars, "×{:.3g}")
+    axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
+    axes.set_ylabel("ratio (backbone = 1)")
+
+
+def _plot_modules(axes, measures, class_counts):
+    medians = [
+        measures[f"modules_inference_{n}"]["median"] for n in class_counts
+    ]
+    bars = {m: [median.get(m) for median in medians] for m in COLOURS}
+    labels = [f"{n:,} classes" for n in class_counts]
+    _plot_bars(axes, labels, bars, "{:.3g}")
+    axes.set_yscale("log")
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.5)
+    axes.set_ylabel("ms per batch, log scale")
+
+
+def _plot_bars(axes, labels, bars, form):
+    """Groups of bars, one colour a model; models without values left out."""
+    bars = {name: v for name, v in bars.items() if None not in v}
+    width = 0.8 / len(bars)
+    for i, (name, values) in enumerate(bars.items()):
+        places = np.arange(len(labels)) + (i - (len(bars) - 1) / 2) * width
+        drawn = axes.bar(places, values, width, color=COLOURS[name], label=name)
+        texts = [form.format(value) for value in values]
+        axes.bar_label(drawn, texts, fontsize=8)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(y=0.12)
+    axes.legend(frameon=False)
+
+
+def machine():
+    """What the numbers were measured on."""
+    versions = {"python": platform.python_version()}
+    for name in ("keras", "keras-warn", "numpy", "jax", "jaxlib", "torch"):
+        versions[name] = _version(name)
+    # One module, several distributions that own it.
+    versions["tensorflow"] = _version("tensorflow") or _version(
+        "tensorflow-cpu"
+    )
+    return {
+        "backend": keras.backend.backend(),
+        "devices": backend().devices(),
+        "cpu": _cpu(),
+        "cores": _cores(),
+        "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        "os": platform.platform(),
+        "versions": {k: v for k, v in versions.items() if v},
+    }
+
+
+def _version(distribution):
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cores():
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _cpu():
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+# --- Command line ------------------------------------------------------------
+
+
+def integer(minimum):
+    """An argument type: integers of at least `minimum`."""
+
+    def parse(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < minimum:
+            raise argparse.ArgumentTypeError(
+                f"must be an integer of at least {minimum}. Received: {text}"
+            )
+        return value
+
+    return parse
+
+
+def kernel_size(text):
+    value = integer(1)(text)
+    if value % 2 == 0:
+        raise argparse.ArgumentTypeError(
+            f"must be odd, so that the kernel has a centre. Received: {text}"
+        )
+    return value
+
+
+def backbone(text):
+    known = constructors()
+    if text not in known:
+        lower = {name.lower(): name for name in known}
+        near = difflib.get_close_matches(text.lower(), lower, n=3, cutoff=0.5)
+        hint = ", ".join(lower[name] for name in near) or ", ".join(known)
+        raise argparse.ArgumentTypeError(
+            "must be a constructor of keras.applications. "
+            f"Received: {text}. Did you mean: {hint}?"
+        )
+    return text
+
+
+def parser():
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = result.add_argument
+    add("--backbone", type=backbone, default="ResNet50V2")
+    add("--depth", type=integer(1), default=4, help="attention modules")
+    add("--width", type=integer(1), default=4, help="heads of a module")
+    add("--classes", type=integer(2), default=200)
+    add("--kernel-size", type=kernel_size, nargs="+", default=[1, 3])
+    add("--projection", type=integer(1), help="channels, none by default")
+    add("--batch-size", type=integer(1), default=8)
+    add("--image-size", type=integer(1), default=224)
+    add(
+        "--class-counts",
+        type=integer(2),
+        nargs="+",
+        default=[10, 1000],
+        help="classes for which the modules are timed alone",
+    )
+    add("--runs", type=integer(1), default=20, help="rounds of timing")
+    add("--memory-runs", type=integer(1), default=3, help="processes a model")
+    add("--skip-direct", dest="direct", action="store_false")
+    add("--skip-memory", dest="memory", action="store_false")
+    add("--out", type=pathlib.Path, default=pathlib.Path("runs/overhead"))
+    add("--overwrite", action="store_true", help="replace an earlier result")
+    add("--memory-of", choices=MODELS, help=argparse.SUPPRESS)
+    return result
+
+
+def check(settings, error):
+    """What arguments cannot be checked for one by one. `error` ends."""
+    if keras.backend.backend() not in BACKENDS:
+        error(
+            f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. "
+            f"Received: {keras.backend.backend()}"
+        )
+    if keras.config.image_data_format() != "channels_last":
+        error("image_data_format must be channels_last, in keras.json")
+    for name in ("kernel_size", "class_counts"):
+        values = getattr(settings, name)
+        if len(set(values)) < len(values):
+            option = name.replace("_", "-")
+            error(f"--{option} must not repeat values. Received: {values}")
+    if settings.memory_of:
+        return
+    present = [name for name in FILES if (settings.out / name).exists()]
+    if present and not settings.overwrite:
+        error(
+            f"--out must hold no earlier result without --overwrite. "
+            f"Received: {settings.out}, with {', '.join(present)}"
+        )
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        error("matplotlib is needed for the plot: pip install matplotlib")
+
+
+def run(settings, command):
+    """Measures, and returns the whole result."""
+    sizes = settings.kernel_size
     names = MODELS if settings.direct else MODELS[:2]
-    # First: on a GPU this process would leave no memory to the others.
+    # Memory first: on a GPU, once this process uses it, it leaves no memory
+    # to other processes.
+    memory = {}
     if settings.memory:
-        measures["memory"] = measure_memory(settings, kernel_size, names)
-    return measures
+        memory = {k: measure_memory(settings, k, names) for k in sizes}
+    at_start = machine()
+    measures = {k: measure(settings, k) for k in sizes}
+    for k, values in memory.items():
+        measures[k]["memory"] = values
+    return {
+        "command": command,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(" ", "minutes"),
+        "machine": at_start,
+        "settings": {**vars(settings), "out": str(settings.out)},
+        "counter": backend().counter,
+        "kernel_sizes": measures,
+    }
+
+
+def main(arguments=None):
+    arguments = sys.argv[1:] if arguments is None else arguments
+    commands = parser()
+    settings = commands.parse_args(arguments)
+    check(settings, commands.error)
+    if settings.memory_of:
+        names = settings.memory_of == "direct"
+        models = build(
+            settings, settings.kernel_size[0], settings.classes, names
+        )
+        used = step_memory(models[settings.memory_of], settings.batch_size)
+        print("\n" + json.dumps({"bytes": used}))
+        return
+    command = shlex.join(["python", "benchmarks/overhead.py", *arguments])
+    if "KERAS_BACKEND" in os.environ:
+        command = f"KERAS_BACKEND={os.environ['KERAS_BACKEND']} {command}"
+    result = run(settings, command)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    files = [settings.out / name for name in FILES]
+    files[0].write_text(json.dumps(result, indent=1) + "\n")
+    files[1].write_text(report(result))
+    plot(result, files[2])
+    print("\n" + report(result))
+    print("Written: " + ", ".join(str(file) for file in files))
+
+
+if __name__ == "__main__":
+    main()

@@ -203,7 +203,7 @@ def augment(
         combination, from_logits, dtype=dtype, name="rectified"
     )(global_gate(features), predictions)
     return keras.Model(
-        network.inputs, rectified, name=name or f"{backbone.name}_warn"
+        network.input, rectified, name=name or f"{backbone.name}_warn"
     )
 
 

@@ -241,7 +241,8 @@ def _functional(model):
             f"subclass {type(model).__name__}."
         )
     if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs, model.outputs[0], name=model.name)
+        inner = model._functional
+        return keras.Model(inner.input, inner.output, name=model.name)
     return model
 
 

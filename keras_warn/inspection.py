@@ -43,7 +43,7 @@ def inspect(model):
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=1, width=3)
     >>> seen = keras_warn.inspect(model)(ops.zeros((2, 96, 96, 3)))
-    >>> seen["module_1_masks"].shape, seen["global_gates"].shape
+    >>> ops.shape(seen["module_1_masks"]), ops.shape(seen["global_gates"])
     ((2, 3, 3, 3), (2, 2))
     """
     if not isinstance(model, keras.Model):
@@ -72,4 +72,4 @@ def inspect(model):
         outputs["global_gates"] = gates
     outputs["network_prediction"] = predictions[0]
     outputs["prediction"] = model.output
-    return keras.Model(model.inputs, outputs, name=f"{model.name}_inspected")
+    return keras.Model(model.input, outputs, name=f"{model.name}_inspected")

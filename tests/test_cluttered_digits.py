@@ -74,6 +74,16 @@ def test_without_distractors_there_is_the_digit_on_black():
         assert not canvas.any()
 
 
+def test_labels_are_those_of_the_placed_digits():
+    images, _ = noise(7, low=60)
+    labels = np.array([3, 9, 9, 0, 4, 1, 7])
+    canvases = cluttered(images, labels, 14, distractors=0)
+    totals = images.sum(axis=(1, 2), dtype=int)
+    for canvas, label in zip(pixels(canvases), canvases.labels, strict=True):
+        (index,) = np.flatnonzero(totals == canvas.sum())
+        assert label == labels[index]
+
+
 def test_shapes_and_types():
     canvases = cluttered(*noise(3), 5, canvas=47)
     assert canvases.images.shape == (5, 47, 47, 1)
@@ -499,11 +509,31 @@ def test_file_cut_off(tmp_path, save, kept):
 def test_damaged_file(tmp_path, save):
     path = tmp_path / "digits.npz"
     save(path, **npz_arrays())
-    content = bytearray(path.read_bytes())
-    content[2000:3000] = bytes(1000)
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="cut off or damaged.*digits.npz"):
-        load_digits(path)
+    whole = path.read_bytes()
+    intact = load_digits(path)
+    random = np.random.default_rng(0)
+    messages = set()
+    for attempt in range(600):
+        content = bytearray(whole)
+        # The first header, the directory at the end, and all between.
+        low, high = [(0, 200), (len(whole) - 400, len(whole)), (0, len(whole))][
+            attempt % 3
+        ]
+        at = random.integers(low, high)
+        size = random.integers(1, 40)
+        content[at : at + size] = random.bytes(len(content[at : at + size]))
+        path.write_bytes(content)
+        try:
+            digits = load_digits(path)
+        except ValueError as error:
+            messages.add(str(error))
+            assert str(path) in str(error)
+        else:
+            # Damage that goes unseen must have done no harm.
+            for split, expected in zip(digits, intact, strict=True):
+                np.testing.assert_array_equal(split.images, expected.images)
+                np.testing.assert_array_equal(split.labels, expected.labels)
+    assert len(messages) > 10
 
 
 def test_pickles_are_refused(tmp_path):

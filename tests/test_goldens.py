@@ -149,9 +149,7 @@ def test_diversity(golden):
 
 def test_loss(golden):
     found = golden.loss(*map(ops.convert_to_tensor, golden.arrays()))
-    np.testing.assert_allclose(
-        to_numpy(found), golden["loss"], atol=TOLERANCE
-    )
+    np.testing.assert_allclose(to_numpy(found), golden["loss"], atol=TOLERANCE)
 
 
 def test_gradients(golden):

@@ -9,6 +9,7 @@ killed goes on with exactly the canvases it would have seen.
 """
 
 import functools
+import io
 import os
 import urllib.request
 import zipfile
@@ -585,15 +586,23 @@ def _from_npz(path):
     names = ("x_train", "y_train", "x_test", "y_test")
     try:
         with zipfile.ZipFile(path) as archive:
-            held = {Path(name).stem for name in archive.namelist()}
-        missing = [name for name in names if name not in held]
-        if not missing:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in names}
-    # What a cut-off, damaged or foreign file makes NumPy and zipfile raise.
+            held = set(archive.namelist())
+            missing = [name for name in names if f"{name}.npy" not in held]
+            # Read whole, which compares checksums, before NumPy parses it.
+            members = {
+                name: archive.read(f"{name}.npy")
+                for name in names
+                if name not in missing
+            }
+        arrays = {
+            name: np.load(io.BytesIO(member), allow_pickle=False)
+            for name, member in members.items()
+        }
+    # What a cut-off, damaged or foreign file makes zipfile and NumPy raise.
     except (
         EOFError,
         OSError,
+        RuntimeError,
         ValueError,
         zipfile.BadZipFile,
         zlib.error,

@@ -53,9 +53,9 @@ class AttendedFeatures(keras.layers.Layer):
 
     >>> features = keras.random.normal((2, 7, 7, 32))
     >>> masks = keras_warn.AttentionHeads(heads=4)(features)
-    >>> keras_warn.AttendedFeatures()(features, masks).shape
+    >>> ops.shape(keras_warn.AttendedFeatures()(features, masks))
     (2, 4, 32)
-    >>> keras_warn.AttendedFeatures(kernel_size=3)(features, masks).shape
+    >>> ops.shape(keras_warn.AttendedFeatures(3)(features, masks))
     (2, 4, 288)
 
     Reference:

@@ -56,7 +56,7 @@ class AttentionHeads(keras.layers.Layer):
 
     >>> features = keras.random.normal((2, 7, 7, 32))
     >>> masks = keras_warn.AttentionHeads(heads=4)(features)
-    >>> masks.shape
+    >>> ops.shape(masks)
     (2, 7, 7, 4)
     >>> bool(ops.all(ops.abs(ops.sum(masks, axis=(1, 2)) - 1) < 1e-5))
     True

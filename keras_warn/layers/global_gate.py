@@ -54,7 +54,7 @@ class GlobalGate(keras.layers.Layer):
 
     >>> features = keras.random.normal((2, 32))
     >>> gates = keras_warn.GlobalGate(gates=4)(features)
-    >>> gates.shape
+    >>> ops.shape(gates)
     (2, 4)
     >>> bool(ops.all(ops.abs(ops.sum(gates, axis=-1) - 1) < 1e-5))
     True

@@ -50,7 +50,7 @@ class HeadGate(keras.layers.Layer):
 
     >>> attended = keras.random.normal((2, 4, 32))
     >>> gates = keras_warn.HeadGate()(attended)
-    >>> gates.shape
+    >>> ops.shape(gates)
     (2, 4)
     >>> bool(ops.all(ops.abs(ops.sum(gates, axis=-1) - 1) < 1e-5))
     True

@@ -41,7 +41,7 @@ class OutputHeads(keras.layers.Layer):
     Example:
 
     >>> attended = keras.random.normal((2, 4, 32))
-    >>> keras_warn.OutputHeads(classes=10)(attended).shape
+    >>> ops.shape(keras_warn.OutputHeads(classes=10)(attended))
     (2, 4, 10)
 
     Reference:

@@ -40,9 +40,7 @@ LAYERS = {
         (MAP, MASKS),
     ),
     "OutputHeads": (
-        dict(
-            classes=N, kernel_initializer="zeros", kernel_regularizer="l2"
-        ),
+        dict(classes=N, kernel_initializer="zeros", kernel_regularizer="l2"),
         (ATTENDED,),
     ),
     "HeadGate": (

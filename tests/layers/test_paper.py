@@ -85,9 +85,7 @@ def test_global_gate_of_the_reference(features):
     """Batch normalisation before the tanh, sigmoids divided by their sum."""
     pooled = features.mean(axis=(1, 2))
     rng = np.random.default_rng(2)
-    gate = keras_warn.GlobalGate(
-        4, "sigmoid", batch_norm=True, dtype="float64"
-    )
+    gate = keras_warn.GlobalGate(4, "sigmoid", batch_norm=True, dtype="float64")
     gate.build(pooled.shape)
     gamma, beta, mean, variance = rng.uniform(0.5, 1.5, size=(4, 4))
     gate.normalization.set_weights([gamma, beta, mean, variance])

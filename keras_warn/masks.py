@@ -1,0 +1,248 @@
+"""Where a model looked, in pixels, and whether that was the right place."""
+
+import numpy as np
+from keras import ops
+
+from keras_warn import checks
+
+# Points this close to the strongest are as strong: what separates them is
+# rounding, which differs from backend to backend.
+TIE = 1e-5
+
+
+def module_masks(seen, size, data_format=None):
+    """Where each module looked, at the resolution of the images.
+
+    The masks of a module's heads are resized to `size`, bilinearly, and each
+    is brought to a sum of 1, so that coarse and fine, softmax and sigmoid
+    masks weigh alike. The head gates weigh them, and the module's global
+    gate weighs their sum.
+
+    Args:
+        seen: The outputs of `keras_warn.inspect(model)`, as tensors or NumPy
+            arrays. Without gates (`gates="linear"`) all heads, and all
+            modules and the network, weigh the same.
+        size: Height and width of the images, a pair of integers.
+        data_format: `"channels_last"` or `"channels_first"`, the masks'.
+            Defaults to `keras.config.image_data_format()`. The masks alone
+            do not tell: `(b, 4, 4, 4)` may be either.
+
+    Returns:
+        A NumPy array `(b, m, height, width)`, from module 1 on. Module `i` of
+        an image sums to its global gate: its share in the prediction.
+
+    Raises:
+        TypeError: if `size` is not a pair of integers.
+        ValueError: if `seen` holds no masks, or masks of tokens, which have
+            no place in the image; or if an argument is out of its range.
+
+    Example:
+
+    >>> corner = ops.array([[[[1.0], [0.0]], [[0.0], [0.0]]]])
+    >>> seen = {
+    ...     "module_1_masks": corner,
+    ...     "module_1_head_gates": ops.array([[1.0]]),
+    ...     "global_gates": ops.array([[0.75, 0.25]]),
+    ... }
+    >>> module_masks(seen, (2, 2), "channels_last")[0, 0].tolist()
+    [[0.25, 0.0], [0.0, 0.0]]
+    """
+    data_format = checks.data_format(data_format)
+    height, width = _size(size)
+    names = _mask_names(seen)
+    shares = _shares(seen, len(names))
+    modules = []
+    for i, name in enumerate(names, start=1):
+        masks = ops.cast(ops.convert_to_tensor(seen[name]), "float32")
+        if len(masks.shape) != 4:
+            raise ValueError(
+                f"`seen[{name!r}]` must be masks of images, of rank 4. "
+                f"Received: shape {tuple(masks.shape)}."
+            )
+        if data_format == "channels_first":
+            masks = ops.transpose(masks, (0, 2, 3, 1))
+        masks = ops.image.resize(
+            masks, (height, width), "bilinear", data_format="channels_last"
+        )
+        totals = ops.sum(masks, axis=(1, 2), keepdims=True)
+        # A sigmoid mask may be zero everywhere, and stays so.
+        masks = ops.divide_no_nan(masks, totals)
+        weights = seen.get(f"module_{i}_head_gates")
+        if weights is None:
+            weights = np.full((1, masks.shape[-1]), 1 / masks.shape[-1])
+        weights = ops.cast(ops.convert_to_tensor(weights), "float32")
+        mask = ops.sum(masks * weights[:, None, None, :], axis=-1)
+        modules.append(ops.convert_to_numpy(mask))
+    return shares[:, 1:, None, None] * np.stack(modules, axis=1)
+
+
+def combined_mask(seen, size, data_format=None):
+    """Where the model looked, over all its modules and heads.
+
+    The sum of `module_masks`: masks weighed as the predictions made from them
+    are weighed.
+
+    Args:
+        seen: The outputs of `keras_warn.inspect(model)`.
+        size: Height and width of the images.
+        data_format: `"channels_last"` or `"channels_first"`, the masks'.
+            Defaults to `keras.config.image_data_format()`.
+
+    Returns:
+        A NumPy array `(b, height, width)`. An image's sum is what its global
+        gates leave to the modules; the rest is the network's own.
+
+    Raises:
+        TypeError, ValueError: as `module_masks`.
+
+    Example:
+
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
+    >>> seen = keras_warn.inspect(model)(ops.zeros((2, 96, 96, 3)))
+    >>> combined_mask(seen, (96, 96)).shape
+    (2, 96, 96)
+    """
+    return module_masks(seen, size, data_format).sum(axis=1)
+
+
+def pointing_accuracy(masks, boxes):
+    """The share of images whose strongest point lies inside the box.
+
+    Where several points of a mask are equally strong, the share of them that
+    lie inside counts. A mask that is the same everywhere thus scores what
+    chance does.
+
+    Args:
+        masks: Array `(b, height, width)`, as from `combined_mask`.
+        boxes: Integer array `(b, 4)`: top, left, bottom and right of what
+            should be looked at, in pixels, bottom and right exclusive.
+
+    Returns:
+        A float in [0, 1].
+
+    Raises:
+        ValueError: if shapes do not fit, or a box is empty or reaches beyond
+            the image.
+
+    Example:
+
+    >>> import numpy as np
+    >>> masks = np.zeros((2, 4, 4))
+    >>> masks[:, 1, 2] = 1.0
+    >>> pointing_accuracy(masks, np.array([[0, 2, 2, 4], [0, 0, 2, 2]]))
+    0.5
+
+    Reference:
+        Zhang et al., "Top-down neural attention by excitation backprop",
+        ECCV 2016 (the pointing game)
+    """
+    masks = ops.convert_to_numpy(masks)
+    if masks.ndim != 3 or masks.size == 0:
+        raise ValueError(
+            "`masks` must have shape (b, height, width). "
+            f"Received: masks of shape {masks.shape}."
+        )
+    boxes = _boxes(boxes, masks.shape[1:])
+    if len(boxes) != len(masks):
+        raise ValueError(
+            "`boxes` must have one row a mask. Received: boxes of shape "
+            f"{boxes.shape} for masks of shape {masks.shape}."
+        )
+    highest = masks.max(axis=(1, 2), keepdims=True)
+    peaks = masks >= highest - TIE * np.abs(highest)
+    inside = peaks & _interiors(boxes, masks.shape[1:])
+    return float(np.mean(inside.sum(axis=(1, 2)) / peaks.sum(axis=(1, 2))))
+
+
+def chance(boxes, size):
+    """The pointing accuracy of random points: the mean area of the boxes.
+
+    A low bar where the objects are large: for those near the middle, a model
+    that always points to the middle scores higher. What of the score comes
+    from following the image is what is lost when masks and boxes of
+    *different* images are paired, `pointing_accuracy(np.roll(masks, 1, 0),
+    boxes)`.
+
+    Args:
+        boxes: Integer array `(b, 4)`, as for `pointing_accuracy`.
+        size: Height and width of the images, a pair of integers.
+
+    Returns:
+        A float in [0, 1].
+
+    Raises:
+        TypeError: if `size` is not a pair of integers.
+        ValueError: if a box is empty or reaches beyond the image.
+
+    Example:
+
+    >>> import numpy as np
+    >>> chance(np.array([[0, 0, 2, 2], [0, 0, 4, 4]]), (4, 4))
+    0.625
+    """
+    size = _size(size)
+    top, left, bottom, right = _boxes(boxes, size).T
+    return float(np.mean((bottom - top) * (right - left)) / (size[0] * size[1]))
+
+
+def _mask_names(seen):
+    names = []
+    while f"module_{len(names) + 1}_masks" in seen:
+        names.append(f"module_{len(names) + 1}_masks")
+    if not names:
+        raise ValueError(
+            "`seen` must hold what `keras_warn.inspect(model)` returns, with "
+            f"'module_1_masks'. Received: the keys {sorted(seen)}."
+        )
+    return names
+
+
+def _shares(seen, modules):
+    """Weights `(b, m + 1)`, or `(1, m + 1)`, of the network and modules."""
+    if "global_gates" not in seen:
+        return np.full((1, modules + 1), 1 / (modules + 1), "float32")
+    return ops.convert_to_numpy(seen["global_gates"]).astype("float32")
+
+
+def _size(size):
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise TypeError(
+            f"`size` must be a pair (height, width). Received: size={size!r}."
+        )
+    return tuple(checks.integer("size", length) for length in size)
+
+
+def _boxes(boxes, size):
+    """`boxes` as an array of integers, inside images of `size`."""
+    boxes = ops.convert_to_numpy(boxes)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype.kind not in "iu":
+        raise ValueError(
+            "`boxes` must be an integer array of shape (b, 4): top, left, "
+            "bottom, right. Received: boxes of shape "
+            f"{boxes.shape} and dtype {boxes.dtype}."
+        )
+    boxes = boxes.astype(np.int64)
+    corners, ends = boxes[:, :2], boxes[:, 2:]
+    fits = (0 <= corners) & (corners < ends) & (ends <= size)
+    wrong = np.flatnonzero(~fits.all(axis=1))
+    if len(wrong) or not len(boxes):
+        found = f"box {boxes[wrong[0]].tolist()}" if len(wrong) else "no boxes"
+        raise ValueError(
+            "`boxes` must have 0 <= top < bottom <= height and 0 <= left < "
+            f"right <= width. Received: {found} in images of {size[0]} by "
+            f"{size[1]}."
+        )
+    return boxes
+
+
+def _interiors(boxes, size):
+    """Which pixels lie inside: a boolean array `(b, height, width)`."""
+    rows = np.arange(size[0])[None, :, None]
+    columns = np.arange(size[1])[None, None, :]
+    top, left, bottom, right = boxes.T[:, :, None, None]
+    return (
+        (top <= rows) & (rows < bottom) & (left <= columns) & (columns < right)
+    )

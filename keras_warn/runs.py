@@ -1,0 +1,279 @@
+"""Folders of runs that can be killed and go on, and what they ran on."""
+
+import contextlib
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shlex
+import shutil
+import statistics
+import sys
+import tempfile
+
+import keras
+
+SETTINGS = "settings.json"
+RESULTS = "results.json"
+PARTS = "parts"
+
+
+class RunFolder:
+    """A folder for the files of one run, which outlives the process.
+
+    A run is cut into parts, such as one trained model each. Finished parts
+    are kept; the same run started again, with the same settings, does only
+    what is missing. All files are written whole or not at all.
+
+    Args:
+        path: The folder. It is made if it does not exist, and tried out:
+            what cannot be written is better known before the training.
+        settings: Dictionary of all that the results depend on, as JSON can
+            hold it. Kept in `settings.json`.
+        overwrite: Whether a run that is in the folder is thrown away: its
+            results and parts are deleted, other files replaced as new ones
+            come. A folder with files of anything else is never taken.
+
+    Raises:
+        FileExistsError: if the folder holds a finished run, one with other
+            settings, or no run but other files.
+        OSError: if the folder cannot be made or written to.
+        TypeError: if JSON cannot hold `settings`.
+        ValueError: if it cannot hold a number in them, such as NaN.
+
+    Example:
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as path:
+    ...     for start in range(2):
+    ...         run = RunFolder(path, {"epochs": 3})
+    ...         run.part("first", lambda: print("training") or {"loss": 0.5})
+    training
+    {'loss': 0.5}
+    {'loss': 0.5}
+    """
+
+    def __init__(self, path, settings, overwrite=False):
+        self.path = pathlib.Path(path)
+        # As they will be read back: tuples are lists, keys are strings.
+        settings = json.loads(_to_json(settings))
+        if self.path.exists():
+            self._check(settings, overwrite)
+        (self.path / PARTS).mkdir(parents=True, exist_ok=True)
+        # Proves that files can be written and replaced, beside its purpose.
+        self.write(SETTINGS, settings)
+
+    def __truediv__(self, name):
+        """The path of a file in the folder, as of a `pathlib.Path`."""
+        return self.path / name
+
+    def has(self, name):
+        """Whether the part `name` is finished."""
+        return self._part(name).exists()
+
+    def part(self, name, function, *args, **kwargs):
+        """The result of a part, which runs unless it has been finished.
+
+        Args:
+            name: A file name, without extension, that tells parts apart.
+            function: What computes the part. Its result is kept as JSON.
+            *args: Arguments of `function`.
+            **kwargs: Keyword arguments of `function`.
+
+        Returns:
+            The result as JSON keeps it: tuples as lists, keys as strings.
+        """
+        path = self._part(name)
+        if not path.exists():
+            self.write(path, function(*args, **kwargs))
+        return json.loads(path.read_text("utf-8"))
+
+    def finish(self, results):
+        """Writes `results.json`, by which a run is known as finished."""
+        self.write(RESULTS, results)
+
+    def write(self, name, content):
+        """Writes a text, or anything else as JSON, whole or not at all."""
+        if not isinstance(content, str):
+            content = _to_json(content)
+        with self.replacing(name) as path:
+            path.write_text(content, "utf-8")
+
+    @contextlib.contextmanager
+    def replacing(self, name):
+        """A path to write a file or folder to, which then replaces `name`.
+
+        Whoever is killed before the end leaves `name` as it was.
+
+        Args:
+            name: Name of the file or folder in this folder.
+
+        Yields:
+            A path with the same name in a folder of its own.
+
+        Example:
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as path:
+        ...     run = RunFolder(path, {})
+        ...     with run.replacing("notes.txt") as notes:
+        ...         _ = notes.write_text("whole")
+        ...     (run / "notes.txt").read_text()
+        'whole'
+        """
+        target = self.path / name
+        # In the same folder, for `os.replace` to be one atomic rename.
+        with tempfile.TemporaryDirectory(
+            dir=self.path, prefix=".unfinished-", ignore_cleanup_errors=True
+        ) as unfinished:
+            path = pathlib.Path(unfinished) / target.name
+            yield path
+            if target.is_dir():
+                # A folder that is not empty cannot be replaced in one step.
+                shutil.rmtree(target)
+            os.replace(path, target)
+
+    def _part(self, name):
+        return self.path / PARTS / f"{name}.json"
+
+    def _check(self, settings, overwrite):
+        """Whether the run with these settings may go on in the folder."""
+        if not self.path.is_dir():
+            raise FileExistsError(
+                f"The output folder must be a folder. Received: {self.path}, "
+                "a file."
+            )
+        found = sorted(path.name for path in self.path.iterdir())
+        # A process killed in the middle of a write leaves these behind.
+        leftovers = [name for name in found if name.startswith(".unfinished-")]
+        found = [name for name in found if name not in leftovers]
+        if found and SETTINGS not in found and found != [PARTS]:
+            raise FileExistsError(
+                "The output folder must be new, empty, or hold a run. "
+                f"Received: {self.path}, with {', '.join(found[:3])}"
+                f"{' and more' if len(found) > 3 else ''}."
+            )
+        if SETTINGS in found and not overwrite:
+            kept = _read_settings(self.path / SETTINGS)
+            if kept != settings:
+                raise FileExistsError(
+                    "The output folder must hold a run with the same settings "
+                    f"to go on with. {self.path} has {_differences(kept, settings)}."
+                    " Choose another folder, or overwrite the run."
+                )
+            if RESULTS in found:
+                raise FileExistsError(
+                    f"The output folder must not hold a finished run. "
+                    f"{self.path / RESULTS} exists. Choose another folder, or "
+                    "overwrite the run."
+                )
+        for name in leftovers:
+            shutil.rmtree(self.path / name)
+        if overwrite:
+            # Results first: without them, the rest is an unfinished run.
+            (self.path / RESULTS).unlink(missing_ok=True)
+            if (self.path / PARTS).exists():
+                shutil.rmtree(self.path / PARTS)
+
+
+def spread(values):
+    """Mean and standard deviation, as they belong into a table.
+
+    Args:
+        values: Numbers, one a seed.
+
+    Returns:
+        A dictionary with `mean`, `std` (of a sample, over n - 1; `None` of a
+        single value) and `values`.
+
+    Example:
+
+    >>> spread([1.0, 3.0])["mean"], round(spread([1.0, 3.0])["std"], 3)
+    (2.0, 1.414)
+    """
+    values = [float(value) for value in values]
+    return {
+        "mean": statistics.mean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "values": values,
+    }
+
+
+def environment():
+    """What a run ran on: versions, hardware, time and command.
+
+    Returns:
+        A dictionary of strings and numbers, for JSON.
+
+    Example:
+
+    >>> environment()["keras"] == keras.__version__
+    True
+    """
+    backend = keras.backend.backend()
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(
+            timespec="seconds"
+        ),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "keras_warn": importlib.metadata.version("keras-warn"),
+        "keras": keras.__version__,
+        "backend": backend,
+        # Keras has imported it; what its distribution is called varies.
+        backend: sys.modules[backend].__version__,
+        "numpy": importlib.metadata.version("numpy"),
+        "cpu": _cpu(),
+        "cores": _cores(),
+        "devices": keras.distribution.list_devices(),
+    }
+
+
+def _cpu():
+    """Name of the processor's model, or of its architecture."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text("utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores():
+    """Number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _to_json(value):
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def _read_settings(path):
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise FileExistsError(
+            f"The output folder must hold a run that can be read. {path} is "
+            f"not JSON ({error}). Choose another folder, or overwrite the run."
+        ) from error
+
+
+def _differences(kept, settings):
+    """Says which settings differ, and how."""
+    if not isinstance(kept, dict) or not isinstance(settings, dict):
+        return f"{kept!r}, not {settings!r}"
+    names = [
+        name
+        for name in {**kept, **settings}
+        if kept.get(name) != settings.get(name)
+    ]
+    return ", ".join(
+        f"{name}={kept.get(name)!r} instead of {settings.get(name)!r}"
+        for name in names
+    )

@@ -1,0 +1,394 @@
+"""Where modules are attached, in every network of Keras and by name."""
+
+import contextlib
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from keras import ops
+from support import to_numpy
+
+from keras_warn import graph
+from keras_warn.attachment import attachment_points
+from keras_warn.attachment import resolve
+from keras_warn.classifier import read_classifier
+
+CONSTRUCTORS = {
+    name: constructor
+    for name, constructor in vars(keras.applications).items()
+    if inspect.isfunction(constructor)
+    and "classifier_activation" in inspect.signature(constructor).parameters
+}
+
+# The four deepest points of networks of each family: sizes and channels.
+DEEPEST = {
+    # Activated sums.
+    "ResNet50": [(56, 256), (28, 512), (14, 1024), (7, 2048)],
+    # Normalised and activated, where blocks end in plain sums.
+    "ResNet50V2": [(56, 256), (28, 512), (14, 1024), (7, 2048)],
+    "DenseNet121": [(56, 256), (28, 512), (14, 1024), (7, 1024)],
+    "Xception": [(74, 128), (37, 256), (19, 728), (10, 2048)],
+    # Expanded, activated maps and not linear bottlenecks.
+    "MobileNetV2": [(56, 144), (28, 192), (14, 576), (7, 1280)],
+    "MobileNetV3Small": [(56, 72), (28, 96), (14, 288), (7, 576)],
+    "EfficientNetB0": [(56, 144), (28, 240), (14, 672), (7, 1280)],
+    "EfficientNetV2B0": [(56, 64), (28, 192), (14, 672), (7, 1280)],
+    # Normalised sums, and the last sum.
+    "ConvNeXtTiny": [(56, 96), (28, 192), (14, 384), (7, 768)],
+    # No residuals.
+    "VGG16": [(56, 256), (28, 512), (14, 512), (7, 512)],
+    "InceptionV3": [(71, 192), (35, 288), (17, 768), (8, 2048)],
+    # Cells that read two cells before them.
+    "NASNetMobile": [(56, 44), (28, 264), (14, 528), (7, 1056)],
+}
+
+
+@contextlib.contextmanager
+def without_weights():
+    """Networks are built in a moment: their variables have no values."""
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        # Or the next scope would give values to all of them.
+        keras.utils.clear_session(free_memory=False)
+
+
+def skip_without_backend_support(name):
+    if name == "NASNetMobile" and keras.backend.backend() == "torch":
+        pytest.skip("Keras does not offer NASNetMobile on this backend.")
+
+
+def operation(model, tensor):
+    return graph.Graph(model).producer(tensor).operation
+
+
+def shapes(model):
+    return [tuple(point.shape[1:]) for point in attachment_points(model)]
+
+
+def is_rectified(model, tensor, low=0.0):
+    """Whether no value of `tensor` is below `low`."""
+    x = np.random.default_rng(4).uniform(0, 255, (1, *model.input_shape[1:]))
+    return to_numpy(keras.Model(model.input, tensor)(x)).min() >= low
+
+
+def test_there_are_networks_to_try():
+    assert len(CONSTRUCTORS) >= 40
+
+
+@pytest.mark.parametrize("name", CONSTRUCTORS)
+def test_networks_of_keras(name):
+    skip_without_backend_support(name)
+    with without_weights():
+        model = graph.flatten(CONSTRUCTORS[name](weights=None))
+        points = attachment_points(model)
+        assert len(points) >= 4
+        for depth in range(1, 5):
+            found = resolve(model, depth=depth)
+            assert len(found) == depth
+            assert all(
+                a is b for a, b in zip(found, points[-depth:], strict=True)
+            )
+        sizes = graph.Graph(model).shapes(size=256)
+        heights = [sizes[id(point)][1] for point in points]
+        for above, below in zip(heights, heights[1:], strict=False):
+            assert above > 1.5 * below
+        assert heights[-1] > 1
+        for point in points:
+            assert len(point.shape) == 4
+            maker = operation(model, point)
+            assert not isinstance(
+                maker, (layers.InputLayer, layers.ZeroPadding2D)
+            )
+        classifier = read_classifier(model)
+        assert classifier.classes == 1000
+        assert tuple(classifier.logits.shape) == (None, 1000)
+        assert classifier.features.shape[1] >= points[-1].shape[-1]
+
+
+@pytest.mark.parametrize("name", DEEPEST)
+def test_the_deepest_points(name):
+    """By default and, without a fixed size of images, by structure."""
+    skip_without_backend_support(name)
+    expected = [(size, size, c) for size, c in DEEPEST[name]]
+    constructor = CONSTRUCTORS[name]
+    size = 299 if name in ("InceptionV3", "Xception") else 224
+    with without_weights():
+        model = graph.flatten(
+            constructor(input_shape=(size, size, 3), weights=None)
+        )
+        assert shapes(model)[-4:] == expected
+        headless = graph.flatten(
+            constructor(
+                input_shape=(size, size, 3), include_top=False, weights=None
+            )
+        )
+        assert shapes(headless)[-4:] == expected
+        if name == "NASNetMobile":
+            return  # It does not take images of any size.
+        model = graph.flatten(
+            constructor(
+                input_shape=(None, None, 3), include_top=False, weights=None
+            )
+        )
+        assert shapes(model)[-4:] == [(None, None, c) for *_, c in expected]
+
+
+@pytest.mark.parametrize(
+    "name", ["ResNet50", "ResNet50V2", "MobileNetV2", "DenseNet121"]
+)
+def test_points_are_rectified(name):
+    """Not the sums and linear bottlenecks before the activation."""
+    options = {"alpha": 0.35} if name == "MobileNetV2" else {}
+    model = CONSTRUCTORS[name](
+        input_shape=(64, 64, 3), weights=None, include_top=False, **options
+    )
+    assert all(is_rectified(model, p) for p in resolve(model, depth=4))
+
+
+def test_convnext_ends_in_the_normalised_map_without_its_head():
+    with without_weights():
+        model = graph.flatten(
+            keras.applications.ConvNeXtTiny(include_top=False, weights=None)
+        )
+        assert attachment_points(model)[-1] is model.output
+
+
+def test_small_images():
+    """One position leaves nothing to attend to."""
+    with without_weights():
+        model = keras.applications.ResNet50(
+            input_shape=(32, 32, 3), include_top=False, weights=None
+        )
+        assert model.output_shape == (None, 1, 1, 2048)
+        assert shapes(model) == [
+            (16, 16, 64),
+            (8, 8, 256),
+            (4, 4, 512),
+            (2, 2, 1024),
+        ]
+
+
+@pytest.fixture
+def small():
+    """A pre-activation network with one block at each resolution."""
+    return build_small()
+
+
+def build_small(data_format="channels_last", size=16):
+    first = data_format == "channels_first"
+    axis = 1 if first else -1
+    options = {"padding": "same", "data_format": data_format}
+    inputs = keras.Input((3, size, size) if first else (size, size, 3))
+    x = layers.Rescaling(0.1, name="rescale")(inputs)
+    for i, filters in enumerate((5, 7, 11)):
+        x = layers.Conv2D(filters, 3, 2, name=f"down_{i}", **options)(x)
+        y = layers.BatchNormalization(axis=axis, name=f"norm_{i}")(x)
+        y = layers.ReLU(name=f"act_{i}")(y)
+        y = layers.Conv2D(filters, 3, name=f"conv_{i}", **options)(y)
+        x = layers.Add(name=f"sum_{i}")([x, y])
+    x = layers.BatchNormalization(axis=axis, name="norm")(x)
+    x = layers.ReLU(name="act")(x)
+    x = layers.GlobalAveragePooling2D(data_format=data_format, name="pool")(x)
+    return keras.Model(inputs, layers.Dense(13, name="head")(x), name="small")
+
+
+def names(model, tensors):
+    return [operation(model, tensor).name for tensor in tensors]
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_points_are_found_in_either_data_format(data_format):
+    # Building convolutions needs no device that can run them.
+    with without_weights():
+        model = build_small(data_format, size=32)
+        # The strided convolutions read the plain sums.
+        assert names(model, attachment_points(model)) == [
+            "sum_0",
+            "sum_1",
+            "act",
+        ]
+        channels = 1 if data_format == "channels_first" else 3
+        found = [p.shape[channels] for p in attachment_points(model)]
+        assert found == [5, 7, 11]
+
+
+def inverted_residuals():
+    """Linear bottlenecks, of which only the first is read expanded."""
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, activation="relu", name="expand")(inputs)
+    x = layers.Conv2D(2, 1, name="project")(x)
+    y = layers.Conv2D(8, 1, activation="relu", name="inside")(x)
+    y = layers.Conv2D(2, 1, name="project_inside")(y)
+    x = layers.Add(name="bottleneck")([x, y])
+    x = layers.Conv2D(8, 3, 2, activation="relu", name="last")(x)
+    x = layers.Dropout(0.5)(x)
+    return keras.Model(inputs, x)
+
+
+def test_linear_bottlenecks_give_way_to_the_last_activated_cut():
+    model = inverted_residuals()
+    assert names(model, attachment_points(model)) == ["expand", "last"]
+
+
+def test_borders_lost_without_padding_are_no_new_resolution():
+    inputs = keras.Input((28, 28, 3))
+    x = layers.Conv2D(5, 3, activation="relu", name="one")(inputs)
+    x = layers.Conv2D(5, 3, activation="relu", name="two")(x)
+    x = layers.MaxPooling2D(name="halved")(x)
+    model = keras.Model(inputs, layers.Conv2D(7, 3, name="three")(x))
+    assert names(model, attachment_points(model)) == ["two", "halved"]
+
+
+def test_class_maps_are_not_features():
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(5, 3, activation="relu", name="features")(inputs)
+    x = layers.Conv2D(7, 1, activation="relu", name="scores")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Softmax()(x))
+    assert names(model, attachment_points(model)) == ["features"]
+
+
+def vision_transformer(stem=0):
+    inputs = keras.Input((32, 32, 3))
+    x = inputs
+    for i in range(stem):
+        x = layers.Conv2D(12, 3, 2, "same", activation="relu", name=f"{i}")(x)
+    x = layers.Conv2D(12, 8 // 2**stem, 8 // 2**stem, name="patches")(x)
+    x = layers.Reshape((16, 12))(x)
+    for _ in range(2):
+        y = layers.LayerNormalization()(x)
+        x = x + layers.MultiHeadAttention(2, 6)(y, y)
+        y = layers.Dense(24, activation="gelu")(layers.LayerNormalization()(x))
+        x = x + layers.Dense(12)(y)
+    x = layers.LayerNormalization(name="tokens")(x)
+    return keras.Model(inputs, layers.Dense(7)(x[:, 0]))
+
+
+def test_tokens_are_the_last_point_and_the_only_one_of_their_resolution():
+    model = vision_transformer()
+    assert names(model, attachment_points(model)) == ["tokens"]
+    assert names(model, resolve(model)) == ["tokens"]
+    model = vision_transformer(stem=3)
+    assert names(model, attachment_points(model)) == ["0", "1", "tokens"]
+
+
+def test_the_default_depth_is_three_or_all_there_are(small):
+    assert len(resolve(small)) == 3
+    assert len(resolve(inverted_residuals())) == 2
+    with without_weights():
+        assert len(resolve(keras.applications.VGG16(weights=None))) == 3
+
+
+def test_attend_at_takes_names_indices_and_tensors_in_any_order(small):
+    tensor = small.get_layer("norm_1").output
+    found = resolve(small, ["act", -2, tensor, "conv_0"])
+    assert names(small, found) == ["act", "sum_1", "norm_1", "conv_0"]
+    assert found[2] is tensor
+    assert names(small, resolve(small, "act_0")) == ["act_0"]
+    assert names(small, resolve(small, -1, depth=1)) == ["act"]
+    assert names(small, resolve(small, (tensor, "act"), depth=2)) == [
+        "norm_1",
+        "act",
+    ]
+
+
+def test_a_tensor_of_a_nested_model_stands_for_its_layer():
+    inner = inverted_residuals()
+    inputs = keras.Input((16, 16, 3))
+    flat = graph.flatten(keras.Model(inputs, inner(inputs)))
+    (found,) = resolve(flat, inner.get_layer("inside").output)
+    assert found in graph.Graph(flat)
+    assert names(flat, [found]) == ["inside"]
+
+
+def test_operations_that_are_not_layers_have_names_too():
+    inputs = keras.Input((8, 8, 3))
+    total = layers.Conv2D(5, 3)(inputs) + 1
+    model = keras.Model(inputs, ops.relu(total))
+    name = operation(model, total).name
+    assert resolve(model, name)[0] is total
+
+
+def test_depth_beyond_the_points_names_them(small):
+    with pytest.raises(
+        ValueError, match="at most 3.*'sum_0', 'sum_1', 'act'.*depth=4"
+    ):
+        resolve(small, depth=4)
+
+
+@pytest.mark.parametrize("depth", [True, 1.0, "2"])
+def test_depth_must_be_an_integer(small, depth):
+    with pytest.raises(TypeError, match="`depth` must be a positive integer"):
+        resolve(small, depth=depth)
+
+
+@pytest.mark.parametrize("depth", [0, -1])
+def test_depth_must_be_positive(small, depth):
+    with pytest.raises(ValueError, match="`depth` must be a positive integer"):
+        resolve(small, depth=depth)
+
+
+def test_depth_must_agree_with_attend_at(small):
+    with pytest.raises(ValueError, match="its entries, 2. Received: depth=3"):
+        resolve(small, ["act", -2], depth=3)
+
+
+def test_unknown_names_suggest_near_ones(small):
+    with pytest.raises(ValueError, match="'sum_3'; did you mean .*'sum_2'"):
+        resolve(small, "sum_3")
+    with pytest.raises(ValueError, match="attend_at='elsewhere'.$"):
+        resolve(small, "elsewhere")
+
+
+@pytest.mark.parametrize("index", [0, 1, -4])
+def test_indices_count_from_the_deepest(small, index):
+    with pytest.raises(ValueError, match=f"shallowest, -3.*attend_at={index}"):
+        resolve(small, index)
+
+
+@pytest.mark.parametrize("entry", [True, 1.5, None, layers.ReLU()])
+def test_entries_of_other_types(small, entry):
+    with pytest.raises(TypeError, match="`attend_at` must be a layer name"):
+        resolve(small, [entry])
+
+
+def test_tensors_of_other_models(small):
+    with pytest.raises(ValueError, match="must name tensors of the model"):
+        resolve(small, build_small().get_layer("act").output)
+
+
+@pytest.mark.parametrize("name", ["head", "pool"])
+def test_features_of_another_rank(small, name):
+    with pytest.raises(ValueError, match=f"feature maps of shape.*'{name}'"):
+        resolve(small, name)
+
+
+def test_layers_that_are_used_several_times_are_ambiguous():
+    inputs = keras.Input((8, 8, 3))
+    shared = layers.Conv2D(3, 1, name="shared")
+    first = shared(inputs)
+    model = keras.Model(inputs, shared(first))
+    with pytest.raises(ValueError, match="uses once.*'shared'.*2 times"):
+        resolve(model, "shared")
+    assert resolve(model, first)[0] is first
+
+
+@pytest.mark.parametrize("empty", [[], ()])
+def test_no_entries(small, empty):
+    with pytest.raises(ValueError, match="at least one feature map"):
+        resolve(small, empty)
+
+
+def test_duplicates(small):
+    with pytest.raises(ValueError, match=r"\[0\]=-1 and attend_at\[2\]='act'"):
+        resolve(small, [-1, "sum_0", "act"])
+
+
+def test_a_network_without_feature_maps():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(5)])
+    with pytest.raises(ValueError, match="must have feature maps"):
+        resolve(graph.flatten(model))

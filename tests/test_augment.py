@@ -1,0 +1,497 @@
+"""Attention on whole networks."""
+
+import subprocess
+import sys
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from keras import ops
+from support import to_numpy
+
+import keras_warn
+
+CLASSES = 7
+SIZE = 64
+IMAGES = np.random.default_rng(0).uniform(0, 1, (3, SIZE, SIZE, 3))
+IMAGES = IMAGES.astype("float32")
+
+# One light member of each family, and what its classifier is.
+FAMILIES = {
+    "ConvNeXtTiny": {},  # nested models, custom layers
+    "DenseNet121": {},  # pre-activation
+    "EfficientNetV2B0": {},  # rescaling inside
+    "MobileNet": {"alpha": 0.25},  # convolutional classifier
+    "MobileNetV2": {"alpha": 0.35},
+    "MobileNetV3Small": {},  # raw operations
+    "NASNetMobile": {},  # cells with two inputs
+    "ResNet50": {},
+    "ResNet50V2": {},  # pre-activation
+}
+SLOW_FAMILIES = {
+    "EfficientNetB0": {},
+    "InceptionResNetV2": {},
+    "InceptionV3": {},
+    "VGG16": {},  # hidden dense layers
+    "Xception": {},
+}
+
+
+def build(family, **options):
+    """A network of `family` with random but lively weights."""
+    constructor = getattr(keras.applications, family)
+    options = {**{**FAMILIES, **SLOW_FAMILIES}[family], **options}
+    size = 75 if family.startswith("Inception") else SIZE
+    if family == "Xception":
+        size = 71
+    options.setdefault("weights", None)
+    options.setdefault("classes", CLASSES)
+    return constructor(input_shape=(size, size, 3), **options)
+
+
+def images_for(model):
+    _, height, width, _ = model.input_shape
+    rng = np.random.default_rng(0)
+    return rng.uniform(0, 255, (2, height, width, 3)).astype("float32")
+
+
+def small_backbone(top=True, **options):
+    """A little network of three resolutions."""
+    inputs = keras.Input((32, 32, 3), name="image")
+    x = inputs
+    for i, channels in enumerate((4, 6, 8), start=1):
+        x = layers.Conv2D(channels, 3, padding="same", name=f"conv{i}")(x)
+        x = layers.BatchNormalization(name=f"norm{i}")(x)
+        x = layers.ReLU(name=f"relu{i}")(x)
+        if i < 3:
+            x = layers.MaxPooling2D(name=f"pool{i}")(x)
+    if top:
+        x = layers.GlobalAveragePooling2D(name="average")(x)
+        x = layers.Dense(CLASSES, activation="softmax", name="predictions")(x)
+    return keras.Model(inputs, x, name="small")
+
+
+def parts(model):
+    """The gates, and the logits of the network and of all modules."""
+    return keras.tree.flatten(model.get_layer("rectified").input)
+
+
+def with_gates_on_the_network(model, images):
+    """The output of the model with all gates on the network's own."""
+    gates, *predictions = keras.Model(model.input, parts(model))(images)
+    gates = np.zeros(ops.shape(gates), "float32")
+    gates[:, 0] = 1
+    return to_numpy(model.get_layer("rectified")(gates, predictions))
+
+
+def families():
+    for name in FAMILIES:
+        yield name
+    for name in SLOW_FAMILIES:
+        yield pytest.param(name, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", families())
+def test_own_prediction_to_the_bit(name):
+    """All gates on the network's own output: its output, bit for bit."""
+    backbone = build(name)
+    images = images_for(backbone)
+    model = keras_warn.augment(backbone, depth=3, width=2)
+    np.testing.assert_array_equal(
+        with_gates_on_the_network(model, images), to_numpy(backbone(images))
+    )
+
+
+@pytest.fixture(scope="module")
+def reloaded(tmp_path_factory):
+    """Function from a family to its outputs here and in a fresh process."""
+    folder = tmp_path_factory.mktemp("families")
+    here = {}
+
+    def save(name):
+        model = keras_warn.augment(build(name), depth=3, width=2)
+        images = images_for(model)
+        here[name] = to_numpy(model(images))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            model.save(folder / f"{name}.keras")
+        np.save(folder / f"{name}_images.npy", images)
+
+    for name in FAMILIES:
+        save(name)
+    reload_in_fresh_process(folder)
+
+    def outputs(name):
+        if name not in here:
+            save(name)
+            reload_in_fresh_process(folder)
+        return here[name], np.load(folder / f"{name}_found.npy")
+
+    return outputs
+
+
+def reload_in_fresh_process(folder):
+    """Loads every model in safe mode, without a warning, and runs it."""
+    script = """
+import pathlib, sys, warnings
+import keras, numpy as np
+import keras_warn
+warnings.simplefilter("error", UserWarning)
+folder = pathlib.Path(sys.argv[1])
+for path in folder.glob("*.keras"):
+    model = keras.saving.load_model(path, safe_mode=True)
+    images = np.load(folder / f"{path.stem}_images.npy")
+    found = keras_warn.inspect(model)(images)["prediction"]
+    found = keras.ops.convert_to_numpy(found)
+    np.save(folder / f"{path.stem}_found.npy", found)
+    path.unlink()
+"""
+    subprocess.run([sys.executable, "-c", script, str(folder)], check=True)
+
+
+@pytest.mark.parametrize("name", families())
+def test_reloads_in_a_fresh_process(name, reloaded):
+    here, there = reloaded(name)
+    assert here.shape == (2, CLASSES)
+    np.testing.assert_allclose(here.sum(-1), 1, atol=1e-5)
+    np.testing.assert_array_equal(there, here)
+
+
+def test_layers_of_the_network_are_its_own():
+    """By reference and by name: trained in one, trained in both."""
+    backbone = small_backbone()
+    before = [layer.get_config() for layer in backbone.layers]
+    model = keras_warn.augment(backbone)
+    for layer in backbone.layers[:-1]:
+        assert model.get_layer(layer.name) is layer
+    # The classifier without its softmax is another layer on its variables.
+    own, twin = backbone.layers[-1], model.get_layer("predictions")
+    assert [id(v) for v in own.weights] == [id(v) for v in twin.weights]
+    assert [layer.get_config() for layer in backbone.layers] == before
+
+
+def test_weights_load_before_or_after(tmp_path):
+    donor = small_backbone()
+    donor.save_weights(tmp_path / "donor.weights.h5")
+    images = IMAGES[:, :32, :32]
+    found = []
+    for order in ("before", "after"):
+        keras.utils.set_random_seed(1)
+        backbone = small_backbone()
+        if order == "before":
+            backbone.load_weights(tmp_path / "donor.weights.h5")
+        keras.utils.set_random_seed(2)
+        model = keras_warn.augment(backbone)
+        if order == "after":
+            backbone.load_weights(tmp_path / "donor.weights.h5")
+        found.append(to_numpy(model(images)))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(
+        with_gates_on_the_network(model, images), to_numpy(donor(images))
+    )
+
+
+def test_summary_reads_like_figure_2():
+    model = keras_warn.augment(small_backbone(), depth=2)
+    names = [layer.name for layer in model.layers]
+    for i in (1, 2):
+        order = [
+            names.index(f"module_{i}_{part}")
+            for part in ("masks", "attended", "head_gates", "prediction")
+        ]
+        assert order == sorted(order)
+        assert f"module_{i}_hypotheses" in names
+    assert names[-1] == "rectified"
+    assert "global_gates" in names
+
+
+OPTIONS = [
+    {},
+    dict(width=1),
+    dict(depth=1),
+    dict(kernel_size=3),
+    dict(kernel_size=5, mask_activation="sigmoid"),
+    dict(projection=3),
+    dict(projection=3, kernel_size=3),
+    dict(diversity=0.1),
+    dict(diversity=0.1, diversity_pool=2),
+    dict(gates="sigmoid"),
+    dict(gates="average"),
+    dict(gates="linear"),
+    dict(gate_score_activation=None),
+    dict(gate_batch_norm=True),
+    dict(combination="probabilities"),
+    dict(gradient_scale=0.1),
+    dict(gradient_scale=0),
+    dict(from_logits=True),
+    dict(from_logits=True, combination="probabilities"),
+    dict(kernel_initializer="zeros"),
+]
+
+
+def name_of(options):
+    return "-".join(f"{k}={v}" for k, v in options.items()) or "defaults"
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("options", OPTIONS, ids=name_of)
+def test_every_option_trains_saves_and_reloads(options, tmp_path):
+    """With a plain string loss, and no warning from build to reload."""
+    images = IMAGES[:, :32, :32]
+    labels = np.arange(3) % CLASSES
+    model = keras_warn.augment(small_backbone(), **options)
+    loss = "sparse_categorical_crossentropy"
+    if options.get("from_logits"):
+        loss = keras_warn.GatedLogLikelihood()
+    model.compile("sgd", loss, metrics=["accuracy"])
+    kernels = {v.path: to_numpy(v) for v in model.trainable_variables}
+    history = model.fit(images, labels, batch_size=2, epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    if options.get("kernel_initializer") != "zeros":
+        still = [
+            path
+            for path, before in kernels.items()
+            if np.array_equal(before, to_numpy(variable(model, path)))
+        ]
+        # With one head, or no gradient into it, some have nothing to learn.
+        if options.get("width") != 1 and "gradient_scale" not in options:
+            assert still == []
+    expected = model.predict(images, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict(images, verbose=0), expected)
+    seen = keras_warn.inspect(again).predict(images, verbose=0)
+    np.testing.assert_array_equal(seen["prediction"], expected)
+
+
+def variable(model, path):
+    (found,) = [v for v in model.trainable_variables if v.path == path]
+    return found
+
+
+def test_probabilities_by_default_and_scores_on_request():
+    keras.utils.set_random_seed(1)
+    model = keras_warn.augment(small_backbone())
+    keras.utils.set_random_seed(1)
+    scores = keras_warn.augment(small_backbone(), from_logits=True)
+    images = IMAGES[:, :32, :32]
+    probabilities = to_numpy(model(images))
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-6)
+    np.testing.assert_allclose(
+        to_numpy(ops.softmax(scores(images))), probabilities, atol=1e-6
+    )
+
+
+def test_diversity_is_averaged_over_modules():
+    model = keras_warn.augment(small_backbone(), depth=3, diversity=0.3)
+    seen = keras_warn.inspect(model)(IMAGES[:, :32, :32])
+    penalty = keras_warn.MaskDiversity(0.3)
+    each = [
+        float(penalty(seen[f"module_{i}_masks"])) / len(IMAGES)
+        for i in (1, 2, 3)
+    ]
+    model(IMAGES[:, :32, :32])
+    assert float(sum(model.losses)) == pytest.approx(np.mean(each), rel=1e-4)
+
+
+def test_blocked_gradients_leave_the_backbone_to_its_own_loss():
+    """With factor 0 the masks' loss does not reach the convolutions."""
+
+    def first_kernel_after(gradient_scale):
+        keras.utils.set_random_seed(3)
+        backbone = small_backbone()
+        model = keras_warn.augment(
+            backbone, gradient_scale=gradient_scale, diversity=1e4
+        )
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        # A network whose own prediction is constant: no gradient of its own.
+        for weight in model.get_layer("predictions").weights:
+            weight.assign(ops.zeros_like(weight))
+        before = to_numpy(backbone.get_layer("conv1").kernel)
+        model.fit(IMAGES[:, :32, :32], np.arange(3), verbose=0)
+        return np.abs(
+            to_numpy(backbone.get_layer("conv1").kernel) - before
+        ).max()
+
+    assert first_kernel_after(0) == 0
+    assert first_kernel_after(1) > 0
+
+
+def test_without_top():
+    model = keras_warn.augment(small_backbone(top=False), classes=5, depth=2)
+    assert model.output_shape == (None, 5)
+    assert model.get_layer("network_logits").units == 5
+    assert model.get_layer("pooled_features").output.shape == (None, 8)
+
+
+def test_sequential_and_nested_and_loaded(tmp_path):
+    """What people have: a Sequential around a network, saved and loaded."""
+    sequential = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Rescaling(1 / 255),
+            small_backbone(top=False),
+            layers.GlobalAveragePooling2D(),
+            layers.Dropout(0.5),
+            layers.Dense(CLASSES, activation="softmax"),
+        ]
+    )
+    images = 255 * IMAGES[:, :32, :32]
+    expected = to_numpy(sequential(images))
+    sequential.save(tmp_path / "mine.keras")
+    loaded = keras.saving.load_model(tmp_path / "mine.keras")
+    for network in (sequential, loaded):
+        model = keras_warn.augment(network, depth=3)
+        assert not any(isinstance(x, keras.Model) for x in model.layers)
+        np.testing.assert_array_equal(
+            with_gates_on_the_network(model, images), expected
+        )
+
+
+def test_tokens():
+    """A network that ends in tokens is attended at them."""
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Conv2D(8, 8, strides=8)(inputs)
+    x = layers.Reshape((16, 8))(x)
+    x = layers.MultiHeadAttention(2, 4)(x, x)
+    x = layers.LayerNormalization()(x)
+    x = layers.GlobalAveragePooling1D()(x)
+    outputs = layers.Dense(CLASSES)(x)
+    model = keras_warn.augment(keras.Model(inputs, outputs), depth=1)
+    seen = keras_warn.inspect(model)(IMAGES[:, :32, :32])
+    assert ops.shape(seen["module_1_masks"]) == (3, 16, 4)
+    with pytest.raises(ValueError, match="`kernel_size` must be 1 on tokens"):
+        keras_warn.augment(keras.Model(inputs, outputs), depth=1, kernel_size=3)
+
+
+def test_any_image_size():
+    backbone = keras.applications.MobileNetV2(
+        (None, None, 3), alpha=0.35, include_top=False, weights=None
+    )
+    model = keras_warn.augment(backbone, classes=CLASSES, kernel_size=3)
+    for size in (64, 96):
+        images = np.zeros((2, size, size, 3), "float32")
+        seen = keras_warn.inspect(model)(images)
+        assert ops.shape(seen["module_3_masks"])[1] == size // 32
+        assert ops.shape(seen["prediction"]) == (2, CLASSES)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_follows_the_network(policy, tmp_path):
+    """Also when the policy has been set back, and after reloading."""
+    keras.config.set_dtype_policy(policy)
+    backbone = small_backbone()
+    keras.config.set_dtype_policy("float32")
+    model = keras_warn.augment(backbone, kernel_size=3, projection=4)
+    for part in ("projection", "masks", "attended", "hypotheses"):
+        layer = model.get_layer(f"module_1_{part}")
+        assert layer.compute_dtype == policy.removeprefix("mixed_")
+    images = IMAGES[:, :32, :32]
+    found = to_numpy(model(images))
+    assert found.dtype == np.float32 and np.isfinite(found).all()
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(to_numpy(again(images)), found)
+
+
+def test_double_precision():
+    keras.config.set_dtype_policy("float64")
+    model = keras_warn.augment(small_backbone())
+    assert model.output.dtype == "float64"
+    assert {v.dtype for v in model.trainable_variables} == {"float64"}
+
+
+def test_inspect_shows_what_the_prediction_is_made_of():
+    model = keras_warn.augment(small_backbone(), depth=2, width=3)
+    images = IMAGES[:, :32, :32]
+    seen = {
+        name: to_numpy(value)
+        for name, value in keras_warn.inspect(model)(images).items()
+    }
+    logits = seen["global_gates"][:, :1] * seen["network_prediction"]
+    for i in (1, 2):
+        module = np.einsum(
+            "bk,bkn->bn",
+            seen[f"module_{i}_head_gates"],
+            seen[f"module_{i}_hypotheses"],
+        )
+        np.testing.assert_allclose(
+            module, seen[f"module_{i}_prediction"], atol=1e-5
+        )
+        logits = logits + seen["global_gates"][:, i : i + 1] * module
+    np.testing.assert_allclose(
+        to_numpy(ops.softmax(logits)), seen["prediction"], atol=1e-5
+    )
+    with pytest.raises(ValueError, match="must be made by `keras_warn.augm"):
+        keras_warn.inspect(small_backbone())
+    with pytest.raises(TypeError, match="must be a `keras.Model`"):
+        keras_warn.inspect("model.keras")
+
+
+class Subclassed(keras.Model):
+    def call(self, x):
+        return x
+
+
+BAD = [
+    (dict(depth=0), ValueError, "`depth` .* depth=0"),
+    (dict(depth=1.5), TypeError, "`depth` .* depth=1.5"),
+    (dict(depth=9), ValueError, "`depth` must be at most 3.* depth=9"),
+    (dict(width=0), ValueError, "width=0"),
+    (dict(width="4"), TypeError, "`width` .* width='4'"),
+    (dict(kernel_size=2), ValueError, "`kernel_size` must be odd"),
+    (dict(projection=0), ValueError, "`projection` .* projection=0"),
+    (dict(classes=9), ValueError, "`classes` .* 7, .* classes=9"),
+    (dict(classes=1), ValueError, "`classes` .* at least 2.* classes=1"),
+    (dict(classes=7.0), TypeError, "`classes` .* classes=7.0"),
+    (dict(mask_activation="relu"), ValueError, "mask_activation='relu'"),
+    (dict(gates="max"), ValueError, "`gates` .*'average'.* gates='max'"),
+    (dict(gate_batch_norm=None), TypeError, "gate_batch_norm=None"),
+    (dict(combination="mean"), ValueError, "combination='mean'"),
+    (dict(from_logits=1), TypeError, "`from_logits` .* from_logits=1"),
+    (dict(diversity=-1), ValueError, "`diversity` .* diversity=-1"),
+    (dict(diversity_pool=0), ValueError, "diversity_pool=0"),
+    (dict(gradient_scale=-1), ValueError, "gradient_scale=-1"),
+    (dict(attend_at="relu9"), ValueError, "'relu9'; did you mean 'relu"),
+    (dict(attend_at=-4), ValueError, "attend_at=-4"),
+    (dict(attend_at=0), ValueError, "attend_at=0"),
+    (dict(attend_at="average"), ValueError, "attend_at='average', of shape"),
+    (dict(attend_at=[-1, -1]), ValueError, "different feature maps"),
+    (dict(attend_at=2.5), TypeError, "attend_at=2.5"),
+    (dict(attend_at=[-1], depth=2), ValueError, "depth=2"),
+]
+
+
+@pytest.mark.parametrize("options,error,message", BAD)
+def test_bad_arguments(options, error, message):
+    with pytest.raises(error, match=message):
+        keras_warn.augment(small_backbone(), **options)
+
+
+def test_bad_networks():
+    augment = keras_warn.augment
+    with pytest.raises(TypeError, match="must be a `keras.Model`.*str"):
+        augment("ResNet50")
+    with pytest.raises(ValueError, match="functional or Sequential.*Subcl"):
+        augment(Subclassed())
+    with pytest.raises(ValueError, match="must be built"):
+        augment(keras.Sequential([layers.Dense(3)]))
+    with pytest.raises(ValueError, match="without attention.*module_1_masks"):
+        augment(augment(small_backbone()))
+    with pytest.raises(ValueError, match="`classes` must be given"):
+        augment(small_backbone(top=False))
+    other = small_backbone().get_layer("relu1").output
+    with pytest.raises(ValueError, match="not in its graph"):
+        augment(small_backbone(), attend_at=other)
+
+
+def test_a_failed_call_leaves_the_network_as_it_was():
+    backbone = small_backbone()
+    before = backbone.to_json()
+    with pytest.raises(ValueError):
+        keras_warn.augment(backbone, attend_at="nowhere")
+    assert backbone.to_json() == before
+    keras_warn.augment(backbone)
+    assert backbone.to_json() == before

@@ -1,0 +1,315 @@
+"""Flattening: the same computation by the same layers, nothing nested."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from keras import ops
+from support import to_numpy
+
+from keras_warn import graph
+
+
+def images(size=8, batch=3):
+    return np.random.default_rng(2).uniform(0, 1, (batch, size, size, 3))
+
+
+def base(name="base", prefix=""):
+    """A small residual network without classifier."""
+    inputs = keras.Input((8, 8, 3), name=f"{prefix}image")
+    x = layers.Conv2D(5, 3, padding="same", name=f"{prefix}conv")(inputs)
+    y = layers.BatchNormalization(name=f"{prefix}norm")(x)
+    y = layers.ReLU(name=f"{prefix}act")(y)
+    # Operations of `keras.ops` are in the graph without being layers.
+    return keras.Model(inputs, ops.add(x, y * 0.5), name=name)
+
+
+def tutorial(inner):
+    """The pattern of Keras's transfer-learning tutorials."""
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Rescaling(2.0, offset=-1.0, name="rescale"),
+            inner,
+            layers.GlobalAveragePooling2D(name="pool"),
+            layers.Dense(7, activation="softmax", name="head"),
+        ],
+        name="tutorial",
+    )
+
+
+def functional(inner, **arguments):
+    inputs = keras.Input((8, 8, 3))
+    x = inner(inputs, **arguments)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, layers.Dense(7, name="head")(x), name="outer")
+
+
+def twice_nested():
+    inputs = keras.Input((8, 8, 3))
+    x = base()(inputs)
+    middle = keras.Model(inputs, layers.Conv2D(3, 1, name="middle_conv")(x))
+    return tutorial(middle)
+
+
+def is_flat(model):
+    return not any(isinstance(o, keras.Model) for o in model.operations)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: tutorial(base()), lambda: functional(base()), twice_nested],
+    ids=["sequential", "functional", "twice"],
+)
+def test_nested_models_are_expanded(make):
+    model = make()
+    flat = graph.flatten(model)
+    assert is_flat(flat)
+    assert flat.name == model.name
+    assert flat.input_shape == model.input_shape
+    x = images()
+    np.testing.assert_array_equal(to_numpy(flat(x)), to_numpy(model(x)))
+
+
+def test_layers_are_the_same_objects_under_their_own_names():
+    inner = base()
+    flat = graph.flatten(tutorial(inner))
+    assert flat.get_layer("norm") is inner.get_layer("norm")
+    # Whatever is trained or loaded in one is so in the other.
+    assert {id(w) for w in inner.weights} < {id(w) for w in flat.weights}
+    assert [layer.name for layer in flat.layers][1:] == [
+        "rescale",
+        "conv",
+        "norm",
+        "act",
+        "pool",
+        "head",
+    ]
+
+
+def test_inputs_stay_those_of_the_model():
+    model = functional(base())
+    assert graph.flatten(model).input is model.input
+
+
+def test_what_comes_before_nested_models_is_not_called_again():
+    inputs = keras.Input((8, 8, 3))
+    first = layers.Conv2D(3, 1)
+    model = keras.Model(inputs, base()(first(inputs)))
+    flat = graph.flatten(model)
+    assert first.output in graph.Graph(flat)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_training_given_to_a_nested_call_is_handed_on(training):
+    """By its effect: batch statistics when True, moving ones when False."""
+    inner = base()
+    model = functional(inner, training=training)
+    flat = graph.flatten(model)
+    x = images()
+    statistics = inner.get_layer("norm").moving_mean
+    expected = to_numpy(model(x))
+    before = to_numpy(statistics)
+    np.testing.assert_array_equal(to_numpy(flat(x)), expected)
+    assert np.any(to_numpy(statistics) != before) == training
+
+
+def test_training_reaches_sublayers_of_layers_that_do_not_take_it():
+    class Block(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.norm = layers.BatchNormalization()
+
+        def build(self, shape):
+            self.norm.build(shape)
+
+        def call(self, x):
+            return self.norm(x)
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    inputs = keras.Input((8, 8, 3))
+    inner = keras.Model(inputs, Block()(inputs))
+    model = functional(inner, training=True)
+    flat = graph.flatten(model)
+    x = images()
+    np.testing.assert_array_equal(to_numpy(flat(x)), to_numpy(model(x)))
+    # And shapes can still be followed through it.
+    shapes = graph.Graph(flat).shapes(size=8)
+    assert shapes[id(flat.outputs[0])] == (None, 7)
+
+
+def test_the_outer_argument_wins_as_it_does_in_keras():
+    inputs = keras.Input((8, 8, 3))
+    middle = keras.Model(inputs, base()(inputs, training=False))
+    model = functional(middle, training=True)
+    x = images()
+    expected = to_numpy(model(x))
+    found = to_numpy(graph.flatten(model)(x))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_frozen_layers_stay_frozen_in_training(trainable):
+    inner = base()
+    inner.trainable = trainable
+    model = tutorial(inner)
+    flat = graph.flatten(model)
+    mean = inner.get_layer("norm").moving_mean
+    x = images()
+    flat(x, training=True)
+    assert np.any(to_numpy(mean) != 0) == trainable
+
+
+def test_a_nested_model_called_twice_shares_its_layers():
+    inner = base()
+    left, right = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    model = keras.Model(
+        [left, right], layers.Concatenate()([inner(left), inner(right)])
+    )
+    flat = graph.flatten(model)
+    assert is_flat(flat)
+    assert len(graph.Graph(flat).calls_of("conv")) == 2
+    x = [images(), images() + 1]
+    np.testing.assert_array_equal(to_numpy(flat(x)), to_numpy(model(x)))
+
+
+def test_nested_models_convert_what_they_are_called_on():
+    """Integers would be added without rounding outside of the model."""
+    inner_input = keras.Input((8, 8, 3), dtype="int32")
+    inner = keras.Model(inner_input, inner_input + 1)
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Rescaling(10.0)(inputs)
+    model = keras.Model(inputs, layers.Rescaling(1.0)(inner(x)))
+    flat = graph.flatten(model)
+    found = to_numpy(flat(images()))
+    np.testing.assert_array_equal(found, to_numpy(model(images())))
+    np.testing.assert_array_equal(found, np.round(found))
+
+
+def test_mixed_precision(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = tutorial(base())
+    flat = graph.flatten(model)
+    x = images()
+    expected = to_numpy(model(x))
+    np.testing.assert_array_equal(to_numpy(flat(x)), expected)
+    flat.save(tmp_path / "flat.keras")
+    loaded = keras.saving.load_model(tmp_path / "flat.keras")
+    np.testing.assert_array_equal(to_numpy(loaded(x)), expected)
+
+
+def test_a_flat_model_can_be_saved(tmp_path):
+    flat = graph.flatten(twice_nested())
+    flat.save(tmp_path / "flat.keras")
+    loaded = keras.saving.load_model(tmp_path / "flat.keras")
+    x = images()
+    np.testing.assert_array_equal(to_numpy(loaded(x)), to_numpy(flat(x)))
+
+
+def test_a_model_with_nothing_nested_is_returned_as_it_is():
+    model = base()
+    assert graph.flatten(model) is model
+    flat = graph.flatten(tutorial(model))
+    assert graph.flatten(flat) is flat
+
+
+def test_a_sequential_model_keeps_its_tensors():
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(5, 3)])
+    flat = graph.flatten(model)
+    assert not isinstance(flat, keras.Sequential)
+    assert flat.output is model.outputs[0]
+    assert flat.input is model.inputs[0]
+
+
+def test_the_sequential_models_in_convnext_are_expanded():
+    model = keras.applications.ConvNeXtTiny(
+        input_shape=(32, 32, 3), include_top=False, weights=None
+    )
+    flat = graph.flatten(model)
+    assert is_flat(flat) and not is_flat(model)
+    assert len(flat.weights) == len(model.weights)
+    x = images(32)
+    np.testing.assert_array_equal(to_numpy(flat(x)), to_numpy(model(x)))
+
+
+def test_models_that_do_more_than_their_graph_stay_whole():
+    class Halved(keras.Model):
+        def call(self, inputs, training=None):
+            return super().call(inputs, training=training) / 2
+
+    inputs = keras.Input((8, 8, 3))
+    inner = Halved(inputs, base()(inputs))
+    model = functional(inner)
+    flat = graph.flatten(model)
+    assert inner in flat.layers
+    x = images()
+    np.testing.assert_array_equal(to_numpy(flat(x)), to_numpy(model(x)))
+    with pytest.raises(ValueError, match="functional or Sequential.*Halved"):
+        graph.flatten(inner)
+
+
+def test_colliding_names_are_named():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Concatenate()([base("one")(inputs), base("two")(inputs)])
+    with pytest.raises(ValueError, match="'act', 'conv', 'norm'"):
+        graph.flatten(keras.Model(inputs, x))
+
+
+def test_an_unbuilt_sequential_model():
+    with pytest.raises(ValueError, match="`keras.Input` as its first layer"):
+        graph.flatten(keras.Sequential([layers.Dense(3)]))
+
+
+def test_a_subclassed_model():
+    class Subclass(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(ValueError, match="functional or Sequential.*Subclass"):
+        graph.flatten(Subclass())
+
+
+@pytest.mark.parametrize("model", [None, layers.Dense(3), "resnet50"])
+def test_no_model(model):
+    with pytest.raises(TypeError, match="`model` must be a `keras.Model`"):
+        graph.flatten(model)
+
+
+def test_several_outputs():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, [inputs + 1, inputs + 2])
+    with pytest.raises(ValueError, match="one output.*2 outputs"):
+        graph.flatten(model)
+
+
+def test_one_output_in_a_list():
+    inputs = keras.Input((3,))
+    flat = graph.flatten(keras.Model(inputs, [inputs + 1]))
+    assert tuple(flat.output.shape) == (None, 3)
+
+
+def test_shapes_of_images_of_any_size():
+    inputs = keras.Input((None, None, 3))
+    x = layers.Conv2D(5, 3, strides=2, padding="same")(inputs)
+    network = graph.Graph(keras.Model(inputs, ops.relu(x)))
+    shapes = network.shapes(size=22)
+    assert shapes[id(inputs)] == (None, 22, 22, 3)
+    assert shapes[id(network.model.outputs[0])] == (None, 11, 11, 5)
+    assert x.shape == (None, None, None, 5)
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+def test_data_format_is_that_of_the_layers(data_format):
+    inputs = keras.Input((8, 8, 8))
+    x = layers.ZeroPadding2D(data_format=data_format)(inputs)
+    x = layers.Conv2D(5, 3, data_format=data_format)(x)
+    assert graph.data_format(keras.Model(inputs, x)) == data_format
+
+
+def test_dtype_policy_is_that_of_the_nearest_layer_before():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(5, 3, dtype="mixed_bfloat16")(inputs)
+    assert graph.dtype_policy(ops.relu(x) * 2).name == "mixed_bfloat16"
+    assert graph.dtype_policy(inputs).name == "float32"
