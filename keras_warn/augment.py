@@ -135,9 +135,15 @@ def augment(
     kernel_size = checks.odd("kernel_size", kernel_size)
     if projection is not None:
         projection = checks.integer("projection", projection)
+    checks.one_of("mask_activation", mask_activation, ("softmax", "sigmoid"))
     diversity = checks.real("diversity", diversity)
     diversity_pool = checks.integer("diversity_pool", diversity_pool)
     checks.one_of("gates", gates, ("softmax", "sigmoid", "average", "linear"))
+    checks.flag("gate_batch_norm", gate_batch_norm)
+    checks.one_of(
+        "combination", combination, ("log_probabilities", "probabilities")
+    )
+    checks.flag("from_logits", from_logits)
     gradient_scale = checks.real("gradient_scale", gradient_scale)
 
     network = graph.flatten(backbone)

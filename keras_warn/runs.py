@@ -160,8 +160,9 @@ class RunFolder:
             if kept != settings:
                 raise FileExistsError(
                     "The output folder must hold a run with the same settings "
-                    f"to go on with. {self.path} has {_differences(kept, settings)}."
-                    " Choose another folder, or overwrite the run."
+                    f"to go on with. {self.path} has "
+                    f"{_differences(kept, settings)}. Choose another folder, "
+                    "or overwrite the run."
                 )
             if RESULTS in found:
                 raise FileExistsError(

@@ -77,7 +77,8 @@ class AttendedFeatures(keras.layers.Layer):
             for shape in (features_shape, masks_shape)
         ]
         differ = len(shapes[0]) != len(shapes[1]) or any(
-            None not in pair and pair[0] != pair[1] for pair in zip(*shapes, strict=False)
+            None not in pair and pair[0] != pair[1]
+            for pair in zip(*shapes, strict=False)
         )
         if differ:
             raise ValueError(

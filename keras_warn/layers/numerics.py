@@ -18,7 +18,8 @@ def softmax(scores, axis):
     One head and one position are ordinary here: both get weight one.
     """
     if scores.shape[axis] == 1:
-        return ops.ones_like(scores)
+        # Not a constant, of which TensorFlow warns that it has no gradient.
+        return ops.exp(scores - scores)
     return ops.softmax(scores, axis=axis)
 
 

@@ -1,0 +1,82 @@
+"""Who may import whom."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_warn
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(keras_warn.__file__).parent
+# Packages that `import keras_warn` may need; others are imported when used.
+ALWAYS_THERE = {"keras", "numpy"} | set(sys.stdlib_module_names)
+
+
+def imports(path, inside_functions=True):
+    """Modules that a file imports, as `(line, dotted name)`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = ast.walk(tree) if inside_functions else tree.body
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: absolute imports"
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def files(folder):
+    return sorted(folder.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", files(PACKAGE), ids=lambda p: p.stem)
+def test_library_needs_keras_alone(path):
+    for line, name in imports(path, inside_functions=False):
+        top = name.split(".")[0]
+        assert top in ALWAYS_THERE | {"keras_warn"}, f"{path}:{line}: {name}"
+
+
+@pytest.mark.parametrize("path", files(PACKAGE), ids=lambda p: p.stem)
+def test_nothing_points_back(path):
+    """Not from the library to what stands on it, nor from its layers up."""
+    for line, name in imports(path):
+        top, *rest = name.split(".")
+        assert top not in ("recipes", "tuning", "benchmarks", "tests")
+        assert not name.startswith("keras.src"), f"{path}:{line}: {name}"
+        if PACKAGE / "layers" in path.parents and top == "keras_warn":
+            assert rest[0] in ("layers", "checks"), f"{path}:{line}: {name}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for d in ("recipes", "tuning", "benchmarks") for p in files(ROOT / d)],
+    ids=lambda p: p.stem,
+)
+def test_recipes_use_public_names(path):
+    """So that a file copied out of here still runs."""
+    for line, name in imports(path):
+        assert "._" not in name, f"{path}:{line}: {name}"
+        top = name.split(".")[0]
+        assert not (ROOT / top).is_dir() or top == "keras_warn"
+
+
+def test_import_adds_nothing_heavy_to_keras():
+    """No TensorFlow in particular, which other backends do not need."""
+    script = (
+        "import sys, keras; before = set(sys.modules); import keras_warn; "
+        "print(sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "KERAS_BACKEND": "numpy"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    added = set(ast.literal_eval(found.stdout))
+    assert added - set(sys.stdlib_module_names) == {"keras_warn"}
