@@ -234,6 +234,17 @@ def test_linear_bottlenecks_give_way_to_the_last_activated_cut():
     assert names(model, attachment_points(model)) == ["expand", "last"]
 
 
+def test_cuts_go_before_what_a_shortcut_bypasses():
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(5, 1, activation="relu", name="cut")(inputs)
+    y = [layers.Conv2D(4, k, 1, "same", activation="relu")(x) for k in (1, 3)]
+    y = layers.Concatenate(name="inside")(y)
+    y = layers.Conv2D(5, 1, 2)(y)
+    x = layers.ReLU(name="out")(layers.Conv2D(5, 1, 2)(x) + y)
+    model = keras.Model(inputs, x)
+    assert names(model, attachment_points(model)) == ["cut", "out"]
+
+
 def test_borders_lost_without_padding_are_no_new_resolution():
     inputs = keras.Input((28, 28, 3))
     x = layers.Conv2D(5, 3, activation="relu", name="one")(inputs)

@@ -126,9 +126,6 @@ def test_training_reaches_sublayers_of_layers_that_do_not_take_it():
         def call(self, x):
             return self.norm(x)
 
-        def compute_output_shape(self, shape):
-            return shape
-
     inputs = keras.Input((8, 8, 3))
     inner = keras.Model(inputs, Block()(inputs))
     model = functional(inner, training=True)

@@ -72,13 +72,13 @@ class AttendedFeatures(keras.layers.Layer):
     def build(self, features_shape, masks_shape):
         feature_maps.check("features", features_shape, self.kernel_size)
         feature_maps.check("masks", masks_shape, self.kernel_size)
-        shapes = [
+        one, other = (
             feature_maps.spatial_shape(shape, self.data_format)
             for shape in (features_shape, masks_shape)
-        ]
-        differ = len(shapes[0]) != len(shapes[1]) or any(
-            None not in pair and pair[0] != pair[1]
-            for pair in zip(*shapes, strict=False)
+        )
+        differ = len(one) != len(other) or any(
+            None not in lengths and len(set(lengths)) > 1
+            for lengths in zip(one, other, strict=True)
         )
         if differ:
             raise ValueError(

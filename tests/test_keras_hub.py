@@ -1,0 +1,75 @@
+"""Backbones of KerasHub, where it is installed."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_warn
+
+keras_hub = pytest.importorskip("keras_hub", reason="needs keras-hub")
+models = keras_hub.models
+
+BACKBONES = {
+    "ResNet": lambda: models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 64, 64],
+        stackwise_num_blocks=[2, 2, 2],
+        stackwise_num_strides=[1, 2, 2],
+        block_type="basic_block",
+        use_pre_activation=True,
+        image_shape=(56, 56, 3),
+    ),
+    "MiT": lambda: models.MiTBackbone(
+        layerwise_depths=[2, 2, 2, 2],
+        layerwise_num_heads=[1, 2, 2, 2],
+        layerwise_sr_ratios=[8, 4, 2, 1],
+        layerwise_patch_sizes=[7, 3, 3, 3],
+        layerwise_strides=[4, 2, 2, 2],
+        hidden_dims=[8, 16, 32, 64],
+        num_layers=4,
+        max_drop_path_rate=0.1,
+        image_shape=(56, 56, 3),
+    ),
+    "ViT": lambda: models.ViTBackbone(
+        patch_size=14,
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=16,
+        mlp_dim=32,
+        image_shape=(56, 56, 3),
+    ),
+    "DINOV2": lambda: models.DINOV2Backbone(
+        patch_size=14,
+        num_layers=2,
+        hidden_dim=16,
+        num_heads=2,
+        intermediate_dim=32,
+        num_register_tokens=4,
+        image_shape=(56, 56, 3),
+        position_embedding_shape=(56, 56),
+    ),
+}
+POINTS = {"ResNet": 3, "MiT": 3, "ViT": 1, "DINOV2": 1}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_backbone(name, tmp_path):
+    backbone = BACKBONES[name]()
+    model = keras_warn.augment(backbone, classes=5, depth=POINTS[name])
+    images = np.random.default_rng(0).normal(size=(2, 56, 56, 3))
+    inputs = images.astype("float32")
+    if isinstance(backbone.input, dict):
+        inputs = {key: inputs for key in backbone.input}
+    seen = keras_warn.inspect(model)(inputs)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(seen["prediction"]).sum(-1), 1, atol=1e-5
+    )
+    path = tmp_path / "model.keras"
+    model.save(path)
+    again = keras_warn.inspect(keras.saving.load_model(path))
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(again(inputs)["prediction"]),
+        ops.convert_to_numpy(seen["prediction"]),
+    )
