@@ -185,7 +185,7 @@ def _deepest(model, depth):
     points = attachment_points(model)
     if not points:
         raise ValueError(
-            "`model` must have feature maps to attend to: of shape "
+            "`backbone` must have feature maps to attend to: of shape "
             "(b, h, w, c) or (b, p, c), at more than one position. Received: "
             f"the model {model.name!r}, which has none."
         )

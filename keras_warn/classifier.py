@@ -90,7 +90,7 @@ def read_classifier(model):
         return None
     if ending.faults:
         raise ValueError(
-            "`model` must end in a classifier with softmax, once, or linear "
+            "`backbone` must end in a classifier with softmax, once, or linear "
             "activation (logits), for its predictions to be rectified. "
             f"Received: activation={_activation(ending.faults[0])!r} in the "
             f"layer {ending.faults[0].operation.name!r}."
@@ -232,14 +232,14 @@ def _activation(call):
 def _check_plain(layer):
     if layer.quantization_mode is not None:
         raise ValueError(
-            "`model` must have a classifier that is not quantized: add "
+            "`backbone` must have a classifier that is not quantized: add "
             "attention first, and quantize the result. Received: the layer "
             f"{layer.name!r} with quantization_mode="
             f"{layer.quantization_mode!r}."
         )
     if layer.lora_enabled:
         raise ValueError(
-            "`model` must have a classifier without LoRA: save and reload the "
+            "`backbone` must have a classifier without LoRA: save and reload the "
             "model, which merges LoRA into the kernel, or enable LoRA after "
             f"adding attention. Received: the layer {layer.name!r} with "
             f"lora_rank={layer.lora_rank}."

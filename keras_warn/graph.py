@@ -150,7 +150,7 @@ def flatten(model):
     model = _functional(model)
     if len(model.outputs) != 1:
         raise ValueError(
-            "`model` must have one output. Received: the model "
+            "`backbone` must have one output. Received: the model "
             f"{model.name!r} with {len(model.outputs)} outputs."
         )
     # Before any replaying, which leaves its trace on the user's layers.
@@ -224,19 +224,19 @@ def _functional(model):
     """The functional model behind `model`, whose graph can be read."""
     if not isinstance(model, keras.Model):
         raise TypeError(
-            "`model` must be a `keras.Model`. "
+            "`backbone` must be a `keras.Model`. "
             f"Received: model={model!r} (of type {type(model).__name__})."
         )
     if isinstance(model, keras.Sequential):
         if model._functional is None:
             raise ValueError(
-                "`model` must be built before its graph can be read: add a "
+                "`backbone` must be built before its graph can be read: add a "
                 "`keras.Input` as its first layer. Received: the unbuilt "
                 f"Sequential model {model.name!r}."
             )
     if not _has_graph(model):
         raise ValueError(
-            "`model` must be functional or Sequential: only these have a "
+            "`backbone` must be functional or Sequential: only these have a "
             f"graph to read. Received: the model {model.name!r} of the "
             f"subclass {type(model).__name__}."
         )
@@ -277,7 +277,7 @@ def _check_names(model):
     doubles = sorted(name for name, ids in operations.items() if len(ids) > 1)
     if doubles:
         raise ValueError(
-            "`model` must have layers of different names, also across its "
+            "`backbone` must have layers of different names, also across its "
             "nested models. Received: the model "
             f"{model.name!r}, in which different layers have the names "
             f"{', '.join(map(repr, doubles))}."
@@ -344,7 +344,7 @@ def _replay_nested(model, args, kwargs, context):
     }
     if kwargs.pop("mask", None) is not None:
         raise ValueError(
-            "`model` must call its nested models without `mask` to be "
+            "`backbone` must call its nested models without `mask` to be "
             f"flattened. Received: a call of {model.name!r} with a mask."
         )
     inputs = args[0] if args else kwargs["inputs"]

@@ -270,7 +270,7 @@ def test_a_subclassed_model():
 
 @pytest.mark.parametrize("model", [None, layers.Dense(3), "resnet50"])
 def test_no_model(model):
-    with pytest.raises(TypeError, match="`model` must be a `keras.Model`"):
+    with pytest.raises(TypeError, match="`backbone` must be a `keras.Model`"):
         graph.flatten(model)
 
 
