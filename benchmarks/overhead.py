@@ -1009,7 +1009,7 @@ def _plot_ratios(axes, measures):
         ]
         for model in COLOURS
     }
-    _plot_bars(axes, [groups[name] for name in names], bars, "×{:.3g}")
+    _plot_bars(axes, [groups[name] for name in names], bars, "×{:.2f}")
     axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
     axes.set_ylabel("ratio (backbone = 1)")
 
@@ -1020,7 +1020,7 @@ def _plot_modules(axes, measures, class_counts):
     ]
     bars = {m: [median.get(m) for median in medians] for m in COLOURS}
     labels = [f"{n:,} classes" for n in class_counts]
-    _plot_bars(axes, labels, bars, "{:.3g}")
+    _plot_bars(axes, labels, bars, "{:,.0f}")
     axes.set_yscale("log")
     axes.set_ylim(top=axes.get_ylim()[1] * 1.5)
     axes.set_ylabel("ms per batch, log scale")

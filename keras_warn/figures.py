@@ -94,7 +94,7 @@ def masks_figure(images, seen, titles=None, names=None, data_format=None):
         gates = ops.convert_to_numpy(gates)
 
     columns = 2 + modules
-    figure = _new_figure(CELL * columns, (CELL + 0.3) * count + 0.2)
+    figure = new_figure(CELL * columns, (CELL + 0.17) * count + 0.2)
     cells = figure.subplots(count, columns, squeeze=False)
     for row, image in enumerate(images):
         _show(cells[row, 0], image)
@@ -149,7 +149,7 @@ def curves_figure(x, curves, x_label, y_label, log2=False):
     >>> len(figure.axes)
     1
     """
-    figure = _new_figure(3.6, 2.8)
+    figure = new_figure(3.6, 2.8)
     axes = figure.subplots()
     for i, (name, values) in enumerate(curves.items()):
         values = np.asarray(values, "float64")
@@ -200,8 +200,26 @@ def curves_figure(x, curves, x_label, y_label, log2=False):
     return figure
 
 
-def _new_figure(width, height):
-    """An empty figure, of a size in inches."""
+def new_figure(width, height):
+    """An empty figure, of a size in inches, for saving.
+
+    Also a way to know before a long training that matplotlib is there.
+
+    Args:
+        width: In inches.
+        height: In inches.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+
+    Example:
+
+    >>> new_figure(3, 2).get_size_inches().tolist()
+    [3.0, 2.0]
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -179,6 +179,12 @@ def train(model, seed, digits, s):
     ).history
 
 
+def correct(model, canvases):
+    """The share of images that are classified correctly."""
+    predictions = model.predict(canvases.images, 500, verbose=0)
+    return float(np.mean(predictions.argmax(axis=-1) == canvases.labels))
+
+
 def pointing(model, canvases):
     """Whether the masks point to the digit, and what to compare it with."""
     size = canvases.images.shape[1:3]
@@ -203,10 +209,7 @@ def arm_and_seed(arm, seed, digits, test, s, run):
     start = time.perf_counter()
     history = train(model, seed, digits, s)
     seconds = time.perf_counter() - start
-    accuracy = {
-        d: model.evaluate(*test[d][:2], batch_size=500, verbose=0)[1]
-        for d in s.test_distractors
-    }
+    accuracy = {d: correct(model, test[d]) for d in s.test_distractors}
     pointed = {}
     if arm != "baseline":
         pointed = {d: pointing(model, test[d]) for d in s.pointing_distractors}
@@ -224,7 +227,7 @@ def arm_and_seed(arm, seed, digits, test, s, run):
     }
 
 
-def summary(results, s):
+def summary(results):
     """Means and deviations over seeds, and differences seed by seed."""
     arms = {}
     for result in results:
@@ -332,7 +335,7 @@ def draw(results, test, s, run):
     figure = figures.masks_figure(
         images,
         keras_warn.inspect(model).predict(images, verbose=0),
-        [f"{test[d].labels[i]} among {d}" for d, i in shown],
+        [f"digit {test[d].labels[i]}\n{d} distractors" for d, i in shown],
     )
     with run.replacing("masks.png") as path:
         figure.savefig(path)
@@ -386,7 +389,7 @@ def experiment(digits, s, run):
         results.append(
             run.part(name, arm_and_seed, arm, seed, digits, test, s, run)
         )
-    summarized = summary(results, s)
+    summarized = summary(results)
     draw(results, test, s, run)
     export(run)
     run.write("results.csv", to_csv(results))
@@ -448,6 +451,7 @@ def main(argv=None):
             f"batch. Received: {s.train_size}."
         )
     try:
+        figures.new_figure(1, 1)  # needs matplotlib: now, not after training
         digits = load_digits(s.source)
         run = runs.RunFolder(
             out, {**vars(s), "backend": keras.backend.backend()}, overwrite

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_warn import checks
 from keras_warn.layers import feature_maps
+from keras_warn.layers.numerics import batched_product
 from keras_warn.layers.numerics import wide
 
 
@@ -106,8 +107,11 @@ class AttendedFeatures(keras.layers.Layer):
             )
         masks = feature_maps.flatten_positions(masks, "channels_last")
         flat = feature_maps.flatten_positions(features, self.data_format)
-        positions = "bcp" if channels_first else "bpc"
-        attended = ops.einsum(f"bpj,{positions}->bjc", masks, flat)
+        if channels_first:
+            attended = ops.einsum("bpj,bcp->bjc", masks, flat)
+        else:
+            masks = ops.transpose(masks, (0, 2, 1))
+            attended = batched_product(masks, flat)
         if len(offsets) == 1:
             return attended
         channels = attended.shape[-1]

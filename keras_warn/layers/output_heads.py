@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_warn import checks
+from keras_warn.layers.numerics import batched_product
 from keras_warn.layers.numerics import wide
 
 
@@ -83,7 +84,10 @@ class OutputHeads(keras.layers.Layer):
     def call(self, attended):
         attended = ops.cast(attended, wide(self.compute_dtype))
         kernel = ops.cast(self.kernel, wide(self.compute_dtype))
-        return ops.einsum("bkf,kfn->bkn", attended, kernel)
+        hypotheses = batched_product(
+            ops.transpose(attended, (1, 0, 2)), kernel
+        )
+        return ops.transpose(hypotheses, (1, 0, 2))
 
     def compute_output_shape(self, attended_shape):
         return (*attended_shape[:-1], self.classes)

@@ -1,0 +1,290 @@
+"""The recipe, end to end on little data: killed, continued, refused."""
+
+import argparse
+import csv
+import importlib.util
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cluttered_mnist.py"
+SMALL = "--seeds 1 --epochs 2 --train-size 640 --test-size 60".split()
+
+on_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="a SavedModel needs the TensorFlow backend",
+)
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    spec = importlib.util.spec_from_file_location("cluttered_mnist", RECIPE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def snapshot(path):
+    return {
+        file.relative_to(path): file.stat().st_mtime_ns
+        for file in path.rglob("*")
+    }
+
+
+def stops(recipe, arguments, capsys):
+    """The message with which the command line is turned down."""
+    with pytest.raises(SystemExit) as stop:
+        recipe.main([str(argument) for argument in arguments])
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def killed_and_continued(recipe, tmp_path_factory):
+    """The folder of a run killed after its first part, then finished."""
+    out = tmp_path_factory.mktemp("runs") / "small"
+    arguments = [*SMALL, "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, RECIPE, *arguments], stdout=subprocess.DEVNULL
+    )
+    first = out / "parts" / "baseline_0.json"
+    while not first.exists() and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (out / "parts" / "attention_0.json").exists()
+    assert not (out / "results.json").exists()
+    before = first.stat().st_mtime_ns, first.read_bytes()
+    recipe.main(arguments)
+    assert (first.stat().st_mtime_ns, first.read_bytes()) == before
+    return out
+
+
+def test_all_files_are_there(killed_and_continued):
+    expected = {
+        "attention.keras",
+        "baseline.keras",
+        "clutter.png",
+        "masks.png",
+        "parts",
+        "results.csv",
+        "results.json",
+        "settings.json",
+    }
+    if keras.backend.backend() == "tensorflow":
+        expected.add("attention_saved_model")
+    assert set(os.listdir(killed_and_continued)) == expected
+    for name in ("clutter.png", "masks.png"):
+        content = (killed_and_continued / name).read_bytes()
+        assert content.startswith(b"\x89PNG")
+
+
+def test_results_are_complete(killed_and_continued):
+    results = json.loads((killed_and_continued / "results.json").read_text())
+    assert results["environment"]["backend"] == keras.backend.backend()
+    assert results["settings"]["train_size"] == 640
+    baseline, attention = results["runs"]
+    assert (baseline["arm"], attention["arm"]) == ("baseline", "attention")
+    assert baseline["parameters"] < attention["parameters"]
+    for result in (baseline, attention):
+        assert result["training_seconds"] > 0
+        assert list(result["accuracy"]) == ["4", "8", "16", "32", "64"]
+        assert all(0 <= value <= 1 for value in result["accuracy"].values())
+    assert not baseline["pointing"]
+    for d in ("8", "32"):
+        assert set(attention["pointing"][d]) == {
+            "masks",
+            "chance",
+            "middle",
+            "next_image",
+        }
+    summary = results["summary"]["attention"]
+    assert summary["accuracy"]["8"]["mean"] == attention["accuracy"]["8"]
+    assert summary["accuracy"]["8"]["std"] is None
+    assert summary["accuracy_minus_baseline"]["8"]["mean"] == pytest.approx(
+        attention["accuracy"]["8"] - baseline["accuracy"]["8"]
+    )
+
+
+def test_rows_of_the_csv(killed_and_continued):
+    with open(killed_and_continued / "results.csv", newline="") as file:
+        baseline, attention = csv.DictReader(file)
+    assert (baseline["arm"], attention["arm"]) == ("baseline", "attention")
+    assert baseline["pointing_8_masks"] == ""
+    assert 0 <= float(attention["pointing_8_masks"]) <= 1
+    assert 0 <= float(attention["accuracy_64"]) <= 1
+
+
+@on_tensorflow
+def test_models_predict_the_same_in_a_fresh_process(
+    killed_and_continued, tmp_path
+):
+    images = np.random.default_rng(0).random((3, 40, 40, 1), "float32")
+    model = keras.saving.load_model(killed_and_continued / "attention.keras")
+    expected = model.predict(images, verbose=0)
+    np.savez(tmp_path / "expected.npz", images=images, expected=expected)
+    code = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+out, expected = sys.argv[1:]
+arrays = np.load(expected)
+images, expected = arrays["images"], arrays["expected"]
+exported = tf.saved_model.load(f"{out}/attention_saved_model")
+found = exported.serve(images)
+np.testing.assert_allclose(found, expected, atol=1e-6)
+assert "keras_warn" not in sys.modules
+
+import keras_warn
+import keras
+
+model = keras.saving.load_model(f"{out}/attention.keras")
+np.testing.assert_allclose(model.predict(images), expected, atol=1e-6)
+"""
+    arguments = [killed_and_continued, tmp_path / "expected.npz"]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (SMALL, "results.json exists"),
+        ([*SMALL, "--epochs", "3"], "epochs=2 instead of 3"),
+        ([*SMALL, "--ablate", "average"], "ablate=[] instead of ['average']"),
+    ],
+)
+def test_another_run_is_never_mixed_in(
+    recipe, killed_and_continued, capsys, arguments, message
+):
+    before = snapshot(killed_and_continued)
+    arguments = [*arguments, "--out", killed_and_continued]
+    assert message in stops(recipe, arguments, capsys)
+    assert snapshot(killed_and_continued) == before
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--source", "nonsense"], "source='nonsense'"),
+        (["--source", "missing.npz"], "missing.npz"),
+        (["--seeds", 0], "at least 1. Received: 0"),
+        (["--seeds", "many"], "at least 1. Received: many"),
+        (["--depth", 5], "--depth"),
+        (["--width", -1], "at least 1. Received: -1"),
+        (["--train-size", 127], "at least 128, one batch. Received: 127"),
+        (["--distractors", -1], "at least 0. Received: -1"),
+        (["--ablate", "everything"], "--ablate"),
+    ],
+)
+def test_bad_arguments_leave_no_folder(
+    recipe, tmp_path, capsys, arguments, message
+):
+    out = tmp_path / "run"
+    assert message in stops(recipe, [*arguments, "--out", out], capsys)
+    assert not out.exists()
+
+
+def test_arrays_of_another_kind(recipe, tmp_path, capsys):
+    path = tmp_path / "digits.npz"
+    arrays = {name: np.zeros((3, 32, 32)) for name in ("x_train", "x_test")}
+    np.savez(path, **arrays, y_train=np.zeros(3, int), y_test=np.zeros(3, int))
+    message = stops(
+        recipe, ["--source", path, "--out", tmp_path / "run"], capsys
+    )
+    assert "(3, 32, 32)" in message
+    assert os.listdir(tmp_path) == ["digits.npz"]
+
+
+def test_a_folder_that_cannot_be_made(recipe, tmp_path, capsys):
+    (tmp_path / "file").write_text("kept")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        assert str(out) in stops(recipe, ["--out", out], capsys)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_without_matplotlib_nothing_starts(
+    recipe, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    message = stops(recipe, ["--out", tmp_path / "run"], capsys)
+    assert "pip install matplotlib" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_interrupted(recipe, tmp_path, capsys, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "experiment", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        recipe.main(["--out", str(tmp_path / "run")])
+    assert stop.value.code == 130
+    assert "same command" in capsys.readouterr().err
+
+
+def test_export_on_other_backends_says_what_is_missing(
+    recipe, capsys, monkeypatch
+):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    recipe.export(run=None)
+    assert "needs the TensorFlow backend" in capsys.readouterr().out
+
+
+def settings(recipe, **others):
+    return argparse.Namespace(**{**recipe.SETTINGS, **others})
+
+
+@pytest.mark.parametrize(
+    "depth, attended", [(1, ["relu5"]), (3, ["pool2", "pool3", "relu5"])]
+)
+def test_attention_goes_backwards_from_the_fifth_convolution(
+    recipe, depth, attended
+):
+    model = recipe.build("attention", settings(recipe, depth=depth))
+    found = [
+        model.get_layer(f"module_{i}_masks").input._keras_history.operation.name
+        for i in range(1, depth + 1)
+    ]
+    assert found == attended
+
+
+def test_every_ablation_changes_the_model(recipe):
+    s = settings(recipe, filters=(2, 3, 5, 7, 11), dense=13)
+    plain = recipe.build("attention", s).get_config()["layers"]
+    for arm in recipe.ABLATIONS:
+        model = recipe.build(arm, s)
+        assert model.output_shape == (None, 10)
+        assert model.get_config()["layers"] != plain, arm
+
+
+def test_spreads_of_seeds_in_the_table(recipe):
+    def result(arm, seed, accuracy):
+        return {
+            "arm": arm,
+            "seed": seed,
+            "parameters": 1000,
+            "training_seconds": 1,
+            "accuracy": {"8": accuracy},
+            "pointing": {},
+        }
+
+    results = [
+        result("baseline", 0, 0.8),
+        result("attention", 0, 0.9),
+        result("baseline", 1, 0.7),
+        result("attention", 1, 0.84),
+    ]
+    lines = recipe.table(recipe.summary(results)).splitlines()
+    assert lines[1].split() == ["baseline", "75.0", "±", "7.1"]
+    assert lines[2].split() == ["attention", "87.0", "±", "4.2"]
+    # The differences vary less than what they are the differences of.
+    assert lines[3].split() == "attention - baseline +12.0 ± 2.8".split()

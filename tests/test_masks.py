@@ -1,0 +1,211 @@
+"""Combined masks against their formula; pointing at its borders."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_warn
+from keras_warn.masks import chance
+from keras_warn.masks import combined_mask
+from keras_warn.masks import module_masks
+from keras_warn.masks import pointing_accuracy
+
+
+def softmax(x, axes):
+    e = np.exp(x - x.max(axis=axes, keepdims=True))
+    return e / e.sum(axis=axes, keepdims=True)
+
+
+def outputs(shapes=((5, 7), (11, 3)), b=2, k=3):
+    """What `inspect` returns for modules with masks of these shapes."""
+    random = np.random.default_rng(0)
+    seen = {
+        "global_gates": softmax(random.normal(size=(b, len(shapes) + 1)), (1,))
+    }
+    for i, (h, w) in enumerate(shapes, start=1):
+        scores = random.normal(size=(b, h, w, k))
+        seen[f"module_{i}_masks"] = softmax(scores, (1, 2))
+        seen[f"module_{i}_head_gates"] = softmax(
+            random.normal(size=(b, k)), (1,)
+        )
+    return {name: value.astype("float32") for name, value in seen.items()}
+
+
+def test_gate_weighted_sum_at_the_masks_own_size():
+    seen = outputs(((5, 7), (5, 7)))
+    expected = sum(
+        seen["global_gates"][:, i, None, None]
+        * np.einsum(
+            "bhwk,bk->bhw",
+            seen[f"module_{i}_masks"],
+            seen[f"module_{i}_head_gates"],
+        )
+        for i in (1, 2)
+    )
+    np.testing.assert_allclose(
+        combined_mask(seen, (5, 7)), expected, rtol=1e-5, atol=1e-7
+    )
+
+
+def test_coarse_and_fine_masks_weigh_as_their_gates():
+    seen = outputs()
+    found = module_masks(seen, (22, 21))
+    assert found.shape == (2, 2, 22, 21)
+    np.testing.assert_allclose(
+        found.sum(axis=(2, 3)), seen["global_gates"][:, 1:], rtol=1e-4
+    )
+
+
+def test_sigmoid_masks_are_brought_to_the_same_sum():
+    seen = outputs()
+    expected = combined_mask(seen, (22, 21))
+    seen["module_1_masks"] = seen["module_1_masks"] * 13
+    np.testing.assert_allclose(
+        combined_mask(seen, (22, 21)), expected, rtol=1e-4
+    )
+
+
+def test_a_mask_of_zeros_stays_zero():
+    seen = outputs()
+    seen["module_1_masks"] = np.zeros_like(seen["module_1_masks"])
+    found = module_masks(seen, (22, 21))
+    assert not found[:, 0].any()
+    assert np.isfinite(found).all()
+
+
+def test_resizing_keeps_places():
+    """Cell (3, 1) of 5x7 covers rows 18 to 24 and columns 5 to 10."""
+    seen = outputs(((5, 7),), b=1, k=1)
+    mask = np.zeros((1, 5, 7, 1), "float32")
+    mask[0, 3, 1, 0] = 1
+    seen["module_1_masks"] = mask
+    found = combined_mask(seen, (30, 35))
+    assert pointing_accuracy(found, np.array([[18, 5, 24, 10]])) == 1
+
+
+def test_channels_first_masks():
+    seen = outputs()
+    expected = combined_mask(seen, (22, 21), "channels_last")
+    for i in (1, 2):
+        masks = seen[f"module_{i}_masks"]
+        seen[f"module_{i}_masks"] = masks.transpose(0, 3, 1, 2)
+    found = combined_mask(seen, (22, 21), "channels_first")
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_tensors_and_arrays_give_the_same():
+    seen = outputs()
+    tensors = {
+        name: keras.ops.convert_to_tensor(value) for name, value in seen.items()
+    }
+    np.testing.assert_array_equal(
+        combined_mask(tensors, (22, 21)), combined_mask(seen, (22, 21))
+    )
+
+
+def test_without_gates_all_weigh_the_same():
+    seen = outputs()
+    linear = {
+        name: value for name, value in seen.items() if "gates" not in name
+    }
+    for name in seen:
+        if "gates" in name:
+            seen[name] = np.full_like(seen[name], 1 / 3)
+    np.testing.assert_allclose(
+        combined_mask(linear, (22, 21)),
+        combined_mask(seen, (22, 21)),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("gates", ["softmax", "average", "linear"])
+def test_of_a_model(gates):
+    x = inputs = keras.Input((24, 20, 1))
+    for filters in (3, 5):
+        x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
+    model = keras_warn.augment(
+        keras.Model(inputs, x), classes=7, depth=2, width=3, gates=gates
+    )
+    images = np.random.default_rng(0).random((2, 24, 20, 1), "float32")
+    found = combined_mask(keras_warn.inspect(model)(images), (24, 20))
+    assert found.shape == (2, 24, 20)
+    assert (found.sum(axis=(1, 2)) < 1).all()
+    if gates != "softmax":
+        np.testing.assert_allclose(found.sum(axis=(1, 2)), 2 / 3, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "change, size, error, message",
+    [
+        ({"module_1_masks": None}, (5, 7), ValueError, "module_1_masks"),
+        (
+            {"module_1_masks": np.zeros((2, 35, 3))},
+            (5, 7),
+            ValueError,
+            r"rank 4. Received: shape \(2, 35, 3\)",
+        ),
+        ({}, 5, TypeError, "size=5"),
+        ({}, (5, 0), ValueError, "size=0"),
+    ],
+)
+def test_errors_of_masks(change, size, error, message):
+    seen = {**outputs(), **change}
+    seen = {name: value for name, value in seen.items() if value is not None}
+    with pytest.raises(error, match=message):
+        combined_mask(seen, size)
+
+
+def test_an_unknown_data_format():
+    with pytest.raises(ValueError, match="data_format='last'"):
+        combined_mask(outputs(), (5, 7), "last")
+
+
+@pytest.mark.parametrize(
+    "box, inside",
+    [
+        ([2, 3, 3, 4], 1),  # the point itself
+        ([0, 0, 2, 7], 0),  # ends above
+        ([3, 0, 5, 7], 0),  # starts below
+        ([0, 0, 5, 3], 0),  # ends left of it
+        ([0, 4, 5, 7], 0),  # starts right of it
+        ([0, 0, 5, 7], 1),
+    ],
+)
+def test_boxes_are_half_open(box, inside):
+    mask = np.zeros((1, 5, 7))
+    mask[0, 2, 3] = 1
+    assert pointing_accuracy(mask, np.array([box])) == inside
+
+
+def test_equally_strong_points_count_in_parts():
+    mask = np.zeros((1, 5, 7), "float32")
+    mask[0, 2, 3:7] = 0.1
+    # Rounding does not break the tie.
+    mask[0, 2, 3] = np.nextafter(np.float32(0.1), np.float32(1))
+    assert pointing_accuracy(mask, np.array([[0, 0, 5, 6]])) == 0.75
+
+
+def test_a_mask_that_is_the_same_everywhere_scores_chance():
+    boxes = np.array([[0, 1, 2, 4], [1, 1, 5, 2], [0, 0, 5, 7]])
+    assert chance(boxes, (5, 7)) == pytest.approx((6 + 4 + 35) / 3 / 35)
+    for masks in (np.zeros((3, 5, 7)), np.ones((3, 5, 7))):
+        assert pointing_accuracy(masks, boxes) == pytest.approx(
+            chance(boxes, (5, 7))
+        )
+
+
+@pytest.mark.parametrize(
+    "masks, boxes, message",
+    [
+        (np.zeros((5, 7)), [[0, 0, 1, 1]], r"masks of shape \(5, 7\)"),
+        (np.zeros((1, 5, 7)), [[0, 0, 1, 1]] * 2, "one row a mask"),
+        (np.zeros((1, 5, 7)), [0, 0, 1, 1], r"shape \(4,\)"),
+        (np.zeros((1, 5, 7)), [[0.0, 0, 1, 1]], "float64"),
+        (np.zeros((1, 5, 7)), [[0, 0, 0, 1]], r"box \[0, 0, 0, 1\]"),
+        (np.zeros((1, 5, 7)), [[0, 0, 6, 1]], "in images of 5 by 7"),
+        (np.zeros((1, 5, 7)), [[-1, 0, 5, 1]], r"box \[-1"),
+    ],
+)
+def test_errors_of_pointing(masks, boxes, message):
+    with pytest.raises(ValueError, match=message):
+        pointing_accuracy(masks, np.array(boxes))

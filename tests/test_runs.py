@@ -1,0 +1,155 @@
+"""Runs go on where they were, and never mix with others."""
+
+import json
+import os
+import pathlib
+
+import keras
+import pytest
+
+from keras_warn import runs
+from keras_warn.runs import RunFolder
+
+
+def snapshot(path):
+    return {
+        file.relative_to(path): (file.stat().st_mtime_ns, file.read_bytes())
+        for file in pathlib.Path(path).rglob("*")
+        if file.is_file()
+    }
+
+
+def never():
+    raise AssertionError("was done before")
+
+
+def test_goes_on_with_what_is_missing(tmp_path):
+    settings = {"sizes": (2, 3), "rate": 0.1}
+    run = RunFolder(tmp_path / "a" / "run", settings)
+    assert not run.has("one")
+    assert run.part("one", lambda x: {8: (x, 1)}, 2) == {"8": [2, 1]}
+    run = RunFolder(tmp_path / "a" / "run", settings)
+    assert run.has("one")
+    assert run.part("one", never) == {"8": [2, 1]}
+    assert run.part("two", lambda: 5) == 5
+
+
+def test_a_part_that_fails_is_not_kept(tmp_path):
+    run = RunFolder(tmp_path, {})
+    with pytest.raises(AssertionError):
+        run.part("one", never)
+    assert run.part("one", lambda: 1) == 1
+
+
+def test_a_write_that_is_cut_off_changes_nothing(tmp_path):
+    run = RunFolder(tmp_path, {})
+    run.write("file", "old")
+    with pytest.raises(KeyboardInterrupt):
+        with run.replacing("file") as path:
+            path.write_text("half of the n")
+            raise KeyboardInterrupt
+    assert (run / "file").read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["file", "parts", "settings.json"]
+
+
+def test_a_folder_is_replaced(tmp_path):
+    run = RunFolder(tmp_path, {})
+    for name in ("old", "new"):
+        with run.replacing("model") as path:
+            path.mkdir()
+            (path / name).touch()
+    assert os.listdir(run / "model") == ["new"]
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+    RunFolder(tmp_path, {})
+    (tmp_path / ".unfinished-x").mkdir()
+    (tmp_path / ".unfinished-x" / "model.keras").touch()
+    RunFolder(tmp_path, {})
+    assert sorted(os.listdir(tmp_path)) == ["parts", "settings.json"]
+
+
+def test_a_process_killed_at_the_very_start_does_not_block(tmp_path):
+    (tmp_path / "parts").mkdir()
+    RunFolder(tmp_path, {})
+
+
+def test_other_settings_are_refused(tmp_path):
+    RunFolder(tmp_path, {"epochs": 3, "width": 4}).part("one", lambda: 1)
+    before = snapshot(tmp_path)
+    with pytest.raises(FileExistsError, match="epochs=3 instead of 5"):
+        RunFolder(tmp_path, {"epochs": 5, "width": 4})
+    assert snapshot(tmp_path) == before
+
+
+def test_a_finished_run_is_refused(tmp_path):
+    RunFolder(tmp_path, {}).finish({"accuracy": 0.5})
+    before = snapshot(tmp_path)
+    with pytest.raises(FileExistsError, match="results.json exists"):
+        RunFolder(tmp_path, {})
+    assert snapshot(tmp_path) == before
+
+
+def test_overwriting_starts_anew(tmp_path):
+    run = RunFolder(tmp_path, {"epochs": 3})
+    run.part("one", lambda: 1)
+    run.finish({})
+    run = RunFolder(tmp_path, {"epochs": 5}, overwrite=True)
+    assert not run.has("one")
+    assert not (run / "results.json").exists()
+    assert json.loads((run / "settings.json").read_text()) == {"epochs": 5}
+
+
+def test_settings_that_cannot_be_read(tmp_path):
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(FileExistsError, match="not JSON"):
+        RunFolder(tmp_path, {})
+    RunFolder(tmp_path, {}, overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_of_others_are_never_touched(tmp_path, overwrite):
+    (tmp_path / "thesis.tex").write_text("years")
+    with pytest.raises(FileExistsError, match="with thesis.tex"):
+        RunFolder(tmp_path, {}, overwrite)
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("name", ["file", "file/run"])
+def test_a_file_in_the_way(tmp_path, name):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(OSError):
+        RunFolder(tmp_path / name, {})
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="needs a user who may not write everywhere",
+)
+def test_a_folder_without_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError):
+        RunFolder(tmp_path, {})
+
+
+def test_nan_is_no_setting(tmp_path):
+    with pytest.raises(ValueError):
+        RunFolder(tmp_path / "run", {"rate": float("nan")})
+    assert not (tmp_path / "run").exists()
+
+
+def test_spread():
+    assert runs.spread([2])["std"] is None
+    found = runs.spread([1, 2, 6])
+    assert found["mean"] == 3
+    assert found["std"] == pytest.approx(7**0.5)
+    assert found["values"] == [1, 2, 6]
+
+
+def test_environment_fits_into_json():
+    found = json.loads(json.dumps(runs.environment()))
+    assert found["backend"] == keras.backend.backend()
+    assert found[found["backend"]]
+    assert found["cores"] >= 1
+    assert found["cpu"]
