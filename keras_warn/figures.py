@@ -172,8 +172,11 @@ def curves_figure(x, curves, x_label, y_label, log2=False):
             color=color,
             linestyle=("-", "--", ":")[i // len(COLORS) % 3],
             linewidth=1.2,
+            # In the legend only: on the line, it would hide the seeds.
             marker=MARKERS[i % len(MARKERS)],
-            markersize=4,
+            markevery=[],
+            markersize=3.5,
+            markerfacecolor="none",
             label=name,
         )
         for seed in values:
@@ -183,9 +186,9 @@ def curves_figure(x, curves, x_label, y_label, log2=False):
                 color=color,
                 linestyle="none",
                 marker=MARKERS[i % len(MARKERS)],
-                markersize=2.5,
+                markersize=3.5,
                 markerfacecolor="none",
-                markeredgewidth=0.6,
+                markeredgewidth=0.8,
             )
     if log2:
         axes.set_xscale("log", base=2)
