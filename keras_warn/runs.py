@@ -229,7 +229,7 @@ def environment():
         "numpy": importlib.metadata.version("numpy"),
         "cpu": _cpu(),
         "cores": _cores(),
-        "devices": keras.distribution.list_devices(),
+        "devices": _devices(),
     }
 
 
@@ -242,6 +242,15 @@ def _cpu():
             if key.strip() == "model name":
                 return value.strip()
     return platform.processor() or platform.machine()
+
+
+def _devices():
+    """What the backend computes on, such as `["gpu:0"]`."""
+    if keras.backend.backend() == "torch":
+        # Keras lists devices of the other backends only.
+        count = sys.modules["torch"].cuda.device_count()
+        return [f"cuda:{i}" for i in range(count)] or ["cpu"]
+    return keras.distribution.list_devices()
 
 
 def _cores():

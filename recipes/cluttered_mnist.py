@@ -10,8 +10,8 @@ somewhere on a canvas of 40x40 pixels, among pieces of other digits. A network
 of five 3x3 convolutions and two dense layers (*baseline*) and the same one
 with attention from its fifth convolution backwards to its poolings
 (*attention*) are trained by the same settings with 8 distractors, and tested
-with 4 to 64, which neither has seen (Figure 4e). `--ablate` takes parts of
-the attention away, or replaces them (Figure 4d).
+with 4 to 64 (Figure 4e). `--ablate` takes parts of the attention away, or
+replaces them (Figure 4d).
 
 Differences from the paper: scikit-learn's 1,797 digits in MNIST's geometry
 unless `--source` says otherwise; minutes of training instead of 200 epochs of
@@ -113,7 +113,12 @@ def network(s):
     x = inputs = keras.Input((40, 40, 1))
     for i, filters in enumerate(s.filters, start=1):
         x = layers.Conv2D(
-            filters, 3, padding="same", kernel_initializer=he(), name=f"conv{i}"
+            filters,
+            3,
+            padding="same",
+            use_bias=i > 3,  # batch normalisation has its own
+            kernel_initializer=he(),
+            name=f"conv{i}",
         )(x)
         if i <= 3:
             # The moving averages of a short run must be quick to follow.
@@ -143,7 +148,7 @@ def build(arm, s):
 def train(model, seed, digits, s):
     """Trains a model for `s.epochs`."""
     steps = s.epochs * (s.train_size // s.batch_size)
-    warmup_steps = round(s.warmup * steps)
+    warmup_steps = max(1, round(s.warmup * steps))
     learning_rate = keras.optimizers.schedules.CosineDecay(
         0.0,
         steps - warmup_steps,

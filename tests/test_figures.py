@@ -5,6 +5,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from support import to_numpy
 
 import keras_warn
 from keras_warn import figures
@@ -21,7 +22,8 @@ def model(gates="softmax"):
 
 
 def seen_of(images, **arguments):
-    return keras_warn.inspect(model(**arguments))(images)
+    seen = keras_warn.inspect(model(**arguments))(images)
+    return {name: np.array(to_numpy(value)) for name, value in seen.items()}
 
 
 def texts(figure):
@@ -39,7 +41,7 @@ def images(count=3, channels=1):
 
 def test_table_of_masks(tmp_path):
     batch = images()
-    seen = {k: np.array(v) for k, v in seen_of(batch).items()}
+    seen = seen_of(batch)
     seen["global_gates"][:] = [0.5, 0.125, 0.375]
     seen["prediction"][:] = np.eye(7)[4]
     seen["network_prediction"][:] = np.eye(7)[2]
@@ -70,7 +72,7 @@ def test_without_gates_there_are_no_gates_to_show():
 
 def test_the_strongest_point_is_the_brightest():
     batch = np.zeros((1, 24, 20, 1), "float32")
-    seen = {k: np.array(v) for k, v in seen_of(batch).items()}
+    seen = seen_of(batch)
     seen["module_1_masks"][:] = 0
     seen["module_1_masks"][:, 7, 3] = 1
     figure = figures.masks_figure(batch, seen)
@@ -97,7 +99,7 @@ def test_bytes_and_colors():
 def test_channels_first():
     batch = images().transpose(0, 3, 1, 2)
     # Computed elsewhere: convolutions on CPUs want channels last.
-    seen = {k: np.array(v) for k, v in seen_of(images()).items()}
+    seen = seen_of(images())
     for i in (1, 2):
         masks = seen[f"module_{i}_masks"]
         seen[f"module_{i}_masks"] = masks.transpose(0, 3, 1, 2)
