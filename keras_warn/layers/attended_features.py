@@ -1,5 +1,7 @@
 """What is there: the features that each mask selects."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -92,25 +94,20 @@ class AttendedFeatures(keras.layers.Layer):
     def call(self, features, masks):
         dtype = wide(self.compute_dtype)
         features = ops.cast(features, dtype)
+        flat = feature_maps.flatten_positions(features, self.data_format)
         masks = ops.cast(masks, dtype)
-        channels_first = (
-            feature_maps.channel_axis(features.shape, self.data_format) == 1
-        )
-        heads = masks.shape[1 if channels_first else -1]
-        if channels_first:
-            masks = ops.transpose(masks, (0, 2, 3, 1))
+        masks = feature_maps.heads_first(masks, self.data_format)
+        heads = masks.shape[1]
         offsets = feature_maps.offsets(self.kernel_size)
         if len(offsets) > 1:
             masks = ops.concatenate(
-                [feature_maps.shift(masks, -y, -x) for y, x in offsets],
-                axis=-1,
+                [feature_maps.shift(masks, -y, -x) for y, x in offsets], axis=1
             )
-        masks = feature_maps.flatten_positions(masks, "channels_last")
-        flat = feature_maps.flatten_positions(features, self.data_format)
-        if channels_first:
-            attended = ops.einsum("bpj,bcp->bjc", masks, flat)
+        positions = math.prod(ops.shape(masks)[2:])
+        masks = ops.reshape(masks, (-1, len(offsets) * heads, positions))
+        if feature_maps.channel_axis(features.shape, self.data_format) == 1:
+            attended = ops.einsum("bjp,bcp->bjc", masks, flat)
         else:
-            masks = ops.transpose(masks, (0, 2, 1))
             attended = batched_product(masks, flat)
         if len(offsets) == 1:
             return attended

@@ -1,5 +1,7 @@
 """Where to look: one mask a head."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -112,34 +114,36 @@ class AttentionHeads(keras.layers.Layer):
         if self.activation == "sigmoid":
             masks = ops.sigmoid(scores)
         else:
-            flat = feature_maps.flatten_positions(scores, "channels_last")
-            masks = ops.reshape(softmax(flat, axis=1), ops.shape(scores))
-        if feature_maps.channel_axis(features.shape, self.data_format) == 1:
-            masks = ops.transpose(masks, (0, 3, 1, 2))
-        return masks
+            shape = ops.shape(scores)
+            flat = ops.reshape(scores, (-1, self.heads, math.prod(shape[2:])))
+            masks = ops.reshape(softmax(flat, axis=-1), (-1, *shape[1:]))
+        return feature_maps.from_heads_first(masks, self.data_format)
 
     def _scores(self, features):
-        """Scores `(b, h, w, k)`, or `(b, p, k)` of tokens.
+        """Scores `(b, k, h, w)`, or `(b, k, p)` of tokens.
 
         A convolution with few outputs leaves most of a vector unit idle. So
         the product with all kernel offsets at once comes first, and the
         outputs, which are small, are then shifted and added.
         """
         offsets = feature_maps.offsets(self.kernel_size)
+        outputs = len(offsets) * self.heads
         kernel = ops.transpose(self.kernel, (2, 0, 1, 3))
-        kernel = ops.reshape(kernel, (-1, len(offsets) * self.heads))
+        kernel = ops.reshape(kernel, (-1, outputs))
         shape = ops.shape(features)
+        spatial = feature_maps.spatial_shape(shape, self.data_format)
         if feature_maps.channel_axis(shape, self.data_format) == 1:
             flat = feature_maps.flatten_positions(features, self.data_format)
-            products = ops.einsum("bcp,cj->bpj", flat, kernel)
+            products = ops.einsum("bcp,cj->bjp", flat, kernel)
         else:
             rows = ops.reshape(features, (-1, kernel.shape[0]))
             products = ops.einsum("rc,cj->rj", rows, kernel)
-        spatial = feature_maps.spatial_shape(shape, self.data_format)
-        products = ops.reshape(products, (-1, *spatial, kernel.shape[1]))
+            products = ops.reshape(products, (-1, math.prod(spatial), outputs))
+            products = ops.transpose(products, (0, 2, 1))
+        products = ops.reshape(products, (-1, outputs, *spatial))
         if len(offsets) == 1:
             return products
-        parts = ops.split(products, len(offsets), axis=-1)
+        parts = ops.split(products, len(offsets), axis=1)
         return sum(
             feature_maps.shift(part, *offset)
             for part, offset in zip(parts, offsets, strict=True)

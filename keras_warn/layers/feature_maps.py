@@ -1,7 +1,8 @@
 """Feature maps as lists of positions, whichever way they are laid out.
 
-Only the large feature map keeps its own layout. Everything derived from it
-has one entry a head and is small, and is handled as `(b, h, w, ...)`.
+The large feature map keeps its own layout. What is derived from it has one
+entry a head, is small, and is handled as `(b, k, h, w)`: rows of one head are
+then contiguous, which shifts and softmaxes over positions like.
 """
 
 from keras import ops
@@ -47,18 +48,20 @@ def flatten_positions(x, data_format):
     return ops.reshape(x, (-1, positions, shape[3]))
 
 
-def to_channels_last(x, data_format):
-    """Moves the channels of a small map to the end."""
-    if channel_axis(x.shape, data_format) == 1:
-        return ops.transpose(x, (0, 2, 3, 1))
-    return x
+def heads_first(masks, data_format):
+    """Masks as `(b, k, h, w)`, or `(b, k, p)` of tokens."""
+    if channel_axis(masks.shape, data_format) == 1:
+        return masks
+    axes = range(len(masks.shape))
+    return ops.transpose(masks, (0, axes[-1], *axes[1:-1]))
 
 
-def from_channels_last(x, data_format):
-    """The inverse of `to_channels_last`."""
-    if channel_axis(x.shape, data_format) == 1:
-        return ops.transpose(x, (0, 3, 1, 2))
-    return x
+def from_heads_first(masks, data_format):
+    """The inverse of `heads_first`."""
+    if channel_axis(masks.shape, data_format) == 1:
+        return masks
+    axes = range(len(masks.shape))
+    return ops.transpose(masks, (0, *axes[2:], 1))
 
 
 def offsets(kernel_size):
@@ -71,7 +74,7 @@ def shift(x, rows, columns):
     """The map whose entry at `(y, x)` is that at `(y + rows, x + columns)`.
 
     Args:
-        x: Tensor of shape `(b, h, w, k)`.
+        x: Tensor of shape `(b, k, h, w)`.
         rows: Integer.
         columns: Integer.
 
@@ -82,4 +85,5 @@ def shift(x, rows, columns):
         return x
     padding = [(max(-n, 0), max(n, 0)) for n in (rows, columns)]
     inside = [slice(max(n, 0), min(n, 0) or None) for n in (rows, columns)]
-    return ops.pad(x, [(0, 0), *padding, (0, 0)])[:, inside[0], inside[1]]
+    padded = ops.pad(x, [(0, 0), (0, 0), *padding])
+    return padded[:, :, inside[0], inside[1]]
