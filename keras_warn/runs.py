@@ -71,7 +71,7 @@ class RunFolder:
 
     def has(self, name):
         """Whether the part `name` is finished."""
-        return self._part(name).exists()
+        return (self / _part(name)).exists()
 
     def part(self, name, function, *args, **kwargs):
         """The result of a part, which runs unless it has been finished.
@@ -85,10 +85,10 @@ class RunFolder:
         Returns:
             The result as JSON keeps it: tuples as lists, keys as strings.
         """
-        path = self._part(name)
-        if not path.exists():
-            self.write(path, function(*args, **kwargs))
-        return json.loads(path.read_text("utf-8"))
+        file = _part(name)
+        if not (self / file).exists():
+            self.write(file, function(*args, **kwargs))
+        return json.loads((self / file).read_text("utf-8"))
 
     def finish(self, results):
         """Writes `results.json`, by which a run is known as finished."""
@@ -134,9 +134,6 @@ class RunFolder:
                 # A folder that is not empty cannot be replaced in one step.
                 shutil.rmtree(target)
             os.replace(path, target)
-
-    def _part(self, name):
-        return self.path / PARTS / f"{name}.json"
 
     def _check(self, settings, overwrite):
         """Whether the run with these settings may go on in the folder."""
@@ -258,6 +255,11 @@ def _cores():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
+
+
+def _part(name):
+    """The file of a part, seen from the folder of its run."""
+    return f"{PARTS}/{name}.json"
 
 
 def _to_json(value):

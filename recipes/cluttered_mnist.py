@@ -80,9 +80,9 @@ SETTINGS = {
     "diversity": 0.1,
     # Training, of all arms alike.
     "seeds": 3,
-    "epochs": 6,
+    "epochs": 8,
     "batch_size": 128,
-    "learning_rate": 5e-3,  # at its peak
+    "learning_rate": 1e-2,  # at its peak
     "warmup": 0.05,  # share of all steps
     "weight_decay": 1e-2,
 }

@@ -34,6 +34,13 @@ def test_goes_on_with_what_is_missing(tmp_path):
     assert run.part("two", lambda: 5) == 5
 
 
+def test_a_relative_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = RunFolder("a/run", {})
+    assert run.part("one", lambda: 1) == 1
+    assert (tmp_path / "a" / "run" / "parts" / "one.json").exists()
+
+
 def test_a_part_that_fails_is_not_kept(tmp_path):
     run = RunFolder(tmp_path, {})
     with pytest.raises(AssertionError):
