@@ -24,6 +24,7 @@ network itself finds useful to read. Of all tensors these are kept:
 
 import dataclasses
 import difflib
+import numbers
 
 import keras
 
@@ -216,7 +217,7 @@ def _resolve_one(network, entry):
                 "which is not in its graph, or is the output of a layer that "
                 "it uses several times."
             )
-    elif isinstance(entry, int) and not isinstance(entry, bool):
+    elif isinstance(entry, numbers.Integral) and not isinstance(entry, bool):
         points = attachment_points(network.model)
         if not -len(points) <= entry < 0:
             raise ValueError(

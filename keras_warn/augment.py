@@ -6,6 +6,7 @@ from keras_warn import attachment
 from keras_warn import checks
 from keras_warn import graph
 from keras_warn.classifier import Classifier
+from keras_warn.classifier import pooled
 from keras_warn.classifier import read_classifier
 from keras_warn.layers import AttendedFeatures
 from keras_warn.layers import AttentionHeads
@@ -15,7 +16,18 @@ from keras_warn.layers import GradientScale
 from keras_warn.layers import HeadGate
 from keras_warn.layers import OutputHeads
 from keras_warn.layers import UniformGate
+from keras_warn.layers import feature_maps
 from keras_warn.regularizers import MaskDiversity
+
+_NAMES = (
+    "global_gates",
+    "global_gradient",
+    "network_logits",
+    "pooled_features",
+    "predictions_combined",
+    "predictions_stacked",
+    "rectified",
+)
 
 
 def augment(
@@ -50,7 +62,8 @@ def augment(
     The result is a flat functional model that contains the network's own
     layers, by reference and under their own names: weights loaded into either
     are loaded into both, and with all gates on the network the result is the
-    network's own prediction, bit for bit.
+    network's own prediction, bit for bit (in float32; one that ends in half
+    precision is rounded itself).
 
     Args:
         backbone: A built functional or Sequential `keras.Model` with one image
@@ -83,7 +96,9 @@ def augment(
             paper's ablations `"average"` (equal weights) and `"linear"` (one
             linear map of all predictions, no gates).
         gate_score_activation: Activation of gate scores. Defaults to `"tanh"`,
-            with which no gate can close; `None` for no bound.
+            with which no gate can close; `None` for no bound. Without effect
+            where there are no gates to learn (`"average"`, `"linear"`), as
+            `gate_batch_norm`.
         gate_batch_norm: Whether the scores of the global gates are
             batch-normalised, as in the reference.
         combination: `"log_probabilities"` or `"probabilities"`, what the
@@ -94,7 +109,8 @@ def augment(
         gradient_scale: Non-negative number, the factor on the gradients that
             modules and global gates send into the network. 0 is the paper's
             blocked-gradient ablation.
-        kernel_initializer: Initializer of all kernels of the modules.
+        kernel_initializer: Initializer of all kernels of the modules. An
+            object with a seed starts kernels of equal shape alike.
         name: Name of the model. Defaults to the network's with `_warn`.
 
     Returns:
@@ -138,6 +154,8 @@ def augment(
     checks.one_of("mask_activation", mask_activation, ("softmax", "sigmoid"))
     diversity = checks.real("diversity", diversity)
     diversity_pool = checks.integer("diversity_pool", diversity_pool)
+    checks.activation("gate_score_activation", gate_score_activation)
+    checks.initializer("kernel_initializer", kernel_initializer)
     checks.one_of("gates", gates, ("softmax", "sigmoid", "average", "linear"))
     checks.flag("gate_batch_norm", gate_batch_norm)
     checks.one_of(
@@ -147,10 +165,17 @@ def augment(
     gradient_scale = checks.real("gradient_scale", gradient_scale)
 
     network = graph.flatten(backbone)
-    _check_without_attention(network)
-    maps = attachment.resolve(network, attend_at, depth)
-    classifier = _read_or_make_classifier(network, classes)
+    _check_names(network)
     data_format = graph.data_format(network)
+    maps = attachment.resolve(network, attend_at, depth)
+    for features in maps:
+        _check_map(
+            features,
+            kernel_size,
+            diversity_pool if diversity > 0 else 1,
+            data_format,
+        )
+    classifier = _read_or_make_classifier(network, classes)
 
     predictions = [classifier.logits]
     for i, features in enumerate(maps, start=1):
@@ -301,13 +326,20 @@ def _restrained(tensor, gradient_scale, name):
     """The tensor, with its gradients scaled on their way back."""
     if gradient_scale == 1:
         return tensor
-    return GradientScale(gradient_scale, name=name)(tensor)
+    dtype = graph.dtype_policy(tensor)
+    return GradientScale(gradient_scale, dtype=dtype, name=name)(tensor)
 
 
 def _read_or_make_classifier(network, classes):
     """The network's own classifier, or a new one for `classes`."""
     classifier = read_classifier(network)
     if classifier is not None:
+        if classifier.classes < 2:
+            raise ValueError(
+                "`backbone` must end in a classifier of at least 2 classes, "
+                "whose softmax means something. Received: the model "
+                f"{network.name!r}, which ends in {classifier.classes} unit."
+            )
         if classes not in (None, classifier.classes):
             raise ValueError(
                 "`classes` must be the number of classes of the network's own "
@@ -325,27 +357,51 @@ def _read_or_make_classifier(network, classes):
         )
     features = network.output
     dtype = graph.dtype_policy(features)
-    if len(features.shape) == 4:
-        features = keras.layers.GlobalAveragePooling2D(
-            data_format=graph.data_format(network),
-            dtype=dtype,
-            name="pooled_features",
-        )(features)
-    elif len(features.shape) == 3:
-        features = keras.layers.GlobalAveragePooling1D(
-            data_format="channels_last", dtype=dtype, name="pooled_features"
-        )(features)
+    if len(features.shape) > 2:
+        features = pooled(
+            features, graph.data_format(network), "pooled_features"
+        )
     logits = keras.layers.Dense(classes, dtype=dtype, name="network_logits")(
         features
     )
     return Classifier(logits, features, classes)
 
 
-def _check_without_attention(network):
-    for layer in network.layers:
-        if isinstance(layer, AttentionHeads):
+def _check_names(network):
+    """Checks that no attention is there, nor a layer in the way of it."""
+    for operation in network.operations:
+        if isinstance(operation, AttentionHeads):
             raise ValueError(
                 "`backbone` must be a network without attention. Received: "
-                f"the model {network.name!r}, whose layer {layer.name!r} has "
-                "attention heads."
+                f"the model {network.name!r}, whose layer {operation.name!r} "
+                "has attention heads."
             )
+        if operation.name in _NAMES or operation.name.startswith("module_"):
+            raise ValueError(
+                "`backbone` must leave the names 'module_...', "
+                f"{', '.join(map(repr, _NAMES))} to the layers of attention. "
+                f"Received: the model {network.name!r} with a layer "
+                f"{operation.name!r}."
+            )
+
+
+def _check_map(features, kernel_size, diversity_pool, data_format):
+    """Checks that a module with these settings can read a feature map."""
+    name = graph.producer_name(features)
+    shape = tuple(features.shape)
+    tokens = len(shape) == 3
+    if tokens and kernel_size > 1:
+        raise ValueError(
+            "`kernel_size` must be 1 on tokens, which have no neighbours in a "
+            f"plane; or leave them out by `attend_at`. Received: kernel_size="
+            f"{kernel_size}, and tokens of shape {shape} from {name!r}."
+        )
+    lengths = feature_maps.spatial_shape(shape, data_format)
+    if diversity_pool > 1 and (
+        tokens or any(n is not None and n < diversity_pool for n in lengths)
+    ):
+        raise ValueError(
+            "`diversity_pool` must be 1 on tokens, and no larger than any map. "
+            f"Received: diversity_pool={diversity_pool}, and a map of shape "
+            f"{shape} from {name!r}."
+        )

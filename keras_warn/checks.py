@@ -60,7 +60,7 @@ def flag(name, value):
 
 def one_of(name, value, choices):
     """Returns `value` if it is among `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(
             f"`{name}` must be one of {listed}. Received: {name}={value!r}."
@@ -92,3 +92,37 @@ def data_format(value):
     if value is None:
         return keras.config.image_data_format()
     return one_of("data_format", value, ("channels_last", "channels_first"))
+
+
+def activation(name, value):
+    """Returns the activation function that `value` names, or is."""
+    try:
+        return keras.activations.get(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}` must be None, a function, or the name of an activation "
+            f"of Keras. Received: {name}={value!r}."
+        ) from error
+
+
+def initializer(name, value):
+    """Returns an initializer of its own for whoever asks.
+
+    Objects of Keras's initializers repeat the values that they drew once.
+    Copies of one without a seed draw anew.
+    """
+    try:
+        found = keras.initializers.get(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}` must be an initializer, or the name of one of Keras. "
+            f"Received: {name}={value!r}."
+        ) from error
+    if found is None:
+        raise ValueError(
+            f"`{name}` must be an initializer, or the name of one of Keras. "
+            f"Received: {name}=None."
+        )
+    if isinstance(found, keras.initializers.Initializer):
+        return found.clone()
+    return found

@@ -171,19 +171,21 @@ def _features(network, ending):
     while isinstance(call.operation, _DROPOUT):
         features = call.inputs[0]
         call = network.producer(features)
-    dtype = graph.dtype_policy(features)
+    if len(features.shape) == 2:
+        return features
+    data_format = getattr(ending.head.operation, "data_format", "channels_last")
+    return pooled(features, data_format, "classifier_features")
+
+
+def pooled(features, data_format, name):
+    """The mean of a feature map over its positions, `(b, c)`."""
     if len(features.shape) == 4:
-        data_format = getattr(
-            ending.head.operation, "data_format", "channels_last"
-        )
-        return keras.layers.GlobalAveragePooling2D(
-            data_format=data_format, dtype=dtype, name="classifier_features"
-        )(features)
-    if len(features.shape) == 3:
-        return keras.layers.GlobalAveragePooling1D(
-            data_format="channels_last", dtype=dtype, name="classifier_features"
-        )(features)
-    return features
+        layer = keras.layers.GlobalAveragePooling2D
+    else:
+        layer = keras.layers.GlobalAveragePooling1D
+        data_format = "channels_last"
+    dtype = graph.dtype_policy(features)
+    return layer(data_format=data_format, dtype=dtype, name=name)(features)
 
 
 def _owns_kernel(operation):
@@ -239,8 +241,8 @@ def _check_plain(layer):
         )
     if layer.lora_enabled:
         raise ValueError(
-            "`backbone` must have a classifier without LoRA: save and reload the "
-            "model, which merges LoRA into the kernel, or enable LoRA after "
-            f"adding attention. Received: the layer {layer.name!r} with "
+            "`backbone` must have a classifier without LoRA: save and reload "
+            "the model, which merges LoRA into the kernel, or add it after "
+            f"attention. Received: the layer {layer.name!r} with "
             f"lora_rank={layer.lora_rank}."
         )

@@ -176,6 +176,11 @@ def data_format(model):
     return keras.config.image_data_format()
 
 
+def producer_name(tensor):
+    """The name of the operation that returned `tensor`."""
+    return tensor._keras_history.operation.name
+
+
 def dtype_policy(tensor):
     """The dtype policy of a layer that reads on from `tensor`.
 

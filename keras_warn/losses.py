@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_warn import checks
+
 
 @keras.saving.register_keras_serializable(package="keras_warn")
 class GatedLogLikelihood(keras.losses.Loss):
@@ -21,8 +23,11 @@ class GatedLogLikelihood(keras.losses.Loss):
         dtype: Dtype of the computation.
 
     Call arguments:
-        y_true: Integer labels `(b,)` or `(b, 1)`.
-        y_pred: Scores `(b, n)`.
+        y_true: Integer labels `(b,)` or `(b, 1)`, from 0 to `n - 1`.
+        y_pred: Scores `(b, n)`, of a model with `from_logits=True`.
+
+    Raises:
+        ValueError: if labels or scores have another rank.
 
     Example:
 
@@ -44,5 +49,16 @@ class GatedLogLikelihood(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):
+        checks.rank("y_pred", y_pred.shape, (2,), "(b, n)")
+        rank = len(y_true.shape)
+        if rank not in (1, 2) or (rank == 2 and y_true.shape[1] != 1):
+            raise ValueError(
+                "`y_true` must be integer labels of shape (b,) or (b, 1); of "
+                "one-hot labels, take the argmax. "
+                f"Received: y_true of shape {tuple(y_true.shape)}."
+            )
         labels = ops.reshape(ops.cast(y_true, "int32"), (-1, 1))
         return -ops.squeeze(ops.take_along_axis(y_pred, labels, axis=-1), -1)
+
+    def get_config(self):
+        return {**super().get_config(), "dtype": self.dtype}

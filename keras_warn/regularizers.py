@@ -1,9 +1,11 @@
 """Keeping the heads apart."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_warn import checks
+from keras_warn.layers.numerics import wide
 
 
 @keras.saving.register_keras_serializable(package="keras_warn")
@@ -65,6 +67,15 @@ class MaskDiversity(keras.regularizers.Regularizer):
         self.data_format = checks.data_format(data_format)
 
     def __call__(self, masks):
+        checks.rank(
+            "masks",
+            masks.shape,
+            (3, 4),
+            "(b, h, w, k), (b, k, h, w) or (b, p, k)",
+        )
+        masks = ops.cast(
+            masks, wide(keras.backend.standardize_dtype(masks.dtype))
+        )
         tokens = len(masks.shape) == 3
         if self.pool > 1:
             if tokens:
@@ -81,7 +92,7 @@ class MaskDiversity(keras.regularizers.Regularizer):
         heads = masks.shape[-1]
         masks = ops.reshape(masks, (ops.shape(masks)[0], -1, heads))
         overlap = ops.einsum("bpi,bpj->bij", masks, masks)
-        apart = 1 - ops.eye(heads, dtype=overlap.dtype)
+        apart = ops.cast(1 - np.eye(heads), overlap.dtype)
         return self.weight * ops.sum(ops.square(overlap * apart)) / heads**2
 
     def get_config(self):

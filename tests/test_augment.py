@@ -214,7 +214,8 @@ OPTIONS = [
     dict(width=1),
     dict(depth=1),
     dict(kernel_size=3),
-    dict(kernel_size=5, mask_activation="sigmoid"),
+    # Sums over many positions would saturate the tanh of the gates.
+    dict(kernel_size=5, mask_activation="sigmoid", depth=1),
     dict(projection=3),
     dict(projection=3, kernel_size=3),
     dict(diversity=0.1),
@@ -278,6 +279,26 @@ def test_probabilities_by_default_and_scores_on_request():
     np.testing.assert_allclose(
         to_numpy(ops.softmax(scores(images))), probabilities, atol=1e-6
     )
+
+
+def test_modules_start_apart_with_an_initializer_object():
+    inputs = keras.Input((16, 16, 3))
+    x = inputs
+    for _ in range(2):
+        x = layers.Conv2D(8, 3, strides=2, padding="same")(x)
+        x = layers.ReLU()(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras_warn.augment(
+        keras.Model(inputs, layers.Dense(CLASSES)(x)),
+        depth=2,
+        kernel_initializer=keras.initializers.HeNormal(),
+    )
+    for part in ("masks", "hypotheses", "head_gates"):
+        one, other = (
+            to_numpy(model.get_layer(f"module_{i}_{part}").kernel)
+            for i in (1, 2)
+        )
+        assert not np.allclose(one, other)
 
 
 def test_diversity_is_averaged_over_modules():
@@ -361,6 +382,14 @@ def test_tokens():
     with pytest.raises(ValueError, match="`kernel_size` must be 1 on tokens"):
         keras_warn.augment(keras.Model(inputs, outputs), depth=1, kernel_size=3)
 
+    with pytest.raises(ValueError, match="`diversity_pool` must be 1 on tok"):
+        keras_warn.augment(
+            keras.Model(inputs, outputs),
+            depth=1,
+            diversity=0.1,
+            diversity_pool=2,
+        )
+
 
 def test_any_image_size():
     backbone = keras.applications.MobileNetV2(
@@ -380,7 +409,11 @@ def test_mixed_precision_follows_the_network(policy, tmp_path):
     keras.config.set_dtype_policy(policy)
     backbone = small_backbone()
     keras.config.set_dtype_policy("float32")
-    model = keras_warn.augment(backbone, kernel_size=3, projection=4)
+    model = keras_warn.augment(
+        backbone, kernel_size=3, projection=4, gradient_scale=0.5
+    )
+    gradient = model.get_layer("module_1_gradient")
+    assert gradient.output.dtype == policy.removeprefix("mixed_")
     for part in ("projection", "masks", "attended", "hypotheses"):
         layer = model.get_layer(f"module_1_{part}")
         assert layer.compute_dtype == policy.removeprefix("mixed_")
@@ -451,12 +484,27 @@ BAD = [
     (dict(diversity_pool=0), ValueError, "diversity_pool=0"),
     (dict(gradient_scale=-1), ValueError, "gradient_scale=-1"),
     (dict(attend_at="relu9"), ValueError, "'relu9'; did you mean 'relu"),
-    (dict(attend_at=-4), ValueError, "attend_at=-4"),
+    (dict(attend_at=np.int64(-4)), ValueError, "attend_at=.*-4"),
     (dict(attend_at=0), ValueError, "attend_at=0"),
     (dict(attend_at="average"), ValueError, "attend_at='average', of shape"),
     (dict(attend_at=[-1, -1]), ValueError, "different feature maps"),
     (dict(attend_at=2.5), TypeError, "attend_at=2.5"),
     (dict(attend_at=[-1], depth=2), ValueError, "depth=2"),
+    (
+        dict(gate_score_activation="tahn"),
+        ValueError,
+        "gate_score_activation='tahn'",
+    ),
+    (
+        dict(kernel_initializer="henormal"),
+        ValueError,
+        "kernel_initializer='henormal'",
+    ),
+    (
+        dict(diversity=0.1, diversity_pool=9),
+        ValueError,
+        "diversity_pool=9, and a map of shape .*'relu3'",
+    ),
 ]
 
 
@@ -478,6 +526,15 @@ def test_bad_networks():
         augment(augment(small_backbone()))
     with pytest.raises(ValueError, match="`classes` must be given"):
         augment(small_backbone(top=False))
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Conv2D(4, 3, activation="relu", name="rectified")(inputs)
+    x = layers.GlobalAveragePooling2D()(x)
+    with pytest.raises(ValueError, match="must leave .* 'rectified'"):
+        augment(keras.Model(inputs, layers.Dense(3)(x)), depth=1)
+    x = layers.Conv2D(4, 3, activation="relu")(inputs)
+    x = layers.GlobalAveragePooling2D()(x)
+    with pytest.raises(ValueError, match="at least 2 classes.* 1 unit"):
+        augment(keras.Model(inputs, layers.Dense(1)(x)), depth=1)
     other = small_backbone().get_layer("relu1").output
     with pytest.raises(ValueError, match="not in its graph"):
         augment(small_backbone(), attend_at=other)

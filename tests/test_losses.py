@@ -13,6 +13,22 @@ def test_minus_the_score_of_the_label():
         np.testing.assert_array_equal(found, [4.0, 8.0])
 
 
+def test_bad_labels():
+    scores = np.zeros((4, 3), "float32")
+    loss = keras_warn.GatedLogLikelihood()
+    with pytest.raises(ValueError, match=r"one-hot .* shape \(4, 3\)"):
+        loss(np.eye(4, 3), scores)
+    with pytest.raises(ValueError, match="`y_pred` must have shape"):
+        loss(np.zeros(4, int), scores[None])
+
+
+def test_config_round_trip():
+    loss = keras_warn.GatedLogLikelihood("sum", "mine", "float64")
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert again.get_config() == loss.get_config()
+    assert again.dtype == "float64"
+
+
 def test_equals_cross_entropy_of_log_probabilities():
     """For one prediction, whose scores are normalised."""
     logits = np.random.default_rng(0).normal(size=(5, 7)).astype("float32")

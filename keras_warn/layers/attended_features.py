@@ -75,8 +75,11 @@ class AttendedFeatures(keras.layers.Layer):
     def build(self, features_shape, masks_shape):
         feature_maps.check("features", features_shape, self.kernel_size)
         feature_maps.check("masks", masks_shape, self.kernel_size)
+        self._check_positions(features_shape, masks_shape)
+
+    def _check_positions(self, features_shape, masks_shape):
         one, other = (
-            feature_maps.spatial_shape(shape, self.data_format)
+            (shape[0], *feature_maps.spatial_shape(shape, self.data_format))
             for shape in (features_shape, masks_shape)
         )
         differ = len(one) != len(other) or any(
@@ -85,13 +88,16 @@ class AttendedFeatures(keras.layers.Layer):
         )
         if differ:
             raise ValueError(
-                "`features` and `masks` must have the same positions. "
-                f"Received: features of shape {tuple(features_shape)} and "
-                f"masks of shape {tuple(masks_shape)}, with "
+                "`features` and `masks` must have the same batch and "
+                "positions. Received: features of shape "
+                f"{tuple(features_shape)} and masks of shape "
+                f"{tuple(masks_shape)}, with "
                 f"data_format={self.data_format!r}."
             )
 
     def call(self, features, masks):
+        # Sizes that were unknown when the layer was built may be known now.
+        self._check_positions(features.shape, masks.shape)
         dtype = wide(self.compute_dtype)
         features = ops.cast(features, dtype)
         flat = feature_maps.flatten_positions(features, self.data_format)

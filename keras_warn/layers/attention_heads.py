@@ -47,7 +47,8 @@ class AttentionHeads(keras.layers.Layer):
 
     Output shape:
         The input's with `k` in place of `c`. float32 under mixed precision,
-        since masks over many positions underflow float16.
+        since masks over many positions underflow float16; the scores of
+        single kernel offsets must fit the compute dtype.
 
     Raises:
         TypeError: if `heads` or `kernel_size` is not an integer.
@@ -83,8 +84,6 @@ class AttentionHeads(keras.layers.Layer):
         activity_regularizer=None,
         **kwargs,
     ):
-        # Inputs and scores keep the compute dtype; masks are made wide by
-        # hand, so their dtype must not be cast on the way out.
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.heads = checks.integer("heads", heads)
         self.kernel_size = checks.odd("kernel_size", kernel_size)
@@ -92,7 +91,9 @@ class AttentionHeads(keras.layers.Layer):
             "activation", activation, ("softmax", "sigmoid")
         )
         self.data_format = checks.data_format(data_format)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_initializer = checks.initializer(
+            "kernel_initializer", kernel_initializer
+        )
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, features_shape):
@@ -100,6 +101,11 @@ class AttentionHeads(keras.layers.Layer):
         axis = feature_maps.channel_axis(features_shape, self.data_format)
         channels = checks.known_axis(
             "features", features_shape, axis, "channels"
+        )
+        # Without it, another number of channels would be taken for another
+        # number of images.
+        self.input_spec = keras.layers.InputSpec(
+            ndim=len(features_shape), axes={axis: channels}
         )
         size = self.kernel_size
         self.kernel = self.add_weight(
@@ -110,7 +116,7 @@ class AttentionHeads(keras.layers.Layer):
         )
 
     def call(self, features):
-        scores = ops.cast(self._scores(features), wide(self.compute_dtype))
+        scores = self._scores(features)
         if self.activation == "sigmoid":
             masks = ops.sigmoid(scores)
         else:
@@ -120,7 +126,7 @@ class AttentionHeads(keras.layers.Layer):
         return feature_maps.from_heads_first(masks, self.data_format)
 
     def _scores(self, features):
-        """Scores `(b, k, h, w)`, or `(b, k, p)` of tokens.
+        """Scores `(b, k, h, w)`, or `(b, k, p)` of tokens, wide.
 
         A convolution with few outputs leaves most of a vector unit idle. So
         the product with all kernel offsets at once comes first, and the
@@ -140,6 +146,7 @@ class AttentionHeads(keras.layers.Layer):
             products = ops.einsum("rc,cj->rj", rows, kernel)
             products = ops.reshape(products, (-1, math.prod(spatial), outputs))
             products = ops.transpose(products, (0, 2, 1))
+        products = ops.cast(products, wide(self.compute_dtype))
         products = ops.reshape(products, (-1, outputs, *spatial))
         if len(offsets) == 1:
             return products

@@ -32,7 +32,8 @@ class GatedSum(keras.layers.Layer):
     is one number an image, the same for all classes, so the probabilities
     `softmax(scores)` are those of the gated *logits*, and are computed from
     them: with gate 0 at one and the others at zero, this is the network's own
-    softmax, bit for bit.
+    softmax, bit for bit (in float32; a network that ends in half precision has
+    rounded its own).
 
     Args:
         combination: `"log_probabilities"` (a weighted geometric mean, the
@@ -81,6 +82,13 @@ class GatedSum(keras.layers.Layer):
 
     def build(self, gates_shape, predictions_shape):
         checks.rank("gates", gates_shape, (2,), "(b, m + 1)")
+        if not predictions_shape or not isinstance(
+            predictions_shape[0], (tuple, list)
+        ):
+            raise ValueError(
+                "`predictions` must be a list of tensors of shape (b, n). "
+                f"Received: one of shape {tuple(predictions_shape)}."
+            )
         shapes = [tuple(shape) for shape in predictions_shape]
         for shape in shapes:
             checks.rank("predictions", shape, (2,), "(b, n)")

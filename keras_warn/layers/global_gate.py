@@ -42,8 +42,8 @@ class GlobalGate(keras.layers.Layer):
         `(b, c)`.
 
     Output shape:
-        `(b, m + 1)`, non-negative, summing to 1. float32 under mixed
-        precision.
+        `(b, m + 1)`, non-negative, summing to 1 (sigmoids to a little less).
+        float32 under mixed precision.
 
     Raises:
         TypeError: if `gates` is not an integer, or a flag not a boolean.
@@ -84,11 +84,17 @@ class GlobalGate(keras.layers.Layer):
         self.activation = checks.one_of(
             "activation", activation, ("softmax", "sigmoid")
         )
-        self.score_activation = keras.activations.get(score_activation)
+        self.score_activation = checks.activation(
+            "score_activation", score_activation
+        )
         self.batch_norm = checks.flag("batch_norm", batch_norm)
         self.use_bias = checks.flag("use_bias", use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_initializer = checks.initializer(
+            "kernel_initializer", kernel_initializer
+        )
+        self.bias_initializer = checks.initializer(
+            "bias_initializer", bias_initializer
+        )
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.normalization = None
         if self.batch_norm:
@@ -102,6 +108,7 @@ class GlobalGate(keras.layers.Layer):
     def build(self, features_shape):
         checks.rank("features", features_shape, (2,), "(b, c)")
         size = checks.known_axis("features", features_shape, 1, "channels")
+        self.input_spec = keras.layers.InputSpec(ndim=2, axes={1: size})
         self.kernel = self.add_weight(
             shape=(size, self.gates),
             initializer=self.kernel_initializer,

@@ -19,10 +19,10 @@ class GradientScale(keras.layers.Layer):
         **kwargs: `name`, `dtype` and `trainable`.
 
     Call arguments:
-        inputs: Any tensor.
+        inputs: Any floating-point tensor of finite values.
 
     Output shape:
-        Same as the input, with the same values.
+        Same as the input, with the same values and dtype.
 
     Raises:
         TypeError: if `factor` is not a number.
@@ -36,10 +36,12 @@ class GradientScale(keras.layers.Layer):
     """
 
     def __init__(self, factor, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.factor = checks.real("factor", factor)
 
     def call(self, inputs):
+        if self.factor == 1:
+            return inputs
         blocked = ops.stop_gradient(inputs)
         if self.factor == 0:
             return blocked
@@ -48,6 +50,9 @@ class GradientScale(keras.layers.Layer):
 
     def compute_output_shape(self, inputs_shape):
         return tuple(inputs_shape)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
 
     def get_config(self):
         return {**super().get_config(), "factor": self.factor}

@@ -39,8 +39,8 @@ class HeadGate(keras.layers.Layer):
         `(b, k, f)`: heads, attended features.
 
     Output shape:
-        `(b, k)`, non-negative, summing to 1 over the heads. float32 under
-        mixed precision.
+        `(b, k)`, non-negative, summing to 1 over the heads (sigmoids to a
+        little less). float32 under mixed precision.
 
     Raises:
         ValueError: if `activation` or `score_activation` is unknown, or the
@@ -71,14 +71,21 @@ class HeadGate(keras.layers.Layer):
         self.activation = checks.one_of(
             "activation", activation, ("softmax", "sigmoid")
         )
-        self.score_activation = keras.activations.get(score_activation)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.score_activation = checks.activation(
+            "score_activation", score_activation
+        )
+        self.kernel_initializer = checks.initializer(
+            "kernel_initializer", kernel_initializer
+        )
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, attended_shape):
         checks.rank("attended", attended_shape, (3,), "(b, k, f)")
         heads = checks.known_axis("attended", attended_shape, 1, "heads")
         size = checks.known_axis("attended", attended_shape, 2, "features")
+        self.input_spec = keras.layers.InputSpec(
+            ndim=3, axes={1: heads, 2: size}
+        )
 
         def initializer(shape, dtype=None):
             return ops.transpose(

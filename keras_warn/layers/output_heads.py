@@ -58,13 +58,18 @@ class OutputHeads(keras.layers.Layer):
     ):
         super().__init__(autocast=False, **kwargs)
         self.classes = checks.integer("classes", classes)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_initializer = checks.initializer(
+            "kernel_initializer", kernel_initializer
+        )
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, attended_shape):
         checks.rank("attended", attended_shape, (3,), "(b, k, f)")
         heads = checks.known_axis("attended", attended_shape, 1, "heads")
         size = checks.known_axis("attended", attended_shape, 2, "features")
+        self.input_spec = keras.layers.InputSpec(
+            ndim=3, axes={1: heads, 2: size}
+        )
 
         def initializer(shape, dtype=None):
             heads, size, classes = shape
@@ -84,9 +89,7 @@ class OutputHeads(keras.layers.Layer):
     def call(self, attended):
         attended = ops.cast(attended, wide(self.compute_dtype))
         kernel = ops.cast(self.kernel, wide(self.compute_dtype))
-        hypotheses = batched_product(
-            ops.transpose(attended, (1, 0, 2)), kernel
-        )
+        hypotheses = batched_product(ops.transpose(attended, (1, 0, 2)), kernel)
         return ops.transpose(hypotheses, (1, 0, 2))
 
     def compute_output_shape(self, attended_shape):

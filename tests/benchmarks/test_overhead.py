@@ -1,31 +1,29 @@
 """The benchmark measures what it says: counts by hand, equal formulations."""
 
-import importlib.util
 import json
-from pathlib import Path
+import os
 
 import keras
 import numpy as np
+import overhead
 import pytest
 from keras import layers
 from keras import ops
+from measuring import memory
+from measuring import models
+from measuring import timing
+from measuring.backends import backend
+from measuring.direct_formulation import difference
+from measuring.summary import summary
+from measuring.table import table
 from support import to_numpy
 
 import keras_warn
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "overhead.py"
 # Every size another prime, so that a swapped one cannot pass.
 SIZE, WIDTH, CLASSES, BATCH = 22, 3, 7, 2
 # The last maps of the tiny network: positions and channels.
 MAPS = ((11 * 11, 5), (5 * 5, 13))
-
-
-@pytest.fixture(scope="module")
-def overhead():
-    spec = importlib.util.spec_from_file_location("overhead", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def tiny(include_top, weights, input_shape, classes):
@@ -40,54 +38,54 @@ def tiny(include_top, weights, input_shape, classes):
 
 
 @pytest.fixture
-def settings(overhead, monkeypatch, tmp_path):
-    known = {**overhead.constructors(), "Tiny": tiny}
-    monkeypatch.setattr(overhead, "constructors", lambda: known)
+def given(monkeypatch):
+    """Arguments of the command line, for small models."""
+    monkeypatch.setattr(keras.applications, "Tiny", tiny, raising=False)
+    return (
+        f"--backbone Tiny --image-size {SIZE} --depth 2 --width {WIDTH} "
+        f"--classes {CLASSES} --batch-size {BATCH} --runs 5"
+    ).split()
 
-    def parse(*arguments):
-        defaults = "--backbone Tiny --depth 2 --batch-size 2 --runs 2"
-        sizes = f"--image-size {SIZE} --width {WIDTH} --classes {CLASSES}"
-        out = ["--out", str(tmp_path / "out")]
-        given = [*defaults.split(), *sizes.split(), *out, *arguments]
-        return overhead.parser().parse_args(given), given
 
-    return parse
+@pytest.fixture
+def build(given):
+    def build(kernel_size, *arguments):
+        settings = overhead.parser().parse_args([*given, *arguments])
+        return models.build(settings, kernel_size, CLASSES)
+
+    return build
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3])
 @pytest.mark.parametrize("projection", [None, 11])
-def test_direct_formulation_computes_the_same(
-    overhead, settings, kernel_size, projection
-):
+def test_direct_formulation_computes_the_same(build, kernel_size, projection):
     arguments = [] if projection is None else ["--projection", str(projection)]
-    models = overhead.build(settings(*arguments)[0], kernel_size, CLASSES, True)
-    ours, direct = models["ours"], models["direct"]
-    images, _ = overhead.random_batch(ours, BATCH)
-    assert overhead.difference(ours, direct, images) < 1e-5
+    built = build(kernel_size, *arguments)
+    ours, direct = built["ours"], built["direct"]
+    images, _ = models.random_batch(ours, BATCH)
+    assert difference(ours, direct, images) < 1e-5
     assert ours.count_params() == direct.count_params()
 
 
-def test_difference_sees_another_kernel(overhead, settings):
-    models = overhead.build(settings()[0], 3, CLASSES, True)
-    kernel = models["direct"].get_layer("direct_2_gate_map").kernel
+def test_difference_sees_another_kernel(build):
+    _, ours, direct = build(3).values()
+    kernel = direct.get_layer("direct_2_gate_map").kernel
     kernel.assign(ops.flip(kernel, axis=0))
-    images, _ = overhead.random_batch(models["ours"], BATCH)
-    assert overhead.difference(*list(models.values())[1:], images) > 1e-4
+    images, _ = models.random_batch(ours, BATCH)
+    assert difference(ours, direct, images) > 1e-4
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3])
-def test_attention_alone_is_that_of_the_model(overhead, settings, kernel_size):
-    models = overhead.build(settings()[0], kernel_size, CLASSES, True)
-    alone = overhead.attention_alone(models)
-    inspected = keras.Model(
-        models["ours"].inputs, overhead.attention_inputs(models["ours"])
-    )
-    images, _ = overhead.random_batch(models["ours"], BATCH)
+def test_attention_alone_is_that_of_the_model(build, kernel_size):
+    built = build(kernel_size)
+    ours, alone = built["ours"], models.attention_alone(built)
+    inspected = keras.Model(ours.inputs, models.attention_inputs(ours))
+    images, _ = models.random_batch(ours, BATCH)
     inputs = inspected(images)
     for name in ("ours", "direct"):
         np.testing.assert_allclose(
             to_numpy(alone[name](inputs)),
-            to_numpy(models[name](images)),
+            to_numpy(built[name](images)),
             rtol=1e-5,
         )
 
@@ -110,16 +108,14 @@ def products_by_hand(kernel_size, direct):
 
 @pytest.mark.parametrize("kernel_size", [1, 3])
 @pytest.mark.parametrize("name", ["ours", "direct"])
-def test_operations_by_hand(overhead, settings, kernel_size, name):
-    models = overhead.build(settings()[0], kernel_size, CLASSES, True)
-    alone = overhead.attention_alone(models)[name]
-    counts = overhead.backend().operations(alone)
+def test_operations_by_hand(build, kernel_size, name):
+    counts = backend.operations(
+        models.attention_alone(build(kernel_size))[name]
+    )
     expected = products_by_hand(kernel_size, name == "direct")
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        products = overhead.TensorFlow.products
-        assert sum(counts.get(key, 0) for key in products) == expected
-    elif backend == "torch":
+    if keras.backend.backend() == "tensorflow":
+        assert sum(counts.get(k, 0) for k in backend.PRODUCTS) == expected
+    elif keras.backend.backend() == "torch":
         assert sum(counts.values()) == expected
     elif kernel_size == 1 or name == "ours":
         # All arithmetic. No product is missing, and of the rest at most a
@@ -150,33 +146,44 @@ class Overlap(layers.Layer):
         (Overlap(), (5, 7, 3), 2 * 35 * 3 * 3),
     ],
 )
-def test_operations_of_one_layer(overhead, layer, shape, expected):
+def test_operations_of_one_layer(layer, shape, expected):
     inputs = keras.Input(shape)
-    counts = overhead.backend().operations(keras.Model(inputs, layer(inputs)))
+    counts = backend.operations(keras.Model(inputs, layer(inputs)))
     assert sum(counts.values()) == expected
 
 
-def test_ratios_are_taken_within_rounds(overhead):
-    # The third round was ten times slower for everyone.
-    samples = {"backbone": [1, 2, 10], "ours": [2, 4, 30]}
-    values = overhead.measured(samples, "ms", paired=True)
-    assert values["median"] == {"backbone": 2, "ours": 4}
-    assert values["ratio"] == {"ours / backbone": 2}
-    assert values["ratio_quartiles"]["ours / backbone"] == [2, 2.5]
+def test_ratios_are_taken_within_rounds():
+    # The third round was ten times slower for everyone, and direct missed it.
+    rounds = [
+        {"backbone": 1, "ours": 2, "direct": 8},
+        {"backbone": 2, "ours": 4, "direct": 16},
+        {"backbone": 10, "ours": 30},
+    ]
+    found = summary("time", "ms", rounds)
+    assert found["median"] == {"backbone": 2, "ours": 4, "direct": 12}
+    assert found["ratio"]["ours / backbone"] == 2
+    assert found["ratio_quartiles"]["ours / backbone"] == [2, 2.5]
+    assert found["ratio"]["direct / ours"] == 4
+    assert found["samples"]["direct"] == [8, 16]
 
 
-def test_models_take_turns(overhead):
+def test_models_take_turns():
     calls = []
-    steps = {name: lambda name=name: calls.append(name) for name in "ABC"}
-    samples = overhead.take_turns(steps, 4, "")
-    assert "".join(calls) == "ABC" * (4 + overhead.WARM_UP_STEPS)
-    assert {name: len(v) for name, v in samples.items()} == dict(A=4, B=4, C=4)
+    steps = {
+        name: lambda name=name: calls.append(name[0]) for name in models.NAMES
+    }
+    rounds = timing.take_turns("", steps, 6)
+    turns = "bod" * timing.WARM_UP_STEPS + "bod bo bo bo bod bo"
+    assert "".join(calls) == turns.replace(" ", "")
+    assert "".join(name[0] for found in rounds for name in found) == "".join(
+        calls[3 * timing.WARM_UP_STEPS :]
+    )
 
 
-def test_training_step_trains(overhead, settings):
-    model = overhead.build(settings()[0], 1, CLASSES, False)["ours"]
-    overhead.compile_model(model)
-    step = overhead.backend().train(model, *overhead.random_batch(model, 2))
+def test_training_step_trains(build):
+    model = build(1)["ours"]
+    models.compile_model(model)
+    step = backend.train(model, *models.random_batch(model, BATCH))
     before = [to_numpy(v) for v in model.trainable_variables]
     step()
     step()
@@ -186,69 +193,65 @@ def test_training_step_trains(overhead, settings):
     assert all(np.any(a != b) for a, b in zip(before, after, strict=True))
 
 
-def test_whole_run(overhead, settings, capsys, monkeypatch):
-    parsed, given = settings("--class-counts", "3", "5")
-    memory = {"backbone": 40.0, "ours": 44.0, "direct": 60.0}
+def test_whole_run(given, capsys, monkeypatch, tmp_path):
+    mebibytes = {"backbone": 40, "ours": 44, "direct": 60}
     monkeypatch.setattr(
-        overhead, "_memory_of", lambda s, k, name: memory[name] * 2**20
+        memory,
+        "_in_a_fresh_process",
+        lambda function, settings, kernel_size, name: mebibytes[name] * 2**20,
     )
+    given += ["--out", str(tmp_path)]
     overhead.main(given)
     printed = capsys.readouterr().out
-    result = json.loads((parsed.out / "overhead.json").read_text())
-    assert (parsed.out / "overhead.md").read_text() in printed
-    assert (parsed.out / "overhead.png").stat().st_size > 10_000
-    assert result["machine"]["versions"]["keras"] == keras.__version__
+    result = json.loads((tmp_path / "results.json").read_text())
+    assert (tmp_path / "overhead.md").read_text() in printed
+    assert (tmp_path / "overhead.png").stat().st_size > 10_000
     assert set(result["kernel_sizes"]) == {"1", "3"}
     for measures in result["kernel_sizes"].values():
         assert measures["memory"]["ratio"]["ours / backbone"] == 1.1
-        for name in ("inference", "training", "modules_inference_5"):
-            samples = measures[name]["samples"]["direct"]
-            assert len(samples) == 2 and min(samples) > 0
-        assert len(overhead.table(measures)) == 2 + 10
+        for name in ("inference", "training", "modules_inference_10"):
+            samples = measures[name]["samples"]
+            assert len(samples["ours"]) == 5 and min(samples["ours"]) > 0
+            assert len(samples["direct"]) == 2
+        assert len(table(measures)) == 2 + 10
     with pytest.raises(SystemExit):
         overhead.main(given)
-    assert "earlier result" in capsys.readouterr().err
+    assert "finished run" in capsys.readouterr().err
 
 
-def test_run_without_direct_and_memory(overhead, settings):
-    parsed, given = settings(
-        *"--skip-direct --skip-memory --kernel-size 1 --overwrite".split(),
-        *"--class-counts 3".split(),
-    )
-    overhead.main(given)
-    result = json.loads((parsed.out / "overhead.json").read_text())
-    measures = result["kernel_sizes"]["1"]
-    assert set(measures["inference"]["samples"]) == {"backbone", "ours"}
-    assert "memory" not in measures
-
-
-def test_memory_of_a_step(overhead, settings):
-    if overhead.backend().memory() is None:
+def test_memory_of_a_step(build):
+    if backend.memory() is None:
         pytest.skip("memory cannot be read here")
-    model = overhead.build(settings()[0], 1, CLASSES, False)["backbone"]
     # The first convolution's map of so many images is 242 MB.
-    assert overhead.step_memory(model, 100_000) > 200 * 2**20
+    assert memory.step_memory(build(1)["backbone"], 100_000) > 200 * 2**20
+
+
+def test_every_process_is_fresh():
+    found = {memory._in_a_fresh_process(os.getpid) for _ in range(2)}
+    assert len(found | {os.getpid()}) == 3
 
 
 @pytest.mark.slow
-def test_memory_in_a_process_of_its_own(overhead, settings):
-    parsed, _ = settings()
-    parsed.backbone, parsed.image_size = "MobileNetV2", 32
-    values = overhead.measure_memory(parsed, 1, ("backbone",))
-    assert values["median"]["backbone"] >= 0
+def test_memory_in_processes_of_their_own():
+    settings = overhead.parser().parse_args(
+        "--backbone MobileNetV2 --image-size 64 --depth 1".split()
+    )
+    samples = memory.measure_memory(settings, 1)["samples"]
+    assert set(samples) == set(models.NAMES)
+    assert all(value > 0 for values in samples.values() for value in values)
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--backbone", "resnet50v3"], "Did you mean: ResNet50"),
-        (["--kernel-size", "2"], "must be odd"),
-        (["--kernel-size", "3", "3"], "must not repeat"),
-        (["--depth", "0"], "at least 1. Received: 0"),
-        (["--runs", "many"], "Received: many"),
+        ("--backbone resnet50v3", "invalid choice: 'resnet50v3'"),
+        ("--kernel-size 2", "must be odd"),
+        ("--depth 0", "at least 1. Received: 0"),
+        ("--runs many", "Received: many"),
+        (f"--out {__file__}", "must be a folder"),
     ],
 )
-def test_errors_come_early(overhead, arguments, message, capsys):
+def test_errors_come_early(arguments, message, capsys):
     with pytest.raises(SystemExit):
-        overhead.main(arguments)
+        overhead.main(arguments.split())
     assert message in capsys.readouterr().err

@@ -40,14 +40,18 @@ LAYERS = {
         (MAP, MASKS),
     ),
     "OutputHeads": (
-        dict(classes=N, kernel_initializer="zeros", kernel_regularizer="l2"),
+        dict(
+            classes=N,
+            kernel_initializer="glorot_uniform",
+            kernel_regularizer="l2",
+        ),
         (ATTENDED,),
     ),
     "HeadGate": (
         dict(
             activation="sigmoid",
             score_activation=None,
-            kernel_initializer="zeros",
+            kernel_initializer="glorot_uniform",
             kernel_regularizer="l2",
         ),
         (ATTENDED,),
@@ -59,7 +63,7 @@ LAYERS = {
             score_activation=None,
             batch_norm=True,
             use_bias=True,
-            kernel_initializer="zeros",
+            kernel_initializer="glorot_uniform",
             bias_initializer="ones",
             kernel_regularizer="l2",
         ),
@@ -116,10 +120,9 @@ def test_output_spec(case, policy):
     outputs = layer(*inputs)
     assert spec.shape == (None, *outputs.shape[1:])
     assert spec.dtype == keras.backend.standardize_dtype(outputs.dtype)
-    narrow = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
     wide = "float64" if policy == "float64" else "float32"
-    if cls is keras_warn.GradientScale:  # computes nothing to be widened
-        assert spec.dtype == narrow.get(policy, wide)
+    if cls is keras_warn.GradientScale:  # the identity, of dtypes too
+        assert spec.dtype == "float32"
     else:
         assert spec.dtype == wide
     for weight in layer.weights:
@@ -188,6 +191,42 @@ def test_finite_in_half_precision(policy, activation):
     np.testing.assert_allclose(found, [expected / 50, expected], rtol=1e-4)
     prediction = keras_warn.OutputHeads(N, dtype=policy)(attended)
     assert np.isfinite(to_numpy(prediction)).all()
+
+
+def test_another_shape_than_built_for():
+    """No layer takes channels or heads for something else."""
+    heads = keras_warn.AttentionHeads(K)
+    heads(normal(1, 4, 4, 2))
+    with pytest.raises(ValueError, match="expected axis 3 .* value 2"):
+        heads(normal(1, 4, 4, 4))
+    with pytest.raises(ValueError, match="expected ndim=4"):
+        heads(normal(1, 16, 2))
+    for layer in (keras_warn.HeadGate(), keras_warn.OutputHeads(N)):
+        layer(ATTENDED)
+        with pytest.raises(ValueError, match="expected axis 1 .* value 3"):
+            layer(ATTENDED[:, :1])
+    gate = keras_warn.GlobalGate(M)
+    gate(ATTENDED[:, 0])
+    with pytest.raises(ValueError, match="expected axis 1 .* value 11"):
+        gate(ATTENDED[:, 0, 1:])
+    attend = keras_warn.AttendedFeatures()
+    attend(MAP, MASKS)
+    with pytest.raises(ValueError, match="same batch and positions"):
+        attend(MAP, MASKS[:1])
+
+
+def test_initializer_objects_draw_anew_for_every_layer():
+    """Unless they have a seed, by which equal values are asked for."""
+    for seed, alike in ((None, False), (7, True)):
+        shared = keras.initializers.HeNormal(seed)
+        one, other = (
+            keras_warn.OutputHeads(N, kernel_initializer=shared)
+            for _ in range(2)
+        )
+        one(ATTENDED)
+        other(ATTENDED)
+        same = np.array_equal(to_numpy(one.kernel), to_numpy(other.kernel))
+        assert same == alike
 
 
 def test_gates_and_masks_sum_to_one():
@@ -284,6 +323,24 @@ BAD = [
     ),
     ("AttendedFeatures", dict(kernel_size=-3), ValueError, "kernel_size=-3"),
     ("OutputHeads", dict(classes=0), ValueError, "`classes` .* classes=0"),
+    (
+        "HeadGate",
+        dict(score_activation="tahn"),
+        ValueError,
+        "`score_activation` .* score_activation='tahn'",
+    ),
+    (
+        "OutputHeads",
+        dict(classes=2, kernel_initializer="henormal"),
+        ValueError,
+        "`kernel_initializer` .* kernel_initializer='henormal'",
+    ),
+    (
+        "AttentionHeads",
+        dict(heads=2, kernel_initializer=None),
+        ValueError,
+        "kernel_initializer=None",
+    ),
     ("HeadGate", dict(activation="max"), ValueError, "activation='max'"),
     ("GlobalGate", dict(gates=0), ValueError, "`gates` .* gates=0"),
     (
@@ -318,9 +375,11 @@ def test_bad_inputs():
     with pytest.raises(ValueError, match="known number of channels"):
         heads(K)(keras.Input((H, W, None)))
     attend = keras_warn.AttendedFeatures
-    with pytest.raises(ValueError, match="same positions.*(2, 5, 7, 11)"):
+    with pytest.raises(
+        ValueError, match=r"batch and positions.*\(2, 5, 7, 11\)"
+    ):
         attend()(MAP, MASKS[:, :-1])
-    with pytest.raises(ValueError, match="same positions"):
+    with pytest.raises(ValueError, match="same batch and positions"):
         attend()(MAP, MASKS[:, 0])
     with pytest.raises(ValueError, match=r"`attended` must have shape"):
         keras_warn.OutputHeads(N)(MAP)
@@ -333,5 +392,9 @@ def test_bad_inputs():
         total(GATES, PREDICTIONS[:3])
     with pytest.raises(ValueError, match="same classes"):
         keras_warn.GatedSum()(GATES, [*PREDICTIONS[:3], normal(B, N + 1)])
+    with pytest.raises(ValueError, match="`predictions` must be a list"):
+        keras_warn.GatedSum()(GATES, PREDICTIONS[0])
+    with pytest.raises(ValueError, match="`masks` must have shape"):
+        keras_warn.MaskDiversity()(MASKS[0, 0])
     with pytest.raises(ValueError, match="`pool` must be 1 for masks of tok"):
         keras_warn.MaskDiversity(pool=2)(MASKS[:, 0])

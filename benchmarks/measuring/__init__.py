@@ -1,0 +1,1 @@
+"""How `overhead.py` measures, one idea a file."""

@@ -1,0 +1,133 @@
+"""The paper's formulation as it is written, in layers of Keras.
+
+A convolution makes the label-space map, which is masked and summed. `augment`
+computes the same without that map.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+import keras_warn
+
+
+class SpatialSoftmax(keras.layers.Layer):
+    """Softmax over the positions of `(b, h, w, k)` (equation 1)."""
+
+    def call(self, scores):
+        _, height, width, heads = scores.shape
+        flat = ops.reshape(scores, (-1, height * width, heads))
+        return ops.reshape(ops.softmax(flat, axis=1), ops.shape(scores))
+
+
+class MaskedSum(keras.layers.Layer):
+    """Sum over positions of a map under each mask (equations 2, 3 and 5).
+
+    From a map `(b, h, w, k * n)` and masks `(b, h, w, k)` to `(b, k, n)`.
+    """
+
+    def call(self, label_map, masks):
+        heads = masks.shape[-1]
+        shape = (-1, *masks.shape[1:], label_map.shape[-1] // heads)
+        label_map = ops.reshape(label_map, shape)
+        return ops.sum(label_map * masks[..., None], axis=(1, 2))
+
+
+class TanhSoftmax(keras.layers.Layer):
+    """Gates `(b, k)` from scores `(b, k, 1)` (equation 5)."""
+
+    def call(self, scores):
+        return ops.softmax(ops.tanh(scores[..., 0]), axis=-1)
+
+
+def convolution(features, kernel, name):
+    """A convolution with zero padding, without bias, and with this kernel."""
+    layer = keras.layers.Conv2D(
+        kernel.shape[-1],
+        kernel.shape[:2],
+        padding="same",
+        use_bias=False,
+        data_format="channels_last",
+        name=name,
+    )
+    outputs = layer(features)
+    layer.kernel.assign(kernel)
+    return outputs
+
+
+def convolution_kernel(kernel, kernel_size):
+    """The kernel of a head-wise linear map, as that of one convolution.
+
+    From `(k, d * c, n)` to `(kernel_size, kernel_size, c, k * n)`.
+    """
+    kernel = ops.convert_to_numpy(kernel)
+    heads, _, outputs = kernel.shape
+    kernel = kernel.reshape(heads, kernel_size, kernel_size, -1, outputs)
+    kernel = np.moveaxis(kernel, 0, 3)
+    return kernel.reshape(*kernel.shape[:3], heads * outputs)
+
+
+def direct_module(ours, i):
+    """The prediction `(b, n)` of module `i` of `ours`, in the direct way."""
+    heads = ours.get_layer(f"module_{i}_masks")
+    hypotheses = ours.get_layer(f"module_{i}_hypotheses").kernel
+    gates = ours.get_layer(f"module_{i}_head_gates").kernel[:, :, None]
+    features, name = heads.input, f"direct_{i}"
+
+    scores = convolution(features, heads.kernel, f"{name}_scores")
+    masks = SpatialSoftmax(name=f"{name}_masks")(scores)
+    label_map = convolution(
+        features,
+        convolution_kernel(hypotheses, heads.kernel_size),
+        f"{name}_label_map",
+    )
+    gate_map = convolution(
+        features,
+        convolution_kernel(gates, heads.kernel_size),
+        f"{name}_gate_map",
+    )
+    hypotheses = MaskedSum(name=f"{name}_hypotheses")(label_map, masks)
+    gates = MaskedSum(name=f"{name}_gate_scores")(gate_map, masks)
+    gates = TanhSoftmax(name=f"{name}_head_gates")(gates)
+    return keras.layers.Dot(axes=1, name=f"{name}_prediction")(
+        [gates, hypotheses]
+    )
+
+
+def module_numbers(ours):
+    """The numbers of the attention modules of `ours`: 1, 2, ..."""
+    names = {layer.name for layer in ours.layers}
+    last = sum(name.startswith("module_") for name in names)
+    return [i for i in range(1, last + 1) if f"module_{i}_masks" in names]
+
+
+def direct_formulation(ours):
+    """The paper's formulation, with the weights and backbone of `ours`."""
+    rectified = ours.get_layer("rectified")
+    gates, network, *_ = keras.tree.flatten(rectified.input)
+    predictions = [direct_module(ours, i) for i in module_numbers(ours)]
+    # A layer of its own: one called twice has no single input to read.
+    combine = keras_warn.GatedSum.from_config(
+        {**rectified.get_config(), "name": "direct_rectified"}
+    )
+    return keras.Model(
+        ours.inputs, combine(gates, [network, *predictions]), name="direct"
+    )
+
+
+def difference(ours, direct, images):
+    """The largest difference of ours and direct, relative to the largest entry.
+
+    Of the predictions of every module and of the models' outputs. The latter
+    alone, probabilities over hundreds of classes, would all be near zero.
+    """
+    outputs = [ours.output, direct.output]
+    for i in module_numbers(ours):
+        outputs.append(ours.get_layer(f"module_{i}_prediction").output)
+        outputs.append(direct.get_layer(f"direct_{i}_prediction").output)
+    values = keras.Model(ours.inputs, outputs)(images, training=False)
+    values = [ops.convert_to_numpy(value) for value in values]
+    return max(
+        float(np.max(np.abs(a - b)) / np.max(np.abs(a)))
+        for a, b in zip(values[::2], values[1::2], strict=True)
+    )

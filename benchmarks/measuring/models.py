@@ -1,0 +1,106 @@
+"""The models that are compared, and what they are fed."""
+
+import keras
+import numpy as np
+from keras import ops
+
+import keras_warn
+from measuring.direct_formulation import direct_formulation
+from measuring.direct_formulation import module_numbers
+
+NAMES = ("backbone", "ours", "direct")
+# Small, so that hundreds of steps on noise do not reach infinity, with which
+# arithmetic takes another time.
+LEARNING_RATE = 1e-4
+
+
+def constructors():
+    """The networks of `keras.applications`, by name."""
+    return {
+        name: value
+        for name, value in vars(keras.applications).items()
+        if name[0].isupper() and callable(value)
+    }
+
+
+def build(settings, kernel_size, classes, direct=True):
+    """The models to compare, by name, on one set of backbone layers."""
+    keras.utils.set_random_seed(0)
+    size = settings.image_size
+    backbone = constructors()[settings.backbone](
+        include_top=True,
+        weights=None,
+        input_shape=(size, size, 3),
+        classes=classes,
+    )
+    ours = keras_warn.augment(
+        backbone,
+        depth=settings.depth,
+        width=settings.width,
+        kernel_size=kernel_size,
+        projection=settings.projection,
+    )
+    models = {"backbone": backbone, "ours": ours}
+    if direct:
+        models["direct"] = direct_formulation(ours)
+    return models
+
+
+def attention_inputs(ours):
+    """What the attention reads.
+
+    The feature maps, the pooled features for the global gates, and the
+    network's own logits.
+    """
+    layers = {layer.name: layer for layer in ours.layers}
+    inputs = []
+    for i in module_numbers(ours):
+        first = layers.get(f"module_{i}_projection")
+        inputs.append((first or layers[f"module_{i}_masks"]).input)
+    inputs.append(layers["global_gates"].input)
+    inputs.append(keras.tree.flatten(layers["rectified"].input)[1])
+    return inputs
+
+
+def attention_alone(models):
+    """The attention of `models` as models of their own."""
+    inputs = attention_inputs(models["ours"])
+    return {
+        name: keras.Model(inputs, model.output, name=f"{name}_attention")
+        for name, model in models.items()
+        if name != "backbone"
+    }
+
+
+def for_inputs(model, function):
+    """`function(tensor)` of each input of `model`, as the model takes them."""
+    made = [function(tensor) for tensor in model.inputs]
+    return made if len(made) > 1 else made[0]
+
+
+def random_batch(model, batch_size):
+    """Inputs and labels of `model`, on the device."""
+    random = np.random.default_rng(0)
+
+    def noise(tensor):
+        shape = (batch_size, *tensor.shape[1:])
+        return ops.convert_to_tensor(random.normal(size=shape), "float32")
+
+    inputs = for_inputs(model, noise)
+    labels = random.integers(model.output_shape[-1], size=batch_size)
+    return inputs, ops.convert_to_tensor(labels, "int32")
+
+
+def compile_model(model):
+    """Plain SGD: one multiplication and one subtraction a parameter."""
+    model.compile(
+        keras.optimizers.SGD(LEARNING_RATE), "sparse_categorical_crossentropy"
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def mean_loss(labels, outputs):
+    """A scalar to take gradients of."""
+    return ops.mean(
+        keras.losses.sparse_categorical_crossentropy(labels, outputs)
+    )

@@ -1,0 +1,70 @@
+"""The result as a figure."""
+
+import numpy as np
+
+from keras_warn import figures
+
+COLORS = dict(zip(("ours", "direct"), figures.COLORS, strict=False))
+RATIOS = {
+    "parameters": "parameters",
+    "operations": "operations",
+    "inference": "inference\ntime",
+    "training": "training\nstep time",
+    "memory": "training\nmemory",
+}
+
+
+def plot(result):
+    """Ratios to the backbone, and times of the modules, for each kernel."""
+    sizes = result["kernel_sizes"]
+    figure = figures.new_figure(11, 3.6 * len(sizes))
+    axes = figure.subplots(len(sizes), 2, squeeze=False, width_ratios=(3, 2))
+    for (left, right), size in zip(axes, sizes, strict=True):
+        _plot_ratios(left, sizes[size])
+        left.set_title(f"{size}×{size} kernels: relative to the backbone")
+        _plot_modules(right, sizes[size])
+        right.set_title(f"{size}×{size} kernels: modules alone, inference")
+    settings = result["settings"]
+    figure.suptitle(
+        f"{settings['backbone']}, {settings['image_size']} px, "
+        f"{settings['classes']} classes, {settings['depth']} modules of "
+        f"{settings['width']} heads, batch {settings['batch_size']} "
+        f"({result['environment']['backend']})"
+    )
+    return figure
+
+
+def _plot_ratios(axes, measures):
+    names = [name for name in RATIOS if name in measures]
+    bars = {
+        model: [measures[k]["ratio"][f"{model} / backbone"] for k in names]
+        for model in COLORS
+    }
+    _plot_bars(axes, [RATIOS[name] for name in names], bars, "×{:.2f}")
+    axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
+    axes.set_ylabel("ratio (backbone = 1)")
+
+
+def _plot_modules(axes, measures):
+    prefix = "modules_inference_"
+    counts = [k.removeprefix(prefix) for k in measures if k.startswith(prefix)]
+    medians = [measures[prefix + n]["median"] for n in counts]
+    bars = {model: [m[model] for m in medians] for model in COLORS}
+    _plot_bars(axes, [f"{n} classes" for n in counts], bars, "{:,.0f}")
+    axes.set_yscale("log")
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.5)
+    axes.set_ylabel("ms per batch, log scale")
+
+
+def _plot_bars(axes, labels, bars, form):
+    """Groups of bars, one color a model."""
+    width = 0.8 / len(bars)
+    for i, (name, values) in enumerate(bars.items()):
+        places = np.arange(len(labels)) + (i - (len(bars) - 1) / 2) * width
+        drawn = axes.bar(places, values, width, color=COLORS[name], label=name)
+        texts = [form.format(value) for value in values]
+        axes.bar_label(drawn, texts, fontsize=8)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(y=0.12)
+    axes.legend(frameon=False)
