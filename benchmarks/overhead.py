@@ -47,6 +47,7 @@ from measuring.summary import summary
 from measuring.table import markdown
 from measuring.timing import measure_time
 
+import keras_warn
 from keras_warn import figures
 from keras_warn import runs
 
@@ -203,9 +204,11 @@ def main(argv=None):
         arguments.error("image_data_format must be channels_last in keras.json")
     try:
         figures.new_figure(1, 1)  # needs matplotlib: now, not after measuring
-        run = runs.RunFolder(
-            out, {**vars(s), "backend": keras.backend.backend()}, overwrite
-        )
+        code = {
+            "backend": keras.backend.backend(),
+            "keras_warn": keras_warn.__version__,
+        }
+        run = runs.RunFolder(out, {**vars(s), **code}, overwrite)
     except (ImportError, OSError) as error:
         arguments.error(str(error))
     benchmark(s, run)

@@ -24,6 +24,9 @@ FONT = 7
 DIMMED = 0.55
 LIGHT = (0.75, 0.36, 0.0)
 
+# How far images may leave [0, 1] by rounding.
+ROUNDING = 1e-3
+
 
 def masks_figure(images, seen, titles=None, names=None, data_format=None):
     """A table of images, one a row, with where the model looked.
@@ -41,7 +44,8 @@ def masks_figure(images, seen, titles=None, names=None, data_format=None):
         seen: The outputs of `keras_warn.inspect(model)` for these images.
         titles: Strings, one an image, that stand beside its row, such as its
             true class.
-        names: Names of the classes. Defaults to their numbers.
+        names: Names of the classes, of all of them. Defaults to their
+            numbers.
         data_format: `"channels_last"` or `"channels_first"`, of the images
             and the masks. Defaults to `keras.config.image_data_format()`.
 
@@ -51,7 +55,8 @@ def masks_figure(images, seen, titles=None, names=None, data_format=None):
     Raises:
         ImportError: if matplotlib is not installed.
         ValueError: if images, outputs and titles are not equally many, or
-            the images have another shape.
+            names and classes are not; or if the images have another shape, or
+            are not bytes and leave [0, 1].
 
     Example:
 
@@ -80,6 +85,12 @@ def masks_figure(images, seen, titles=None, names=None, data_format=None):
         raise ValueError(
             "`titles` must be as many as `images`. Received: "
             f"{len(titles)} titles for {count} images."
+        )
+    classes = seen["prediction"].shape[-1]
+    if names is not None and len(names) != classes:
+        raise ValueError(
+            "`names` must be as many as the classes. Received: "
+            f"{len(names)} names for {classes} classes."
         )
 
     def said(key):
@@ -238,7 +249,6 @@ def _gray(images, data_format):
     Without their colours, the masks have one that stands out.
     """
     images = ops.convert_to_numpy(images)
-    brightest = 255 if images.dtype == np.uint8 else 1
     if images.ndim == 4 and data_format == "channels_first":
         images = images.transpose(0, 2, 3, 1)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
@@ -247,6 +257,17 @@ def _gray(images, data_format):
             "width) channels first, with 1 or 3 channels. Received: images of "
             f"shape {images.shape}, {data_format}."
         )
+    if images.dtype == np.uint8:
+        brightest = 255
+    else:
+        brightest = 1
+        # Comparisons with NaN are false.
+        if not np.all((-ROUNDING <= images) & (images <= 1 + ROUNDING)):
+            raise ValueError(
+                "`images` must be bytes (uint8), or lie in [0, 1]. Received: "
+                f"images of dtype {images.dtype} in "
+                f"[{float(images.min()):g}, {float(images.max()):g}]."
+            )
     # Luma of Rec. 601 if there are colours.
     weights = (0.299, 0.587, 0.114) if images.shape[-1] == 3 else (1,)
     return np.clip(images @ np.array(weights) / brightest, 0, 1)

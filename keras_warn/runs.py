@@ -19,6 +19,10 @@ SETTINGS = "settings.json"
 RESULTS = "results.json"
 PARTS = "parts"
 
+# Tells our `settings.json` from those of others. The number is the version of
+# what is kept in the folder, and how.
+MARKER = {"keras_warn_run": 1}
+
 
 class RunFolder:
     """A folder for the files of one run, which outlives the process.
@@ -31,10 +35,12 @@ class RunFolder:
         path: The folder. It is made if it does not exist, and tried out:
             what cannot be written is better known before the training.
         settings: Dictionary of all that the results depend on, as JSON can
-            hold it. Kept in `settings.json`.
+            hold it. Kept in `settings.json`, with a mark that the folder
+            holds a run.
         overwrite: Whether a run that is in the folder is thrown away: its
             results and parts are deleted, other files replaced as new ones
-            come. A folder with files of anything else is never taken.
+            come. A folder with files but without the mark of a run is never
+            taken.
 
     Raises:
         FileExistsError: if the folder holds a finished run, one with other
@@ -63,7 +69,7 @@ class RunFolder:
             self._check(settings, overwrite)
         (self.path / PARTS).mkdir(parents=True, exist_ok=True)
         # Proves that files can be written and replaced, beside its purpose.
-        self.write(SETTINGS, settings)
+        self.write(SETTINGS, {**MARKER, "settings": settings})
 
     def __truediv__(self, name):
         """The path of a file in the folder, as of a `pathlib.Path`."""
@@ -87,15 +93,26 @@ class RunFolder:
         """
         file = _part(name)
         if not (self / file).exists():
-            self.write(file, function(*args, **kwargs))
+            self.write(file, _to_json(function(*args, **kwargs)))
         return json.loads((self / file).read_text("utf-8"))
 
     def finish(self, results):
-        """Writes `results.json`, by which a run is known as finished."""
-        self.write(RESULTS, results)
+        """Writes `results.json`, by which a run is known as finished.
+
+        Args:
+            results: Anything that JSON can hold, a string included.
+        """
+        self.write(RESULTS, _to_json(results))
 
     def write(self, name, content):
-        """Writes a text, or anything else as JSON, whole or not at all."""
+        """Writes a string as it is, or anything else as JSON.
+
+        The file is written whole or not at all, as by `replacing`.
+
+        Args:
+            name: Name of the file in this folder.
+            content: A string, or what JSON can hold.
+        """
         if not isinstance(content, str):
             content = _to_json(content)
         with self.replacing(name) as path:
@@ -105,7 +122,10 @@ class RunFolder:
     def replacing(self, name):
         """A path to write a file or folder to, which then replaces `name`.
 
-        Whoever is killed before the end leaves `name` as it was.
+        An error leaves `name` as it was, and so does the end of the process.
+        One exception: a folder that is there already takes two renames to
+        replace, and who is killed between them leaves neither the old nor the
+        new one.
 
         Args:
             name: Name of the file or folder in this folder.
@@ -130,10 +150,19 @@ class RunFolder:
         ) as unfinished:
             path = pathlib.Path(unfinished) / target.name
             yield path
-            if target.is_dir():
-                # A folder that is not empty cannot be replaced in one step.
-                shutil.rmtree(target)
-            os.replace(path, target)
+            if not target.is_dir():
+                os.replace(path, target)
+                return
+            # A folder that is not empty cannot be replaced in one step. The
+            # old one leaves with the unfinished folder.
+            old = path.with_name(f"{path.name}.old")
+            try:
+                os.replace(target, old)
+                os.replace(path, target)
+            except BaseException:
+                if old.exists() and not target.exists():
+                    os.replace(old, target)
+                raise
 
     def _check(self, settings, overwrite):
         """Whether the run with these settings may go on in the folder."""
@@ -146,22 +175,25 @@ class RunFolder:
         # A process killed in the middle of a write leaves these behind.
         leftovers = [name for name in found if name.startswith(".unfinished-")]
         found = [name for name in found if name not in leftovers]
-        if found and SETTINGS not in found and found != [PARTS]:
+        # Whoever is killed at the very start leaves no more than these.
+        empty = found == [PARTS] and _is_empty(self.path / PARTS)
+        if found and SETTINGS not in found and not empty:
             raise FileExistsError(
                 "The output folder must be new, empty, or hold a run. "
                 f"Received: {self.path}, with {', '.join(found[:3])}"
                 f"{' and more' if len(found) > 3 else ''}."
             )
-        if SETTINGS in found and not overwrite:
+        if SETTINGS in found:
+            # Whether it is ours at all matters to overwriting, too.
             kept = _read_settings(self.path / SETTINGS)
-            if kept != settings:
+            if kept != settings and not overwrite:
                 raise FileExistsError(
                     "The output folder must hold a run with the same settings "
                     f"to go on with. {self.path} has "
                     f"{_differences(kept, settings)}. Choose another folder, "
                     "or overwrite the run."
                 )
-            if RESULTS in found:
+            if RESULTS in found and not overwrite:
                 raise FileExistsError(
                     f"The output folder must not hold a finished run. "
                     f"{self.path / RESULTS} exists. Choose another folder, or "
@@ -266,14 +298,31 @@ def _to_json(value):
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
+def _is_empty(path):
+    return path.is_dir() and not any(path.iterdir())
+
+
 def _read_settings(path):
+    """The settings in a file that a `RunFolder` wrote, and no one else."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise FileExistsError(
             f"The output folder must hold a run that can be read. {path} is "
-            f"not JSON ({error}). Choose another folder, or overwrite the run."
+            f"not JSON ({error}). Choose another folder."
         ) from error
+    ours = isinstance(content, dict) and content.keys() == {
+        *MARKER,
+        "settings",
+    }
+    if not ours or any(content[key] != MARKER[key] for key in MARKER):
+        raise FileExistsError(
+            "The output folder must be new, empty, or hold a run. "
+            f"Received: {path.parent}, with a {path.name} that no run of this "
+            f"version wrote: it lacks {json.dumps(MARKER)[1:-1]} beside the "
+            "settings. Choose another folder."
+        )
+    return content["settings"]
 
 
 def _differences(kept, settings):

@@ -96,6 +96,12 @@ def test_bytes_and_colors():
     np.testing.assert_allclose(shown[0], shown[1], atol=1 / 255)
 
 
+def test_rounding_is_no_error():
+    batch = images() * 0 + np.float32(1 + 1e-6)
+    figure = figures.masks_figure(batch, seen_of(batch))
+    assert figure.axes[0].images[0].get_array().max() == 1
+
+
 def test_channels_first():
     batch = images().transpose(0, 3, 1, 2)
     # Computed elsewhere: convolutions on CPUs want channels last.
@@ -113,6 +119,10 @@ def test_channels_first():
     [
         (images(2), {}, "2 images and the outputs for 3"),
         (images(), {"titles": ["x"]}, "1 titles for 3 images"),
+        (images(), {"names": list("abc")}, "3 names for 7 classes"),
+        (images() * 255, {}, r"`images` .*\[0, 1\].* float32 in \[.*, 25"),
+        (images() - 0.1, {}, r"`images` .*\[0, 1\].* in \[-0\.0"),
+        (images() * np.nan, {}, r"`images` .*\[0, 1\].* \[nan, nan\]"),
         (images(channels=2), {}, r"\(3, 24, 20, 2\)"),
         (images()[..., 0], {}, r"\(3, 24, 20\)"),
     ],

@@ -34,6 +34,14 @@ def test_goes_on_with_what_is_missing(tmp_path):
     assert run.part("two", lambda: 5) == 5
 
 
+def test_a_string_is_a_result_like_any_other(tmp_path):
+    run = RunFolder(tmp_path, {})
+    assert run.part("one", lambda: "text") == "text"
+    assert run.part("one", never) == "text"
+    run.finish("all")
+    assert json.loads((run / "results.json").read_text()) == "all"
+
+
 def test_a_relative_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = RunFolder("a/run", {})
@@ -66,6 +74,39 @@ def test_a_folder_is_replaced(tmp_path):
             path.mkdir()
             (path / name).touch()
     assert os.listdir(run / "model") == ["new"]
+
+
+def test_a_folder_that_nothing_replaces_stays(tmp_path):
+    run = RunFolder(tmp_path, {})
+    with run.replacing("model") as path:
+        path.mkdir()
+        (path / "old").touch()
+    with pytest.raises(FileNotFoundError):
+        with run.replacing("model"):
+            pass  # and writes nothing
+    assert os.listdir(run / "model") == ["old"]
+    assert set(os.listdir(tmp_path)) == {"model", "parts", "settings.json"}
+
+
+def test_a_folder_stays_if_it_cannot_be_replaced(tmp_path, monkeypatch):
+    run = RunFolder(tmp_path, {})
+    with run.replacing("model") as path:
+        path.mkdir()
+        (path / "old").touch()
+    replace = os.replace
+
+    def interrupted(source, target):
+        if (pathlib.Path(source) / "new").exists():
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        with run.replacing("model") as path:
+            path.mkdir()
+            (path / "new").touch()
+    assert os.listdir(run / "model") == ["old"]
+    assert set(os.listdir(tmp_path)) == {"model", "parts", "settings.json"}
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
@@ -104,14 +145,42 @@ def test_overwriting_starts_anew(tmp_path):
     run = RunFolder(tmp_path, {"epochs": 5}, overwrite=True)
     assert not run.has("one")
     assert not (run / "results.json").exists()
-    assert json.loads((run / "settings.json").read_text()) == {"epochs": 5}
+    kept = json.loads((run / "settings.json").read_text())
+    assert kept == {"keras_warn_run": 1, "settings": {"epochs": 5}}
 
 
-def test_settings_that_cannot_be_read(tmp_path):
-    (tmp_path / "settings.json").write_text("{")
-    with pytest.raises(FileExistsError, match="not JSON"):
-        RunFolder(tmp_path, {})
-    RunFolder(tmp_path, {}, overwrite=True)
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("{", "not JSON"),
+        ("[]", 'lacks "keras_warn_run": 1'),
+        ('{"epochs": 3}', 'lacks "keras_warn_run": 1'),
+        (
+            '{"keras_warn_run": 2, "settings": {"epochs": 3}}',
+            'lacks "keras_warn_run": 1',
+        ),
+    ],
+)
+def test_settings_of_others(tmp_path, content, message, overwrite):
+    (tmp_path / "settings.json").write_text(content)
+    (tmp_path / "results.json").write_text("years")
+    (tmp_path / "thesis.tex").write_text("years")
+    before = snapshot(tmp_path)
+    with pytest.raises(FileExistsError, match=message):
+        RunFolder(tmp_path, {"epochs": 3}, overwrite)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["engine.cad", "one.json"])
+def test_parts_of_others(tmp_path, name, overwrite):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / name).write_text("1")
+    before = snapshot(tmp_path)
+    with pytest.raises(FileExistsError, match="with parts"):
+        RunFolder(tmp_path, {}, overwrite)
+    assert snapshot(tmp_path) == before
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -178,6 +178,7 @@ def test_another_run_is_never_mixed_in(
         (["--source", "missing.npz"], "missing.npz"),
         (["--seeds", 0], "at least 1. Received: 0"),
         (["--seeds", "many"], "at least 1. Received: many"),
+        (["--seeds", "+-5"], "at least 1. Received: +-5"),
         (["--depth", 5], "--depth"),
         (["--width", -1], "at least 1. Received: -1"),
         (["--train-size", 127], "at least 128, one batch. Received: 127"),
@@ -220,6 +221,17 @@ def test_without_matplotlib_nothing_starts(
     assert not (tmp_path / "run").exists()
 
 
+def test_parts_of_another_version_are_never_mixed_in(
+    recipe, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(recipe, "experiment", lambda *args: None)
+    arguments = ["--out", str(tmp_path / "run")]
+    recipe.main(arguments)
+    recipe.main(arguments)
+    monkeypatch.setattr(recipe.keras_warn, "__version__", "0.0.0")
+    assert "instead of '0.0.0'" in stops(recipe, arguments, capsys)
+
+
 def test_interrupted(recipe, tmp_path, capsys, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
@@ -259,11 +271,19 @@ def test_attention_goes_backwards_from_the_fifth_convolution(
 
 def test_every_ablation_changes_the_model(recipe):
     s = settings(recipe, filters=(2, 3, 5, 7, 11), dense=13)
-    plain = recipe.build("attention", s).get_config()["layers"]
-    for arm in recipe.ABLATIONS:
+
+    def built(arm):
+        keras.utils.clear_session()  # automatic names count from the start
         model = recipe.build(arm, s)
         assert model.output_shape == (None, 10)
-        assert model.get_config()["layers"] != plain, arm
+        return model.get_config()["layers"]
+
+    plain = built("attention")
+    assert built("attention") == plain
+    for arm in recipe.ABLATIONS:
+        changed = built(arm)
+        assert changed != plain, arm
+        assert built(arm) == changed, arm
 
 
 def test_spreads_of_seeds_in_the_table(recipe):
