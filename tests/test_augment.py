@@ -88,14 +88,16 @@ def with_gates_on_the_network(model, images):
     return to_numpy(model.get_layer("rectified")(gates, predictions))
 
 
-def families():
-    for name in FAMILIES:
-        yield name
-    for name in SLOW_FAMILIES:
-        yield pytest.param(name, marks=pytest.mark.slow)
+each_family = pytest.mark.parametrize(
+    "name",
+    [
+        *FAMILIES,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW_FAMILIES),
+    ],
+)
 
 
-@pytest.mark.parametrize("name", families())
+@each_family
 def test_own_prediction_to_the_bit(name):
     """All gates on the network's own output: its output, bit for bit."""
     backbone = build(name)
@@ -153,7 +155,7 @@ for path in folder.glob("*.keras"):
     subprocess.run([sys.executable, "-c", script, str(folder)], check=True)
 
 
-@pytest.mark.parametrize("name", families())
+@each_family
 def test_reloads_in_a_fresh_process(name, reloaded):
     here, there = reloaded(name)
     assert here.shape == (2, CLASSES)
