@@ -30,6 +30,8 @@ FAMILIES = {
     "ResNet50": {},
     "ResNet50V2": {},  # pre-activation
 }
+if keras.backend.backend() == "torch":
+    del FAMILIES["NASNetMobile"]  # Keras cannot build it there.
 SLOW_FAMILIES = {
     "EfficientNetB0": {},
     "InceptionResNetV2": {},
@@ -327,7 +329,7 @@ def test_blocked_gradients_leave_the_backbone_to_its_own_loss():
         model.compile("sgd", "sparse_categorical_crossentropy")
         # A network whose own prediction is constant: no gradient of its own.
         for weight in model.get_layer("predictions").weights:
-            weight.assign(ops.zeros_like(weight))
+            weight.assign(np.zeros(weight.shape))
         before = to_numpy(backbone.get_layer("conv1").kernel)
         model.fit(IMAGES[:, :32, :32], np.arange(3), verbose=0)
         return np.abs(
