@@ -395,6 +395,31 @@ def test_tokens():
         )
 
 
+def test_channels_first():
+    """In the layout of the network, whatever Keras's own setting is."""
+    first = {"data_format": "channels_first"}
+    inputs = keras.Input((3, 32, 24))
+    x = layers.Conv2D(5, 3, strides=2, padding="same", **first)(inputs)
+    x = layers.ReLU()(x)
+    x = layers.Conv2D(7, 3, strides=2, padding="same", **first)(x)
+    x = layers.ReLU()(x)
+    model = keras_warn.augment(
+        keras.Model(inputs, x),
+        classes=CLASSES,
+        depth=2,
+        kernel_size=3,
+        projection=2,
+        diversity=0.1,
+        diversity_pool=2,
+    )
+    shapes = [model.get_layer(f"module_{i}_masks").output.shape for i in (1, 2)]
+    assert shapes == [(None, 4, 16, 12), (None, 4, 8, 6)]
+    assert model.get_layer("pooled_features").output.shape == (None, 7)
+    if keras.backend.backend() != "tensorflow":  # has no such convolutions
+        images = np.zeros((2, 3, 32, 24), "float32")
+        assert ops.shape(model(images)) == (2, CLASSES)
+
+
 def test_any_image_size():
     backbone = keras.applications.MobileNetV2(
         (None, None, 3), alpha=0.35, include_top=False, weights=None
