@@ -155,7 +155,6 @@ def augment(
     diversity = checks.real("diversity", diversity)
     diversity_pool = checks.integer("diversity_pool", diversity_pool)
     checks.activation("gate_score_activation", gate_score_activation)
-    checks.initializer("kernel_initializer", kernel_initializer)
     checks.one_of("gates", gates, ("softmax", "sigmoid", "average", "linear"))
     checks.flag("gate_batch_norm", gate_batch_norm)
     checks.one_of(

@@ -111,18 +111,15 @@ def initializer(name, value):
     Objects of Keras's initializers repeat the values that they drew once.
     Copies of one without a seed draw anew.
     """
+    if isinstance(value, keras.initializers.Initializer):
+        return value.clone()
+    advice = (
+        f"`{name}` must be an initializer, or the name of one of Keras. "
+        f"Received: {name}={value!r}."
+    )
+    if value is None:  # which Keras would pass on
+        raise ValueError(advice)
     try:
-        found = keras.initializers.get(value)
+        return keras.initializers.get(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"`{name}` must be an initializer, or the name of one of Keras. "
-            f"Received: {name}={value!r}."
-        ) from error
-    if found is None:
-        raise ValueError(
-            f"`{name}` must be an initializer, or the name of one of Keras. "
-            f"Received: {name}=None."
-        )
-    if isinstance(found, keras.initializers.Initializer):
-        return found.clone()
-    return found
+        raise ValueError(advice) from error
