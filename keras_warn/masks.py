@@ -9,6 +9,9 @@ from keras_warn import checks
 # rounding, which differs from backend to backend.
 TIE = 1e-5
 
+# A class token and up to eight registers stand before those of the image.
+MOST_TOKENS_WITHOUT_PLACE = 9
+
 
 def module_masks(seen, size, data_format=None):
     """Where each module looked, at the resolution of the images.
@@ -33,8 +36,8 @@ def module_masks(seen, size, data_format=None):
 
     Raises:
         TypeError: if `size` is not a pair of integers.
-        ValueError: if `seen` holds no masks, or masks of tokens, which have
-            no place in the image; or if an argument is out of its range.
+        ValueError: if `seen` holds no masks, or masks of tokens that form no
+            grid (see `to_pixels`); or if an argument is out of its range.
 
     Example:
 
@@ -54,12 +57,9 @@ def module_masks(seen, size, data_format=None):
     modules = []
     for i, name in enumerate(names, start=1):
         masks = ops.cast(ops.convert_to_tensor(seen[name]), "float32")
-        if len(masks.shape) != 4:
-            raise ValueError(
-                f"`seen[{name!r}]` must be masks of images, of rank 4. "
-                f"Received: shape {tuple(masks.shape)}."
-            )
-        if data_format == "channels_first":
+        if len(masks.shape) == 3:
+            masks = _from_tokens(masks, name, (height, width))
+        elif data_format == "channels_first":
             masks = ops.transpose(masks, (0, 2, 3, 1))
         masks = ops.image.resize(
             masks, (height, width), "bilinear", data_format="channels_last"
@@ -106,6 +106,92 @@ def combined_mask(seen, size, data_format=None):
     (2, 96, 96)
     """
     return module_masks(seen, size, data_format).sum(axis=1)
+
+
+def to_pixels(maps, size):
+    """Spreads what was found at each position over the pixels of the image.
+
+    Bilinear, like the resizing of masks, but what a position has is divided
+    among pixels and neither lost nor multiplied: a map keeps its sum.
+
+    Tokens in the order of a grid of square patches are put back into it.
+    What comes before them, such as the class token, has no place in the image
+    and is left out.
+
+    Args:
+        maps: Array `(b, h, w)`, or `(b, p)` of tokens; of any sign.
+        size: Height and width of the images, a pair of integers.
+
+    Returns:
+        A NumPy array `(b, height, width)` of `float64`, or `None` for tokens
+        that form no grid.
+
+    Raises:
+        TypeError: if `size` is not a pair of integers.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_warn.masks import to_pixels
+    >>> maps = np.array([[[3.0, -1.0], [0.0, 0.0]]])
+    >>> float(to_pixels(maps, (96, 96)).sum().round(6))
+    2.0
+    """
+    height, width = _size(size)
+    maps = ops.convert_to_numpy(maps).astype("float64")
+    if maps.ndim == 2:
+        grid = _grid(maps.shape[1], (height, width))
+        if grid is None:
+            return None
+        prefix = maps.shape[1] - grid[0] * grid[1]
+        maps = maps[:, prefix:].reshape(-1, *grid)
+    rows = _spreading(maps.shape[1], height)
+    columns = _spreading(maps.shape[2], width)
+    return np.einsum("hy,bhw,wx->byx", rows, maps, columns, optimize=True)
+
+
+def _spreading(few, many):
+    """How each of `few` positions in a row is divided among `many` pixels."""
+    each = np.eye(few, dtype="float32")[:, :, None, None]
+    spread = ops.image.resize(
+        each,
+        (many, 1),
+        "bilinear",
+        antialias=many < few,
+        data_format="channels_last",
+    )
+    spread = ops.convert_to_numpy(spread)[:, :, 0, 0].astype("float64")
+    return spread / spread.sum(axis=1, keepdims=True)
+
+
+def _grid(tokens, size):
+    """Rows and columns of `tokens` square patches of an image, or `None`.
+
+    Patches that are larger leave fewer tokens in the grid and more before it:
+    the smallest that fit are the answer.
+    """
+    height, width = size
+    for patch in range(1, min(height, width) + 1):
+        grid = height // patch, width // patch
+        if height % patch == width % patch == 0 and (
+            grid[0] * grid[1] <= tokens
+        ):
+            few = tokens - grid[0] * grid[1] <= MOST_TOKENS_WITHOUT_PLACE
+            return grid if few else None
+    return None
+
+
+def _from_tokens(masks, name, size):
+    """Masks of tokens `(b, p, k)` as `(b, h, w, k)`."""
+    grid = _grid(masks.shape[1], size)
+    if grid is None:
+        raise ValueError(
+            f"`seen[{name!r}]` must be masks of a map, or of tokens that form "
+            "a grid of square patches. Received: masks of shape "
+            f"{tuple(masks.shape)} for images of {size[0]} by {size[1]}."
+        )
+    prefix = masks.shape[1] - grid[0] * grid[1]
+    return ops.reshape(masks[:, prefix:], (-1, *grid, masks.shape[2]))
 
 
 def pointing_accuracy(masks, boxes):

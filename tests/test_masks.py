@@ -139,10 +139,10 @@ def test_of_a_model(gates):
     [
         ({"module_1_masks": None}, (5, 7), ValueError, "module_1_masks"),
         (
-            {"module_1_masks": np.zeros((2, 35, 3))},
+            {"module_1_masks": np.zeros((2, 31, 3))},
             (5, 7),
             ValueError,
-            r"rank 4. Received: shape \(2, 35, 3\)",
+            r"square patches. Received: masks of shape \(2, 31, 3\) .* 5 by 7",
         ),
         ({}, 5, TypeError, "size=5"),
         ({}, (5, 0), ValueError, "size=0"),

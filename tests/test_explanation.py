@@ -1,0 +1,388 @@
+"""The parts of a prediction, and that nothing is missing from them."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from keras import ops
+from support import to_numpy
+from test_augment import FAMILIES
+from test_augment import build
+from test_augment import images_for
+from test_augment import small_backbone
+
+import keras_warn
+from keras_warn import layers as mechanism
+from keras_warn.explanation import contributions
+from keras_warn.explanation import outcomes
+from keras_warn.masks import to_pixels
+
+CLASSES = 7
+IMAGES = np.random.default_rng(0).uniform(0, 1, (5, 32, 32, 3))
+IMAGES = IMAGES.astype("float32")
+
+
+def augmented(**options):
+    """A small model whose modules disagree with the network."""
+    keras.utils.set_random_seed(3)
+    model = keras_warn.augment(
+        small_backbone(), depth=2, **{"width": 3, **options}
+    )
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if "hypotheses" in layer.name:
+            layer.kernel.assign(
+                rng.normal(size=layer.kernel.shape).astype("float32")
+            )
+    return model
+
+
+def centered(scores):
+    return scores - scores.mean(axis=-1, keepdims=True)
+
+
+def assert_parts_are_all(model, images, tolerance=1e-5):
+    """The parts of an explanation are the model's own output."""
+    explanation = keras_warn.explain(model, images, batch_size=2)
+    total = explanation.network.copy()
+    for heads in explanation.heads:
+        total += heads.sum(axis=1)
+    np.testing.assert_allclose(total, explanation.scores, atol=1e-9)
+
+    # Of the same pass: in half precision, compiled models round differently.
+    said = explanation.seen["prediction"].astype("float64")
+    # Networks of random weights have logits of some hundreds, in float32.
+    tolerance *= max(1, np.abs(total).max())
+    from_logits = model.get_layer("rectified").from_logits
+    if from_logits and explanation.scale == "log-probability":
+        # The score itself, as far as classes differ in it.
+        np.testing.assert_allclose(total, centered(said), atol=tolerance)
+        said = to_numpy(ops.softmax(said))
+    elif from_logits:
+        said = np.exp(said)
+    np.testing.assert_allclose(explanation.probabilities, said, atol=1e-5)
+    np.testing.assert_allclose(
+        explanation.probabilities.sum(axis=1), 1, atol=1e-9
+    )
+    if explanation.scale == "probability":
+        np.testing.assert_allclose(total, centered(said), atol=tolerance)
+    elif said.min() > 1e-30:  # where it has not underflown
+        np.testing.assert_allclose(
+            total, centered(np.log(said)), atol=tolerance
+        )
+
+    margins = explanation.margins
+    each = np.arange(len(total))
+    np.testing.assert_allclose(
+        margins.sum(axis=1),
+        total[each, explanation.targets] - total[each, explanation.against],
+        atol=1e-9,
+    )
+    if explanation.regions is not None:
+        np.testing.assert_allclose(
+            explanation.regions.sum(axis=(1, 2), dtype="float64"),
+            margins[:, 1:].sum(axis=1),
+            atol=tolerance,
+        )
+    return explanation
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(gates=gates, combination=combination, from_logits=from_logits)
+        for gates, combination, from_logits in itertools.product(
+            ("softmax", "sigmoid", "average", "linear"),
+            ("log_probabilities", "probabilities"),
+            (False, True),
+        )
+    ]
+    + [
+        {"mask_activation": "sigmoid", "combination": "probabilities"},
+        {"kernel_size": 3, "projection": 5},
+        {"kernel_size": 3, "combination": "probabilities"},
+        {"gate_score_activation": None, "gate_batch_norm": True},
+        {"gradient_scale": 0.5, "diversity": 0.1, "width": 1},
+    ],
+    ids=lambda options: " ".join(map(str, options.values())),
+)
+def test_parts_add_up_to_the_score_whatever_the_options(options):
+    assert_parts_are_all(augmented(**options), IMAGES)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_parts_add_up_on_every_family(family):
+    model = keras_warn.augment(build(family), width=3)
+    images = images_for(model)
+    explanation = assert_parts_are_all(model, images)
+    assert explanation.regions.shape == images.shape[:3]
+    assert explanation.masks.shape[2:] == images.shape[1:3]
+
+
+def test_parts_add_up_after_training_and_reloading(tmp_path):
+    model = augmented()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(IMAGES, np.arange(5), epochs=2, verbose=0)
+    before = assert_parts_are_all(model, IMAGES)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    after = assert_parts_are_all(again, IMAGES)
+    np.testing.assert_allclose(before.regions, after.regions, atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_parts_add_up_in_mixed_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    assert_parts_are_all(augmented(kernel_size=3), IMAGES)
+
+
+def test_what_the_parts_are():
+    """By the equations, head by head."""
+    model = augmented()
+    seen = keras_warn.inspect(model).predict(IMAGES, verbose=0)
+    explanation = keras_warn.explain(model, IMAGES)
+    gates = seen["global_gates"]
+    np.testing.assert_allclose(
+        explanation.network,
+        centered(gates[:, :1] * seen["network_prediction"]),
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        explanation.heads[1][:, 2],
+        centered(
+            gates[:, 2:]
+            * seen["module_2_head_gates"][:, 2:]
+            * seen["module_2_hypotheses"][:, 2]
+        ),
+        atol=1e-5,
+    )
+    modules = [seen[f"module_{i}_prediction"] for i in (1, 2)]
+    attention = (
+        gates[:, 1:2] * modules[0] + gates[:, 2:] * modules[1]
+    ) / gates[:, 1:].sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        explanation.attention_probabilities,
+        to_numpy(ops.softmax(attention)),
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        explanation.network_probabilities,
+        to_numpy(ops.softmax(seen["network_prediction"])),
+        atol=1e-5,
+    )
+
+
+def test_a_network_with_all_gates_leaves_nothing_to_the_modules():
+    model = augmented()
+    seen = keras_warn.inspect(model).predict(IMAGES, verbose=0)
+    seen["global_gates"] = np.array([[1.0, 0.0, 0.0]] * len(IMAGES))
+    parts = contributions(model, seen)
+    np.testing.assert_allclose(parts.probabilities, parts.network_probabilities)
+    assert not parts.modules.any()
+    np.testing.assert_allclose(parts.attention_probabilities, 1 / CLASSES)
+
+
+def test_it_is_the_change_that_is_explained():
+    model = augmented()
+    explanation = keras_warn.explain(model, IMAGES)
+    network = explanation.network_probabilities.argmax(axis=1)
+    predicted = to_numpy(model(IMAGES)).argmax(axis=1)
+    assert (explanation.targets == predicted).all()
+    changed = explanation.changed
+    assert 0 < changed.sum()  # or the next line says nothing
+    assert (explanation.against[changed] == network[changed]).all()
+    assert (changed == (network != predicted)).all()
+
+
+def test_an_unchanged_prediction_is_compared_with_the_runner_up():
+    model = augmented()
+    for layer in model.layers:
+        if "hypotheses" in layer.name:
+            layer.kernel.assign(0.01 * layer.kernel)
+    explanation = keras_warn.explain(model, IMAGES)
+    assert not explanation.changed.any()
+    ranked = explanation.probabilities.argsort(axis=1)
+    assert (explanation.targets == ranked[:, -1]).all()
+    assert (explanation.against == ranked[:, -2]).all()
+
+
+def test_classes_to_explain_are_the_users_choice():
+    model = augmented()
+    explanation = keras_warn.explain(model, IMAGES, 4, [0, 1, 2, 3, 5])
+    assert explanation.targets.tolist() == [4] * 5
+    assert explanation.against.tolist() == [0, 1, 2, 3, 5]
+    predicted = explanation.probabilities.argmax(axis=1)
+    against = keras_warn.explain(model, IMAGES, against=predicted)
+    assert (against.targets != predicted).all()
+
+
+def test_the_region_is_where_the_evidence_is():
+    """A module sees one bright corner and nothing else."""
+    inputs = keras.Input((8, 12, 1))
+    x = layers.Conv2D(2, 1, use_bias=False, activation="relu", name="map")(
+        inputs
+    )
+    x = layers.MaxPooling2D(2, name="pool")(x)
+    model = keras_warn.augment(
+        keras.Model(inputs, x), classes=3, attend_at="pool", width=2
+    )
+    model.get_layer("map").kernel.assign(np.array([[[[1.0, 0.5]]]]))
+    images = np.zeros((1, 8, 12, 1), "float32")
+    images[0, :2, 10:] = 5.0
+    region = keras_warn.explain(model, images, 1, 0).regions[0]
+    corner = np.abs(region[:3, 9:]).sum()
+    assert corner == pytest.approx(np.abs(region).sum(), rel=1e-5)
+    assert corner > 0
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_evidence_of_a_place_is_what_is_lost_without_it(
+    kernel_size, data_format
+):
+    """Against the layers themselves, with one position of the map cleared.
+
+    With the masks kept, hypotheses are linear in the map that is attended to.
+    """
+    if keras.backend.backend() == "tensorflow" and (
+        data_format == "channels_first"
+    ):
+        pytest.skip("TensorFlow convolves on CPUs with channels last only")
+    height, width, channels, heads = 3, 5, 2, 2
+    shape = (height, width, channels)
+    if data_format == "channels_first":
+        shape = (channels, height, width)
+    keras.config.set_image_data_format(data_format)
+    try:
+        inputs = keras.Input(shape)
+        x = layers.Conv2D(channels, 1, activation="relu", name="map")(inputs)
+        model = keras_warn.augment(
+            keras.Model(inputs, x),
+            classes=CLASSES,
+            attend_at="map",
+            width=heads,
+            kernel_size=kernel_size,
+        )
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    images = np.random.default_rng(0).random((1, *shape), "float32")
+    explanation = keras_warn.explain(model, images, 2, 6)
+
+    attended = model.get_layer("module_1_attended")
+    features, masks = keras.Model(inputs, attended.input)(images)
+    features = to_numpy(features)
+    found = np.zeros((height, width))
+    gates = explanation.gates[0, 1] * explanation.seen["module_1_head_gates"]
+    hypothesise = model.get_layer("module_1_hypotheses")
+
+    def evidence(features):
+        hypotheses = to_numpy(hypothesise(attended(features, masks)))
+        return (gates[0] * (hypotheses[0, :, 2] - hypotheses[0, :, 6])).sum()
+
+    for y, x in np.ndindex(height, width):
+        cleared = features.copy()
+        place = (0, y, x) if data_format == "channels_last" else (0, ..., y, x)
+        cleared[place] = 0
+        found[y, x] = evidence(features) - evidence(cleared)
+    # The map is as large as the image.
+    np.testing.assert_allclose(explanation.regions[0], found, atol=1e-5)
+
+
+def test_tokens_of_patches_are_put_back_into_the_image():
+    maps = np.zeros((1, 1 + 6))
+    maps[0, 0] = 100  # the class token has no place
+    maps[0, 1 + 5] = 2.0
+    pixels = to_pixels(maps, (8, 12))
+    assert pixels.sum() == pytest.approx(2.0)
+    assert np.unravel_index(pixels[0].argmax(), (8, 12)) >= (4, 8)
+    for tokens in (5, 40):
+        assert to_pixels(np.zeros((1, tokens)), (8, 12)) is None
+
+
+def test_attention_to_tokens_is_explained():
+    inputs = keras.Input((8, 12, 1))
+    x = layers.Conv2D(6, 4, 4)(inputs)
+    x = layers.Reshape((6, 6))(x)
+    x = layers.Dense(5, activation="relu", name="tokens")(x)
+    model = keras_warn.augment(
+        keras.Model(inputs, x), classes=CLASSES, attend_at="tokens", width=3
+    )
+    images = np.random.default_rng(0).random((3, 8, 12, 1), "float32")
+    explanation = assert_parts_are_all(model, images)
+    assert explanation.regions.shape == (3, 8, 12)
+    assert explanation.masks.shape == (3, 1, 8, 12)
+
+
+def test_some_images_of_an_explanation():
+    explanation = keras_warn.explain(augmented(), IMAGES)
+    some = explanation.take([3, 1])
+    assert len(explanation) == 5
+    assert len(some) == 2
+    np.testing.assert_array_equal(some.scores, explanation.scores[[3, 1]])
+    np.testing.assert_array_equal(some.masks, explanation.masks[[3, 1]])
+    np.testing.assert_array_equal(some.margins, explanation.margins[[3, 1]])
+
+
+@pytest.mark.parametrize("few, many", [(3, 32), (7, 30), (32, 7), (5, 5)])
+def test_spreading_over_pixels_keeps_the_sum(few, many):
+    maps = np.random.default_rng(0).normal(size=(2, few, few + 1))
+    pixels = to_pixels(maps, (many, 2 * many))
+    np.testing.assert_allclose(
+        pixels.sum(axis=(1, 2)), maps.sum(axis=(1, 2)), atol=1e-9
+    )
+    if few == many:
+        np.testing.assert_allclose(
+            to_pixels(maps, (few, few + 1)), maps, atol=1e-12
+        )
+
+
+def test_outcomes_need_as_many_labels_as_predictions():
+    with pytest.raises(ValueError, match=r"\(2,\), \(2,\) and \(3,\)"):
+        outcomes([0, 1], [0, 1], [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"images": IMAGES[0]}, ValueError, r"Received: \(32, 32, 3\)"),
+        ({"images": IMAGES[:, :30]}, ValueError, r"\(5, 30, 32, 3\)"),
+        ({"images": IMAGES[:0]}, ValueError, "at least one image"),
+        ({"targets": 7}, ValueError, "from 0 to 6. Received: targets=7"),
+        ({"targets": [1, 2]}, ValueError, r"5. Received: shape \(2,\)"),
+        ({"against": 0.5}, TypeError, "integers"),
+        ({"targets": 3, "against": 3}, ValueError, "class 3 twice"),
+        ({"batch_size": 0}, ValueError, "batch_size=0"),
+        ({"model": small_backbone}, TypeError, "keras.Model"),
+    ],
+)
+def test_errors(options, error, message):
+    arguments = {"model": augmented(), "images": IMAGES, **options}
+    with pytest.raises(error, match=message):
+        keras_warn.explain(**arguments)
+
+
+def test_a_model_without_attention():
+    with pytest.raises(ValueError, match="'small'.* no layer"):
+        keras_warn.explain(small_backbone(), IMAGES)
+
+
+def test_heads_of_one_prediction_cannot_hide():
+    """Each head adds what it would take away: two cancel, none is lost."""
+    model = augmented(width=2, gates="average")
+    for i in (1, 2):
+        layer = model.get_layer(f"module_{i}_hypotheses")
+        masks = model.get_layer(f"module_{i}_masks")
+        assert isinstance(masks, mechanism.AttentionHeads)
+        kernel = to_numpy(layer.kernel)
+        kernel = np.stack([kernel[0], -kernel[0]])
+        layer.kernel.assign(kernel)
+        scores = to_numpy(masks.kernel)
+        scores[..., 1::2] = scores[..., ::2]
+        masks.kernel.assign(scores)
+    explanation = keras_warn.explain(model, IMAGES)
+    for heads in explanation.heads:
+        np.testing.assert_allclose(heads[:, 0], -heads[:, 1], atol=1e-5)
+        assert np.abs(heads).max() > 0.01
+    assert np.abs(explanation.modules).max() < 1e-5
