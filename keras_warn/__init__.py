@@ -2,6 +2,7 @@
 
 from keras_warn._version import __version__ as __version__
 from keras_warn.augment import augment as augment
+from keras_warn.callbacks import TensorBoardAttention as TensorBoardAttention
 from keras_warn.explanation import explain as explain
 from keras_warn.inspection import inspect as inspect
 from keras_warn.layers import AttendedFeatures as AttendedFeatures
@@ -14,3 +15,5 @@ from keras_warn.layers import OutputHeads as OutputHeads
 from keras_warn.layers import UniformGate as UniformGate
 from keras_warn.losses import GatedLogLikelihood as GatedLogLikelihood
 from keras_warn.regularizers import MaskDiversity as MaskDiversity
+from keras_warn.report import report as report
+from keras_warn.summary import summary as summary

@@ -236,9 +236,12 @@ def explain(model, images, targets=None, against=None, batch_size=32):
     batches = []
     for start in range(0, count, batch_size):
         batch = slice(start, start + batch_size)
-        seen = reader.predict_on_batch(
-            keras.tree.map_structure(lambda x, batch=batch: x[batch], images)
+        # Not by `predict`, which would compile the new model for each call.
+        seen = reader(
+            keras.tree.map_structure(lambda x, batch=batch: x[batch], images),
+            training=False,
         )
+        seen = {name: ops.convert_to_numpy(x) for name, x in seen.items()}
         features = [
             seen.pop(f"module_{i}_features") for i in range(1, len(modules) + 1)
         ]

@@ -1,14 +1,16 @@
-"""Figures: where a model looked, and curves with their spread over seeds.
+"""Figures: what attention did, and curves with their spread over seeds.
 
 matplotlib is imported when a figure is made. Figures are made without pyplot,
 so no window is needed or left open: save them with `figure.savefig(path)`.
 """
 
 import numpy as np
-from keras import ops
 
-from keras_warn import checks
-from keras_warn.masks import module_masks
+from keras_warn.overlays import AGAINST
+from keras_warn.overlays import FOR
+from keras_warn.overlays import displayable
+from keras_warn.overlays import mask_overlay
+from keras_warn.overlays import region_overlay
 
 # Okabe and Ito's colours, told apart with any colour vision; line styles and
 # markers tell curves apart in print without colours.
@@ -16,119 +18,133 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = "osD^vP"
 
 # In inches and points, for the text width of a page.
-CELL = 1.1
+CELL = 1.2
+BARS = 2.0
 FONT = 7
-
-# What is left of the image's brightness outside of a mask, and the light that
-# the strongest point of a mask adds: orange, so that white stays brighter.
-DIMMED = 0.55
-LIGHT = (0.75, 0.36, 0.0)
-
-# How far images may leave [0, 1] by rounding.
-ROUNDING = 1e-3
+# Lines of text below an image, and letters in a name of a class.
+LINES = 3
+LONGEST = 14
 
 
-def masks_figure(images, seen, titles=None, names=None, data_format=None):
-    """A table of images, one a row, with where the model looked.
+def explanation_figure(images, explanation, titles=None, names=None):
+    """A table of images, one a row: where attention looked and what it did.
 
-    The first column is the image; the second, the masks of all modules
-    combined; then come the masks of each module. The darkest point of a mask
-    is its minimum, the brightest its maximum, however large its weight. What
-    the masks weigh is written below: the gate of a module and the class that
-    it predicts by itself. Below the image are the class that the network
-    predicts by itself, and the one that came out.
+    From left to right:
+
+    - the image, and below it the classes and probabilities that the network
+      by itself, the modules by themselves and the model predict;
+    - the evidence: places that speak for the predicted class are orange,
+      those that speak for the class it is compared with blue;
+    - the masks of each module, lit where it looks, with its gate and the
+      class it predicts by itself;
+    - what the network and each module contribute to the score of the one
+      class less the other, and their sum.
 
     Args:
-        images: Array of shape `(b, height, width, c)`, or channels first,
-            with 1 or 3 channels: bytes, or numbers in [0, 1].
-        seen: The outputs of `keras_warn.inspect(model)` for these images.
+        images: What `explanation` was made of: array `(b, height, width, c)`,
+            or channels first, with 1 or 3 channels, as the model takes them.
+            `displayable` of `keras_warn.overlays` says how they are shown.
+        explanation: What `keras_warn.explain(model, images)` returns.
         titles: Strings, one an image, that stand beside its row, such as its
             true class.
         names: Names of the classes, of all of them. Defaults to their
             numbers.
-        data_format: `"channels_last"` or `"channels_first"`, of the images
-            and the masks. Defaults to `keras.config.image_data_format()`.
 
     Returns:
-        A `matplotlib.figure.Figure`.
+        A `matplotlib.figure.Figure`. Saved as `.pdf` or `.svg`, all but the
+        images is vector graphics.
 
     Raises:
         ImportError: if matplotlib is not installed.
-        ValueError: if images, outputs and titles are not equally many, or
+        ValueError: if images, explanation and titles are not equally many, or
             names and classes are not; or if the images have another shape, or
-            are not bytes and leave [0, 1].
+            are not finite.
 
     Example:
 
+    >>> from keras_warn.figures import explanation_figure
     >>> backbone = keras.applications.MobileNetV2(
     ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
     >>> images = keras.random.uniform((2, 96, 96, 3))
-    >>> figure = masks_figure(images, keras_warn.inspect(model)(images))
-    >>> len(figure.axes)  # of 2 images: itself, all modules, each of 2
-    8
+    >>> figure = explanation_figure(images, keras_warn.explain(model, images))
+    >>> len(figure.axes)  # of 2: image, evidence, 2 modules, contributions
+    10
 
     Reference:
         [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320), Figure 6
     """
-    data_format = checks.data_format(data_format)
-    images = _gray(images, data_format)
-    masks = module_masks(seen, images.shape[1:], data_format)
-    count, modules = masks.shape[:2]
-    if len(images) != count:
+    pictures = displayable(images, explanation.data_format)
+    count, modules = explanation.modules.shape[:2]
+    classes = explanation.scores.shape[1]
+    if pictures.shape[:3] != (count, *explanation.size):
         raise ValueError(
-            "`images` must be those that `seen` was computed from. Received: "
-            f"{len(images)} images and the outputs for {count}."
+            "`images` must be those that `explanation` was made of, "
+            f"{count} of {explanation.size}. Received: images of shape "
+            f"{tuple(images.shape)}."
         )
     if titles is not None and len(titles) != count:
         raise ValueError(
             "`titles` must be as many as `images`. Received: "
             f"{len(titles)} titles for {count} images."
         )
-    classes = seen["prediction"].shape[-1]
     if names is not None and len(names) != classes:
         raise ValueError(
             "`names` must be as many as the classes. Received: "
             f"{len(names)} names for {classes} classes."
         )
-
-    def said(key):
-        """Names of the classes that an output predicts."""
-        classes = ops.convert_to_numpy(seen[key]).argmax(axis=-1)
-        return [str(i) if names is None else str(names[i]) for i in classes]
-
-    network, rectified = said("network_prediction"), said("prediction")
-    predicted = [said(f"module_{i}_prediction") for i in range(1, modules + 1)]
-    gates = seen.get("global_gates")
-    if gates is not None:
-        gates = ops.convert_to_numpy(gates)
-
-    columns = 2 + modules
-    figure = new_figure(CELL * columns, (CELL + 0.17) * count + 0.2)
-    cells = figure.subplots(count, columns, squeeze=False)
-    for row, image in enumerate(images):
-        _show(cells[row, 0], image)
-        texts = [f"network: {network[row]}\noutput: {rectified[row]}", ""]
-        if titles is not None:
-            cells[row, 0].set_ylabel(titles[row], size=FONT + 1)
-        _show(cells[row, 1], image, masks[row].sum(axis=0))
-        for i in range(modules):
-            _show(cells[row, 2 + i], image, masks[row, i])
-            texts.append(f"says: {predicted[i][row]}")
-            if gates is not None:
-                texts[-1] = f"gate: {gates[row, 1 + i]:.2f}\n{texts[-1]}"
-        if gates is not None:
-            texts[1] = f"gates: {1 - gates[row, 0]:.2f}"
-        for cell, text in zip(cells[row], texts, strict=True):
-            cell.set_xlabel(text, size=FONT, labelpad=2)
-    heads = ["image", "all modules"]
+    names = [_short(str(name)) for name in names or range(classes)]
+    # Of tokens that form no grid, there is no picture.
+    overlays = [None] * (1 + modules)
+    if explanation.regions is not None:
+        columns_of_masks = explanation.masks.swapaxes(0, 1)
+        overlays = [
+            region_overlay(pictures, explanation.regions),
+            *(mask_overlay(pictures, masks) for masks in columns_of_masks),
+        ]
+    texts = [
+        _what_was_said(explanation, names),
+        [
+            f"for {names[target]}\nagainst {names[other]}"
+            for target, other in zip(
+                explanation.targets, explanation.against, strict=True
+            )
+        ],
+        *_what_modules_said(explanation, names),
+    ]
+    heads = ["image", "evidence"]
     for i in range(1, modules + 1):
-        shape = seen[f"module_{i}_masks"].shape
-        h, w = shape[1:3] if data_format == "channels_last" else shape[2:]
-        heads.append(f"module {i} ({h}×{w})")
-    for cell, head in zip(cells[0], heads, strict=True):
+        shape = explanation.seen[f"module_{i}_masks"].shape
+        places = "×".join(str(n) for n in _places(shape, explanation))
+        heads.append(f"module {i} ({places})")
+
+    height, width = explanation.size
+    cell = CELL * max(1, min(height / width, 2)) + LINES * (FONT + 1.5) / 72
+    # Below the first two are the longest lines.
+    widths = [1.5 * CELL, 1.25 * CELL, *[CELL] * modules, BARS]
+    figure = new_figure(sum(widths), cell * count + 0.25)
+    cells = figure.subplots(
+        count, len(widths), squeeze=False, width_ratios=widths
+    )
+    for column, (overlay, below) in enumerate(
+        zip([pictures, *overlays], texts, strict=True)
+    ):
+        for row in range(count):
+            axes = cells[row, column]
+            if overlay is None:
+                axes.axis("off")
+                continue
+            _show(axes, overlay[row])
+            axes.set_xlabel(below[row], size=FONT, labelpad=2)
+    for row, margins in enumerate(explanation.margins):
+        _show_margins(cells[row, -1], margins)
+    cells[-1, -1].set_xlabel(f"difference in {explanation.scale}", size=FONT)
+    for cell, head in zip(cells[0], [*heads, "contributions"], strict=True):
         cell.set_title(head, size=FONT + 1, pad=3)
+    if titles is not None:
+        for row, title in enumerate(titles):
+            cells[row, 0].set_ylabel(title, size=FONT + 1)
     return figure
 
 
@@ -243,48 +259,83 @@ def new_figure(width, height):
     return Figure(figsize=(width, height), dpi=200, layout="constrained")
 
 
-def _gray(images, data_format):
-    """Brightness `(b, height, width)` of images, in [0, 1].
-
-    Without their colours, the masks have one that stands out.
-    """
-    images = ops.convert_to_numpy(images)
-    if images.ndim == 4 and data_format == "channels_first":
-        images = images.transpose(0, 2, 3, 1)
-    if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise ValueError(
-            "`images` must have shape (b, height, width, c), or (b, c, height, "
-            "width) channels first, with 1 or 3 channels. Received: images of "
-            f"shape {images.shape}, {data_format}."
+def _what_was_said(explanation, names):
+    """Who predicts which class of an image, with what probability."""
+    said = {
+        "network": explanation.network_probabilities,
+        "attention": explanation.attention_probabilities,
+        "output": explanation.probabilities,
+    }
+    return [
+        "\n".join(
+            f"{who}: {names[of[i].argmax()]} {of[i].max():.2f}"
+            for who, of in said.items()
         )
-    if images.dtype == np.uint8:
-        brightest = 255
-    else:
-        brightest = 1
-        # Comparisons with NaN are false.
-        if not np.all((-ROUNDING <= images) & (images <= 1 + ROUNDING)):
-            raise ValueError(
-                "`images` must be bytes (uint8), or lie in [0, 1]. Received: "
-                f"images of dtype {images.dtype} in "
-                f"[{float(images.min()):g}, {float(images.max()):g}]."
-            )
-    # Luma of Rec. 601 if there are colours.
-    weights = (0.299, 0.587, 0.114) if images.shape[-1] == 3 else (1,)
-    return np.clip(images @ np.array(weights) / brightest, 0, 1)
+        for i in range(len(explanation))
+    ]
 
 
-def _show(cell, image, mask=None):
-    """Draws an image `(height, width)`, lit where the mask is strong."""
-    pixels = np.repeat(image[..., None], 3, axis=-1)
-    if mask is not None:
-        low, high = mask.min(), mask.max()
-        # A mask that is the same everywhere points nowhere.
-        strength = (mask - low) / (high - low) if high > low else mask * 0
-        lit = DIMMED + (1 - DIMMED) * strength
-        pixels = pixels * lit[..., None] + strength[..., None] * LIGHT
-        pixels = np.minimum(pixels, 1)
-    cell.imshow(pixels, interpolation="nearest")
-    cell.set_xticks([])
-    cell.set_yticks([])
-    for spine in cell.spines.values():
+def _what_modules_said(explanation, names):
+    """For each module and image, its gate and the class it predicts."""
+    texts = []
+    for i in range(1, explanation.modules.shape[1] + 1):
+        logits = explanation.seen[f"module_{i}_prediction"]
+        texts.append([f"says {names[j]}" for j in logits.argmax(axis=1)])
+        if explanation.gates is not None:
+            texts[-1] = [
+                f"gate {gate:.2f}\n{text}"
+                for gate, text in zip(
+                    explanation.gates[:, i], texts[-1], strict=True
+                )
+            ]
+    return texts
+
+
+def _places(shape, explanation):
+    """Height and width of masks, or the number of tokens."""
+    if len(shape) == 3:
+        return shape[1:2]
+    first = explanation.data_format == "channels_first"
+    return shape[2:] if first else shape[1:3]
+
+
+def _show(axes, picture):
+    """Draws a picture `(height, width, 3)`."""
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
         spine.set_linewidth(0.4)
+
+
+def _show_margins(axes, margins):
+    """Draws bars of what the network and each module contribute, and all."""
+    labels = ["network"]
+    labels += [f"module {i}" for i in range(1, len(margins))]
+    values = [*margins, margins.sum()]
+    labels.append("sum")
+    places = range(len(values))
+    # The sum, apart from its parts, is outlined.
+    bars = axes.barh(
+        places,
+        values,
+        height=0.7,
+        color=[FOR if value > 0 else AGAINST for value in values],
+    )
+    bars[-1].set_edgecolor("black")
+    bars[-1].set_linewidth(0.8)
+    axes.bar_label(
+        bars, [f"{value:+.2f}" for value in values], size=FONT - 1, padding=2
+    )
+    axes.margins(x=0.35)
+    axes.axvline(0, color="black", linewidth=0.5)
+    axes.set_yticks(places, labels, size=FONT)
+    axes.invert_yaxis()
+    axes.tick_params(axis="x", labelsize=FONT - 1)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _short(name):
+    """A name that does not run into the next column."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"

@@ -152,15 +152,14 @@ def to_pixels(maps, size):
 
 def _spreading(few, many):
     """How each of `few` positions in a row is divided among `many` pixels."""
-    each = np.eye(few, dtype="float32")[:, :, None, None]
+    small, large = sorted((few, many))
+    each = np.eye(small, dtype="float32")[:, :, None, None]
     spread = ops.image.resize(
-        each,
-        (many, 1),
-        "bilinear",
-        antialias=many < few,
-        data_format="channels_last",
+        each, (large, 1), "bilinear", data_format="channels_last"
     )
     spread = ops.convert_to_numpy(spread)[:, :, 0, 0].astype("float64")
+    if few > many:  # the other way round: each belongs to a pixel or two
+        spread = spread.T
     return spread / spread.sum(axis=1, keepdims=True)
 
 

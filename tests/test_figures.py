@@ -5,10 +5,12 @@ import sys
 import keras
 import numpy as np
 import pytest
-from support import to_numpy
 
 import keras_warn
 from keras_warn import figures
+from keras_warn.overlays import displayable
+from keras_warn.overlays import mask_overlay
+from keras_warn.overlays import region_overlay
 
 
 def model(gates="softmax"):
@@ -21,9 +23,8 @@ def model(gates="softmax"):
     )
 
 
-def seen_of(images, **arguments):
-    seen = keras_warn.inspect(model(**arguments))(images)
-    return {name: np.array(to_numpy(value)) for name, value in seen.items()}
+def explained(images, **arguments):
+    return keras_warn.explain(model(**arguments), images)
 
 
 def texts(figure):
@@ -39,97 +40,114 @@ def images(count=3, channels=1):
     return np.random.default_rng(0).random((count, 24, 20, channels), "float32")
 
 
-def test_table_of_masks(tmp_path):
+def test_table_of_explanations(tmp_path):
     batch = images()
-    seen = seen_of(batch)
-    seen["global_gates"][:] = [0.5, 0.125, 0.375]
-    seen["prediction"][:] = np.eye(7)[4]
-    seen["network_prediction"][:] = np.eye(7)[2]
-    seen["module_2_prediction"][:] = np.eye(7)[6]
-    figure = figures.masks_figure(
-        batch, seen, ["x", "y", "z"], names=list("abcdefg")
+    explanation = explained(batch)
+    each = np.arange(3)
+    explanation.gates[:] = [0.5, 0.125, 0.375]
+    explanation.network[:] = 0
+    explanation.network[each, explanation.targets] = 100.0
+    explanation.network[each, explanation.against] = 50.0
+    explanation.network_probabilities[:] = 0.9 * np.eye(7)[2]
+    explanation.seen["module_2_prediction"][:] = np.eye(7)[6]
+    figure = figures.explanation_figure(
+        batch, explanation, ["x", "y", "z"], names=list("abcdefg")
     )
     found = texts(figure)
-    assert len(figure.axes) == 3 * 4
+    assert len(figure.axes) == 3 * 5
     for text in (
         "x",
-        "network: c\noutput: e",
-        "gates: 0.50",
-        "gate: 0.38\nsays: g",
+        "gate 0.38\nsays g",
         "module 1 (12×10)",
         "module 2 (6×5)",
+        "difference in log-probability",
     ):
         assert text in found
-    figure.savefig(tmp_path / "masks.png")
-    assert (tmp_path / "masks.png").stat().st_size > 1000
+    assert any(text.startswith("network: c 0.90\n") for text in found)
+    target, other = explanation.targets[0], explanation.against[0]
+    assert f"for {'abcdefg'[target]}\nagainst {'abcdefg'[other]}" in found
+    network, *_, total = figure.axes[4].patches
+    assert network.get_width() == 50
+    assert total.get_width() == pytest.approx(explanation.margins[0].sum())
+    for name in ("table.png", "table.svg", "table.pdf"):
+        figure.savefig(tmp_path / name)
+    # Letters and bars are not pixels.
+    assert (tmp_path / "table.svg").read_text().count("<image") == 3 * 4
 
 
 def test_without_gates_there_are_no_gates_to_show():
     batch = images()
-    found = texts(figures.masks_figure(batch, seen_of(batch, gates="linear")))
+    explanation = explained(batch, gates="linear")
+    found = texts(figures.explanation_figure(batch, explanation))
     assert not any("gate" in text for text in found)
 
 
-def test_the_strongest_point_is_the_brightest():
-    batch = np.zeros((1, 24, 20, 1), "float32")
-    seen = seen_of(batch)
-    seen["module_1_masks"][:] = 0
-    seen["module_1_masks"][:, 7, 3] = 1
-    figure = figures.masks_figure(batch, seen)
-    pixels = figure.axes[2].images[0].get_array()
-    row, column = np.unravel_index(
-        pixels.sum(axis=-1).argmax(), pixels.shape[:2]
+def test_pictures_are_those_of_overlays():
+    batch = images(channels=1)
+    explanation = explained(batch)
+    figure = figures.explanation_figure(batch, explanation)
+    pictures = displayable(batch)
+    for column, expected in enumerate(
+        [
+            pictures,
+            region_overlay(pictures, explanation.regions),
+            mask_overlay(pictures, explanation.masks[:, 0]),
+            mask_overlay(pictures, explanation.masks[:, 1]),
+        ]
+    ):
+        for row in range(3):
+            shown = figure.axes[5 * row + column].images[0].get_array()
+            np.testing.assert_array_equal(shown, expected[row])
+
+
+def test_tokens_without_a_grid_have_no_pictures():
+    x = inputs = keras.Input((24, 20, 1))
+    x = keras.layers.Conv2D(4, 4, 4)(x)
+    x = keras.layers.Reshape((30, 4))(x)
+    x = keras.layers.Dense(4, activation="relu")(x[:, :20])
+    tokens = keras_warn.augment(
+        keras.Model(inputs, x), classes=7, depth=1, width=3
     )
-    assert (row // 2, column // 2) == (7, 3)
-    # The image itself stays black.
-    assert not figure.axes[0].images[0].get_array().any()
-
-
-def test_bytes_and_colors():
     batch = images()
-    seen = seen_of(batch)
-    colored = np.repeat(np.rint(batch * 255).astype("uint8"), 3, axis=-1)
-    shown = [
-        figures.masks_figure(same, seen).axes[0].images[0].get_array()
-        for same in (batch, colored)
-    ]
-    np.testing.assert_allclose(shown[0], shown[1], atol=1 / 255)
+    explanation = keras_warn.explain(tokens, batch)
+    assert explanation.regions is None
+    figure = figures.explanation_figure(batch, explanation)
+    assert sum(len(axes.images) for axes in figure.axes) == 3
+    assert "module 1 (20)" in texts(figure)
 
 
-def test_rounding_is_no_error():
-    batch = images() * 0 + np.float32(1 + 1e-6)
-    figure = figures.masks_figure(batch, seen_of(batch))
-    assert figure.axes[0].images[0].get_array().max() == 1
-
-
-def test_channels_first():
-    batch = images().transpose(0, 3, 1, 2)
-    # Computed elsewhere: convolutions on CPUs want channels last.
-    seen = seen_of(images())
-    for i in (1, 2):
-        masks = seen[f"module_{i}_masks"]
-        seen[f"module_{i}_masks"] = masks.transpose(0, 3, 1, 2)
-    figure = figures.masks_figure(batch, seen, data_format="channels_first")
-    assert "module 1 (12×10)" in texts(figure)
-    assert figure.axes[0].images[0].get_array().shape == (24, 20, 3)
+def test_long_names_stay_in_their_column():
+    batch = images()
+    names = [f"{'a' * 30}{i}" for i in range(7)]
+    figure = figures.explanation_figure(batch, explained(batch), names=names)
+    figure.draw_without_rendering()
+    for row in range(3):
+        for left, right in zip(
+            figure.axes[5 * row : 5 * row + 3],
+            figure.axes[5 * row + 1 : 5 * row + 4],
+            strict=True,
+        ):
+            boxes = [
+                axes.xaxis.label.get_window_extent() for axes in (left, right)
+            ]
+            assert boxes[0].x1 < boxes[1].x0
 
 
 @pytest.mark.parametrize(
     "batch, arguments, message",
     [
-        (images(2), {}, "2 images and the outputs for 3"),
+        (images(2), {}, r"3 of \(24, 20\).* \(2, 24, 20, 1\)"),
         (images(), {"titles": ["x"]}, "1 titles for 3 images"),
         (images(), {"names": list("abc")}, "3 names for 7 classes"),
-        (images() * 255, {}, r"`images` .*\[0, 1\].* float32 in \[.*, 25"),
-        (images() - 0.1, {}, r"`images` .*\[0, 1\].* in \[-0\.0"),
-        (images() * np.nan, {}, r"`images` .*\[0, 1\].* \[nan, nan\]"),
+        (images() * np.nan, {}, r"`images` .*finite.* \[nan, nan\]"),
         (images(channels=2), {}, r"\(3, 24, 20, 2\)"),
         (images()[..., 0], {}, r"\(3, 24, 20\)"),
     ],
 )
-def test_errors_of_masks(batch, arguments, message):
+def test_errors_of_explanations(batch, arguments, message):
+    explanation = explained(images())
     with pytest.raises(ValueError, match=message):
-        figures.masks_figure(batch, seen_of(images()), **arguments)
+        figures.explanation_figure(batch, explanation, **arguments)
 
 
 def test_curves(tmp_path):

@@ -1,0 +1,531 @@
+"""A page about a test set: what attention changed, with examples.
+
+Jinja2 and Pillow are imported when a report is made.
+"""
+
+import base64
+import hashlib
+import importlib.resources
+import io
+import os
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+
+from keras_warn import checks
+from keras_warn import overlays
+from keras_warn import runs
+from keras_warn.comparison import batches_of
+from keras_warn.comparison import compare
+from keras_warn.explanation import explain
+
+# The longest side of the pictures, in pixels: of the image, of what is drawn
+# over it. Smaller images are shown pixel by pixel.
+PICTURE, OVERLAY = 192, 112
+SMALL = 64
+
+# The best of these qualities is taken with which a picture is no larger than
+# this many bytes, or has no more of them a pixel: a hundred examples, with
+# four modules, stay below 5 MB, even of noisy photos.
+QUALITIES = (80, 60, 45, 30, 15)
+FEW_BYTES, BYTES_PER_PIXEL = 2500, 0.28
+
+# How many classes and pairs of classes stand at the top; the others fold.
+ROWS = 10
+
+# Gates that differ less than this from image to image are called constant.
+CONSTANT = 0.01
+
+OUTCOMES = ("fixed", "broken", "right", "wrong")
+
+
+def report(
+    model,
+    data,
+    path,
+    names=None,
+    examples=100,
+    title=None,
+    batch_size=32,
+    verbose=1,
+):
+    """Writes a page about what attention does on a test set.
+
+    One HTML file that needs no other file and no network: accuracies with and
+    without attention, pictures of predictions that it fixed and broke, with
+    the evidence for them, gains and losses by class, the use of the gates, and
+    calibration.
+
+    *Without attention* is the network's own prediction inside the model, as in
+    `keras_warn.comparison.compare`, and the page says so.
+
+    Args:
+        model: A model made by `keras_warn.augment`, fresh or loaded from disk.
+        data: Images as the model takes them and their true classes, as a pair
+            of arrays `(images, labels)`, or as batches `(images, labels)` that
+            can be gone through again in the same order: a `tf.data.Dataset`,
+            a `keras.utils.PyDataset`, a list. Classes are integers, or
+            one-hot.
+        path: Where to write the page. A file that is there is replaced, when
+            everything is done.
+        names: Names of the classes, of all of them. Defaults to their
+            numbers.
+        examples: How many images to show at most: those that attention fixed
+            and broke, half of each if there are enough, and if they are few,
+            some others whose confidence it changed.
+        title: Title of the page.
+        batch_size: Positive integer, the number of images at a time.
+        verbose: 0 or 1; whether progress is shown.
+
+    Returns:
+        The `keras_warn.comparison.Comparison` that the page shows.
+
+    Raises:
+        ImportError: if Jinja2 or Pillow is not installed.
+        OSError: if `path` cannot be written.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `model` has no attention of `keras_warn.augment` or does
+            not take images of 1 or 3 channels; if `names` are not as many as
+            its classes; or if `data` does not fit it, or changes its order.
+
+    Example:
+
+    >>> import tempfile
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=3, depth=1, width=2)
+    >>> data = keras.random.uniform((4, 96, 96, 3)), [0, 1, 2, 0]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/report.html"
+    ...     found = keras_warn.report(model, data, path, verbose=0)
+    >>> len(found)
+    4
+    """
+    template = _template()
+    _pillow()
+    path = _checked_path(path)
+    examples = checks.integer("examples", examples, 0)
+    if title is not None and not isinstance(title, str):
+        raise TypeError(f"`title` must be a string. Received: title={title!r}.")
+    names = _checked_names(names, model)
+    _check_channels(model)
+
+    comparison = compare(model, data, batch_size, verbose)
+    chosen = choose_examples(comparison, examples)
+    shown = _examples(model, data, comparison, chosen, names, batch_size)
+    page = template.render(
+        title=title or f"With and without attention: {model.name}",
+        comparison=comparison,
+        examples=shown,
+        counts={name: sum(comparison.outcomes == name) for name in OUTCOMES},
+        names=names,
+        classes=_class_rows(comparison, names),
+        rows=ROWS,
+        gates=_gate_rows(comparison),
+        constant=CONSTANT,
+        quality=[
+            ("the network alone", comparison.network.reliability()),
+            ("the model, with attention", comparison.output.reliability()),
+        ],
+        facts=_facts(model, comparison),
+        **_page_parts(),
+    )
+    # In the same folder, for `os.replace` to be one atomic rename.
+    with tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=".unfinished-"
+    ) as unfinished:
+        whole = pathlib.Path(unfinished) / path.name
+        whole.write_text(page, "utf-8")
+        os.replace(whole, path)
+    return comparison
+
+
+def choose_examples(comparison, count):
+    """Which images to show.
+
+    Half are fixed and half are broken, or more of one where there are fewer
+    of the other. If both together are fewer than `count`, up to a quarter of
+    `count` are others, as many right as wrong. Of each outcome, those come
+    first whose true class gained or lost most.
+
+    Args:
+        comparison: A `keras_warn.comparison.Comparison`.
+        count: How many images at most.
+
+    Returns:
+        An int64 array of indices: fixed, broken, right, then wrong ones.
+    """
+    change = np.abs(
+        comparison.output.label_confidences
+        - comparison.network.label_confidences
+    )
+    outcomes = comparison.outcomes
+    order = np.argsort(-change, kind="stable")
+    fixed, broken, right, wrong = (
+        order[outcomes[order] == name] for name in OUTCOMES
+    )
+
+    def shares(first, second, count):
+        """How many of each, in fair parts."""
+        of_first = min(len(first), max((count + 1) // 2, count - len(second)))
+        return first[:of_first], second[: count - of_first]
+
+    changed = shares(fixed, broken, count)
+    left = count - sum(map(len, changed))
+    others = shares(right, wrong, min(left, -(-count // 4)))
+    return np.concatenate([*changed, *others]).astype(np.int64)
+
+
+def _examples(model, data, comparison, chosen, names, batch_size):
+    """What the template shows of each chosen image."""
+    if not len(chosen):
+        return []
+    images = _images_at(model, data, chosen, comparison.labels, batch_size)
+    data_format = model.get_layer("module_1_masks").data_format
+    pictures = next(x for x in keras.tree.flatten(images) if len(x.shape) == 4)
+    # Of all at once, which have one way of showing them.
+    pictures = overlays.displayable(pictures, data_format)
+    shown = []
+    for start in range(0, len(chosen), batch_size):
+        rows = slice(start, start + batch_size)
+        explanation = explain(
+            model,
+            keras.tree.map_structure(lambda x, rows=rows: x[rows], images),
+            batch_size=batch_size,
+        )
+        drawn = _drawn(pictures[rows], explanation, names)
+        parts = _parts(explanation, names)
+        for i, index in enumerate(chosen[rows]):
+            target, against = explanation.targets[i], explanation.against[i]
+            shown.append(
+                {
+                    "index": int(index),
+                    "outcome": str(comparison.outcomes[index]),
+                    "label": names[comparison.labels[index]],
+                    "network": names[comparison.network.classes[index]],
+                    "output": names[comparison.output.classes[index]],
+                    "network_confidence": comparison.network.confidences[index],
+                    "confidence": comparison.output.confidences[index],
+                    "target": names[target],
+                    "against": names[against],
+                    "pictures": drawn[i],
+                    "parts": parts[i],
+                    "total": explanation.margins[i].sum(),
+                    "scale": explanation.scale,
+                }
+            )
+    return shown
+
+
+def _images_at(model, data, indices, labels, batch_size):
+    """The images at these indices of `data`, in this order."""
+    found, start = {}, 0
+    wanted = set(indices.tolist())
+    for images, of_batch in batches_of(model, data, batch_size)[1]:
+        end = start + len(of_batch)
+        if not np.array_equal(labels[start:end], of_batch):
+            raise ValueError(
+                "`data` must have the same order each time. Received: other "
+                f"labels the second time, among images {start} to {end - 1}. "
+                "Do not shuffle it."
+            )
+        for index in wanted.intersection(range(start, end)):
+            found[index] = keras.tree.map_structure(
+                lambda x, i=index - start: x[i], images
+            )
+        start = end
+    return keras.tree.map_structure(
+        lambda *x: np.stack(x), *(found[index] for index in indices.tolist())
+    )
+
+
+def _drawn(pictures, explanation, names):
+    """For each image, itself and what is drawn over it."""
+    images = [
+        {"name": "Image", "src": _source(picture, PICTURE), "alt": "The image"}
+        for picture in pictures
+    ]
+    drawn = [[image] for image in images]
+    if explanation.regions is None:
+        return drawn
+
+    def add(name, overlaid, texts):
+        for cells, pixels, text in zip(drawn, overlaid, texts, strict=True):
+            cells.append(
+                {"name": name, "src": _source(pixels, OVERLAY), "alt": text}
+            )
+
+    masks, regions = explanation.masks, explanation.regions
+    combined = masks.sum(axis=1)
+    add(
+        "Evidence",
+        overlays.region_overlay(pictures, regions),
+        [
+            f"Evidence for {names[target]} and against {names[against]}: "
+            f"{_evidence_in_words(region)}"
+            for region, target, against in zip(
+                regions, explanation.targets, explanation.against, strict=True
+            )
+        ],
+    )
+    add(
+        "All masks",
+        overlays.mask_overlay(pictures, combined),
+        [f"All modules look most at the {place(mask)}" for mask in combined],
+    )
+    for i in range(masks.shape[1]):
+        add(
+            f"Module {i + 1}",
+            overlays.mask_overlay(pictures, masks[:, i]),
+            [
+                f"Module {i + 1} looks most at the {place(mask)}"
+                for mask in masks[:, i]
+            ],
+        )
+    return drawn
+
+
+def _evidence_in_words(region):
+    if not region.any():
+        return "none"
+    parts = []
+    if region.max() > 0:
+        parts.append(f"most for it at the {place(region)}")
+    if region.min() < 0:
+        parts.append(f"most against it at the {place(-region)}")
+    return ", ".join(parts)
+
+
+def place(mask):
+    """In words, where a mask `(height, width)` is strongest.
+
+    Example:
+
+    >>> import numpy as np
+    >>> place(np.eye(6)[:, ::-1] * np.arange(6))
+    'top right'
+    """
+    row, column = np.unravel_index(mask.argmax(), mask.shape)
+    row = ("top", "", "bottom")[3 * row // mask.shape[0]]
+    column = ("left", "", "right")[3 * column // mask.shape[1]]
+    return f"{row} {column}".strip() or "centre"
+
+
+def _parts(explanation, names):
+    """For each image, what the network and each module say and weigh."""
+    margins = explanation.margins
+    highest = np.abs(margins).max(axis=1, keepdims=True)
+    lengths = margins / np.where(highest == 0, 1, highest)
+    said = [explanation.network_probabilities.argmax(axis=1)]
+    for i in range(1, margins.shape[1]):
+        said.append(explanation.seen[f"module_{i}_prediction"].argmax(axis=-1))
+    return [
+        [
+            {
+                "name": f"Module {i}" if i else "Network",
+                "says": names[said[i][row]],
+                "gate": None
+                if explanation.gates is None
+                else explanation.gates[row, i],
+                "margin": margins[row, i],
+                "length": lengths[row, i],
+            }
+            for i in range(margins.shape[1])
+        ]
+        for row in range(len(margins))
+    ]
+
+
+def _source(pixels, side):
+    """A picture `(height, width, 3)` as a `data:` address, made smaller."""
+    image = _pillow().fromarray(pixels)
+    small = max(image.size) <= SMALL
+    image.thumbnail((side, side))
+    limit = max(FEW_BYTES, BYTES_PER_PIXEL * image.width * image.height)
+    # Of few pixels, each is seen. More effort than 2 takes lossless compression
+    # ten times as long, for 5 % less.
+    settings = [{"lossless": True}] if small else []
+    settings += [{"quality": quality} for quality in QUALITIES]
+    for setting in settings:
+        file = io.BytesIO()
+        image.save(file, "WEBP", method=2, **setting)
+        if file.tell() <= limit:
+            break
+    coded = base64.b64encode(file.getvalue()).decode("ascii")
+    return {
+        "address": f"data:image/webp;base64,{coded}",
+        "width": image.width,
+        "height": image.height,
+        "small": small,
+    }
+
+
+def _class_rows(comparison, names):
+    """Classes with images, the largest gain first."""
+    statistics = comparison.per_class
+    rows = [
+        {"name": name, **{key: values[i] for key, values in statistics.items()}}
+        for i, name in enumerate(names)
+        if statistics["count"][i]
+    ]
+    rows.sort(key=lambda row: -row["gain"])
+    highest = max(abs(row["gain"]) for row in rows) or 1
+    for row in rows:
+        row["length"] = row["gain"] / highest
+    return rows
+
+
+def _gate_rows(comparison):
+    """Statistics of the gate of the network and of each module."""
+    spread = [None, *comparison.entropies.mean(axis=0)]
+    rows = []
+    for i in range(comparison.entropies.shape[1] + 1):
+        row = {"name": f"Module {i}" if i else "Network", "spread": spread[i]}
+        if comparison.gates is not None:
+            gates = comparison.gates[:, i]
+            row["mean"], row["std"] = gates.mean(), gates.std()
+            row["quantiles"] = np.quantile(gates, (0.05, 0.25, 0.5, 0.75, 0.95))
+        if comparison.gates is not None and i:
+            heads = comparison.head_gates[i - 1]
+            row["heads"] = list(
+                zip(heads.mean(axis=0), heads.std(axis=0), strict=True)
+            )
+        rows.append(row)
+    return rows
+
+
+def _facts(model, comparison):
+    """How the page was made. No paths, and nothing about who made it."""
+    environment = runs.environment()
+    backend = environment["backend"]
+    return {
+        "Model": model.name,
+        "Parameters": f"{model.count_params():,}",
+        "Attention modules": str(comparison.entropies.shape[1]),
+        "Classes": f"{comparison.n:,}",
+        "Images": f"{len(comparison):,}",
+        "keras_warn": environment["keras_warn"],
+        "Keras": environment["keras"],
+        "Backend": f"{backend} {environment[backend]}",
+        "Python": environment["python"],
+        "Date": environment["date"].replace("T", " ").replace("+00:00", " UTC"),
+    }
+
+
+def _page_parts():
+    """Style and script, and the mark by which browsers know this script."""
+    import markupsafe
+
+    folder = importlib.resources.files("keras_warn") / "templates"
+    script = (folder / "report.js").read_text("utf-8")
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return {
+        "style": markupsafe.Markup((folder / "report.css").read_text("utf-8")),
+        "script": markupsafe.Markup(script),
+        "script_hash": base64.b64encode(digest).decode("ascii"),
+    }
+
+
+def _template():
+    try:
+        import jinja2
+    except ImportError as error:
+        raise ImportError(
+            "Reports need the package Jinja2: `pip install jinja2`."
+        ) from error
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("keras_warn"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "percent": lambda x, digits=1: (
+            f"{100 * x:.{digits}f}\N{NO-BREAK SPACE}%"
+        ),
+        "points": _points,
+        "signed": lambda x, digits=2: _minus(f"{x:+.{digits}f}"),
+        "number": lambda x: f"{int(x):,}",
+        "probability": _probability,
+    }
+    return environment.get_template("report.html")
+
+
+def _minus(text):
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _points(x):
+    """A difference of shares in percentage points."""
+    return _minus(f"{100 * x:+.1f}")
+
+
+def _probability(p):
+    return "< 0.0001" if p < 1e-4 else f"= {p:.4f}" if p < 0.1 else f"= {p:.2f}"
+
+
+def _pillow():
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "Reports need the package Pillow: `pip install pillow`."
+        ) from error
+    return Image
+
+
+def _checked_path(path):
+    """`path`, where a file can be written."""
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"`path` must be a file. Received: path={str(path)!r}, a folder."
+        )
+    folder = path.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            "`path` must lie in a folder that exists. Received: "
+            f"path={str(path)!r}."
+        )
+    try:
+        # As the page will be written. Better known before the predictions.
+        tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-").cleanup()
+    except OSError as error:
+        raise PermissionError(
+            "`path` must lie in a folder that can be written to. Received: "
+            f"path={str(path)!r} ({error.strerror})."
+        ) from error
+    return path
+
+
+def _checked_names(names, model):
+    """Names of all classes as strings."""
+    classes = model.output_shape[-1]
+    if names is None:
+        return [str(i) for i in range(classes)]
+    if isinstance(names, str):
+        raise TypeError(
+            f"`names` must be a list of strings. Received: names={names!r}."
+        )
+    names = [str(name) for name in names]
+    if len(names) != classes:
+        raise ValueError(
+            "`names` must be as many as the classes. Received: "
+            f"{len(names)} names for {classes} classes."
+        )
+    return names
+
+
+def _check_channels(model):
+    """Checks that `model` takes what can be shown, before the work."""
+    shapes = [tuple(x.shape) for x in model.inputs if len(x.shape) == 4]
+    if not any({1, 3, None} & {shape[1], shape[3]} for shape in shapes):
+        raise ValueError(
+            "`model` must take images with 1 or 3 channels, which can be "
+            "shown. Received: a model that takes "
+            f"{' and '.join(str(tuple(x.shape)) for x in model.inputs)}."
+        )

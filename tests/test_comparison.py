@@ -1,0 +1,355 @@
+"""Statistics against hand-computed cases; data in each form gives the same."""
+
+import fractions
+import math
+
+import keras
+import numpy as np
+import pytest
+
+import keras_warn
+from keras_warn.comparison import Comparison
+from keras_warn.comparison import Predictions
+from keras_warn.comparison import compare
+from keras_warn.comparison import mask_entropies
+
+
+def predictions(classes, labels, confidences=None):
+    """Predictions whose true class is the second one where it is not first."""
+    classes = np.array(classes)
+    if confidences is None:
+        confidences = np.full(len(classes), 0.5)
+    ranks = (classes != labels).astype(int)
+    return Predictions(classes, np.array(confidences), confidences, ranks)
+
+
+def comparison(labels, network, output, n=4):
+    labels = np.array(labels)
+    return Comparison(
+        n=n,
+        labels=labels,
+        network=predictions(network, labels),
+        modules=predictions(network, labels),
+        output=predictions(output, labels),
+        gates=None,
+        head_gates=None,
+        entropies=np.zeros((len(labels), 1)),
+    )
+
+
+def of_counts(fixed, broken, right=0, wrong=0):
+    """A comparison with these outcomes, in this order."""
+    network = [1] * fixed + [0] * broken + [0] * right + [1] * wrong
+    output = [0] * fixed + [1] * broken + [0] * right + [1] * wrong
+    return comparison([0] * len(network), network, output)
+
+
+def model(**arguments):
+    x = inputs = keras.Input((24, 20, 1))
+    for filters in (3, 5):
+        x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
+    return keras_warn.augment(
+        keras.Model(inputs, x), classes=7, depth=2, width=3, **arguments
+    )
+
+
+def test_set(count=11):
+    random = np.random.default_rng(0)
+    images = random.normal(size=(count, 24, 20, 1)).astype("float32")
+    return images, random.integers(0, 7, count)
+
+
+test_set.__test__ = False
+
+
+def assert_same(found, expected):
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    for name in ("network", "modules", "output"):
+        ours, theirs = getattr(found, name), getattr(expected, name)
+        np.testing.assert_array_equal(ours.label_ranks, theirs.label_ranks)
+        np.testing.assert_array_equal(ours.classes, theirs.classes)
+        np.testing.assert_allclose(
+            ours.confidences, theirs.confidences, rtol=1e-5
+        )
+    np.testing.assert_allclose(found.gates, expected.gates, rtol=1e-5)
+
+
+def test_counts_and_gain():
+    found = of_counts(fixed=5, broken=2, right=3, wrong=1)
+    assert (found.fixed, found.broken, len(found)) == (5, 2, 11)
+    assert found.outcomes.tolist() == (
+        ["fixed"] * 5 + ["broken"] * 2 + ["right"] * 3 + ["wrong"]
+    )
+    assert found.network.accuracy() == 5 / 11
+    assert found.output.accuracy() == 8 / 11
+    assert found.gain == 3 / 11
+
+
+@pytest.mark.parametrize(
+    "fixed, broken, expected",
+    [
+        (0, 0, 1),
+        (3, 3, 1),
+        (1, 5, 2 * (1 + 6) / 2**6),
+        (8, 1, 2 * (1 + 9) / 2**9),
+        (7, 0, 2 / 2**7),
+    ],
+)
+def test_exact_test_by_hand(fixed, broken, expected):
+    assert of_counts(fixed, broken, 2).p_value == pytest.approx(expected)
+
+
+def test_exact_test_of_large_counts():
+    """Against integers, of which 2**5500 is no float."""
+    tail = sum(math.comb(5500, i) for i in range(2681))
+    expected = float(fractions.Fraction(2 * tail, 2**5500))
+    assert 0.05 < expected < 0.1
+    assert of_counts(2820, 2680).p_value == pytest.approx(expected, rel=1e-9)
+    assert of_counts(6000, 0).p_value == 0  # below the smallest float
+
+
+def test_interval_by_hand():
+    """One more fixed, one more broken, two more images."""
+    low, high = of_counts(fixed=5, broken=2, right=3).gain_interval
+    middle, variance = 3 / 12, (6 / 12 + 3 / 12 - (3 / 12) ** 2) / 12
+    assert low == pytest.approx(middle - 1.96 * variance**0.5, abs=1e-4)
+    assert high == pytest.approx(middle + 1.96 * variance**0.5, abs=1e-4)
+
+
+def test_interval_holds_the_truth_in_95_of_100_cases():
+    random = np.random.default_rng(0)
+    draws = random.multinomial(150, (0.1, 0.04, 0.6, 0.26), size=1000)
+    intervals = [of_counts(*draw).gain_interval for draw in draws]
+    inside = [low <= 0.06 <= high for low, high in intervals]
+    assert 0.935 < np.mean(inside) < 0.975
+
+
+def test_interval_stays_between_all_lost_and_all_gained():
+    assert of_counts(1, 0).gain_interval[1] == 1
+    assert of_counts(0, 1).gain_interval[0] == -1
+
+
+def test_statistics_of_classes():
+    #                   0: 1 fixed  1: 1 broken, 1 right  3: wrong
+    found = comparison([0, 1, 1, 3], [2, 1, 1, 0], [0, 0, 1, 2]).per_class
+    assert found["count"].tolist() == [1, 2, 0, 1]
+    assert found["fixed"].tolist() == [1, 0, 0, 0]
+    assert found["broken"].tolist() == [0, 1, 0, 0]
+    # Class 2 has no images, and thus no accuracy.
+    np.testing.assert_array_equal(found["network"], [0, 1, np.nan, 0])
+    np.testing.assert_array_equal(found["output"], [1, 0.5, np.nan, 0])
+    np.testing.assert_array_equal(found["gain"], [1, -0.5, np.nan, 0])
+
+
+def test_pairs_that_attention_separates_and_confuses():
+    labels = [0, 0, 0, 0, 1, 1, 3]
+    network = [1, 1, 1, 2, 1, 2, 2]
+    output = [0, 0, 1, 2, 0, 0, 0]
+    separated, confused = comparison(labels, network, output).confusions
+    # Three zeros were ones; two no longer are.
+    assert (separated.label, separated.other) == (0, 1)
+    assert (separated.network, separated.output) == (3, 1)
+    assert (separated.fixed, separated.broken, separated.gain) == (2, 0, 2)
+    # Of two ones that become zeros, one was right before.
+    assert (confused.label, confused.other) == (1, 0)
+    assert (confused.network, confused.output) == (0, 2)
+    assert (confused.fixed, confused.broken, confused.gain) == (0, 1, -1)
+
+
+def test_calibration_by_hand():
+    labels = np.array([0, 0, 0, 0, 0])
+    found = predictions([0, 0, 1, 0, 1], labels, [0.9, 0.7, 0.8, 0.3, 0.3])
+    reliability = found.reliability(bins=5)
+    assert reliability.counts.tolist() == [0, 2, 0, 2, 1]
+    np.testing.assert_allclose(
+        reliability.confidences, [np.nan, 0.3, np.nan, 0.75, 0.9]
+    )
+    np.testing.assert_allclose(
+        reliability.accuracies, [np.nan, 0.5, np.nan, 0.5, 1]
+    )
+    expected = (2 * 0.2 + 2 * 0.25 + 1 * 0.1) / 5
+    assert reliability.error == pytest.approx(expected)
+
+
+def test_bins_of_confidence_hold_their_upper_end():
+    confidences = [0.2, 0.4, 0.6, 0.8, 1.0, np.nextafter(1, 2)]
+    labels = np.zeros(6, int)
+    found = predictions(labels, labels, confidences).reliability(bins=5)
+    assert found.counts.tolist() == [1, 1, 1, 1, 2]
+
+
+def test_the_defaults_of_calibration():
+    labels = np.zeros(1, int)
+    assert len(predictions(labels, labels).reliability().counts) == 15
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"from_logits": True},
+        {"combination": "probabilities"},
+        {"combination": "probabilities", "from_logits": True},
+        {"gates": "average"},
+        {"gates": "linear"},
+        {"mask_activation": "sigmoid"},
+    ],
+    ids=str,
+)
+def test_of_a_model(arguments):
+    images, labels = test_set()
+    augmented = model(**arguments)
+    found = compare(augmented, (images, labels), batch_size=4, verbose=0)
+    assert (found.n, len(found)) == (7, 11)
+
+    explanation = keras_warn.explain(augmented, images)
+    for part, expected in (
+        (found.network, explanation.network_probabilities),
+        (found.modules, explanation.attention_probabilities),
+        (found.output, explanation.probabilities),
+    ):
+        np.testing.assert_array_equal(part.classes, expected.argmax(axis=1))
+        np.testing.assert_allclose(
+            part.confidences, expected.max(axis=1), rtol=1e-4
+        )
+        np.testing.assert_allclose(
+            part.label_confidences, expected[range(11), labels], rtol=1e-4
+        )
+        assert part.accuracy() == np.mean(expected.argmax(axis=1) == labels)
+        best = np.argsort(-expected, axis=1)[:, :5]
+        assert part.accuracy(5) == np.mean((best == labels[:, None]).any(1))
+    predicted = augmented.predict(images, verbose=0).argmax(axis=1)
+    np.testing.assert_array_equal(found.output.classes, predicted)
+    assert found.gain == pytest.approx(
+        found.output.accuracy() - found.network.accuracy()
+    )
+    if arguments.get("gates") == "linear":
+        assert found.gates is None and found.head_gates is None
+    else:
+        np.testing.assert_allclose(found.gates, explanation.gates, rtol=1e-5)
+        assert [gates.shape for gates in found.head_gates] == [(11, 3)] * 2
+
+
+def test_equal_probabilities_count_as_argmax_does():
+    """An untrained head that says nothing predicts the first class."""
+    augmented = model()
+    for weight in augmented.weights:
+        weight.assign(np.zeros(weight.shape))
+    found = compare(augmented, (test_set()[0], np.arange(11) % 7), verbose=0)
+    np.testing.assert_array_equal(found.output.label_ranks, np.arange(11) % 7)
+    assert found.output.accuracy() == 2 / 11
+
+
+def test_spread_of_masks():
+    masks = np.zeros((4, 5, 7, 1))
+    masks[0, 2, 3] = 0.1  # a point
+    masks[1] = 0.7  # everywhere
+    masks[3, 1:2] = 1  # 7 of 35 places; image 2 stays empty
+    found = mask_entropies(masks, "channels_last")
+    expected = [0, 1, 1, math.log(7) / math.log(35)]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    np.testing.assert_allclose(
+        mask_entropies(masks.transpose(0, 3, 1, 2), "channels_first"), found
+    )
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, images, labels):
+        super().__init__()
+        self.images, self.labels = images, labels
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        part = slice(4 * index, 4 * index + 4)
+        return self.images[part], self.labels[part]
+
+
+def in_each_form(images, labels):
+    batches = Batches(images, labels)
+    yield "sparse columns", (images, labels[:, None])
+    yield "one-hot", (images, np.eye(7)[labels])
+    yield "floats", (images, labels.astype("float32"))
+    yield "lists", (images.tolist(), labels.tolist())
+    yield "tensors", tuple(map(keras.ops.convert_to_tensor, (images, labels)))
+    yield "PyDataset", batches
+    yield "list of batches", [batches[i] for i in range(3)]
+    yield "weights", [(*batches[i], np.ones(4)) for i in range(3)]
+
+
+def test_data_in_each_form():
+    augmented, (images, labels) = model(), test_set()
+    expected = compare(augmented, (images, labels), verbose=0)
+    for _, data in in_each_form(images, labels):
+        assert_same(compare(augmented, data, verbose=0), expected)
+
+
+def test_tf_data():
+    tf = pytest.importorskip("tensorflow")
+    augmented, (images, labels) = model(), test_set()
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
+    expected = compare(augmented, (images, labels), verbose=0)
+    assert_same(compare(augmented, data, verbose=0), expected)
+    # Of unknown length.
+    data = data.filter(lambda images, labels: True)
+    assert_same(compare(augmented, data, verbose=0), expected)
+    with pytest.raises(ValueError, match="`data` must come to an end"):
+        compare(augmented, data.repeat(), verbose=0)
+
+
+def test_a_single_image_and_class_ids_of_one_column():
+    """Of seven classes, `(1, 7)` is one-hot and `(7, 1)` seven labels."""
+    augmented, (images, labels) = model(), test_set()
+    one = compare(augmented, (images[:1], np.eye(7)[labels[:1]]), verbose=0)
+    assert len(one) == 1
+    seven = compare(augmented, (images[:7], labels[:7, None]), verbose=0)
+    assert len(seven) == 7
+
+
+def test_progress_is_shown_or_not(capsys):
+    compare(model(), test_set(), verbose=0)
+    assert capsys.readouterr().out == ""
+    compare(model(), test_set(), batch_size=4)
+    assert "3/3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (lambda x, y: (x, y * 0 + 7), ValueError, "from 0 to 6.*label 7"),
+        (lambda x, y: (x, y * 0 - 1), ValueError, "from 0 to 6.*label -1"),
+        (lambda x, y: (x, y + 0.5), ValueError, "integers as labels"),
+        (lambda x, y: (x, y.astype(str)), ValueError, "integers as labels"),
+        (lambda x, y: (x, np.ones((11, 7))), ValueError, "one-hot"),
+        (lambda x, y: (x, np.zeros((11, 7))), ValueError, "one-hot"),
+        (lambda x, y: (x, np.eye(6)[y % 6]), ValueError, r"\(11, 6\)"),
+        (lambda x, y: (x, y[:-1]), ValueError, "one label an image.*10 lab"),
+        (lambda x, y: (x[:, :-1], y), ValueError, r"Received: \(11, 23, 20"),
+        (lambda x, y: (x[..., 0], y), ValueError, r"Received: \(11, 24, 20\)"),
+        (lambda x, y: (x[:0], y[:0]), ValueError, "at least one image"),
+        (lambda x, y: [], ValueError, "at least one image"),
+        (lambda x, y: (x,), ValueError, r"pairs.*tuple of 1 parts"),
+        (lambda x, y: [x], ValueError, r"pairs.*ndarray"),
+        (lambda x, y: iter([(x, y)]), TypeError, "more than once"),
+        (lambda x, y: 3, TypeError, "of type int"),
+    ],
+)
+def test_errors(change, error, message):
+    with pytest.raises(error, match=message):
+        compare(model(), change(*test_set()), verbose=0)
+
+
+def test_a_model_that_predicts_nan():
+    augmented = model()
+    kernel = augmented.get_layer("network_logits").kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    with pytest.raises(ValueError, match="`model`.*'network_prediction'"):
+        compare(augmented, test_set(), verbose=0)
+
+
+def test_a_model_without_attention():
+    inputs = keras.Input((24, 20, 1))
+    outputs = keras.layers.Dense(7)(keras.layers.Flatten()(inputs))
+    with pytest.raises(ValueError, match="keras_warn.augment"):
+        compare(keras.Model(inputs, outputs), test_set(), verbose=0)

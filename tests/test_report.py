@@ -1,0 +1,435 @@
+"""The page says what was found, needs nothing else, and stays small."""
+
+import html.parser
+import os
+import re
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from test_comparison import comparison
+from test_comparison import model
+from test_comparison import test_set
+
+import keras_warn
+from keras_warn.comparison import compare
+from keras_warn.report import choose_examples
+from keras_warn.report import place
+from keras_warn.report import report
+
+NAMES = list("abcdefg")
+
+
+class Page(html.parser.HTMLParser):
+    """Elements and texts of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.elements, self.texts, self.open = [], [], []
+        self.source = Path(path).read_text("utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if not {"script", "style"} & set(self.open):
+            self.texts.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.texts))
+
+
+def written(path, augmented=None, data=None, **arguments):
+    report(
+        augmented or model(),
+        data or test_set(),
+        path / "page.html",
+        verbose=0,
+        **arguments,
+    )
+    return Page(path / "page.html")
+
+
+def changed_set(augmented, count=40):
+    """Images with labels such that attention fixes and breaks some."""
+    images = np.random.default_rng(1).random((count, 24, 20, 1), "float32")
+    found = compare(augmented, (images, np.zeros(count, int)), verbose=0)
+    labels = np.where(
+        np.arange(count) % 3 == 0, found.network.classes, found.output.classes
+    )
+    return images, labels
+
+
+def changing_model(**arguments):
+    """A model whose modules overrule its network, which always says "0"."""
+    augmented = model(**arguments)
+    random = np.random.default_rng(0)
+    for weight in augmented.weights:
+        # Positive, so that no unit is dead.
+        weight.assign(random.random(weight.shape))
+    network = augmented.get_layer("network_logits")
+    network.kernel.assign(np.zeros(network.kernel.shape))
+    network.bias.assign(np.eye(7)[0])
+    for i in (1, 2):
+        kernel = augmented.get_layer(f"module_{i}_hypotheses").kernel
+        kernel.assign(random.random(kernel.shape) * 30 * (1 - np.eye(7)[0]))
+    return augmented
+
+
+def test_the_page_says_what_was_found(tmp_path):
+    augmented = changing_model()
+    data = changed_set(augmented)
+    found = report(
+        augmented, data, tmp_path / "page.html", names=NAMES, verbose=0
+    )
+    page = Page(tmp_path / "page.html")
+    assert found.fixed > 0 and found.broken > 0
+    assert found.fixed == compare(augmented, data, verbose=0).fixed
+    for text in (
+        f"40 test images, {found.n} classes",
+        f"attention fixes {found.fixed} .",
+        f"attention breaks {found.broken} .",
+        f"Network alone {100 * found.network.accuracy():.1f} %",
+        f"With attention {100 * found.output.accuracy():.1f} %",
+        "is no network trained without attention",
+        f"Parameters {augmented.count_params():,}",
+        augmented.name,
+    ):
+        assert text in page.text
+
+
+def test_examples_are_those_that_changed(tmp_path):
+    augmented = changing_model()
+    page = written(tmp_path, augmented, changed_set(augmented), names=NAMES)
+    shown = [x["data-outcome"] for x in page.all("article")]
+    assert {"fixed", "broken"} <= set(shown)
+    found = compare(augmented, changed_set(augmented), verbose=0)
+    assert shown.count("fixed") == found.fixed
+    assert shown.count("broken") == found.broken
+    index = np.flatnonzero(found.outcomes == "fixed")[0]
+    label, network = found.labels[index], found.network.classes[index]
+    assert (
+        f"✓ Fixed: image {index}, true class {NAMES[label]} Network alone: "
+        f"{NAMES[network]} (" in page.text
+    )
+
+
+def test_an_example_explains_the_change(tmp_path):
+    """The sum of its parts is what `explain` returns."""
+    augmented = changing_model()
+    images, labels = changed_set(augmented)
+    found = compare(augmented, (images, labels), verbose=0)
+    (index,) = choose_examples(found, 1)
+    page = written(tmp_path, augmented, (images, labels), examples=1)
+    explanation = keras_warn.explain(augmented, images[index : index + 1])
+    assert found.outcomes[index] == "fixed"
+    assert explanation.against[0] == found.network.classes[index]
+    parts = [*explanation.margins[0], explanation.margins[0].sum()]
+    texts = [f"{part:+.2f}".replace("-", "\N{MINUS SIGN}") for part in parts]
+    found = re.findall(r"[+\N{MINUS SIGN}]\d+\.\d\d", page.text)
+    assert found == texts
+
+
+def test_the_page_needs_nothing_else(tmp_path):
+    page = written(tmp_path)
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "srcset", "data", "action", "poster"):
+            address = attributes.get(name, "#")
+            assert address.startswith(("#", "data:image/webp;base64,")), tag
+    assert not {"link", "iframe", "object", "base"} & {
+        tag for tag, _ in page.elements
+    }
+    assert not re.search(r"https?:|@import|url\((?!#)", page.source)
+    (policy,) = (x["content"] for x in page.all("meta") if "http-equiv" in x)
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_names_are_text(tmp_path):
+    evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+    augmented = changing_model()
+    page = written(
+        tmp_path,
+        augmented,
+        changed_set(augmented),
+        names=[f"{evil}{i}" for i in range(7)],
+        title=evil,
+    )
+    assert "<script>alert" not in page.source
+    assert len(page.all("script")) == 1
+    assert not any("onerror" in attributes for _, attributes in page.elements)
+    assert f"{evil}0" in page.text
+
+
+def test_nothing_private_is_on_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/home/somebody/secret.py", "--token=x"])
+    page = written(tmp_path)
+    for private in ("somebody", "--token", str(tmp_path), os.getcwd()):
+        assert private not in page.source
+
+
+def noise(random, count, size, channels):
+    """Like photos, but noisier: coarse structures and a noise of each pixel."""
+    images = np.zeros((count, size, size, channels))
+    for cells, strength in ((4, 90), (size // 8, 60), (size, 40)):
+        coarse = random.normal(size=(count, cells, cells, channels))
+        images += strength * coarse.repeat(size // cells, 1).repeat(
+            size // cells, 2
+        )
+    return np.clip(images + 128, 0, 255).astype("uint8")
+
+
+@pytest.mark.parametrize("size", [224, 64])
+def test_a_hundred_noisy_examples_stay_below_5_mb(tmp_path, size):
+    x = inputs = keras.Input((size, size, 3))
+    for i in range(4):
+        x = keras.layers.Conv2D(3, 3, 2, "same", name=f"c{i}")(x)
+    augmented = keras_warn.augment(
+        keras.Model(inputs, x),
+        classes=5,
+        attend_at=[f"c{i}" for i in range(4)],
+        width=2,
+    )
+    images = noise(np.random.default_rng(0), 100, size, 3)
+    found = compare(augmented, (images, np.zeros(100, int)), verbose=0)
+    # All of them wrong, and thus 25 shown of 100 asked for: ask for more.
+    labels = (found.output.classes + 1) % 5
+    page = written(tmp_path, augmented, (images, labels), examples=400)
+    assert len(page.all("article")) == 100
+    assert len(page.all("img")) == 100 * (1 + 2 + 4)
+    assert (tmp_path / "page.html").stat().st_size < 5e6
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"gates": "linear"},
+        {"gates": "average"},
+        {"from_logits": True},
+        {"combination": "probabilities"},
+        {"mask_activation": "sigmoid"},
+    ],
+    ids=str,
+)
+def test_other_models(tmp_path, arguments):
+    augmented = changing_model(**arguments)
+    page = written(tmp_path, augmented, changed_set(augmented))
+    assert page.all("article")
+    assert "nan" not in page.text.split()
+    if arguments.get("gates") == "linear":
+        assert "This model has no gates" in page.text
+        assert "Mean gate" not in page.text
+    else:
+        assert "Mean gate" in page.text
+    scale = arguments.get("combination", "log-probabilities")
+    assert f"both classes’ {scale}" in page.text
+
+
+def test_a_model_of_tokens_that_form_no_grid(tmp_path):
+    inputs = keras.Input((24, 20, 1))
+    x = keras.layers.Reshape((160, 3))(inputs)
+    x = keras.layers.Dense(5, name="tokens")(x)
+    augmented = keras_warn.augment(
+        keras.Model(inputs, x), classes=7, attend_at=["tokens"]
+    )
+    page = written(tmp_path, augmented, examples=400)
+    assert len(page.all("img")) == len(page.all("article")) == 11
+    assert "nothing to draw over the images" in page.text
+
+
+def test_a_model_with_two_inputs_by_name(tmp_path):
+    pixels = keras.Input((24, 20, 1), name="pixels")
+    size = keras.Input((3,), name="size")
+    x = keras.layers.Conv2D(3, 3, 2)(pixels)
+    x = keras.layers.Add()([x, keras.layers.Reshape((1, 1, 3))(size)])
+    inputs = {"pixels": pixels, "size": size}
+    augmented = keras_warn.augment(
+        keras.Model(inputs, x), classes=7, attend_at=[-1]
+    )
+    images, labels = test_set()
+    images = {"pixels": images, "size": np.ones((11, 3), "float32")}
+    page = written(tmp_path, augmented, (images, labels), batch_size=4)
+    assert len(page.all("img")) == 4 * len(page.all("article"))
+
+
+def test_batches_and_arrays_give_the_same_page(tmp_path):
+    augmented = changing_model()
+    images, labels = changed_set(augmented)
+    batches = [(images[i : i + 7], labels[i : i + 7]) for i in range(0, 40, 7)]
+    pages = [
+        written(tmp_path, augmented, data, batch_size=size)
+        for data, size in (((images, labels), 32), (batches, 3))
+    ]
+    first, second = (
+        [x["data-outcome"] for x in page.all("article")] for page in pages
+    )
+    assert first == second
+    assert pages[0].all("img") == pages[1].all("img")
+
+
+def test_data_that_changes_its_order(tmp_path):
+    images, labels = test_set()
+    images = np.concatenate([images] * 2)
+
+    class Shuffled:
+        def __init__(self):
+            self.random = np.random.default_rng(0)
+
+        def __iter__(self):
+            order = self.random.permutation(22)
+            return iter([(images[order], np.arange(22)[order] % 7)])
+
+    with pytest.raises(ValueError, match="`data`.*same order.*shuffle"):
+        written(tmp_path, data=Shuffled(), examples=400)
+    assert not list(tmp_path.iterdir())
+
+
+def test_fair_shares_of_examples():
+    #           8 fixed,  2 broken, 5 right, 5 wrong
+    network = [1] * 8 + [0] * 2 + [0] * 5 + [1] * 5
+    output = [0] * 8 + [1] * 2 + [0] * 5 + [1] * 5
+    found = comparison([0] * 20, network, output)
+
+    def shown(count):
+        return found.outcomes[choose_examples(found, count)].tolist()
+
+    assert shown(0) == []
+    assert shown(1) == ["fixed"]
+    assert shown(2) == ["fixed", "broken"]
+    assert shown(4) == ["fixed"] * 2 + ["broken"] * 2
+    assert shown(7) == ["fixed"] * 5 + ["broken"] * 2
+    # All ten, and no more than a quarter of others.
+    assert shown(12) == ["fixed"] * 8 + ["broken"] * 2 + ["right", "wrong"]
+    assert len(shown(16)) == 10 + 4
+    assert len(shown(200)) == 20
+
+
+def test_the_most_decisive_come_first():
+    found = comparison([0] * 4, [1, 1, 0, 0], [0, 0, 1, 1])
+    found.network.label_confidences[:] = [0.4, 0.1, 0.6, 0.9]
+    found = type(found)(
+        **{
+            **vars(found),
+            "output": type(found.output)(
+                **{
+                    **vars(found.output),
+                    "label_confidences": np.array([0.6, 0.8, 0.5, 0.1]),
+                }
+            ),
+        }
+    )
+    assert choose_examples(found, 4).tolist() == [1, 0, 3, 2]
+
+
+@pytest.mark.parametrize(
+    "point, words",
+    [
+        ((0, 0), "top left"),
+        ((3, 3), "centre"),
+        ((3, 0), "left"),
+        ((6, 3), "bottom"),
+        ((6, 6), "bottom right"),
+    ],
+)
+def test_places_in_words(point, words):
+    mask = np.zeros((7, 7))
+    mask[point] = 1
+    assert place(mask) == words
+
+
+def test_many_classes_fold(tmp_path):
+    x = inputs = keras.Input((24, 20, 1))
+    x = keras.layers.Conv2D(3, 3, 2)(x)
+    augmented = keras_warn.augment(keras.Model(inputs, x), classes=101, depth=1)
+    images = np.random.default_rng(0).random((101, 24, 20, 1))
+    page = written(tmp_path, augmented, (images, np.arange(101)))
+    assert "All 101 classes" in page.text
+    assert "The 10 classes that gain most" in page.text
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        ({"names": ["a"]}, ValueError, "1 names for 7 classes"),
+        ({"names": "abcdefg"}, TypeError, "names='abcdefg'"),
+        ({"examples": -1}, ValueError, "examples=-1"),
+        ({"title": 3}, TypeError, "title=3"),
+        ({"batch_size": 0}, ValueError, "batch_size=0"),
+    ],
+)
+def test_errors(tmp_path, arguments, error, message):
+    with pytest.raises(error, match=message):
+        written(tmp_path, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_that_cannot_be_shown(tmp_path):
+    x = inputs = keras.Input((24, 20, 5))
+    x = keras.layers.Conv2D(3, 3, 2)(x)
+    augmented = keras_warn.augment(keras.Model(inputs, x), classes=7, depth=1)
+    data = np.zeros((2, 24, 20, 5)), [0, 1]
+    with pytest.raises(ValueError, match=r"1 or 3 channels.*24, 20, 5\)"):
+        written(tmp_path, augmented, data)
+
+
+def fail(*args, **kwargs):
+    raise AssertionError("the work has begun")
+
+
+@pytest.mark.parametrize(
+    "path, error, message",
+    [
+        (".", IsADirectoryError, "a folder"),
+        ("missing/page.html", FileNotFoundError, "missing/page.html"),
+    ],
+)
+def test_paths_are_checked_first(tmp_path, monkeypatch, path, error, message):
+    monkeypatch.setattr(sys.modules["keras_warn.report"], "compare", fail)
+    with pytest.raises(error, match=f"`path`.*{message}"):
+        report(model(), test_set(), tmp_path / path)
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+    module = sys.modules["keras_warn.report"]
+    monkeypatch.setattr(module, "compare", fail)
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    # Root may write anywhere, so that modes of folders prove nothing.
+    monkeypatch.setattr(module.tempfile, "TemporaryDirectory", refuse)
+    with pytest.raises(PermissionError, match="`path`.*Permission denied"):
+        report(model(), test_set(), tmp_path / "page.html")
+
+
+def test_a_page_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "page.html"
+    path.write_text("before")
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(AssertionError):
+        written(tmp_path)
+    assert path.read_text() == "before"
+    monkeypatch.undo()
+    written(tmp_path)
+    assert path.read_text("utf-8").endswith("</html>")
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize(
+    "package, named", [("jinja2", "jinja2"), ("PIL", "pillow")]
+)
+def test_without_a_package(tmp_path, monkeypatch, package, named):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=f"pip install {named}"):
+        written(tmp_path)
