@@ -1,0 +1,398 @@
+"""Watching attention while it is trained."""
+
+import itertools
+import pathlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_warn import checks
+from keras_warn.event_files import EventFile
+from keras_warn.event_files import check_installed
+from keras_warn.event_files import new_folder
+from keras_warn.explanation import outcomes
+from keras_warn.inspection import inspect
+from keras_warn.masks import module_masks
+from keras_warn.overlays import displayable
+from keras_warn.overlays import mask_overlay
+
+# How many images are watched.
+IMAGES = 8
+
+# Masks and gates of zeros count as even.
+TINY = 1e-30
+
+
+class TensorBoardAttention(keras.callbacks.Callback):
+    """Shows in TensorBoard what attention does, epoch by epoch.
+
+    Of the first 8 of `images`, for each module `i` from 1:
+
+    - pictures `masks/all_modules` and `masks/module_<i>`: the images, lit
+      where the model looks (`keras_warn.overlays.mask_overlay`). Not of
+      models that read tokens;
+    - `global_gate/network` and `global_gate/module_<i>`: mean weight in the
+      prediction;
+    - `head_gate/module_<i>/head_<j>`: mean weight in the module's prediction;
+    - `head_gate_entropy/module_<i>`: 1 where all heads weigh the same, 0
+      where one has all the weight; mean over images;
+    - `mask_entropy/module_<i>`: 1 where a mask is the same everywhere, 0
+      where it is a single point; mean over images and heads;
+    - `mask_overlap/module_<i>`: cosine similarity of the masks of two heads,
+      1 where they are the same, 0 where they are disjoint; mean over images
+      and pairs of heads;
+    - `.../histogram` of global gates, head gates and mask entropies: the
+      values behind these means.
+
+    Of all of `validation_data`:
+
+    - `outcome/fixed` and `outcome/broken`: how many images the network alone
+      gets wrong and the model right, and the other way round;
+    - `accuracy/network` and `accuracy/output`: of the network alone, and of
+      the model.
+
+    Entropies are divided by their maximum, the logarithm of the number of
+    heads or positions. Steps are epochs, from 0, as in Keras's own
+    `TensorBoard` callback, which may run beside this one. With
+    `gates="linear"` there are no gates to show. TensorBoard keeps 10 steps of
+    each picture, unless started with `--samples_per_plugin images=1000`.
+
+    The training stays what it was, to the bit. A training that was killed
+    and goes on, by `initial_epoch` or `keras.callbacks.BackupAndRestore`,
+    goes on here too: epochs that are trained again replace what an earlier
+    process wrote of them into the same `log_dir` (a copy of its file stays,
+    as `replaced.*`). Put this callback before `BackupAndRestore`, so that an
+    epoch is written here before it counts as done.
+
+    Args:
+        log_dir: The folder to write to, one for each training. A copy of the
+            callback, such as KerasTuner makes for each trial, writes to a
+            new folder in it: `run_0`, `run_1` and so on.
+        images: The images to watch, as the model takes them: an array, or
+            batches of images, or of `(images, labels)`, such as a
+            `tf.data.Dataset`. Batches are read when the training begins.
+        validation_data: A pair of arrays `(images, labels)`, or batches of
+            such pairs that can be read again and again. Labels are integers,
+            or one-hot.
+        every: Positive integer. Every how many epochs to write; the last one
+            is always written.
+
+    Raises:
+        ImportError: if tensorboard or Pillow is not installed.
+        OSError: when the training begins, if `log_dir` cannot be written to.
+        TypeError, ValueError: if an argument is not what it must be. What
+            does not fit the model is found when the training begins: a model
+            without attention, and images or labels of other shapes.
+
+    Example:
+
+    >>> import tempfile
+    >>> network = keras.Sequential(
+    ...     [keras.Input((24, 24, 1)), keras.layers.Conv2D(8, 3, 2)]
+    ... )
+    >>> model = keras_warn.augment(network, classes=5, depth=1, width=3)
+    >>> model.compile("adam", "sparse_categorical_crossentropy")
+    >>> images, labels = ops.zeros((4, 24, 24, 1)), ops.arange(4)
+    >>> with tempfile.TemporaryDirectory() as log_dir:
+    ...     watch = TensorBoardAttention(log_dir, images)
+    ...     history = model.fit(images, labels, callbacks=[watch], verbose=0)
+    """
+
+    def __init__(self, log_dir, images, validation_data=None, every=1):
+        super().__init__()
+        check_installed()
+        self.log_dir = pathlib.Path(log_dir)
+        self.images = _again("images", images)
+        self.validation_data = _finite(
+            _again("validation_data", validation_data)
+        )
+        self.every = checks.integer("every", every)
+        self._is_copy = False
+        self._file = None
+
+    def __deepcopy__(self, memo):
+        """A callback for another training, on the same data."""
+        twin = type(self)(
+            self.log_dir, self.images, self.validation_data, self.every
+        )
+        twin._is_copy = True
+        return twin
+
+    def on_train_begin(self, logs=None):
+        self._inspected = inspect(self.model)
+        if keras.backend.backend() == "tensorflow":
+            # XLA would take longer to compile than it saves.
+            self._inspected.jit_compile = False
+        self._heads = self.model.get_layer("module_1_masks")
+        self._images = _first_images(self.images, self.model.input)
+        seen = self._inspected.predict_on_batch(self._images)
+        # Rather now than after an epoch.
+        self._pictures = None
+        if len(seen["module_1_masks"].shape) == 4:
+            self._pictures = _pictures(self._images, self._heads.data_format)
+        if self.validation_data is not None:
+            batches = _pairs(self.validation_data)
+            self._outcomes(itertools.islice(batches, 1))
+        self._close()
+        folder = new_folder(self.log_dir) if self._is_copy else self.log_dir
+        self._file = EventFile(folder)
+        self._begun = False
+        self._written = self._ended = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self._begun:
+            # Only now: `BackupAndRestore` may have changed the first epoch.
+            self._file.drop_steps(epoch)
+        self._begun = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._ended = epoch
+        last = epoch + 1 == self.params["epochs"] or self.model.stop_training
+        if last or (epoch + 1) % self.every == 0:
+            self._write(epoch)
+
+    def on_train_end(self, logs=None):
+        # Another callback may have stopped the training after our turn.
+        if self._written != self._ended:
+            self._write(self._ended)
+        self._close()
+
+    def _close(self):
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+    def _outcomes(self, batches):
+        """What attention made of each image of these batches."""
+        found = []
+        for images, labels in batches:
+            _check_shapes("validation_data", images, self.model.input)
+            seen = self._inspected.predict_on_batch(images)
+            network, output = seen["network_prediction"], seen["prediction"]
+            labels = _classes(labels, output.shape)
+            found.append(
+                outcomes(network.argmax(-1), output.argmax(-1), labels)
+            )
+        if not found:
+            raise ValueError(
+                "`validation_data` must hold an image. Received: none."
+            )
+        return np.concatenate(found)
+
+    def _write(self, epoch):
+        seen = self._inspected.predict_on_batch(self._images)
+        if self._pictures is not None:
+            masks = module_masks(
+                seen, self._pictures.shape[1:3], self._heads.data_format
+            )
+            named = {"all_modules": masks.sum(axis=1)}
+            for i in range(masks.shape[1]):
+                named[f"module_{i + 1}"] = masks[:, i]
+            for name, mask in named.items():
+                self._file.images(
+                    f"masks/{name}", epoch, mask_overlay(self._pictures, mask)
+                )
+        scalars, histograms = statistics(seen, self._heads.data_format)
+        if self.validation_data is not None:
+            found = self._outcomes(_pairs(self.validation_data))
+            count = {name: np.sum(found == name) for name in np.unique(found)}
+            fixed, broken, right = (
+                count.get(name, 0) for name in ("fixed", "broken", "right")
+            )
+            scalars["outcome/fixed"] = fixed
+            scalars["outcome/broken"] = broken
+            scalars["accuracy/network"] = (right + broken) / len(found)
+            scalars["accuracy/output"] = (right + fixed) / len(found)
+        for tag, value in scalars.items():
+            self._file.scalar(tag, epoch, value)
+        for tag, values in histograms.items():
+            self._file.histogram(tag, epoch, values)
+        # An epoch that `BackupAndRestore` has saved is not trained again.
+        self._file.flush()
+        self._written = epoch
+
+
+def statistics(seen, data_format=None):
+    """What `TensorBoardAttention` says of gates and masks in numbers.
+
+    Args:
+        seen: The outputs of `keras_warn.inspect(model)`.
+        data_format: `"channels_last"` or `"channels_first"`, the masks'.
+            Defaults to `keras.config.image_data_format()`.
+
+    Returns:
+        Two dictionaries by name: of numbers, and of arrays that belong into
+        histograms. All values are in [0, 1].
+
+    Example:
+
+    >>> masks = ops.one_hot([[[0, 1]]], 3)  # (b, h, w, k)
+    >>> numbers, _ = statistics({"module_1_masks": masks}, "channels_last")
+    >>> numbers["mask_entropy/module_1"] < numbers["mask_overlap/module_1"]
+    True
+    """
+    data_format = checks.data_format(data_format)
+    seen = {
+        name: ops.convert_to_numpy(x).astype("float64")
+        for name, x in seen.items()
+    }
+    scalars, histograms = {}, {}
+    for j, gate in enumerate(seen.get("global_gates", np.zeros((0, 0))).T):
+        name = f"module_{j}" if j else "network"
+        scalars[f"global_gate/{name}"] = gate.mean()
+        histograms[f"global_gate/{name}/histogram"] = gate
+    i = 1
+    while f"module_{i}_masks" in seen:
+        module = f"module_{i}"
+        gates = seen.get(f"{module}_head_gates")
+        if gates is not None:
+            for j, gate in enumerate(gates.T, start=1):
+                scalars[f"head_gate/{module}/head_{j}"] = gate.mean()
+            scalars[f"head_gate_entropy/{module}"] = _entropy(gates).mean()
+            histograms[f"head_gate/{module}/histogram"] = gates
+        masks = seen[f"{module}_masks"]
+        if masks.ndim == 3 or data_format == "channels_last":
+            masks = np.moveaxis(masks, -1, 1)
+        masks = masks.reshape(*masks.shape[:2], -1)  # (b, k, p)
+        entropies = _entropy(masks)
+        scalars[f"mask_entropy/{module}"] = entropies.mean()
+        histograms[f"mask_entropy/{module}/histogram"] = entropies
+        k = masks.shape[1]
+        if k > 1:
+            masks = masks + TINY
+            masks /= np.linalg.norm(masks, axis=-1, keepdims=True)
+            overlap = np.einsum("bip,bjp->bij", masks, masks)
+            pairs = overlap[:, ~np.eye(k, dtype=bool)]
+            scalars[f"mask_overlap/{module}"] = pairs.mean()
+        i += 1
+    scalars = {name: float(value) for name, value in scalars.items()}
+    return scalars, histograms
+
+
+def _entropy(weights):
+    """Entropy of non-negative `weights` over the last axis, in [0, 1]."""
+    weights = weights + TINY
+    shares = weights / weights.sum(axis=-1, keepdims=True)
+    # A choice of one is no choice.
+    highest = np.log(max(2, weights.shape[-1]))
+    return -np.sum(shares * np.log(shares), axis=-1) / highest
+
+
+def _again(name, data):
+    """`data`, unless it can be read only once."""
+    if hasattr(data, "__next__"):
+        raise TypeError(
+            f"`{name}` must be arrays, or batches that can be read again and "
+            f"again. Received: an iterator, {type(data).__name__}."
+        )
+    return data
+
+
+def _finite(data):
+    """`data`, unless it is a data set of TensorFlow without an end."""
+    if hasattr(data, "cardinality") and int(data.cardinality()) == -1:
+        raise ValueError(
+            "`validation_data` must have an end. Received: an infinite "
+            f"{type(data).__name__}."
+        )
+    return data
+
+
+def _batches(data):
+    if isinstance(data, keras.utils.PyDataset):
+        # Which may have no end but its length.
+        return (data[i] for i in range(len(data)))
+    return iter(data)
+
+
+def _is_batch(images):
+    """Whether these are images, rather than batches of them."""
+    return hasattr(images, "shape") or isinstance(images, dict)
+
+
+def _first_images(images, model_input):
+    """The first images, as NumPy arrays that fit the model."""
+    if not _is_batch(images):
+        batches, count = [], 0
+        for batch in _batches(images):
+            batches.append(batch[0] if isinstance(batch, tuple) else batch)
+            count += len(keras.tree.flatten(batches[-1])[0])
+            if count >= IMAGES:
+                break
+        if not batches:
+            raise ValueError("`images` must hold an image. Received: none.")
+        images = keras.tree.map_structure(
+            lambda *arrays: np.concatenate(
+                [ops.convert_to_numpy(array) for array in arrays]
+            ),
+            *batches,
+        )
+    _check_shapes("images", images, model_input)
+    return keras.tree.map_structure(
+        lambda array: ops.convert_to_numpy(array)[:IMAGES], images
+    )
+
+
+def _check_shapes(name, images, model_input):
+    """Whether these are images as the model takes them."""
+    found = [tuple(x.shape) for x in keras.tree.flatten(images)]
+    expected = [tuple(x.shape) for x in keras.tree.flatten(model_input)]
+    if len(found) != len(expected) or not all(
+        len(a) == len(b)
+        and a[0] != 0
+        and all(y in (None, x) for x, y in zip(a, b, strict=True))
+        for a, b in zip(found, expected, strict=True)
+    ):
+        raise ValueError(
+            f"`{name}` must hold images of the shape that the model takes, "
+            f"{', '.join(map(str, expected))}. "
+            f"Received: {', '.join(map(str, found))}."
+        )
+
+
+def _pairs(data):
+    """Batches of images and labels."""
+    if isinstance(data, tuple) and len(data) == 2 and _is_batch(data[0]):
+        images, labels = data
+        count = len(labels)
+        counts = [len(array) for array in keras.tree.flatten(images)]
+        if set(counts) != {count}:
+            raise ValueError(
+                "`validation_data` must have as many labels as images. "
+                f"Received: {counts[0]} images and {count} labels."
+            )
+        for start in range(0, count, 128):
+            batch = slice(start, start + 128)
+            yield (
+                keras.tree.map_structure(lambda x, b=batch: x[b], images),
+                labels[batch],
+            )
+        return
+    for batch in _batches(data):
+        if not isinstance(batch, tuple) or len(batch) < 2:
+            raise ValueError(
+                "`validation_data` must hold batches (images, labels). "
+                f"Received: a batch of type {type(batch).__name__}."
+            )
+        yield batch[:2]
+
+
+def _classes(labels, shape):
+    """Labels of a batch as integers `(b,)`."""
+    labels = ops.convert_to_numpy(labels)
+    if labels.shape == shape:
+        return labels.argmax(axis=-1)
+    if labels.shape not in (shape[:1], (shape[0], 1)):
+        raise ValueError(
+            "`validation_data` must have labels of shape (b,), or one-hot of "
+            f"shape (b, n). Received: labels of shape {labels.shape} for "
+            f"predictions of shape {shape}."
+        )
+    return labels.reshape(-1)
+
+
+def _pictures(images, data_format):
+    for array in keras.tree.flatten(images):
+        if array.ndim == 4:
+            return displayable(array, data_format)

@@ -1,0 +1,552 @@
+"""TensorBoardAttention writes what inspect shows, and disturbs nothing."""
+
+import copy
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_warn
+from keras_warn import event_files
+from keras_warn.callbacks import TensorBoardAttention
+from keras_warn.callbacks import statistics
+from keras_warn.masks import combined_mask
+from keras_warn.masks import module_masks
+from keras_warn.overlays import displayable
+from keras_warn.overlays import mask_overlay
+
+pytest.importorskip("tensorboard")
+pytest.importorskip("PIL")
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+
+def model(compiled=True, **arguments):
+    x = inputs = keras.Input((24, 20, 1))
+    for filters in (3, 5):
+        x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
+        x = keras.layers.Dropout(0.1)(keras.layers.BatchNormalization()(x))
+    arguments = {"depth": 2, "width": 3, "diversity": 0.1, **arguments}
+    found = keras_warn.augment(keras.Model(inputs, x), classes=7, **arguments)
+    if compiled:
+        found.compile(
+            keras.optimizers.Adam(0.01),
+            "sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+        )
+    return found
+
+
+def data(count=22):
+    random = np.random.default_rng(0)
+    images = random.random((count, 24, 20, 1), "float32")
+    return images, random.integers(0, 7, count)
+
+
+def fit(trained, *callbacks, epochs=1, **arguments):
+    return trained.fit(
+        *data(),
+        batch_size=11,
+        epochs=epochs,
+        verbose=0,
+        callbacks=list(callbacks),
+        **arguments,
+    )
+
+
+def events(folder):
+    """All values in a folder, as `{(tag, step): array}`, each there once."""
+    found = {}
+    for path in sorted(folder.glob("*tfevents*")):
+        for event in event_files.read_events(path):
+            for value in event.summary.value:
+                key = value.tag, event.step
+                assert key not in found, f"{key} twice"
+                found[key] = to_array(value.tensor)
+    return found
+
+
+def to_array(tensor):
+    from tensorboard.util import tensor_util
+
+    return tensor_util.make_ndarray(tensor)
+
+
+def steps(found):
+    return sorted({step for _, step in found})
+
+
+def from_png(content):
+    import io
+
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def test_values_are_those_of_inspect(tmp_path):
+    images, labels = data()
+    trained = model()
+    fit(trained, TensorBoardAttention(tmp_path, images, (images, labels)))
+    found = events(tmp_path)
+    assert steps(found) == [0]
+
+    seen = keras_warn.inspect(trained)(images[:8], training=False)
+    seen = {name: keras.ops.convert_to_numpy(x) for name, x in seen.items()}
+    for j, name in enumerate(("network", "module_1", "module_2")):
+        gate = seen["global_gates"][:, j]
+        np.testing.assert_allclose(
+            found[f"global_gate/{name}", 0], gate.mean(), rtol=1e-5
+        )
+        left, right, counts = found[f"global_gate/{name}/histogram", 0].T
+        expected = np.histogram(gate, len(counts), (0, 1))[0]
+        np.testing.assert_array_equal(counts, expected)
+        assert left[0] == 0 and right[-1] == 1
+    for i in (1, 2):
+        for j in range(3):
+            np.testing.assert_allclose(
+                found[f"head_gate/module_{i}/head_{j + 1}", 0],
+                seen[f"module_{i}_head_gates"][:, j].mean(),
+                rtol=1e-5,
+            )
+        assert found[f"head_gate/module_{i}/histogram", 0][:, 2].sum() == 8 * 3
+        assert (
+            found[f"mask_entropy/module_{i}/histogram", 0][:, 2].sum() == 8 * 3
+        )
+
+    expected = {
+        "masks/all_modules": combined_mask(seen, (24, 20)),
+        "masks/module_1": module_masks(seen, (24, 20))[:, 0],
+        "masks/module_2": module_masks(seen, (24, 20))[:, 1],
+    }
+    for tag, mask in expected.items():
+        width, height, *pictures = found[tag, 0]
+        assert (int(width), int(height), len(pictures)) == (20, 24, 8)
+        shown = np.stack([from_png(png) for png in pictures])
+        overlay = mask_overlay(displayable(images[:8]), mask)
+        # Rounding may fall the other way.
+        assert np.abs(shown.astype(int) - overlay).max() <= 1
+
+    seen = keras_warn.inspect(trained).predict(images, verbose=0)
+    before = seen["network_prediction"].argmax(-1) == labels
+    after = seen["prediction"].argmax(-1) == labels
+    for tag, value in {
+        "outcome/fixed": np.sum(~before & after),
+        "outcome/broken": np.sum(before & ~after),
+        "accuracy/network": before.mean(),
+        "accuracy/output": after.mean(),
+    }.items():
+        assert found[tag, 0] == pytest.approx(value)
+
+
+def test_the_training_stays_what_it_was(tmp_path):
+    histories, weights, flags = [], [], []
+    for watched in (False, True):
+        keras.utils.set_random_seed(7)
+        trained = model()
+        trained.layers[1].trainable = False
+        callbacks = []
+        if watched:
+            callbacks.append(
+                TensorBoardAttention(tmp_path, *data()[:1], data())
+            )
+        histories.append(
+            fit(trained, *callbacks, epochs=3, validation_data=data()).history
+        )
+        weights.append(trained.get_weights() + trained.optimizer.variables)
+        flags.append([layer.trainable for layer in trained.layers])
+        # Random numbers after the training.
+        weights[-1].append(keras.random.normal((3,)))
+        weights[-1].append(np.random.rand())
+    assert len(events(tmp_path)) > 0
+    assert histories[0] == histories[1]
+    assert flags[0] == flags[1]
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
+        )
+
+
+@pytest.mark.parametrize(
+    "every, expected", [(1, [0, 1, 2, 3, 4]), (2, [1, 3, 4]), (9, [4])]
+)
+def test_every_few_epochs_and_the_last(tmp_path, every, expected):
+    fit(
+        model(),
+        TensorBoardAttention(tmp_path, data()[0], every=every),
+        epochs=5,
+    )
+    assert steps(events(tmp_path)) == expected
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+def test_the_last_epoch_of_a_training_that_stops_early(tmp_path, turn):
+    callbacks = [TensorBoardAttention(tmp_path, data()[0], every=9)]
+    callbacks.insert(
+        turn,
+        keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: setattr(
+                trained, "stop_training", epoch == 2
+            )
+        ),
+    )
+    trained = model()
+    fit(trained, *callbacks, epochs=5)
+    assert steps(events(tmp_path)) == [2]
+
+
+def test_going_on_replaces_what_is_trained_again(tmp_path):
+    images = data()[0]
+    trained = model()
+    fit(trained, TensorBoardAttention(tmp_path, images), epochs=4)
+    first = events(tmp_path)
+    fit(
+        trained,
+        TensorBoardAttention(tmp_path, images),
+        epochs=5,
+        initial_epoch=2,
+    )
+    second = events(tmp_path)
+    assert steps(second) == [0, 1, 2, 3, 4]
+    changed = ("global_gate/network", 3)
+    assert second[changed] != first[changed]
+    for key in first:
+        if key[1] < 2:
+            np.testing.assert_array_equal(first[key], second[key])
+    # Nothing is lost.
+    (aside,) = tmp_path.glob("replaced.*")
+    kept = {
+        (value.tag, event.step)
+        for event in event_files.read_events(aside)
+        for value in event.summary.value
+    }
+    assert kept == first.keys()
+
+
+def test_a_new_training_replaces_the_old_one(tmp_path):
+    watch = TensorBoardAttention(tmp_path, data()[0])
+    fit(model(), watch, epochs=3)
+    fit(model(), watch, epochs=2)
+    assert steps(events(tmp_path)) == [0, 1]
+
+
+def test_files_of_others_stay(tmp_path):
+    others = tmp_path / "events.out.tfevents.123.others"
+    others.write_bytes(b"not ours")
+    for _ in range(2):
+        fit(model(), TensorBoardAttention(tmp_path, data()[0]))
+    assert others.read_bytes() == b"not ours"
+
+
+def test_a_record_cut_short_ends_a_file(tmp_path):
+    fit(model(), TensorBoardAttention(tmp_path, data()[0]), epochs=2)
+    (path,) = tmp_path.glob("*tfevents*")
+    whole = path.read_bytes()
+    for cut in (1, 7, 30):
+        path.write_bytes(whole[:-cut])
+        fit(
+            model(),
+            TensorBoardAttention(tmp_path, data()[0]),
+            epochs=2,
+            initial_epoch=1,
+        )
+        assert steps(events(tmp_path)) == [0, 1]
+        for file in tmp_path.iterdir():
+            file.unlink()
+
+
+KILLED = """
+    import os, signal, sys
+    import keras, numpy as np
+    sys.path.insert(0, {tests!r})
+    from test_callbacks import TensorBoardAttention, data, fit, model
+
+    class Kill(keras.callbacks.Callback):
+        # After an epoch is written here, and before it counts as done.
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2 and sys.argv[1] == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    fit(
+        model(),
+        TensorBoardAttention({folder!r}, data()[0]),
+        Kill(),
+        keras.callbacks.BackupAndRestore({backup!r}),
+        epochs=4,
+    )
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_killed_and_resumed(tmp_path):
+    folder = tmp_path / "logs"
+    script = textwrap.dedent(KILLED).format(
+        tests=str(Path(__file__).parent),
+        folder=str(folder),
+        backup=str(tmp_path / "backup"),
+    )
+    command = [sys.executable, "-c", script]
+    assert subprocess.run([*command, "kill"]).returncode == -9
+    assert steps(events(folder)) == [0, 1, 2]
+    subprocess.run([*command, "finish"], check=True)
+    found = events(folder)
+    assert steps(found) == [0, 1, 2, 3]
+    # Every tag at every step.
+    assert set(Counter(tag for tag, _ in found).values()) == {4}
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="a strategy of TensorFlow")
+def test_on_two_replicas(tmp_path):
+    script = f"""
+        import sys
+        import tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+        )
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_callbacks import TensorBoardAttention, data, fit, model
+        strategy = tf.distribute.MirroredStrategy(
+            ["CPU:0", "CPU:1"],
+            cross_device_ops=tf.distribute.ReductionToOneDevice(),
+        )
+        with strategy.scope():
+            trained = model()
+        watch = TensorBoardAttention({str(tmp_path)!r}, data()[0], data())
+        x, y = data()
+        trained.fit(x[:20], y[:20], 10, epochs=2, callbacks=[watch], verbose=0)
+        assert trained.distribute_strategy.num_replicas_in_sync == 2
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+    found = events(tmp_path)
+    assert steps(found) == [0, 1]
+    assert np.isfinite(found["mask_overlap/module_2", 1])
+    assert ("accuracy/network", 1) in found
+
+
+def test_copies_write_to_folders_of_their_own(tmp_path):
+    images = data()[0]
+    watch = TensorBoardAttention(tmp_path, images, every=2)
+    for _ in range(2):
+        fit(model(), copy.deepcopy([watch])[0], epochs=3)
+    fit(model(), watch)
+    assert steps(events(tmp_path / "run_0")) == [1, 2]
+    assert steps(events(tmp_path / "run_1")) == [1, 2]
+    assert steps(events(tmp_path)) == [0]
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="a data set of TensorFlow")
+def test_data_sets_are_copied_too(tmp_path):
+    import tensorflow as tf
+
+    batches = tf.data.Dataset.from_tensor_slices(data()).batch(5)
+    watch = copy.deepcopy(TensorBoardAttention(tmp_path, batches, batches))
+    fit(model(), watch)
+    arrays = TensorBoardAttention(tmp_path / "arrays", data()[0], data())
+    fit(model(), arrays)
+    found = events(tmp_path / "run_0")
+    assert len(found["masks/all_modules", 0]) == 2 + 8
+    assert found.keys() == events(tmp_path / "arrays").keys()
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="a data set of TensorFlow")
+def test_a_data_set_without_an_end(tmp_path):
+    import tensorflow as tf
+
+    batches = tf.data.Dataset.from_tensor_slices(data()).batch(5).repeat()
+    with pytest.raises(ValueError, match="`validation_data` .*infinite"):
+        TensorBoardAttention(tmp_path, batches, batches)
+    # Of the images, the first are enough.
+    fit(model(), TensorBoardAttention(tmp_path, batches))
+    assert len(events(tmp_path)["masks/all_modules", 0]) == 2 + 8
+
+
+def test_in_a_search(tmp_path):
+    keras_tuner = pytest.importorskip("keras_tuner")
+
+    def build(hp):
+        return model(width=hp.Choice("width", [2, 3]))
+
+    tuner = keras_tuner.RandomSearch(
+        build, "val_accuracy", max_trials=2, directory=tmp_path, seed=0
+    )
+    tuner.search(
+        *data(),
+        epochs=2,
+        validation_data=data(),
+        verbose=0,
+        callbacks=[TensorBoardAttention(tmp_path / "logs", data()[0], data())],
+    )
+    for run in ("run_0", "run_1"):
+        assert steps(events(tmp_path / "logs" / run)) == [0, 1]
+    assert sorted(p.name for p in (tmp_path / "logs").iterdir()) == [
+        "run_0",
+        "run_1",
+    ]
+
+
+class Batches(keras.utils.PyDataset):
+    """Without an end but its length."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, i):
+        images, labels = data()
+        batch = slice(i % 5 * 5, i % 5 * 5 + 5)
+        return images[batch], np.eye(7)[labels[batch]]
+
+
+@pytest.mark.parametrize("kind", ["list", "pydataset", "images alone"])
+def test_batches_are_as_good_as_arrays(tmp_path, kind):
+    batches = Batches()
+    if kind != "pydataset":
+        batches = [batches[i] for i in range(5)]
+    images = [x for x, _ in batches] if kind == "images alone" else batches
+    keras.utils.set_random_seed(0)
+    fit(model(), TensorBoardAttention(tmp_path / "batches", images, batches))
+    keras.utils.set_random_seed(0)
+    fit(model(), TensorBoardAttention(tmp_path / "arrays", data()[0], data()))
+    expected = events(tmp_path / "arrays")
+    found = events(tmp_path / "batches")
+    assert found.keys() == expected.keys()
+    for key in expected:
+        np.testing.assert_array_equal(found[key], expected[key])
+
+
+@pytest.mark.parametrize("gates", ["linear", "average", "sigmoid"])
+def test_other_gates(tmp_path, gates):
+    fit(model(gates=gates), TensorBoardAttention(tmp_path, data()[0]))
+    tags = {tag.split("/")[0] for tag, _ in events(tmp_path)}
+    assert {"masks", "mask_entropy", "mask_overlap"} <= tags
+    assert ("global_gate" in tags) == (gates != "linear")
+
+
+def test_tokens_have_numbers_but_no_pictures(tmp_path):
+    inputs = keras.Input((24, 20, 1))
+    x = keras.layers.Conv2D(5, 3, 2, "same")(inputs)
+    x = keras.layers.Reshape((120, 5), name="tokens")(x)
+    trained = keras_warn.augment(
+        keras.Model(inputs, x), classes=7, attend_at=["tokens"], width=3
+    )
+    trained.compile("sgd", "sparse_categorical_crossentropy")
+    fit(trained, TensorBoardAttention(tmp_path, data()[0]))
+    tags = {tag.split("/")[0] for tag, _ in events(tmp_path)}
+    assert "mask_entropy" in tags and "masks" not in tags
+
+
+def test_a_model_that_diverges_goes_on(tmp_path):
+    trained = model()
+    trained.get_layer("module_1_masks").set_weights(
+        [w * np.nan for w in trained.get_layer("module_1_masks").get_weights()]
+    )
+    fit(trained, TensorBoardAttention(tmp_path, data()[0], data()))
+    assert np.isnan(events(tmp_path)["mask_entropy/module_1", 0])
+
+
+def test_entropy_and_overlap_of_masks():
+    masks = np.zeros((2, 3, 5, 2))
+    masks[:, 1, 2, 0] = 0.3  # a point
+    masks[:, :, :, 1] = 0.1  # everywhere
+    gates = np.array([[1.0, 0.0], [0.5, 0.5]])
+    seen = {"module_1_masks": masks, "module_1_head_gates": gates}
+    numbers, values = statistics(seen, "channels_last")
+    np.testing.assert_allclose(
+        values["mask_entropy/module_1/histogram"], [[0, 1]] * 2, atol=1e-9
+    )
+    assert numbers["mask_entropy/module_1"] == pytest.approx(0.5)
+    # A point and a plane of 15 positions.
+    assert numbers["mask_overlap/module_1"] == pytest.approx(15**-0.5)
+    assert numbers["head_gate_entropy/module_1"] == pytest.approx(0.5)
+    seen["module_1_masks"] = masks.transpose(0, 3, 1, 2)
+    assert statistics(seen, "channels_first")[0] == pytest.approx(numbers)
+
+
+def test_one_head_has_no_overlap():
+    numbers, _ = statistics({"module_1_masks": np.ones((2, 5, 7, 1))})
+    assert numbers == {"mask_entropy/module_1": pytest.approx(1)}
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        ({"every": 0}, ValueError, "`every` must be a positive.*every=0"),
+        ({"images": iter([])}, TypeError, "`images`.*list_iterator"),
+        (
+            {"validation_data": zip([], strict=True)},
+            TypeError,
+            "`validation_data`.*zip",
+        ),
+    ],
+)
+def test_errors_of_arguments(tmp_path, arguments, error, message):
+    with pytest.raises(error, match=message):
+        TensorBoardAttention(
+            **{"log_dir": tmp_path, "images": data()[0], **arguments}
+        )
+
+
+@pytest.mark.parametrize(
+    "images, validation_data, message",
+    [
+        (data()[0][:, :-1], None, r"`images`.*24, 20, 1\).*\(22, 23, 20, 1\)"),
+        (data()[0][:0], None, r"`images`.*Received: \(0, 24"),
+        ([], None, "`images`.*none"),
+        (data()[0] * np.nan, None, "`images` must be finite"),
+        (data()[0], (data()[0][:, 1:], data()[1]), "`validation_data`.*23"),
+        (data()[0], (data()[0], np.eye(5)[data()[1] % 5]), r"\(22, 5\)"),
+        (data()[0], data()[0], "`validation_data`.*batch of type ndarray"),
+        (data()[0], (data()[0], data()[1][:9]), "22 images and 9 labels"),
+        (data()[0], [], "`validation_data` must hold an image"),
+    ],
+)
+def test_what_does_not_fit_is_found_before_the_first_epoch(
+    tmp_path, images, validation_data, message
+):
+    epochs = []
+    begun = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: epochs.append(epoch)
+    )
+    watch = TensorBoardAttention(tmp_path, images, validation_data)
+    with pytest.raises(ValueError, match=message):
+        fit(model(), watch, begun)
+    assert not epochs
+
+
+def test_a_model_without_attention(tmp_path):
+    plain = keras.Sequential(
+        [
+            keras.Input((24, 20, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(7, "softmax"),
+        ]
+    )
+    plain.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="made by `keras_warn.augment`"):
+        fit(plain, TensorBoardAttention(tmp_path, data()[0]))
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    watch = TensorBoardAttention(tmp_path / "file" / "logs", data()[0])
+    for callback in (watch, copy.deepcopy(watch)):
+        with pytest.raises(OSError, match="`log_dir` .*file/logs"):
+            fit(model(), callback)
+
+
+@pytest.mark.parametrize(
+    "module, package",
+    [
+        ("tensorboard.summary.writer.record_writer", "tensorboard"),
+        ("PIL", "pillow"),
+    ],
+)
+def test_without_a_package(tmp_path, monkeypatch, module, package):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=f"pip install {package}"):
+        TensorBoardAttention(tmp_path, data()[0])
