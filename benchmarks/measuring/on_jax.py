@@ -2,12 +2,13 @@
 
 import jax
 
+from keras_warn.operations import COUNTERS
+from keras_warn.operations import operations as operations
 from measuring.device_memory import Memory
 from measuring.device_memory import host_memory
-from measuring.models import for_inputs
 from measuring.models import mean_loss
 
-COUNTER = "jax.jit(...).lower(...).cost_analysis()"
+COUNTER = COUNTERS["jax"]
 
 
 def gpus():
@@ -64,25 +65,6 @@ def _copies(variables):
     training step gives its arrays away.
     """
     return [jax.numpy.copy(variable.value) for variable in variables]
-
-
-def operations(model):
-    """Operations for one image, of the program before optimisation.
-
-    XLA's own count: all arithmetic but transcendental functions, and of
-    convolutions only the products inside the borders, so fewer than the other
-    backends count where there is padding.
-    """
-
-    def function(state, inputs):
-        outputs, _ = model.stateless_call(*state, inputs, training=False)
-        return outputs
-
-    one_image = for_inputs(
-        model, lambda t: jax.ShapeDtypeStruct((1, *t.shape[1:]), t.dtype)
-    )
-    lowered = jax.jit(function).lower(_weights(model), one_image)
-    return {"all": int(lowered.cost_analysis()["flops"])}
 
 
 def memory():

@@ -1,14 +1,14 @@
 """PyTorch: eager, as `fit` and `predict` run by default."""
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from keras_warn.operations import COUNTERS
+from keras_warn.operations import operations as operations
 from measuring.device_memory import Memory
 from measuring.device_memory import host_memory
 from measuring.models import mean_loss
-from measuring.models import random_batch
 
-COUNTER = "torch.utils.flop_counter.FlopCounterMode"
+COUNTER = COUNTERS["torch"]
 
 
 def gpus():
@@ -48,19 +48,6 @@ def gradient(model, inputs, labels):
 def _finish():
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def operations(model):
-    """Operations by type, for one image.
-
-    Convolutions and matrix products, `einsum` among them; nothing else.
-    """
-    inputs, _ = random_batch(model, 1)
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        model(inputs, training=False)
-    counts = counter.get_flop_counts()["Global"]
-    return {str(name): int(count) for name, count in counts.items()}
 
 
 def memory():

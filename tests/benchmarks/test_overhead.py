@@ -18,8 +18,6 @@ from measuring.summary import summary
 from measuring.table import table
 from support import to_numpy
 
-import keras_warn
-
 # Every size another prime, so that a swapped one cannot pass.
 SIZE, WIDTH, CLASSES, BATCH = 22, 3, 7, 2
 # The last maps of the tiny network: positions and channels.
@@ -123,33 +121,6 @@ def test_operations_by_hand(build, kernel_size, name):
         entries = sum(positions for positions, _ in MAPS) * WIDTH
         rest = 8 * entries * (kernel_size**2 + (name == "direct") * CLASSES)
         assert expected <= sum(counts.values()) <= expected + rest
-
-
-class Overlap(layers.Layer):
-    """An einsum that is one to every backend."""
-
-    def call(self, masks):
-        return ops.einsum("bhwi,bhwj->bij", masks, masks)
-
-
-@pytest.mark.parametrize(
-    "layer, shape, expected",
-    [
-        (layers.Conv2D(5, 3, use_bias=False), (7, 11, 3), 2 * 45 * 27 * 5),
-        (
-            layers.DepthwiseConv2D(3, use_bias=False),
-            (7, 11, 3),
-            2 * 45 * 9 * 3,
-        ),
-        (layers.Dense(5, use_bias=False), (7,), 2 * 35),
-        (keras_warn.OutputHeads(5), (3, 7), 2 * 3 * 7 * 5),
-        (Overlap(), (5, 7, 3), 2 * 35 * 3 * 3),
-    ],
-)
-def test_operations_of_one_layer(layer, shape, expected):
-    inputs = keras.Input(shape)
-    counts = backend.operations(keras.Model(inputs, layer(inputs)))
-    assert sum(counts.values()) == expected
 
 
 def test_ratios_are_taken_within_rounds():

@@ -1,0 +1,603 @@
+"""Image files, read for a model: found, decoded, fitted and preprocessed.
+
+Pillow is imported when a file is read.
+"""
+
+import csv
+import os
+import pathlib
+import struct
+import typing
+import zlib
+
+import keras
+import numpy as np
+
+from keras_warn import checks
+from keras_warn import graph
+
+# What `find_images` takes for an image, by its name.
+EXTENSIONS = frozenset(
+    ".bmp .gif .jfif .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()
+)
+
+RESIZES = ("crop", "stretch", "pad")
+
+# Modules of `keras.applications` that tell how their networks take images.
+_MODULES = {
+    name: module
+    for name, module in sorted(vars(keras.applications).items())
+    if hasattr(module, "preprocess_input") and name != "imagenet_utils"
+}
+PREPROCESSING = ("unit", "none", *_MODULES)
+
+# A first layer that brings bytes to at most this is made for bytes.
+_SCALED_BYTES = 10
+
+# What only moves or drops pixels may come before the layers that scale them.
+_MOVING = (
+    keras.layers.CenterCrop,
+    keras.layers.Identity,
+    keras.layers.Resizing,
+    keras.layers.ZeroPadding2D,
+)
+
+
+class ImageError(ValueError):
+    """A file that holds no image that can be read; it is named."""
+
+
+class Found(typing.NamedTuple):
+    """An image file and its label.
+
+    Attributes:
+        path: `pathlib.Path` of the file.
+        label: String, the name of its class or its number, as found.
+        source: Where the label was found: a folder, or the line of a file.
+    """
+
+    path: pathlib.Path
+    label: str
+    source: str
+
+
+def read_image(path, channels=3):
+    """Reads an image file.
+
+    As it is meant to be seen: turned as its EXIF orientation says, on white
+    where it is transparent, the first frame of an animation, and 16 bits
+    brought to 8. Colour profiles are not applied.
+
+    Args:
+        path: The file, in any format of Pillow.
+        channels: 3 for RGB, or 1 for brightness (luma of Rec. 601).
+
+    Returns:
+        A NumPy array of bytes (uint8), `(height, width, channels)`.
+
+    Raises:
+        ImageError: if the file is missing, no image, broken or cut short, or
+            too large to be decoded safely; or if its pixels have no known
+            range (32 bits).
+        ImportError: if Pillow is not installed.
+        ValueError: if `channels` is neither 1 nor 3.
+
+    Example:
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/white.ppm"
+    ...     _ = open(path, "wb").write(b"P6 2 1 255 " + b"\\xff" * 6)
+    ...     read_image(path).shape
+    (1, 2, 3)
+    """
+    if channels not in (1, 3):
+        raise ValueError(
+            f"`channels` must be 1 or 3. Received: channels={channels!r}."
+        )
+    pillow = import_pillow()
+    path = pathlib.Path(path)
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path} is a folder, not an image.")
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path} is empty: a file of zero bytes.")
+        with pillow.Image.open(path) as image:
+            upright = pillow.ImageOps.exif_transpose(image)
+            return _pixels(pillow, upright, path, image.format, channels)
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist.") from error
+    except PermissionError as error:
+        raise ImageError(f"{path} may not be read by this user.") from error
+    except pillow.UnidentifiedImageError as error:
+        raise ImageError(
+            f"{path} is not an image, or is broken from its start."
+        ) from error
+    except (
+        pillow.Image.DecompressionBombError,
+        pillow.Image.DecompressionBombWarning,
+    ) as error:
+        raise ImageError(
+            f"{path} is too large to be decoded safely: {error}"
+        ) from error
+    # What Pillow's decoders, and its reader of EXIF, raise on broken files.
+    except (
+        EOFError,
+        OSError,
+        OverflowError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        struct.error,
+        zlib.error,
+    ) as error:
+        raise ImageError(f"{path} is broken: {error}.") from error
+
+
+def fit_image(image, size, resize="crop"):
+    """Brings an image to a size.
+
+    Bilinear, and smoothed where it shrinks.
+
+    Args:
+        image: Array of bytes (uint8), `(height, width, c)`, with 1 or 3
+            channels.
+        size: Height and width to bring it to, a pair of integers.
+        resize: `"crop"` for the largest part of the right shape from the
+            middle, as the paper tests; `"stretch"` for the whole image in
+            another shape; `"pad"` for the whole image in its own shape, on
+            black.
+
+    Returns:
+        An array of bytes, `(*size, c)`.
+
+    Raises:
+        TypeError: if `size` is not a pair of integers.
+        ValueError: if an argument is out of its range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> image = np.zeros((20, 30, 3), "uint8")
+    >>> fit_image(image, (10, 10)).shape
+    (10, 10, 3)
+    """
+    image = np.asarray(image)
+    if (
+        image.dtype != np.uint8
+        or image.ndim != 3
+        or image.shape[2] not in (1, 3)
+        or 0 in image.shape
+    ):
+        raise ValueError(
+            "`image` must be bytes (uint8) of shape (height, width, c), with "
+            f"1 or 3 channels. Received: shape {image.shape}, {image.dtype}."
+        )
+    source, target = placement(image.shape[:2], size, resize)
+    pillow = import_pillow()
+    top, left, bottom, right = target
+    fitted = pillow.Image.fromarray(
+        image[:, :, 0] if image.shape[2] == 1 else image
+    ).resize(
+        (right - left, bottom - top),
+        pillow.Image.Resampling.BILINEAR,
+        box=(source[1], source[0], source[3], source[2]),
+    )
+    canvas = np.zeros((*size, image.shape[2]), "uint8")
+    canvas[top:bottom, left:right] = np.reshape(
+        fitted, (bottom - top, right - left, -1)
+    )
+    return canvas
+
+
+def placement(image_size, size, resize="crop"):
+    """Which part of an image goes where when it is fitted.
+
+    Args:
+        image_size: Height and width of the image.
+        size: Height and width that it is brought to.
+        resize: As of `fit_image`.
+
+    Returns:
+        Two boxes, each top, left, bottom and right: a part of the image, in
+        pixels that may be broken, and where it lies in the result.
+
+    Raises:
+        TypeError: if a size is not a pair of integers.
+        ValueError: if an argument is out of its range.
+
+    Example:
+
+    >>> placement((20, 30), (10, 10), "crop")
+    ((0.0, 5.0, 20.0, 25.0), (0, 0, 10, 10))
+    >>> placement((20, 30), (10, 10), "pad")
+    ((0, 0, 20, 30), (1, 0, 8, 10))
+    """
+    checks.one_of("resize", resize, RESIZES)
+    height, width = _pair("image_size", image_size)
+    rows, columns = _pair("size", size)
+    if resize == "stretch":
+        return (0, 0, height, width), (0, 0, rows, columns)
+    if resize == "crop":
+        scale = min(height / rows, width / columns)
+        top = (height - rows * scale) / 2
+        left = (width - columns * scale) / 2
+        # Rounding may take a border beyond the image.
+        bottom = min(top + rows * scale, height)
+        right = min(left + columns * scale, width)
+        top, left = max(top, 0.0), max(left, 0.0)
+        return (top, left, bottom, right), (0, 0, rows, columns)
+    scale = min(rows / height, columns / width)
+    inner = [
+        max(1, min(round(length * scale), most))
+        for length, most in ((height, rows), (width, columns))
+    ]
+    top, left = (rows - inner[0]) // 2, (columns - inner[1]) // 2
+    return (
+        (0, 0, height, width),
+        (top, left, top + inner[0], left + inner[1]),
+    )
+
+
+def list_images(folder):
+    """Image files in a folder and its folders, by their names.
+
+    Args:
+        folder: The folder. What is hidden in it is left out.
+
+    Returns:
+        A sorted list of `pathlib.Path`s.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    paths = []
+
+    def fail(error):
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        paths += [
+            pathlib.Path(parent, name)
+            for name in sorted(names)
+            if not name.startswith(".")
+            and pathlib.Path(name).suffix.lower() in EXTENSIONS
+        ]
+    return paths
+
+
+def find_images(data):
+    """Labelled images: of a folder of folders, or of a table.
+
+    Args:
+        data: A folder with a folder for each class, or a CSV file with
+            columns `path` and `label`. Paths in it are relative to its
+            folder. A label is the name of a class, or its number.
+
+    Returns:
+        A list of `Found`, sorted by class and name, or in the order of the
+        table.
+
+    Raises:
+        OSError: if `data` cannot be read.
+        ValueError: if it holds no labelled images, or a part without them.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     table = pathlib.Path(folder, "test.csv")
+    ...     _ = table.write_text("path,label\\nbirds/1.jpg,finch\\n")
+    ...     found = find_images(table)
+    >>> found[0].path.name, found[0].label
+    ('1.jpg', 'finch')
+    """
+    data = pathlib.Path(data)
+    if not data.exists():
+        raise FileNotFoundError(f"{data} does not exist.")
+    return _in_folders(data) if data.is_dir() else _in_table(data)
+
+
+def class_numbers(found, classes, names=None):
+    """The numbers of the classes that labels name.
+
+    A label that is a name in `names` means that class; otherwise it must be a
+    number from 0. Without `names`, labels that are not all numbers are the
+    classes' names, and class `i` is the `i`-th of them in alphabetical order,
+    as `keras.utils.image_dataset_from_directory` numbers them.
+
+    Args:
+        found: List of `Found`.
+        classes: Integer, the number of classes `n` of the model.
+        names: Names of the classes, all of them, or `None`.
+
+    Returns:
+        A pair: integers `(len(found),)`, and the names of the classes, or
+        `None` where labels are numbers and `names` is not given.
+
+    Raises:
+        ValueError: if a label is no class, or the labels are not as many as
+            the classes and there are no `names` to number them by.
+
+    Example:
+
+    >>> found = [Found("1.jpg", "wren", "."), Found("2.jpg", "finch", ".")]
+    >>> numbers, names = class_numbers(found, 2)
+    >>> numbers.tolist(), names
+    ([1, 0], ['finch', 'wren'])
+    """
+    labels = sorted({one.label for one in found})
+    if names is None and not all(map(_is_number, labels)):
+        if len(labels) != classes:
+            listed = ", ".join(map(repr, labels[:3]))
+            more = ", ..." if len(labels) > 3 else ""
+            raise ValueError(
+                f"There are {len(labels)} different labels ({listed}{more}) "
+                f"for the {classes} classes of the model. Give the names of "
+                "all its classes, in their order, to tell which is which."
+            )
+        names = labels
+    numbers = [class_number(one.label, classes, names, one) for one in found]
+    return np.array(numbers, "int64"), names
+
+
+def class_number(label, classes, names=None, found=None):
+    """The number of the class that a string names.
+
+    Args:
+        label: String, a name among `names`, or a number from 0.
+        classes: Integer, the number of classes `n`.
+        names: Names of the classes, or `None`.
+        found: The `Found` that the label is of, for the error.
+
+    Returns:
+        An integer in `[0, n)`.
+
+    Raises:
+        ValueError: if it names no class, or several.
+
+    Example:
+
+    >>> class_number("wren", 2, ["finch", "wren"]), class_number("0", 2)
+    (1, 0)
+    """
+    where = "" if found is None else f" of {found.path} ({found.source})"
+    count = 0 if names is None else list(names).count(label)
+    if count == 1:
+        return list(names).index(label)
+    if count > 1:
+        raise ValueError(
+            f"The class {label!r}{where} is the name of {count} classes. Give "
+            "its number instead."
+        )
+    if _is_number(label) and int(label) < classes:
+        return int(label)
+    rule = f"a number from 0 to {classes - 1}"
+    if names is not None:
+        rule = f"one of the {len(names)} names of the classes, or {rule}"
+    raise ValueError(f"The class {label!r}{where} must be {rule}.")
+
+
+def preprocess(images, name):
+    """Brings images to the numbers that a model takes.
+
+    Args:
+        images: Array of bytes (uint8), `(b, height, width, c)`.
+        name: `"none"` for [0, 255], `"unit"` for [0, 1], or the name of a
+            module of `keras.applications`, such as `"mobilenet_v2"`, for what
+            its `preprocess_input` does.
+
+    Returns:
+        A NumPy array of the same shape, float32.
+
+    Raises:
+        ValueError: if `name` is none of `PREPROCESSING`, or of networks for 3
+            channels and the images have another number.
+
+    Example:
+
+    >>> import numpy as np
+    >>> float(preprocess(np.full((1, 1, 1, 3), 255, "uint8"), "unit").max())
+    1.0
+    """
+    checks.one_of("name", name, PREPROCESSING)
+    images = np.asarray(images).astype("float32")
+    if name == "none":
+        return images
+    if name == "unit":
+        return images / 255
+    if images.shape[-1] != 3:
+        raise ValueError(
+            f"`name` must be 'unit' or 'none' for images of "
+            f"{images.shape[-1]} channel: {name!r} is made for 3."
+        )
+    processed = _MODULES[name].preprocess_input(
+        images, data_format="channels_last"
+    )
+    return keras.ops.convert_to_numpy(processed)
+
+
+def default_preprocessing(model):
+    """How a model wants its images, if it says so itself.
+
+    A model that starts with `Rescaling` or `Normalization` layers made for
+    bytes takes them as they are: `"none"`. Others do not say.
+
+    Args:
+        model: A functional `keras.Model` with one input, without nested
+            models.
+
+    Returns:
+        `"none"`.
+
+    Raises:
+        ValueError: if the model does not say. A wrong guess would make wrong
+            predictions, silently.
+
+    Example:
+
+    >>> inputs = keras.Input((8, 8, 3))
+    >>> outputs = keras.layers.Rescaling(1 / 255)(inputs)
+    >>> default_preprocessing(keras.Model(inputs, outputs))
+    'none'
+    """
+    network = graph.Graph(model)
+    readers = [
+        reader
+        for tensor in model.inputs
+        for reader in _scaling_readers(network, tensor)
+    ]
+    if readers and all(_takes_bytes(call.operation) for call in readers):
+        return "none"
+    raise ValueError(
+        f"The model {model.name!r} does not say how it wants its images: it "
+        "does not start with a Rescaling or Normalization layer made for "
+        "bytes. Choose the preprocessing that it was trained with: 'unit' for "
+        "[0, 1], 'none' for [0, 255], or the name of a module of "
+        "keras.applications, such as 'mobilenet_v2', whose preprocess_input "
+        "was used."
+    )
+
+
+def import_pillow():
+    """The package PIL, with its modules `Image` and `ImageOps`.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
+    try:
+        import PIL
+        import PIL.Image
+        import PIL.ImageOps
+    except ImportError as error:
+        raise ImportError(
+            "Image files need the package Pillow: `pip install pillow`."
+        ) from error
+    return PIL
+
+
+def _pixels(pillow, image, path, file_format, channels):
+    """The pixels of a Pillow image, as bytes `(height, width, channels)`."""
+    # Pillow reads files of 16 bits that way, in some formats.
+    wide = image.mode == "I" and file_format in ("PNG", "PPM")
+    if wide or image.mode.startswith("I;16"):
+        gray = (np.asarray(image).astype("int64") + 128) // 257
+        return np.repeat(gray[:, :, None].astype("uint8"), channels, axis=2)
+    if image.mode in ("I", "F"):
+        kind = "integers" if image.mode == "I" else "floating-point numbers"
+        raise ImageError(
+            f"{path} has pixels of 32 bits, {kind} of which black and white "
+            "are not known. Convert it to 8 or 16 bits."
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = pillow.Image.new("RGBA", image.size, "white")
+        image = pillow.Image.alpha_composite(white, image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    return np.reshape(np.array(image), (image.height, image.width, channels))
+
+
+def _in_folders(data):
+    folders = sorted(
+        (path for path in data.iterdir() if path.is_dir()),
+        key=lambda path: path.name,
+    )
+    folders = [path for path in folders if not path.name.startswith(".")]
+    if not folders:
+        raise ValueError(
+            f"{data} must hold a folder for each class, with images in them. "
+            "It holds no folders."
+        )
+    found = []
+    for folder in folders:
+        paths = list_images(folder)
+        if not paths:
+            raise ValueError(
+                f"The class folder {folder} holds no images: no file that "
+                f"ends in {', '.join(sorted(EXTENSIONS))}."
+            )
+        found += [Found(path, folder.name, f"in {folder}") for path in paths]
+    return found
+
+
+def _in_table(data):
+    found = []
+    try:
+        # The mark that spreadsheets put before UTF-8 is no part of a name.
+        with data.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, skipinitialspace=True, strict=True)
+            columns = rows.fieldnames or []
+            missing = [c for c in ("path", "label") if c not in columns]
+            if missing:
+                raise ValueError(
+                    f"{data} must be a folder of class folders, or a table "
+                    "(CSV, with commas) whose first line names the columns "
+                    f"path and label. It lacks {' and '.join(missing)}; its "
+                    f"first line has {columns}."
+                )
+            for row in rows:
+                for column in ("path", "label"):
+                    if not (row[column] or "").strip():
+                        raise ValueError(
+                            f"{data}, line {rows.line_num}, has no {column}."
+                        )
+                found.append(
+                    Found(
+                        data.parent / row["path"].strip(),
+                        row["label"].strip(),
+                        f"{data}, line {rows.line_num}",
+                    )
+                )
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{data} must be a folder of class folders, or a table (CSV) in "
+            f"UTF-8. It is not UTF-8: {error.reason} at byte {error.start}."
+        ) from error
+    except csv.Error as error:
+        raise ValueError(
+            f"{data}, line {rows.reader.line_num}, is not CSV: {error}."
+        ) from error
+    if not found:
+        raise ValueError(f"{data} has no lines but the names of its columns.")
+    return found
+
+
+def _is_number(label):
+    return label.isascii() and label.isdecimal()
+
+
+def _scaling_readers(network, tensor):
+    """The calls that read the pixels of `tensor`, moved about or not."""
+    for call in network.readers(tensor):
+        layer = call.operation
+        # Augmentation, which does nothing outside of training.
+        random = type(layer).__name__.startswith("Random")
+        if random or isinstance(layer, _MOVING):
+            for output in call.outputs:
+                yield from _scaling_readers(network, output)
+        else:
+            yield call
+
+
+def _takes_bytes(layer):
+    """Whether a layer brings bytes, and not numbers in [0, 1], to size."""
+    if isinstance(layer, keras.layers.Rescaling):
+        scale = np.max(np.abs(np.asarray(layer.scale, "float64")))
+        return bool(scale * 255 <= _SCALED_BYTES)
+    if isinstance(layer, keras.layers.Normalization):
+        mean = keras.ops.convert_to_numpy(layer.mean)
+        # The mean of images in [0, 1] is at most 1.
+        return bool(np.max(mean) > 1)
+    return False
+
+
+def _pair(name, size):
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise TypeError(
+            f"`{name}` must be a pair (height, width). Received: "
+            f"{name}={size!r}."
+        )
+    return tuple(checks.integer(name, length) for length in size)

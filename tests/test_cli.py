@@ -1,0 +1,731 @@
+"""The command, from files to files."""
+
+import json
+import os
+import pathlib
+import re
+import resource
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_warn
+from keras_warn import cli
+from keras_warn.cli import main
+from keras_warn.comparison import compare
+from keras_warn.explanation import explain
+from keras_warn.summary import summary
+
+SIZE, CLASSES = (26, 22), 3
+NAMES = ["wren", "finch", "owl"]
+
+
+def build(size=SIZE, channels=3, first=True, data_format="channels_last"):
+    keras.utils.set_random_seed(0)
+    shape = (*size, channels)
+    if data_format == "channels_first":
+        shape = (channels, *size)
+    x = inputs = keras.Input(shape)
+    if first:
+        x = keras.layers.Rescaling(1 / 255)(x)
+    for filters in (5, 7):
+        x = keras.layers.Conv2D(
+            filters, 3, 2, activation="relu", data_format=data_format
+        )(x)
+    return keras_warn.augment(
+        keras.Model(inputs, x, name="tiny"), classes=CLASSES, depth=2, width=2
+    )
+
+
+def noise(seed=0, size=SIZE, channels=3):
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 256, (*size, channels), "uint8")
+    return pixels if channels == 3 else pixels[:, :, 0]
+
+
+def save_image(path, seed=0, size=SIZE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noise(seed, size)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Models on disk, which no test changes."""
+    folder = tmp_path_factory.mktemp("models")
+    build().save(folder / "model.keras")
+    build(first=False).save(folder / "silent.keras")
+    build(size=(None, None)).save(folder / "open.keras")
+    inputs = keras.Input((26, 22, 3))
+    keras.Model(inputs, keras.layers.Conv2D(5, 3)(inputs)).save(
+        folder / "plain.keras"
+    )
+    content = (folder / "model.keras").read_bytes()
+    (folder / "short.keras").write_bytes(content[: len(content) // 2])
+    (folder / "text.keras").write_text("no model")
+    (folder / "text.txt").write_text("no model")
+    (folder / "names.txt").write_text("\n".join(NAMES) + "\n\n")
+    return folder
+
+
+@pytest.fixture
+def model(files):
+    return keras.saving.load_model(files / "model.keras")
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def explanations(folder):
+    return json.loads((folder / "explanations.json").read_text())
+
+
+def everything(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+
+
+def test_explanation_of_one_image(files, model, work, capsys):
+    # Twice the model's size.
+    path = save_image(work / "a.png", size=(52, 44))
+    names = files / "names.txt"
+    code = run(
+        "explain", files / "model.keras", path, "--out", "out", "--names", names
+    )
+    assert code == 0
+    assert everything(work / "out") == ["a.png", "explanations.json"]
+    with Image.open(work / "out/a.png") as figure:
+        figure.load()
+        assert figure.width > 500
+    said = capsys.readouterr().err
+    assert "1 figure and explanations.json are in out." in said
+    assert "\r" not in said
+
+    content = explanations(work / "out")
+    assert content["finished"] and not content["failed"]
+    (found,) = content["images"]
+    assert found["file"] == str(path) and found["figure"] == "a.png"
+    assert (found["height"], found["width"]) == (52, 44)
+    with Image.open(path) as image:
+        resized = image.resize((22, 26), Image.Resampling.BILINEAR)
+    images = np.asarray(resized)[None].astype("float32")
+    expected = explain(model, images)
+    predicted = model.predict(images, verbose=0)[0]
+    for key, probabilities in (
+        ("output", predicted),
+        ("network", expected.network_probabilities[0]),
+        ("attention", expected.attention_probabilities[0]),
+    ):
+        order = np.argsort(-probabilities)
+        assert [one["class"] for one in found[key]] == order.tolist()
+        assert [one["name"] for one in found[key]] == [NAMES[i] for i in order]
+        np.testing.assert_allclose(
+            [one["probability"] for one in found[key]],
+            probabilities[order],
+            rtol=1e-4,
+        )
+    parts = found["contributions"]
+    np.testing.assert_allclose(
+        [parts["network"], *parts["modules"]], expected.margins[0], atol=1e-5
+    )
+    for heads, module in zip(parts["heads"], parts["modules"], strict=True):
+        assert len(heads) == 2 and sum(heads) == pytest.approx(module)
+    scores = np.log(predicted)
+    target, against = found["target"]["class"], found["against"]["class"]
+    assert target == predicted.argmax()
+    assert parts["network"] + sum(parts["modules"]) == pytest.approx(
+        scores[target] - scores[against], abs=1e-4
+    )
+    assert found["changed"] == (
+        found["network"][0]["class"] != found["output"][0]["class"]
+    )
+    np.testing.assert_allclose(found["gates"], expected.gates[0], rtol=1e-4)
+    assert np.shape(found["head_gates"]) == (2, 2)
+    # The middle of a pixel that covers two by two.
+    place = found["strongest_evidence"]
+    row, column = (place["row"] - 1) // 2, (place["column"] - 1) // 2
+    assert (place["row"], place["column"]) == (2 * row + 1, 2 * column + 1)
+    # Resized maps have places that are equally strong but for rounding.
+    (region,) = expected.regions
+    assert region[row, column] == pytest.approx(region.max(), rel=1e-4)
+    assert region.max() > region.mean() > region.min()
+
+
+@pytest.mark.parametrize(
+    "resize, expected",
+    # Pixels of an image of 20 by 60 shown in 10 by 10: the one at (2, 9).
+    [("crop", (5, 39)), ("stretch", (5, 57)), ("pad", None)],
+)
+def test_places_are_those_of_the_image(resize, expected):
+    intake = cli._Intake((10, 10), 3, "channels_last", "none", resize)
+    assert intake.original(2, 9, (20, 60)) == expected
+    if resize == "pad":
+        assert intake.original(3, 9, (20, 60)) == (3, 57)
+    if resize == "stretch":
+        places = [intake.original(i, i, (20, 980)) for i in range(10)]
+        assert places == [(2 * i + 1, 98 * i + 49) for i in range(10)]
+
+
+def test_images_of_the_same_name_get_figures_of_their_own(files, work):
+    paths = [
+        save_image(work / name, seed)
+        for seed, name in enumerate(
+            ["one/a.png", "two/a.png", "two/A.jpg", "a-2.png", "$x^$.png"]
+        )
+    ]
+    model = files / "model.keras"
+    assert run("explain", model, *paths, "--out", "out") == 0
+    content = explanations(work / "out")
+    figures = [found["figure"] for found in content["images"]]
+    assert [found["file"] for found in content["images"]] == list(
+        map(str, paths)
+    )
+    assert len({figure.casefold() for figure in figures}) == 5
+    assert (figures[0], figures[3]) == ("a.png", "a-2.png")
+    assert everything(work / "out") == sorted([*figures, "explanations.json"])
+    # Every figure is that of its image.
+    for path, figure in zip(paths, figures, strict=True):
+        run("explain", model, path, "--out", f"alone{figure}")
+        (alone,) = explanations(work / f"alone{figure}")["images"]
+        drawn = work / f"alone{figure}" / alone["figure"]
+        one, other = (
+            np.asarray(Image.open(p)) for p in (drawn, work / "out" / figure)
+        )
+        # The title is the file's name, at the left.
+        np.testing.assert_array_equal(one[:, 100:400], other[:, 100:400])
+
+
+@pytest.mark.parametrize("form, start", [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_vector_figures(files, work, form, start):
+    path = save_image(work / "a.png")
+    model = files / "model.keras"
+    assert run("explain", model, path, "--out", "out", "--format", form) == 0
+    assert (work / f"out/a.{form}").read_bytes().startswith(start)
+
+
+def test_folders_are_searched_but_not_for_our_own_figures(files, work):
+    save_image(work / "photos/a.png")
+    save_image(work / "photos/more/b.jpg")
+    save_image(work / "photos/.hidden.png")
+    arguments = (files / "model.keras", "photos", "--out", "photos/explained")
+    for _ in range(2):
+        assert run("explain", *arguments) == 0
+        found = explanations(work / "photos/explained")["images"]
+        assert [one["file"] for one in found] == [
+            "photos/a.png",
+            "photos/more/b.jpg",
+        ]
+
+
+def test_a_repeated_call_replaces_the_earlier_one(files, work):
+    one, other = save_image(work / "a.png"), save_image(work / "b.png")
+    model = files / "model.keras"
+    assert run("explain", model, one, other, "--out", "out") == 0
+    # What a process that was killed leaves behind.
+    (work / "out/.unfinished-x").mkdir()
+    assert run("explain", model, other, "--out", "out") == 0
+    assert everything(work / "out") == ["b.png", "explanations.json"]
+
+
+def test_a_list_of_figures_cannot_delete_elsewhere(files, work):
+    path = save_image(work / "a.png")
+    (work / "out").mkdir()
+    content = {**cli.MARKER, "figures": ["../a.png", str(path)]}
+    (work / "out/explanations.json").write_text(json.dumps(content))
+    other = save_image(work / "b.png")
+    assert run("explain", files / "model.keras", other, "--out", "out") == 0
+    assert path.exists()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "explanations.json"])
+def test_folders_of_others_are_refused(files, work, capsys, name):
+    path = save_image(work / "a.png")
+    (work / "out").mkdir()
+    (work / "out" / name).write_text("{}")
+    (work / "out/a.png").write_text("mine")
+    arguments = ("explain", files / "model.keras", path, "--out", "out")
+    assert run(*arguments) == 2
+    assert f"out holds a.png, {name}. --overwrite" in capsys.readouterr().err
+    assert (work / "out/a.png").read_text() == "mine"
+    assert run(*arguments, "--overwrite") == 0
+    assert Image.open(work / "out/a.png").format == "PNG"
+    if name == "notes.txt":
+        assert (work / "out/notes.txt").read_text() == "{}"
+
+
+def bad_images(folder):
+    """Files that are no images, by name."""
+    good = save_image(folder / "whole.jpg", size=(67, 71)).read_bytes()
+    (folder / "whole.jpg").unlink()
+    (folder / "cut.jpg").write_bytes(good[:-400])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.jpg").write_text("hello")
+    return ["cut.jpg", "empty.png", "text.jpg", "missing.jpg"]
+
+
+def test_one_bad_image_among_many(files, work, capsys):
+    bad = bad_images(work)
+    good = save_image(work / "good.png")
+    names = [*bad, good.name]
+    assert run("explain", files / "model.keras", *names, "--out", "out") == 1
+    said = capsys.readouterr().err
+    assert all(name in said for name in bad) and "4 of 5 images failed" in said
+    content = explanations(work / "out")
+    assert [found["file"] for found in content["images"]] == ["good.png"]
+    assert [one["file"] for one in content["failed"]] == bad
+    assert everything(work / "out") == ["explanations.json", "good.png"]
+
+
+def test_nothing_is_left_when_all_images_are_bad(files, work, capsys):
+    bad = bad_images(work)
+    model = files / "model.keras"
+    assert run("explain", model, *bad, "--out", "out") == 2
+    assert "none of the 4 images could" in capsys.readouterr().err
+    assert not (work / "out").exists()
+    # And an earlier call's outputs are as they were.
+    good = save_image(work / "good.png")
+    assert run("explain", model, good, "--out", "out") == 0
+    before = explanations(work / "out")
+    assert run("explain", model, *bad, "--out", "out") == 2
+    assert everything(work / "out") == ["explanations.json", "good.png"]
+    assert explanations(work / "out") == before
+
+
+def test_target_and_against(files, work):
+    path = save_image(work / "a.png")
+    arguments = ("explain", files / "model.keras", path, "--out", "out")
+    options = ("--names", files / "names.txt", "--target", "owl")
+    assert run(*arguments, *options, "--against", "0") == 0
+    (found,) = explanations(work / "out")["images"]
+    assert found["target"] == {"class": 2, "name": "owl"}
+    assert found["against"] == {"class": 0, "name": "wren"}
+
+
+def test_preprocessing_and_resize_reach_the_model(files, work):
+    path = save_image(work / "a.png", size=(30, 60))
+    model = keras.saving.load_model(files / "silent.keras")
+    arguments = ("explain", files / "silent.keras", path, "--out", "out")
+    options = ("--preprocessing", "mobilenet_v2", "--resize", "stretch")
+    assert run(*arguments, *options) == 0
+    content = explanations(work / "out")
+    assert content["preprocessing"] == "mobilenet_v2"
+    with Image.open(path) as image:
+        resized = image.resize((22, 26), Image.Resampling.BILINEAR)
+    images = np.asarray(resized)[None] / 127.5 - 1
+    expected = model.predict(images, verbose=0)[0]
+    found = content["images"][0]["output"][0]
+    assert found["probability"] == pytest.approx(expected.max(), rel=1e-4)
+
+
+def test_a_gray_model_with_channels_first(work):
+    model = build(channels=1, data_format="channels_first")
+    model.save(work / "gray.keras")
+    path = save_image(work / "a.png")
+    assert run("explain", "gray.keras", path, "--out", "out") == 0
+    gray = np.asarray(Image.open(path).convert("L"))[None, None]
+    expected = explain(model, gray.astype("float32"))
+    (found,) = explanations(work / "out")["images"]
+    assert found["contributions"]["network"] == pytest.approx(
+        expected.margins[0, 0], abs=1e-5
+    )
+
+
+def test_a_model_that_takes_any_size(files, work, capsys):
+    path = save_image(work / "a.png")
+    arguments = ("explain", files / "open.keras", path, "--out", "out")
+    assert run(*arguments) == 2
+    assert "any size. Choose one by --size" in capsys.readouterr().err
+    assert run(*arguments, "--size", "26x22") == 0
+    assert explanations(work / "out")["size"] == [26, 22]
+
+
+def test_without_gates(work):
+    inputs = keras.Input((26, 22, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(5, 3, 2, activation="relu")(x)
+    keras_warn.augment(
+        keras.Model(inputs, x), classes=CLASSES, depth=1, gates="linear"
+    ).save(work / "linear.keras")
+    path = save_image(work / "a.png")
+    assert run("explain", "linear.keras", path, "--out", "out") == 0
+    (found,) = explanations(work / "out")["images"]
+    assert found["gates"] is None and found["head_gates"] is None
+
+
+def test_a_model_that_predicts_nan(files, work, capsys):
+    model = keras.saving.load_model(files / "model.keras")
+    layer = model.get_layer("module_1_hypotheses")
+    layer.kernel.assign(layer.kernel * np.nan)
+    model.save(work / "nan.keras")
+    path = save_image(work / "data/wren/a.png")
+    assert run("explain", "nan.keras", path, "--out", "out") == 2
+    assert "a.png: the model predicts NaN" in capsys.readouterr().err
+    table = work / "test.csv"
+    table.write_text("path,label\ndata/wren/a.png,0\n")
+    assert run("report", "nan.keras", table, "--out", "r.html") == 2
+    assert "NaN" in capsys.readouterr().err
+    assert not (work / "out").exists() and not (work / "r.html").exists()
+
+
+@pytest.mark.parametrize("command", ["explain", "report"])
+@pytest.mark.parametrize(
+    "model, options, message",
+    [
+        ("nowhere.keras", "", "nowhere.keras does not exist"),
+        ("text.txt", "", "ends in .keras. Received: .*text.txt"),
+        ("text.keras", "", "text.keras is not a model of Keras: .* zip"),
+        ("short.keras", "", "short.keras is not a model .* cut short"),
+        ("plain.keras", "", "plain.keras holds a model without attention"),
+        ("silent.keras", "", "--preprocessing: The model 'tiny_warn' does not"),
+        ("model.keras", "--names two.txt", "3 classes.*two.txt has 2 lines"),
+        ("model.keras", "--names gap.txt", "gap.txt, line 2, is empty"),
+        ("model.keras", "--names no.txt", "--names no.txt cannot be read"),
+        ("model.keras", "--size 32", "must be that of the model, 26x22"),
+        ("model.keras", "--out file/out", "file"),
+        ("model.keras", "--out /proc/out", "/proc"),
+    ],
+)
+def test_bad_input(files, work, capsys, command, model, options, message):
+    data = save_image(work / "data/a/a.png").parents[1]
+    for name in "bc":
+        save_image(work / "data" / name / "b.png")
+    (work / "two.txt").write_text("wren\nfinch\n")
+    (work / "gap.txt").write_text("wren\n\nowl\n")
+    (work / "file").write_text("here first")
+    before = everything(work)
+    options = options.split()
+    if "--out" not in options:
+        options += ["--out", "out"]
+    assert run(command, files / model, data, *options) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"keras-warn {command}: ") and said.count("\n") == 1
+    assert "Traceback" not in said
+    assert re.search(message, said), said
+    assert everything(work) == before
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("a.png --target owl", "--target: The class 'owl' must be a number"),
+        ("a.png --target 3", "'3' must be a number from 0 to 2"),
+        ("a.png --target 1 --against 1", "must be different classes"),
+        ("a.png --names names.txt --target wrn", "one of the 3 names"),
+        ("nothing", "the folder nothing holds no images"),
+        ("a.png --out file", "--out must be a folder. file is a file"),
+    ],
+)
+def test_bad_input_of_explain(files, work, capsys, options, message):
+    save_image(work / "a.png")
+    (work / "nothing").mkdir()
+    (work / "file").write_text("here first")
+    shutil.copy(files / "names.txt", work)
+    before = everything(work)
+    model = files / "model.keras"
+    assert run("explain", model, "--out", "out", *options.split()) == 2
+    assert message in capsys.readouterr().err
+    assert everything(work) == before
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "test.csv does not exist"),
+        ("path,label\n", "test.csv has no lines"),
+        ("path,label\na.png,0\na.png,3\n", "a.png .*test.csv, line 3.* 0 to 2"),
+        ("path,label\na.png,owl\na.png,wren\n", "2 different labels"),
+        ("path,label\nb.png,1\n", "none of the 1 images could be read"),
+        ("file,label\na.png,1\n", "test.csv .* lacks path"),
+    ],
+)
+def test_bad_input_of_report(files, work, capsys, content, message):
+    save_image(work / "a.png")
+    if content is not None:
+        (work / "test.csv").write_text(content)
+    before = everything(work)
+    model = files / "model.keras"
+    assert run("report", model, "test.csv", "--out", "r.html") == 2
+    said = capsys.readouterr().err
+    assert re.search(message, said), said
+    assert "Traceback" not in said
+    assert everything(work) == before
+
+
+def damaged(path, change):
+    """Rewrites a model file with another configuration or other weights."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    change(content)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in content.items():
+            archive.writestr(name, value)
+
+
+def unknown_layer(content):
+    config = json.loads(content["config.json"])
+    for layer in config["config"]["layers"]:
+        if layer["class_name"] == "Rescaling":
+            layer.update(
+                class_name="Sharpen", module=None, registered_name="my>Sharpen"
+            )
+    content["config.json"] = json.dumps(config).encode()
+
+
+def layer_of_another_module(content):
+    config = json.loads(content["config.json"])
+    for layer in config["config"]["layers"]:
+        if layer["class_name"] == "Rescaling":
+            layer.update(class_name="Blur", module="my_layers")
+    content["config.json"] = json.dumps(config).encode()
+
+
+def cut_weights(content):
+    weights = content["model.weights.h5"]
+    content["model.weights.h5"] = weights[: len(weights) // 2]
+
+
+def no_config(content):
+    del content["config.json"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (unknown_layer, "Sharpen.*needs code of its own.*custom_objects"),
+        (layer_of_another_module, "Blur.*needs code of its own"),
+        (cut_weights, "cannot be loaded"),
+        (no_config, "cannot be loaded"),
+    ],
+)
+def test_damaged_models(files, work, capsys, change, message):
+    shutil.copy(files / "model.keras", work / "bad.keras")
+    damaged(work / "bad.keras", change)
+    assert run("summary", "bad.keras") == 2
+    said = capsys.readouterr().err
+    assert re.search(f"bad.keras.*{message}", said), said
+    assert said.count("\n") == 1 and len(said) < 800
+
+
+@pytest.fixture
+def small_files_only():
+    """A real limit of the system on the size of files: 15,000 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_no_room_for_figures(files, work, capsys, small_files_only):
+    paths = [save_image(work / name) for name in ("a.png", "b.png")]
+    model = files / "model.keras"
+    assert run("explain", model, *paths, "--out", "out") == 1
+    said = capsys.readouterr().err
+    assert "out cannot be written to: [Errno 27] File too large" in said
+    assert "0 of 2 figures are there" in said
+    assert everything(work / "out") == ["explanations.json"]
+    assert not explanations(work / "out")["finished"]
+
+
+def test_no_room_for_the_report(files, data, capsys, small_files_only):
+    arguments = (files / "model.keras", "data", "--out", "r.html")
+    assert run("report", *arguments) == 2
+    assert "File too large" in capsys.readouterr().err
+    assert everything(data.parent) == everything_but_the_report
+
+
+everything_but_the_report = sorted(
+    ["data"]
+    + [f"data/{name}" for name in NAMES]
+    + [f"data/{name}/{i}.png" for name in NAMES for i in range(3)]
+)
+
+
+@pytest.fixture
+def data(work):
+    """Class folders with three images each."""
+    for i in range(9):
+        save_image(work / "data" / NAMES[i % 3] / f"{i // 3}.png", i)
+    return work / "data"
+
+
+def arrays(data, order):
+    """The same as arrays, for classes in some order."""
+    paths = [data / name / f"{i}.png" for name in order for i in range(3)]
+    images = np.stack([np.asarray(Image.open(path)) for path in paths])
+    return images.astype("float32"), np.repeat(np.arange(3), 3)
+
+
+def test_report_of_class_folders(files, model, data, capsys):
+    path = data.parent / "r.html"
+    arguments = ("report", files / "model.keras", data, "--out", path)
+    assert run(*arguments, "--batch-size", 4) == 0
+    assert "report of 9 images is in" in capsys.readouterr().err
+    page = path.read_text()
+    assert all(name in page for name in NAMES)
+    expected = compare(model, arrays(data, sorted(NAMES)), verbose=0)
+    assert f"{100 * expected.output.accuracy():.1f}" in page
+
+    assert run(*arguments) == 2
+    assert "exists. --overwrite" in capsys.readouterr().err
+    path.write_text("old")
+    assert run(*arguments, "--overwrite", "--examples", 0) == 0
+    assert len(path.read_text()) < len(page)
+
+
+def test_names_tell_the_order_of_the_classes(files, model, data):
+    """Not the alphabet, if they are given."""
+    found = cli.image_files.find_images(data)
+    labels, _ = cli.image_files.class_numbers(found, CLASSES, NAMES)
+    intake = cli._Intake(SIZE, 3, "channels_last", "none", "crop")
+    batches = list(cli._Batches(found, labels, intake, 4))
+    assert [len(labels) for _, labels in batches] == [4, 4, 1]
+    images, expected = arrays(data, NAMES)
+    found_images = np.concatenate([images for images, _ in batches])
+    found_labels = np.concatenate([labels for _, labels in batches])
+    for image, label in zip(images, expected, strict=True):
+        matches = (found_images == image).all(axis=(1, 2, 3))
+        assert found_labels[matches].tolist() == [label]
+
+
+def test_report_of_a_table_with_a_bad_image(files, data, capsys):
+    (data.parent / "bad.png").write_bytes(b"")
+    rows = [f"data/{NAMES[i % 3]}/{i // 3}.png,{i % 3}" for i in range(9)]
+    rows.insert(4, "bad.png,0")
+    table = data.parent / "test.csv"
+    table.write_text("\n".join(["path,label", *rows]))
+    arguments = (files / "model.keras", table, "--out", "r.html")
+    assert run("report", *arguments, "--batch-size", 2) == 1
+    said = capsys.readouterr().err
+    # Once, though the images are read twice.
+    assert said.count("bad.png is empty") == 1
+    assert "The report of 9 images is in r.html; 1 failed." in said
+
+
+def test_images_that_change_while_a_report_is_made(data):
+    found = cli.image_files.find_images(data)
+    intake = cli._Intake(SIZE, 3, "channels_last", "none", "crop")
+    batches = cli._Batches(found, np.zeros(9, int), intake, 4)
+    first, second = list(batches), list(batches)
+    for (one, _), (other, _) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+    found[5].path.unlink()
+    with pytest.raises(ValueError, match="2.png.*could be read before"):
+        list(batches)
+
+
+def test_summary(files, model, capsys):
+    assert run("summary", files / "model.keras") == 0
+    assert capsys.readouterr().out == f"{summary(model)}\n"
+    assert run("summary", files / "open.keras", "--size", "26x22") == 0
+    table = capsys.readouterr().out
+    assert table.splitlines()[-2:] == str(summary(model)).splitlines()[-2:]
+    assert run("summary", files / "model.keras", "--size", "32") == 2
+    assert "input_shape=(32, 32, 3)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command, package, message",
+    [
+        ("explain", "PIL", "pip install pillow"),
+        ("explain", "matplotlib.figure", "pip install matplotlib"),
+        ("report", "PIL", "pip install pillow"),
+        ("report", "jinja2", "pip install"),
+    ],
+)
+def test_missing_packages(
+    files, data, capsys, monkeypatch, command, package, message
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    arguments = (files / "model.keras", data, "--out", "out")
+    assert run(command, *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (data.parent / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("", "COMMAND"),
+        ("paint m.keras", "invalid choice: 'paint'"),
+        ("explain m.keras", "IMAGE"),
+        ("explain m.keras a.png", "--out"),
+        ("explain m.keras a.png --out o --format bmp", "'bmp'"),
+        ("explain m.keras a.png --out o --preprocessing vgg", "'vgg'"),
+        ("explain m.keras a.png --out o --size 0", "Received: 0"),
+        ("explain m.keras a.png --out o --size 3x4x5", "HEIGHTxWIDTH"),
+        ("report m.keras d --out o --batch-size 0", "at least 1"),
+        ("report m.keras d --out o --examples -1", "at least 0"),
+    ],
+)
+def test_wrong_usage(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments.split())
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["explain", "report", "summary"])
+def test_help_says_what_comes_out(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for part in ("outputs:", "preprocessing:", "exit codes:", "examples:"):
+        assert part in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_installed_command_stopped_by_ctrl_c(files, work):
+    paths = [save_image(work / f"photos/{i}.png", i).name for i in range(300)]
+    command = pathlib.Path(sysconfig.get_path("scripts"), "keras-warn")
+    arguments = ["explain", files / "model.keras", "photos", "--out", "out"]
+    process = subprocess.Popen(
+        [command, *arguments], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(work.glob("out/*.png")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "keras-warn explain: stopped." in said
+    assert "Traceback" not in said
+    names = everything(work / "out")
+    assert 2 <= len(names) < len(paths)
+    assert not any(name.startswith(".") for name in names)
+    for name in names:
+        if name.endswith(".png"):
+            Image.open(work / "out" / name).load()
+    # The same folder takes the next call, which leaves nothing of this one.
+    assert run(*arguments[:2], "photos/7.png", "--out", "out") == 0
+    assert everything(work / "out") == ["7.png", "explanations.json"]
+
+
+def test_module_is_the_command(capsys):
+    arguments = sys.argv
+    sys.argv = ["keras-warn", "--version"]
+    try:
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_module("keras_warn", run_name="__main__")
+    finally:
+        sys.argv = arguments
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.strip() == keras_warn.__version__

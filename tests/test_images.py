@@ -1,0 +1,546 @@
+"""Image files as people have them: odd, broken, mislabelled."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_warn.images import PREPROCESSING
+from keras_warn.images import ImageError
+from keras_warn.images import class_numbers
+from keras_warn.images import default_preprocessing
+from keras_warn.images import find_images
+from keras_warn.images import fit_image
+from keras_warn.images import list_images
+from keras_warn.images import placement
+from keras_warn.images import preprocess
+from keras_warn.images import read_image
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+ORIENTATION = 0x0112
+
+
+def noise(height=23, width=31, channels=3):
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (height, width, channels), "uint8")
+
+
+def saved(path, image, **arguments):
+    image.save(path, **arguments)
+    return path
+
+
+def test_pixels_of_a_plain_image(tmp_path):
+    pixels = noise()
+    path = saved(tmp_path / "a.png", Image.fromarray(pixels))
+    found = read_image(path)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, pixels)
+
+
+@pytest.mark.parametrize(
+    "orientation, top_left",
+    # Which corner of the stored image is seen at the top left: rows, columns.
+    [
+        (1, (0, 0)),
+        (2, (0, -1)),
+        (3, (-1, -1)),
+        (4, (-1, 0)),
+        (5, (0, 0)),
+        (6, (-1, 0)),
+        (7, (-1, -1)),
+        (8, (0, -1)),
+    ],
+)
+def test_turned_as_exif_says(tmp_path, orientation, top_left):
+    pixels = np.zeros((32, 48, 3), "uint8")
+    # A block of 16 by 16, which JPEG keeps.
+    pixels[top_left[0] * 16 :, top_left[1] * 16 :][:16, :16] = RED
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    path = saved(
+        tmp_path / "a.jpg", Image.fromarray(pixels), exif=exif, quality=95
+    )
+    found = read_image(path)
+    assert found.shape == ((32, 48, 3) if orientation < 5 else (48, 32, 3))
+    np.testing.assert_allclose(found[5, 5], RED, atol=8)
+    assert found[-5:, -5:].max() < 20
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path, name):
+    values = np.array([[0, 255, 257, 32768, 65535]], "uint16")
+    path = saved(tmp_path / name, Image.fromarray(values))
+    expected = [0, 1, 1, 128, 255]
+    found = read_image(path)
+    assert found.shape == (1, 5, 3)
+    for channel in range(3):
+        assert found[0, :, channel].tolist() == expected
+    assert read_image(path, channels=1)[0, :, 0].tolist() == expected
+
+
+def test_sixteen_bits_big_endian_pgm(tmp_path):
+    path = tmp_path / "a.pgm"
+    path.write_bytes(b"P5 3 1 65535\n\x00\x00\x80\x00\xff\xff")
+    assert read_image(path)[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_pixels_of_unknown_range_are_not_guessed(tmp_path, dtype):
+    image = Image.fromarray(np.array([[0, 1], [2, 3]], dtype))
+    path = saved(tmp_path / "a.tif", image)
+    with pytest.raises(ImageError, match="a.tif has pixels of 32 bits"):
+        read_image(path)
+
+
+def test_transparency_becomes_white(tmp_path):
+    pixels = np.zeros((1, 3, 4), "uint8")
+    pixels[0, :, 0] = 255  # red
+    pixels[0, :, 3] = [255, 0, 128]
+    path = saved(tmp_path / "a.png", Image.fromarray(pixels))
+    found = read_image(path)[0]
+    assert found[:2].tolist() == [list(RED), [255, 255, 255]]
+    np.testing.assert_allclose(found[2], [255, 127, 127], atol=1)
+
+
+def test_gray_with_transparency(tmp_path):
+    pixels = np.array([[[10, 255], [10, 0]]], "uint8")
+    path = saved(tmp_path / "a.png", Image.fromarray(pixels, "LA"))
+    assert read_image(path)[0].tolist() == [[10] * 3, [255] * 3]
+    assert read_image(path, channels=1)[0].tolist() == [[10], [255]]
+
+
+def test_palette_with_a_transparent_colour(tmp_path):
+    image = Image.new("P", (3, 1))
+    image.putpalette([*RED, *GREEN, *BLUE])
+    image.putdata([0, 1, 2])
+    for name in ("a.png", "a.gif"):
+        path = saved(tmp_path / name, image, transparency=1)
+        found = read_image(path)[0].tolist()
+        assert found == [list(RED), [255, 255, 255], list(BLUE)]
+
+
+def test_brightness_of_a_palette_is_not_its_indices(tmp_path):
+    image = Image.new("P", (1, 1))
+    image.putpalette([200, 200, 200])
+    path = saved(tmp_path / "a.png", image)
+    assert read_image(path, channels=1).tolist() == [[[200]]]
+
+
+def test_cmyk(tmp_path):
+    image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # red
+    path = saved(tmp_path / "a.jpg", image, quality=95)
+    np.testing.assert_allclose(read_image(path)[8, 8], RED, atol=3)
+
+
+def test_one_bit(tmp_path):
+    image = Image.fromarray(np.array([[0, 255]], "uint8")).convert("1")
+    path = saved(tmp_path / "a.png", image)
+    assert read_image(path)[0].tolist() == [[0] * 3, [255] * 3]
+
+
+def test_gray_is_three_times_itself_and_luma_of_colours(tmp_path):
+    path = saved(tmp_path / "g.png", Image.new("L", (2, 1), 77))
+    assert read_image(path)[0, 0].tolist() == [77, 77, 77]
+    path = saved(tmp_path / "c.png", Image.new("RGB", (2, 1), GREEN))
+    found = read_image(path, channels=1)
+    assert found.shape == (1, 2, 1)
+    assert found[0, 0, 0] == round(0.587 * 255)
+
+
+def test_first_frame_of_an_animation(tmp_path):
+    frames = [Image.new("RGB", (4, 4), color) for color in (RED, GREEN, BLUE)]
+    path = tmp_path / "a.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert read_image(path)[0, 0].tolist() == list(RED)
+
+
+def test_one_pixel(tmp_path):
+    path = saved(tmp_path / "a.png", Image.new("RGB", (1, 1), BLUE))
+    found = fit_image(read_image(path), (5, 7))
+    assert (found == BLUE).all()
+
+
+@pytest.mark.parametrize("name", "a.jpg a.png a.gif a.bmp a.tif a.webp".split())
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+def test_a_file_cut_short_is_never_half_an_image(tmp_path, name, kept):
+    path = saved(tmp_path / name, Image.fromarray(noise(67, 71)))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(ImageError, match=name):
+        read_image(path)
+
+
+def test_progressive_jpeg_cut_short(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(noise(67, 71)).save(path, progressive=True)
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(ImageError, match="a.jpg is broken"):
+        read_image(path)
+
+
+def test_random_damage_is_an_image_error_or_no_error(tmp_path):
+    """Never another exception, which would stop a long run."""
+    random = np.random.default_rng(0)
+    failed = 0
+    for name in ("a.png", "a.jpg", "a.gif", "a.ppm"):
+        path = saved(tmp_path / name, Image.fromarray(noise()))
+        content = np.frombuffer(path.read_bytes(), "uint8")
+        for _ in range(50):
+            damaged = content.copy()
+            places = random.integers(0, min(len(content), 400), 10)
+            damaged[places] = random.integers(0, 256, 10)
+            path.write_bytes(damaged.tobytes())
+            try:
+                read_image(path)
+            except ImageError as error:
+                assert name in str(error)
+                failed += 1
+    assert failed > 50
+
+
+def test_an_orientation_that_cannot_be_read(tmp_path):
+    """The image might lie on its side."""
+    path = tmp_path / "a.webp"
+    saved(path, Image.fromarray(noise()), exif=b"Exif\x00\x00garbage")
+    with pytest.raises(ImageError, match="a.webp is broken"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_text("hello"), "is not an image"),
+        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: None, "does not exist"),
+        (lambda path: path.symlink_to(path), "a.jpg is broken"),
+    ],
+)
+def test_no_images(tmp_path, make, message):
+    path = tmp_path / "a.jpg"
+    make(path)
+    with pytest.raises(ImageError, match=message) as caught:
+        read_image(path)
+    assert str(path) in str(caught.value)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_a_decompression_bomb(tmp_path):
+    """A header alone, of 100,000 by 100,000 pixels."""
+    path = tmp_path / "a.bmp"
+    saved(path, Image.new("1", (8, 8)))
+    content = bytearray(path.read_bytes())
+    content[18:26] = np.array([100_000, 100_000], "<i4").tobytes()
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match="a.bmp is too large to be decoded"):
+        read_image(path)
+
+
+def test_channels_other_than_1_and_3(tmp_path):
+    with pytest.raises(ValueError, match="channels=4"):
+        read_image(tmp_path / "a.jpg", channels=4)
+
+
+def test_crop_is_the_largest_part_from_the_middle():
+    image = noise(20, 60)
+    found = fit_image(image, (10, 10), "crop")
+    # The whole image at that scale, and the middle of it.
+    whole = fit_image(image, (10, 30), "stretch")
+    np.testing.assert_array_equal(found, whole[:, 10:20])
+    found = fit_image(image, (40, 24), "crop")
+    whole = fit_image(image, (40, 120), "stretch")
+    np.testing.assert_array_equal(found, whole[:, 48:72])
+    assert placement((20, 60), (8, 4))[0] == (0, 25, 20, 35)
+    assert placement((60, 20), (4, 8))[0] == (25, 0, 35, 20)
+
+
+def test_stretch_keeps_the_corners():
+    image = np.zeros((20, 60, 1), "uint8")
+    image[10:, 30:] = 255
+    found = fit_image(image, (8, 6), "stretch")[:, :, 0]
+    assert found[0, 0] == found[0, -1] == found[-1, 0] == 0
+    assert found[-1, -1] == 255
+
+
+def test_pad_shows_all_of_the_image_on_black():
+    image = np.full((20, 60, 3), 255, "uint8")
+    found = fit_image(image, (30, 30), "pad")
+    assert (found[10:20] == 255).all()
+    assert not found[:10].any() and not found[20:].any()
+
+
+def test_shrinking_smooths():
+    """A fine chequerboard becomes grey, not black or white."""
+    rows, columns = np.indices((64, 64))
+    image = np.where((rows + columns) % 2, 255, 0).astype("uint8")[..., None]
+    for resize in ("crop", "stretch", "pad"):
+        found = fit_image(image, (8, 8), resize)
+        assert found.dtype == np.uint8
+        np.testing.assert_allclose(found, 127.5, atol=2)
+
+
+@pytest.mark.parametrize("resize", ["crop", "stretch", "pad"])
+@pytest.mark.parametrize(
+    "image_size", [(1, 1), (1, 997), (997, 1), (3, 7), (96, 96), (333, 500)]
+)
+@pytest.mark.parametrize("size", [(96, 96), (7, 3), (1, 1)])
+def test_any_shape_fits(image_size, size, resize):
+    image = np.full((*image_size, 3), 200, "uint8")
+    found = fit_image(image, size, resize)
+    assert found.shape == (*size, 3)
+    (top, left, bottom, right), inner = placement(image_size, size, resize)
+    assert 0 <= top < bottom <= image_size[0]
+    assert 0 <= left < right <= image_size[1]
+    inside = found[inner[0] : inner[2], inner[1] : inner[3]]
+    assert inside.size and (inside == 200).all()
+    assert found.astype(int).sum() == inside.astype(int).sum()
+
+
+@pytest.mark.parametrize(
+    "image, size, resize, error, message",
+    [
+        (noise().astype("float32"), (5, 7), "crop", ValueError, "float32"),
+        (noise()[0], (5, 7), "crop", ValueError, r"shape \(31, 3\)"),
+        (noise(), 5, "crop", TypeError, "size=5"),
+        (noise(), (5, 0), "crop", ValueError, "size=0"),
+        (noise(), (5, 7), "squash", ValueError, "resize='squash'"),
+    ],
+)
+def test_errors_of_fitting(image, size, resize, error, message):
+    with pytest.raises(error, match=message):
+        fit_image(image, size, resize)
+
+
+def tree(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder
+
+
+def test_class_folders(tmp_path):
+    tree(
+        tmp_path,
+        "wren/b.JPG",
+        "wren/a.jpeg",
+        "wren/nested/c.png",
+        "finch/a.webp",
+        "finch/notes.txt",
+        "finch/.hidden.jpg",
+        ".cache/a.jpg",
+        "readme.md",
+        "loose.jpg",
+    )
+    found = find_images(tmp_path)
+    assert [(one.path.name, one.label) for one in found] == [
+        ("a.webp", "finch"),
+        ("a.jpeg", "wren"),
+        ("b.JPG", "wren"),
+        ("c.png", "wren"),
+    ]
+    numbers, names = class_numbers(found, 2)
+    assert numbers.tolist() == [0, 1, 1, 1]
+    assert names == ["finch", "wren"]
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        ([], "holds no folders"),
+        (["a.jpg"], "holds no folders"),
+        (["wren/a.jpg", "finch/a.txt"], "class folder .*finch holds no images"),
+    ],
+)
+def test_folders_without_images(tmp_path, names, message):
+    with pytest.raises(ValueError, match=message):
+        find_images(tree(tmp_path, *names))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"path,label\nbirds/1.jpg,wren\n2.jpg,finch\n",
+        b"\xef\xbb\xbfpath,label\r\nbirds/1.jpg,wren\r\n2.jpg,finch\r\n",
+        b'label, path, date\nwren, "birds/1.jpg", 3\n\nfinch, 2.jpg,\n',
+    ],
+    ids=["plain", "bom_crlf", "columns_quotes_empty_lines"],
+)
+def test_tables(tmp_path, content):
+    path = tmp_path / "folder" / "test.csv"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    found = find_images(path)
+    assert [one.path for one in found] == [
+        path.parent / "birds/1.jpg",
+        path.parent / "2.jpg",
+    ]
+    assert [one.label for one in found] == ["wren", "finch"]
+    assert "test.csv, line 2" in found[0].source
+
+
+def test_absolute_paths_in_tables(tmp_path):
+    path = tmp_path / "test.csv"
+    path.write_text("path,label\n/data/1.jpg,0\n")
+    assert str(find_images(path)[0].path) == "/data/1.jpg"
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "lacks path and label"),
+        (b"path,class\n1.jpg,wren\n", r"lacks label.*\['path', 'class'\]"),
+        (b"path;label\n1.jpg;wren\n", "lacks path and label"),
+        (b"path,label\n", "no lines but"),
+        (b"path,label\n1.jpg,wren\n2.jpg\n", "line 3, has no label"),
+        (b"path,label\n1.jpg,wren\n ,wren\n", "line 3, has no path"),
+        (b"path,label\n1.jpg,\xff\xfe\n", "not UTF-8"),
+        (b'path,label\n"1.jpg"x,wren\n', "line 2, is not CSV"),
+    ],
+)
+def test_errors_of_tables(tmp_path, content, message):
+    path = tmp_path / "test.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        find_images(path)
+    assert str(path) in str(caught.value)
+
+
+def test_an_image_is_no_table(tmp_path):
+    path = saved(tmp_path / "a.jpg", Image.fromarray(noise()))
+    with pytest.raises(ValueError, match="a.jpg must be a folder of class"):
+        find_images(path)
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        find_images(tmp_path / "nowhere")
+
+
+def labelled(tmp_path, *labels):
+    path = tmp_path / "test.csv"
+    lines = [f"{i}.jpg,{label}" for i, label in enumerate(labels)]
+    path.write_text("\n".join(["path,label", *lines]))
+    return find_images(path)
+
+
+def test_labels_are_names_or_numbers(tmp_path):
+    found = labelled(tmp_path, "2", "0", "2")
+    numbers, names = class_numbers(found, 5)
+    assert numbers.tolist() == [2, 0, 2] and names is None
+    names = ["wren", "finch", "owl"]
+    numbers, same = class_numbers(labelled(tmp_path, "owl", "0"), 3, names)
+    assert numbers.tolist() == [2, 0] and same is names
+    # A name that is a number, too, is a name.
+    numbers, _ = class_numbers(labelled(tmp_path, "1", "2"), 2, ["2", "1"])
+    assert numbers.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "labels, names, message",
+    [
+        (["0", "3"], None, r"'3' of .*1.jpg \(.*line 3\) .* 0 to 2"),
+        (["-1"], None, "1 different labels"),
+        (["wren", "owl"], None, r"2 different labels \('owl', 'wren'\) for"),
+        (["wren", "wrn"], ["wren", "finch", "owl"], "'wrn' of .*1.jpg.*names"),
+        (["owl"], ["owl", "owl", "wren"], "name of 2 classes"),
+    ],
+)
+def test_labels_outside_the_classes(tmp_path, labels, names, message):
+    with pytest.raises(ValueError, match=message):
+        class_numbers(labelled(tmp_path, *labels), 3, names)
+
+
+def test_list_images_skips_what_is_hidden(tmp_path):
+    tree(tmp_path, "b.png", "a/c.png", ".unfinished-x/d.png", "e.pdf")
+    assert [path.name for path in list_images(tmp_path)] == ["b.png", "c.png"]
+
+
+def test_preprocessing():
+    images = noise()[None]
+    np.testing.assert_array_equal(preprocess(images, "none"), images)
+    np.testing.assert_allclose(preprocess(images, "unit"), images / 255.0)
+    np.testing.assert_allclose(
+        preprocess(images, "mobilenet_v2"), images / 127.5 - 1.0, atol=1e-6
+    )
+    # The means of ImageNet, and blue first.
+    np.testing.assert_allclose(
+        preprocess(images, "resnet")[..., 0],
+        images[..., 2] - 103.939,
+        atol=1e-4,
+    )
+    assert images.dtype == np.uint8
+    for name in PREPROCESSING:
+        found = preprocess(images, name)
+        assert found.dtype == np.float32 and found.shape == images.shape
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+def test_preprocessing_whatever_keras_is_set_to(data_format):
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format(data_format)
+    try:
+        found = preprocess(noise()[None], "resnet")
+    finally:
+        keras.config.set_image_data_format(before)
+    np.testing.assert_allclose(
+        found[0, ..., 0], noise()[..., 2] - 103.939, atol=1e-4
+    )
+
+
+def test_errors_of_preprocessing():
+    with pytest.raises(ValueError, match="name='resnet_v3'"):
+        preprocess(noise()[None], "resnet_v3")
+    with pytest.raises(ValueError, match="'resnet' is made for 3"):
+        preprocess(noise(channels=1)[None], "resnet")
+
+
+def model_with(*first):
+    inputs = x = keras.Input((24, 24, 3))
+    for layer in first:
+        x = layer(x)
+    return keras.Model(inputs, keras.layers.Conv2D(5, 3)(x), name="tiny")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        [keras.layers.Rescaling(1 / 255)],
+        [keras.layers.Rescaling(1 / 127.5, offset=-1)],
+        [keras.layers.Normalization(mean=[120.0] * 3, variance=[3000.0] * 3)],
+        [keras.layers.RandomFlip(), keras.layers.Rescaling(1 / 255)],
+        [keras.layers.Resizing(12, 12), keras.layers.Rescaling(1 / 255)],
+    ],
+)
+def test_models_that_say_that_they_take_bytes(first):
+    assert default_preprocessing(model_with(*first)) == "none"
+
+
+def test_efficientnet_says_that_it_takes_bytes():
+    model = keras.applications.EfficientNetB0(
+        weights=None, include_top=False, input_shape=(32, 32, 3)
+    )
+    assert default_preprocessing(model) == "none"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        [],
+        [keras.layers.Conv2D(3, 1), keras.layers.Rescaling(1 / 255)],
+        # Made for numbers in [0, 1].
+        [keras.layers.Rescaling(2.0, offset=-1)],
+        [keras.layers.Normalization(mean=[0.45] * 3, variance=[0.05] * 3)],
+        # Not adapted to anything.
+        [keras.layers.Normalization()],
+    ],
+)
+def test_others_are_not_guessed(first):
+    with pytest.raises(ValueError, match="'tiny' does not say how"):
+        default_preprocessing(model_with(*first))
+
+
+def test_two_readers_that_disagree():
+    inputs = keras.Input((24, 24, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    model = keras.Model(inputs, keras.layers.Concatenate()([x, inputs]))
+    with pytest.raises(ValueError, match="does not say how"):
+        default_preprocessing(model)

@@ -1,0 +1,225 @@
+"""What is attached where, and its cost, by hand."""
+
+import dataclasses
+import json
+
+import keras
+import pytest
+from keras import layers
+
+import keras_warn
+from keras_warn.operations import PRODUCTS
+from keras_warn.operations import operations
+from keras_warn.summary import summary
+
+# Every size another prime, so that a swapped one cannot pass. The maps are of
+# 11x13 positions and 5 channels, and of 5x6 and 17.
+SIZE, MAPS, CLASSES, WIDTH = (22, 26), ((11 * 13, 5), (5 * 6, 17)), 7, 3
+
+
+def network(size=SIZE, classes=None):
+    x = inputs = keras.Input((*size, 3))
+    x = layers.Conv2D(5, 2, 2, activation="relu", name="fine")(x)
+    x = layers.Conv2D(17, 2, 2, activation="relu", name="coarse")(x)
+    if classes is not None:
+        x = layers.GlobalAveragePooling2D()(x)
+        x = layers.Dense(classes, activation="softmax", name="own")(x)
+    return keras.Model(inputs, x, name="tiny")
+
+
+def build(size=SIZE, **arguments):
+    arguments = {"classes": CLASSES, "depth": 2, "width": WIDTH, **arguments}
+    return keras_warn.augment(network(size), **arguments)
+
+
+def products(positions, channels, offsets):
+    """Multiplications and additions of a module's products of matrices."""
+    mask_scores = 2 * positions * channels * WIDTH * offsets
+    attended = 2 * WIDTH * positions * channels * offsets
+    heads = 2 * WIDTH * offsets * channels * CLASSES
+    gated = 2 * WIDTH * CLASSES
+    return mask_scores + attended + heads + gated
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_modules_by_hand(kernel_size):
+    offsets = kernel_size**2
+    found = summary(build(kernel_size=kernel_size))
+    names = ["module_1", "module_2"]
+    assert [module.name for module in found.modules] == names
+    assert [module.reads for module in found.modules] == ["fine", "coarse"]
+    shapes = [(11, 13, 5), (5, 6, 17)]
+    assert [module.shape for module in found.modules] == shapes
+    for module, (positions, channels) in zip(found.modules, MAPS, strict=True):
+        assert (module.heads, module.kernel_size) == (WIDTH, kernel_size)
+        assert (module.projection, module.mask_activation) == (None, "softmax")
+        # Masks, hypotheses of each head, head gates.
+        weights = offsets * channels * (WIDTH + WIDTH * CLASSES + WIDTH)
+        assert module.cost.parameters == weights
+        expected = products(positions, channels, offsets)
+        counted = module.cost.operations
+        if keras.backend.backend() == "torch":
+            # The head gates are no product of matrices.
+            assert counted == expected
+        else:
+            # The softmax, shifts and gates come on top: few operations for
+            # each entry of a mask and of the attended features.
+            entries = WIDTH * (positions + channels) * offsets
+            assert expected <= counted <= expected + 12 * entries
+    assert found.gating.parameters == 17 * 3
+
+
+def test_products_of_the_whole_by_hand():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("only TensorFlow tells products from the rest")
+    model = build(kernel_size=3)
+    counts = operations(model)
+    convolutions = 2 * (11 * 13 * 4 * 3 * 5 + 5 * 6 * 4 * 5 * 17)
+    expected = convolutions + 2 * 17 * CLASSES + 2 * 17 * 3
+    expected += sum(products(*shape, 9) for shape in MAPS)
+    assert sum(counts.get(name, 0) for name in PRODUCTS) == expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"kernel_size": 3, "projection": 2, "gradient_scale": 0.5},
+        {"gates": "average", "mask_activation": "sigmoid"},
+        {"gates": "linear", "combination": "probabilities"},
+        {"gates": "sigmoid", "gate_batch_norm": True, "diversity": 0.1},
+    ],
+)
+def test_parts_add_up_and_say_what_was_asked_for(arguments, tmp_path):
+    model = build(**arguments)
+    found = summary(model)
+    parts = [found.gating, *(module.cost for module in found.modules)]
+    for kind in ("parameters", "operations"):
+        added = sum(getattr(part, kind) for part in parts)
+        assert added == getattr(found.attention, kind)
+        network_alone = getattr(found.network, kind)
+        assert network_alone + added == getattr(found.total, kind)
+        assert min(getattr(part, kind) for part in parts) >= 0
+    assert found.total.parameters == model.count_params()
+    alone = keras_warn.inspect(model).output["network_prediction"]
+    alone = keras.Model(model.input, alone)
+    assert found.network.parameters == alone.count_params()
+    assert found.network.operations == sum(operations(alone).values())
+
+    assert found.gates == arguments.get("gates", "softmax")
+    combination = arguments.get("combination", "log_probabilities")
+    assert found.combination == combination
+    for module in found.modules:
+        assert module.projection == arguments.get("projection")
+        masks = arguments.get("mask_activation", "softmax")
+        assert module.mask_activation == masks
+        assert module.reads in ("fine", "coarse")
+
+    # The same of a model from disk.
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert summary(reloaded) == found
+
+
+def test_the_networks_own_classifier_belongs_to_the_network():
+    backbone = network(classes=CLASSES)
+    found = summary(keras_warn.augment(backbone, depth=1, width=WIDTH))
+    assert found.network.parameters == backbone.count_params()
+    assert found.classes == CLASSES
+
+
+@pytest.mark.parametrize(
+    "given, size", [(None, (224, 224)), ((22, 26, 3), (22, 26))]
+)
+def test_a_model_that_takes_any_size(given, size):
+    found = summary(build((None, None)), given)
+    assert found.inputs == [(*size, 3)]
+    assert found.nominal == (given is None)
+    assert ("a size chosen here" in str(found)) == (given is None)
+    fixed = summary(build(size))
+    assert found.total == fixed.total
+    assert [m.shape for m in found.modules] == [m.shape for m in fixed.modules]
+
+
+def test_channels_first():
+    model = keras_warn.augment(
+        channels_first_network(), classes=CLASSES, depth=2, width=WIDTH
+    )
+    found = summary(model)
+    last = summary(build())
+    shapes = [(5, 11, 13), (17, 5, 6)]
+    assert [module.shape for module in found.modules] == shapes
+    assert found.total.parameters == last.total.parameters
+    for module, same in zip(found.modules, last.modules, strict=True):
+        assert module.cost.parameters == same.cost.parameters
+        # Layouts differ in what is added, not in what is multiplied.
+        ratio = module.cost.operations / same.cost.operations
+        assert ratio == pytest.approx(1, rel=0.05)
+
+
+def channels_first_network():
+    x = inputs = keras.Input((3, *SIZE))
+    for filters in (5, 17):
+        x = layers.Conv2D(
+            filters, 2, 2, activation="relu", data_format="channels_first"
+        )(x)
+    return keras.Model(inputs, x)
+
+
+def test_tokens():
+    x = inputs = keras.Input((22, 26, 3))
+    x = layers.Conv2D(5, 2, 2)(x)
+    x = layers.Reshape((-1, 5))(x)
+    x = layers.Dense(17, activation="relu", name="tokens")(x)
+    found = summary(
+        keras_warn.augment(
+            keras.Model(inputs, x), classes=CLASSES, depth=1, width=WIDTH
+        )
+    )
+    (module,) = found.modules
+    assert (module.reads, module.shape) == ("tokens", (11 * 13, 17))
+    assert "143x17" in str(found)
+
+
+def test_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    found = summary(build())
+    keras.config.set_dtype_policy("float32")
+    assert found.total.parameters == summary(build()).total.parameters
+    assert found.attention.operations > 0
+
+
+def test_json_and_text():
+    found = summary(build())
+    restored = json.loads(json.dumps(dataclasses.asdict(found)))
+    assert restored["modules"][1]["cost"] == {
+        "parameters": found.modules[1].cost.parameters,
+        "operations": found.modules[1].cost.operations,
+    }
+    text = str(found)
+    for cost in (found.network, found.total, found.modules[0].cost):
+        assert f"{cost.parameters:,}" in text and f"{cost.operations:,}" in text
+    ratio = found.total.operations / found.network.operations
+    assert text.splitlines()[-1].split()[-1] == f"{ratio:.3f}"
+    assert "22x26x3" in text and "fine" in text and "11x13x5" in text
+    # Aligned: numbers end in one column.
+    rows = text.split("\n\n")[1].splitlines()
+    assert len({len(row) for row in rows}) == 1
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ((22, 26), r"input_shape=\(22, 26\)"),
+        ((22, 25, 3), r"input_shape=\(22, 25, 3\), a model with \(22, 26, 3\)"),
+        ((None, 26, 3), "input_shape=.None"),
+    ],
+)
+def test_shapes_that_do_not_fit(given, message):
+    with pytest.raises(ValueError, match=message):
+        summary(build(), given)
+
+
+def test_a_model_without_attention():
+    with pytest.raises(ValueError, match="made by `keras_warn.augment`"):
+        summary(network(classes=CLASSES))
