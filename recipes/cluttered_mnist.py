@@ -61,10 +61,12 @@ is the box's share of the canvas. As digits are half as large as the canvas,
 its middle lies in most boxes, so two more numbers stand beside it: pointing
 always to the middle, and to where the masks of the *next* image are strongest.
 
-Writes to `--out`: `results.json`, `results.csv`, `masks.png`, `clutter.png`,
-the first seed's models (`baseline.keras`, `attention.keras`), and
-`attention_saved_model`, which runs where neither Keras nor this package is
-installed. A run that was stopped goes on where it was: start it again.
+Writes to `--out`: `results.json`, `results.csv`, `clutter.png`, each model as
+`<arm>_<seed>.keras`; of the first seed with attention `explanation.png`, some
+digits and what attention made of them, `report.html`, the same for a whole
+test set, and `attention_saved_model`, which runs where neither Keras nor this
+package is installed; and `tensorboard/`, to look on with `tensorboard --logdir`
+while it trains. A run that was stopped goes on where it was: start it again.
 """
 
 import argparse
@@ -173,7 +175,7 @@ def build(arm, s):
     )
 
 
-def train(model, seed, digits, s):
+def train(model, seed, digits, s, log_dir):
     """Trains a model for `s.epochs`."""
     steps = s.epochs * (s.train_size // s.batch_size)
     warmup_steps = max(1, round(s.warmup * steps))
@@ -202,11 +204,16 @@ def train(model, seed, digits, s):
         distractors=s.distractors,
         seed=VALIDATION_SEED,
     )
+    callbacks = [data.epoch_callback()]
+    if model.name != "baseline":
+        callbacks.append(
+            keras_warn.TensorBoardAttention(log_dir, validation.images)
+        )
     return model.fit(
         data,
         epochs=s.epochs,
         shuffle=False,  # in random order already
-        callbacks=[data.epoch_callback()],
+        callbacks=callbacks,
         validation_data=(validation.images, validation.labels),
         validation_batch_size=500,
     ).history
@@ -240,15 +247,14 @@ def arm_and_seed(arm, seed, digits, test, s, run):
     keras.utils.set_random_seed(seed)
     model = build(arm, s)
     start = time.perf_counter()
-    history = train(model, seed, digits, s)
+    history = train(model, seed, digits, s, run / f"tensorboard/{arm}_{seed}")
     seconds = time.perf_counter() - start
     accuracy = {d: correct(model, test[d]) for d in s.test_distractors}
     pointed = {}
     if arm != "baseline":
         pointed = {d: pointing(model, test[d]) for d in s.pointing_distractors}
-    if seed == 0:
-        with run.replacing(f"{arm}.keras") as path:
-            model.save(path)
+    with run.replacing(f"{arm}_{seed}.keras") as path:
+        model.save(path)
     return {
         "arm": arm,
         "seed": seed,
@@ -358,21 +364,31 @@ def to_csv(results):
     return text.getvalue()
 
 
-def draw(results, test, s, run):
-    """Writes both figures."""
-    model = keras.saving.load_model(run / "attention.keras")
+def look(test, s, run):
+    """Writes what attention did: of a few digits, and of a whole test set."""
+    model = keras.saving.load_model(run / "attention_0.keras")
     # The first digits of the test stream, whatever becomes of them. A digit
     # is at the same place under more clutter.
     shown = [(d, i) for i in range(3) for d in s.pointing_distractors]
     images = np.stack([test[d].images[i] for d, i in shown])
-    figure = figures.masks_figure(
+    figure = figures.explanation_figure(
         images,
-        keras_warn.inspect(model).predict(images, verbose=0),
+        keras_warn.explain(model, images),
         [f"digit {test[d].labels[i]}\n{d} distractors" for d, i in shown],
     )
-    with run.replacing("masks.png") as path:
+    with run.replacing("explanation.png") as path:
         figure.savefig(path)
+    clutter = s.pointing_distractors[0]
+    keras_warn.report(
+        model,
+        (test[clutter].images, test[clutter].labels),
+        run / "report.html",
+        title=f"Digits among {clutter} distractors",
+    )
 
+
+def draw(results, s, run):
+    """Writes the accuracies as a figure."""
     curves = {}
     for result in results:
         accuracies = [100 * value for value in result["accuracy"].values()]
@@ -394,10 +410,10 @@ def export(run):
         print(
             "No attention_saved_model: a SavedModel needs the TensorFlow "
             f"backend, and this run was on {keras.backend.backend()}. To make "
-            "one, load attention.keras with KERAS_BACKEND=tensorflow."
+            "one, load attention_0.keras with KERAS_BACKEND=tensorflow."
         )
         return
-    model = keras.saving.load_model(run / "attention.keras")
+    model = keras.saving.load_model(run / "attention_0.keras")
     with run.replacing("attention_saved_model") as path:
         model.export(path, format="tf_saved_model", verbose=False)
 
@@ -423,7 +439,8 @@ def experiment(digits, s, run):
             run.part(name, arm_and_seed, arm, seed, digits, test, s, run)
         )
     summarized = summary(results)
-    draw(results, test, s, run)
+    look(test, s, run)
+    draw(results, s, run)
     export(run)
     run.write("results.csv", to_csv(results))
     run.finish(

@@ -70,19 +70,21 @@ def killed_and_continued(recipe, tmp_path_factory):
 
 def test_all_files_are_there(killed_and_continued):
     expected = {
-        "attention.keras",
-        "baseline.keras",
+        "attention_0.keras",
+        "baseline_0.keras",
         "clutter.png",
-        "masks.png",
+        "explanation.png",
         "parts",
+        "report.html",
         "results.csv",
         "results.json",
         "settings.json",
+        "tensorboard",
     }
     if keras.backend.backend() == "tensorflow":
         expected.add("attention_saved_model")
     assert set(os.listdir(killed_and_continued)) == expected
-    for name in ("clutter.png", "masks.png"):
+    for name in ("clutter.png", "explanation.png"):
         content = (killed_and_continued / name).read_bytes()
         assert content.startswith(b"\x89PNG")
 
@@ -128,7 +130,7 @@ def test_models_predict_the_same_in_a_fresh_process(
     killed_and_continued, tmp_path
 ):
     images = np.random.default_rng(0).random((3, 40, 40, 1), "float32")
-    model = keras.saving.load_model(killed_and_continued / "attention.keras")
+    model = keras.saving.load_model(killed_and_continued / "attention_0.keras")
     expected = model.predict(images, verbose=0)
     np.savez(tmp_path / "expected.npz", images=images, expected=expected)
     code = """
@@ -147,7 +149,7 @@ assert "keras_warn" not in sys.modules
 import keras_warn
 import keras
 
-model = keras.saving.load_model(f"{out}/attention.keras")
+model = keras.saving.load_model(f"{out}/attention_0.keras")
 np.testing.assert_allclose(model.predict(images), expected, atol=1e-6)
 """
     arguments = [killed_and_continued, tmp_path / "expected.npz"]
