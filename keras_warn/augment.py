@@ -233,7 +233,7 @@ def augment(
         combination, from_logits, dtype=dtype, name="rectified"
     )(global_gate(features), predictions)
     return keras.Model(
-        network.input, rectified, name=name or f"{backbone.name}_warn"
+        graph.inputs(network), rectified, name=name or f"{backbone.name}_warn"
     )
 
 

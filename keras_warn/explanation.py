@@ -21,7 +21,6 @@ That is exact as well, with the logarithmic mean as the factor.
 """
 
 import dataclasses
-import itertools
 
 import keras
 import numpy as np
@@ -29,6 +28,7 @@ from keras import ops
 
 from keras_warn import checks
 from keras_warn.inspection import inspect
+from keras_warn.inspection import modules
 from keras_warn.layers import feature_maps
 from keras_warn.masks import module_masks
 from keras_warn.masks import to_pixels
@@ -213,7 +213,7 @@ def explain(model, images, targets=None, against=None, batch_size=32):
           2005 (the logarithmic mean)
     """
     inspected = inspect(model)
-    modules = _modules(model)
+    layers = modules(model)
     batch_size = checks.integer("batch_size", batch_size)
     images, count = _checked_images(model, images)
     classes = model.output_shape[-1]
@@ -221,7 +221,7 @@ def explain(model, images, targets=None, against=None, batch_size=32):
         targets = _classes("targets", targets, count, classes)
     if against is not None:
         against = _classes("against", against, count, classes)
-    data_format = modules[0]["masks"].data_format
+    data_format = layers[0]["masks"].data_format
     size = _size(images, data_format)
 
     # The maps that the modules read are large: one batch at a time.
@@ -229,10 +229,10 @@ def explain(model, images, targets=None, against=None, batch_size=32):
         **inspected.output,
         **{
             f"module_{i}_features": module["attended"].input[0]
-            for i, module in enumerate(modules, start=1)
+            for i, module in enumerate(layers, start=1)
         },
     }
-    reader = keras.Model(model.input, outputs)
+    reader = keras.Model(inspected.input, outputs)
     batches = []
     for start in range(0, count, batch_size):
         batch = slice(start, start + batch_size)
@@ -243,7 +243,7 @@ def explain(model, images, targets=None, against=None, batch_size=32):
         )
         seen = {name: ops.convert_to_numpy(x) for name, x in seen.items()}
         features = [
-            seen.pop(f"module_{i}_features") for i in range(1, len(modules) + 1)
+            seen.pop(f"module_{i}_features") for i in range(1, len(layers) + 1)
         ]
         parts = contributions(model, seen)
         chosen = _chosen(
@@ -359,7 +359,7 @@ def _readouts(model, seen):
     """The `_Readout` of each module."""
     readouts = []
     rectified = model.get_layer("rectified")
-    for i, module in enumerate(_modules(model), start=1):
+    for i, module in enumerate(modules(model), start=1):
         if "head_gates" not in module:  # gates="linear"
             classes = model.output_shape[-1]
             kernel = _float64(module["prediction"].kernel)
@@ -402,7 +402,7 @@ def _regions(model, seen, features, parts, targets, against, size):
     """Evidence by place, of all modules: `(b, height, width)`, or `None`."""
     total = 0
     readouts = _readouts(model, seen)
-    for i, module in enumerate(_modules(model), start=1):
+    for i, module in enumerate(modules(model), start=1):
         hypotheses = module["hypotheses"]
         weights = readouts[i - 1].contrast(
             _float64(hypotheses.kernel), targets, against
@@ -550,21 +550,6 @@ def _chosen(parts, targets, against):
             f"class {targets[same[0]]} twice."
         )
     return targets, against
-
-
-def _modules(model):
-    """The layers of each module, by what they do."""
-    modules = []
-    for i in itertools.count(1):
-        prefix = f"module_{i}_"
-        module = {
-            layer.name.removeprefix(prefix): layer
-            for layer in model.layers
-            if layer.name.startswith(prefix)
-        }
-        if not module:
-            return modules
-        modules.append(module)
 
 
 def _checked_images(model, images):

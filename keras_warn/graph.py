@@ -125,6 +125,18 @@ class Graph:
         return {key: spec.shape for key, spec in specs.items()}
 
 
+def inputs(model):
+    """What a model takes.
+
+    `keras.applications` end up with a list of one input where they are given
+    an `input_tensor`. Keras would warn at each call that it got no list.
+    """
+    tensors = model.input
+    if isinstance(tensors, list) and len(tensors) == 1:
+        return tensors[0]
+    return tensors
+
+
 def flatten(model):
     """Expands nested models.
 

@@ -1,7 +1,10 @@
 """Looking inside: masks, hypotheses and gates as named outputs."""
 
+import itertools
+
 import keras
 
+from keras_warn import graph
 from keras_warn.layers import AttentionHeads
 
 
@@ -51,25 +54,48 @@ def inspect(model):
             "`model` must be a `keras.Model`. "
             f"Received: model={model!r} (of type {type(model).__name__})."
         )
-    layers = {layer.name: layer for layer in model.layers}
-    if not isinstance(layers.get("module_1_masks"), AttentionHeads):
+    found = modules(model)
+    if not found or not isinstance(found[0].get("masks"), AttentionHeads):
         raise ValueError(
             "`model` must be made by `keras_warn.augment`. Received: the model "
             f"{model.name!r}, which has no layer 'module_1_masks'."
         )
-    outputs = {}
-    i = 1
-    while f"module_{i}_masks" in layers:
-        for part in ("masks", "hypotheses", "head_gates", "prediction"):
-            name = f"module_{i}_{part}"
-            if name in layers:
-                outputs[name] = layers[name].output
-        i += 1
-    if "predictions_stacked" in layers:  # gates="linear"
-        predictions = layers["predictions_stacked"].input
-    else:
-        gates, *predictions = keras.tree.flatten(layers["rectified"].input)
-        outputs["global_gates"] = gates
+    outputs = {
+        f"module_{i}_{part}": module[part].output
+        for i, module in enumerate(found, start=1)
+        for part in ("masks", "hypotheses", "head_gates", "prediction")
+        if part in module
+    }
+    rectified = keras.tree.flatten(model.get_layer("rectified").input)
+    if "head_gates" in found[0]:
+        outputs["global_gates"], *predictions = rectified
+    else:  # gates="linear"
+        predictions = model.get_layer("predictions_stacked").input
     outputs["network_prediction"] = predictions[0]
     outputs["prediction"] = model.output
-    return keras.Model(model.input, outputs, name=f"{model.name}_inspected")
+    return keras.Model(
+        graph.inputs(model), outputs, name=f"{model.name}_inspected"
+    )
+
+
+def modules(model):
+    """The layers of each attention module, by what they do.
+
+    Args:
+        model: A model made by `keras_warn.augment`.
+
+    Returns:
+        A list with, for each module, a dictionary from a part, such as
+        `"masks"` or `"hypotheses"`, to its layer.
+    """
+    found = []
+    for i in itertools.count(1):
+        prefix = f"module_{i}_"
+        module = {
+            layer.name.removeprefix(prefix): layer
+            for layer in model.layers
+            if layer.name.startswith(prefix)
+        }
+        if not module:
+            return found
+        found.append(module)

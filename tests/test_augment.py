@@ -577,3 +577,20 @@ def test_a_failed_call_leaves_the_network_as_it_was():
     assert backbone.to_json() == before
     keras_warn.augment(backbone)
     assert backbone.to_json() == before
+
+
+def test_a_network_on_an_input_tensor_takes_images_without_a_warning():
+    pixels = keras.Input((SIZE, SIZE, 3))
+    scaled = layers.Rescaling(1 / 127.5, offset=-1)(pixels)
+    backbone = keras.applications.MobileNetV2(
+        input_tensor=scaled, alpha=0.35, include_top=False, weights=None
+    )
+    assert isinstance(backbone.input, list)
+    model = keras_warn.augment(backbone, classes=CLASSES, width=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        predicted = model(IMAGES)
+        seen = keras_warn.inspect(model)(IMAGES)
+    np.testing.assert_array_equal(
+        to_numpy(predicted), to_numpy(seen["prediction"])
+    )
