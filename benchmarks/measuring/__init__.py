@@ -1,1 +1,1 @@
-"""How `overhead.py` measures, one idea a file."""
+"""How the benchmarks measure, one idea a file."""

@@ -1,0 +1,308 @@
+"""How far masks and evidence can be trusted, beside Grad-CAM and priors.
+
+    python benchmarks/faithfulness.py \\
+        --digits runs/cluttered_mnist/attention_*.keras \\
+        --cub data/CUB_200_2011
+
+`--digits` takes models that `recipes/cluttered_mnist.py` saved, of
+scikit-learn's digits. `--cub` is the folder of CUB-200-2011, or of some of its
+classes in the same layout: MobileNetV2 (alpha 0.35, 128 px) with attention is
+first fine-tuned on its training pictures, once a seed, from weights of
+ImageNet, which Keras downloads unless `--weights` is their file.
+
+The same test images and models are given to all maps:
+
+- masks: `keras_warn.masks.combined_mask`, where the model looked
+- evidence: `keras_warn.explain(model, images).regions`, what places speak for
+  the predicted class rather than for the next one; signed
+- evidence, strength: the same without its sign, for and against alike
+- Grad-CAM, network and output: of the predicted class's logit, of the network
+  and after attention; at the last map, which both can see
+- HiResCAM, output: the same with gradients that are not pooled, for networks
+  that do not pool their last map, such as the digits'
+- masks, next image: those of another image, a control
+- centre: a Gaussian around the middle; random blobs: noise at the resolution
+  of the last map; random pixels
+- box: the known box itself, a reference
+
+Measures, of the class that the model predicts, right or wrong:
+
+- pointing: the share of images whose strongest point lies in the known box
+- energy: the share of the map's positive part that lies in the box
+- insertion: the pixels of the image are put on its blur, strongest first; the
+  area below the curve of the predicted class's probability (large is good)
+- deletion: pixels take the image's mean colour, strongest first; the same
+  area (small is good)
+- margin: both areas again, of the log-probability less that of the class that
+  evidence compares with
+
+Pointing and energy measure whether a map lies on the object, not whether the
+model used it. Insertion and deletion measure what the model does with images
+unlike any that it was trained on. Equally strong pixels come in random order.
+
+Gradients need the TensorFlow backend. Writes `faithfulness.md`,
+`results.json`, `results.csv`, `faithfulness_curves.png`,
+`faithfulness_examples.png` and the trained models to `--out`. A run that was
+stopped goes on where it was, one model at a time: start it again.
+"""
+
+import argparse
+import hashlib
+import os
+import pathlib
+
+# Before TensorFlow is imported: its start-up lines are not ours to explain.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+from measuring import cub_model
+from measuring import faithfulness_report as report
+from measuring import saliency
+
+import keras_warn
+from keras_warn import figures
+from keras_warn import masks
+from keras_warn import runs
+from keras_warn.datasets import cluttered
+from keras_warn.datasets import load_cub200
+from keras_warn.datasets import load_digits
+
+# Those of the recipe's tests.
+DISTRACTORS = 8
+DIGITS_SEED = 1_000_002
+# Images of each kind in the figure.
+EXAMPLES = 3
+
+
+def digits(s):
+    """Images, labels and boxes to test with."""
+    canvases = cluttered(
+        *load_digits().test,
+        s.images,
+        distractors=DISTRACTORS,
+        seed=DIGITS_SEED,
+    )
+    return canvases.images, canvases.labels, canvases.boxes
+
+
+def birds(s, cub):
+    """Images, labels and boxes to test with, evenly from all classes."""
+    chosen = np.flatnonzero(cub.test)
+    chosen = chosen[np.arange(s.images) * len(chosen) // s.images]
+    images, boxes = zip(
+        *[cub_model.centre(cub.paths[i], cub.boxes[i]) for i in chosen],
+        strict=True,
+    )
+    return np.stack(images), cub.labels[chosen], np.stack(boxes)
+
+
+def train(seed, cub, s, run):
+    """Trains a network on birds; what it is worth on all that are left."""
+    print(f"\nTraining on birds, seed {seed}", flush=True)
+    keras.utils.set_random_seed(seed)
+    model = cub_model.build(len(cub.names), s.weights)
+    chosen = np.flatnonzero(cub.train)
+    pictures = [cub_model.read(cub.paths[i])[0] for i in chosen]
+    cub_model.train(model, pictures, cub.labels[chosen], seed, s.epochs)
+    with run.replacing(f"cub_{seed}.keras") as path:
+        model.save(path)
+
+    chosen = np.flatnonzero(cub.test)
+    images = np.stack(
+        [cub_model.centre(cub.paths[i], cub.boxes[i])[0] for i in chosen]
+    )
+    seen = keras_warn.inspect(model).predict(images, 125, verbose=0)
+    return {
+        name: float(np.mean(seen[key].argmax(axis=-1) == cub.labels[chosen]))
+        for name, key in (
+            ("network", "network_prediction"),
+            ("output", "prediction"),
+        )
+    }
+
+
+def measure(path, images, labels, boxes):
+    """All maps of one model: each measure, image by image, and mean curves."""
+    print(f"\nMeasuring {path.name}", flush=True)
+    model = keras.saving.load_model(path)
+    maps, explained = saliency.maps(model, images, boxes, seed=0)
+    images = images.astype("float32")
+    blurred, mean = saliency.blurred(images), saliency.mean_colour(images)
+    classes = explained.targets, explained.against
+    network = explained.network_probabilities.argmax(axis=1)
+    measures, curves = {}, {}
+    progress = keras.utils.Progbar(len(maps))
+    for name, found in maps.items():
+        order = saliency.order(found, seed=0)
+        inserted = saliency.curves(model, blurred, images, order, *classes)
+        deleted = saliency.curves(model, images, mean, order, *classes)
+        of_map = {
+            "insertion": inserted[0],
+            "deletion": deleted[0],
+            "insertion, margin": inserted[1],
+            "deletion, margin": deleted[1],
+        }
+        measures[name] = {
+            "pointing": saliency.pointing(found, boxes),
+            "energy": saliency.energy(found, boxes),
+            **{key: saliency.area(value) for key, value in of_map.items()},
+        }
+        measures[name] = {
+            key: np.round(value, 5).tolist()
+            for key, value in measures[name].items()
+        }
+        curves[name] = {
+            key: np.round(value.mean(axis=0), 5).tolist()
+            for key, value in of_map.items()
+        }
+        progress.add(1)
+    return {
+        "accuracy": {
+            "network": float(np.mean(network == labels)),
+            "output": float(np.mean(explained.targets == labels)),
+        },
+        "changed": float(np.mean(network != explained.targets)),
+        "chance": masks.chance(boxes, images.shape[1:3]),
+        "measures": measures,
+        "curves": curves,
+    }
+
+
+def examples(path, names, images, labels, boxes):
+    """Rows of the figure: some images, whatever became of them."""
+    model = keras.saving.load_model(path)
+    chosen = np.arange(EXAMPLES) * len(images) // EXAMPLES
+    images, boxes = images[chosen], boxes[chosen]
+    maps, explained = saliency.maps(model, images, boxes, seed=0)
+    return [
+        {
+            "image": images[i],
+            "box": boxes[i],
+            "label": names[labels[chosen[i]]],
+            "output": names[explained.targets[i]],
+            "against": names[explained.against[i]],
+            "maps": {name: found[i] for name, found in maps.items()},
+        }
+        for i in range(len(images))
+    ]
+
+
+def benchmark(s, run):
+    """Everything, but for what an earlier start of this run has done."""
+    # Data sets, each with its models and what they are tested with.
+    tests, training = {}, []
+    if s.digits:
+        paths = [pathlib.Path(path) for path in s.digits]
+        tests["digits"] = paths, [str(i) for i in range(10)], digits(s)
+    if s.cub:
+        cub = load_cub200(s.cub)
+        for seed in range(s.seeds):
+            name = f"cub_{seed}_training"
+            training.append(run.part(name, train, seed, cub, s, run))
+        paths = [run / f"cub_{seed}.keras" for seed in range(s.seeds)]
+        tests["birds"] = paths, cub.names, birds(s, cub)
+    found, rows = {}, []
+    for name, (paths, names, data) in tests.items():
+        found[name] = [
+            run.part(f"{name}_{i}", measure, path, *data)
+            for i, path in enumerate(paths)
+        ]
+        rows += examples(paths[0], names, *data)
+    result = {
+        "settings": vars(s),
+        "environment": runs.environment(),
+        "birds_accuracy": {
+            name: runs.spread([of_seed[name] for of_seed in training])
+            for name in (training[0] if training else ())
+        },
+        "summary": {
+            name: report.summary(of_seeds) for name, of_seeds in found.items()
+        },
+    }
+    text = report.markdown(result)
+    run.write("faithfulness.md", text)
+    run.write("results.csv", report.to_csv(found))
+    for name, figure in (
+        ("curves", report.curves_figure(result["summary"])),
+        ("examples", report.examples_figure(rows)),
+    ):
+        with run.replacing(f"faithfulness_{name}.png") as path:
+            figure.savefig(path)
+    run.finish(result)
+    print(f"\n{text}\nEverything is in {run.path}.")
+
+
+def integer(minimum):
+    """A type of arguments: integers of at least `minimum`."""
+
+    def parse(text):
+        if not text.lstrip("+-").isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(
+                f"must be an integer of at least {minimum}. Received: {text}."
+            )
+        return int(text)
+
+    return parse
+
+
+def parser():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "--digits",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="models of recipes/cluttered_mnist.py, of scikit-learn's digits",
+    )
+    add(
+        "--cub", metavar="FOLDER", help="of CUB-200-2011, or some classes of it"
+    )
+    add(
+        "--weights",
+        default="imagenet",
+        metavar="FILE",
+        help="of MobileNetV2 without its top, if they are not downloaded",
+    )
+    add("--images", type=integer(2), default=300, help="of the test images")
+    add("--epochs", type=integer(1), default=30, help="of training on birds")
+    add("--seeds", type=integer(1), default=3, help="trainings on birds")
+    add("--out", default="runs/faithfulness", help="folder for all results")
+    add("--overwrite", action="store_true", help="throw away the run in --out")
+    return parser
+
+
+def main(argv=None):
+    arguments = parser()
+    s = arguments.parse_args(argv)
+    out, overwrite = s.out, s.overwrite
+    del s.out, s.overwrite  # what is left in `s` decides about results
+    if not s.digits and not s.cub:
+        arguments.error("--digits or --cub must be given, or both.")
+    if keras.backend.backend() != "tensorflow":
+        arguments.error(
+            "Gradients are taken with the TensorFlow backend. Received: "
+            f"KERAS_BACKEND={keras.backend.backend()}."
+        )
+    try:
+        figures.new_figure(1, 1)  # needs matplotlib: now, not after measuring
+        code = {
+            "keras_warn": keras_warn.__version__,
+            "models": [
+                hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+                for path in s.digits
+            ],
+        }
+        if s.cub:
+            load_cub200(s.cub)
+        run = runs.RunFolder(out, {**vars(s), **code}, overwrite)
+    except (ImportError, OSError, ValueError) as error:
+        arguments.error(str(error))
+    benchmark(s, run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Birds of CUB-200-2011, and a network that tells them apart.
+
+MobileNetV2 with attention, fine-tuned from weights of ImageNet, on pictures
+that are small enough for a processor.
+"""
+
+import keras
+import numpy as np
+
+import keras_warn
+from keras_warn import images
+
+SIZE = 128  # of what the network sees
+SHORT_SIDE = 146  # of the picture that it is cut from
+ALPHA = 0.35
+BATCH_SIZE = 32
+LEARNING_RATE = 1e-3  # at its peak
+WARMUP = 0.1  # share of all steps
+WEIGHT_DECAY = 1e-2
+
+
+def read(path):
+    """A picture, uint8 `(h, w, 3)`, its shorter side `SHORT_SIDE` pixels.
+
+    Returns:
+        The picture, and how much larger its height and width became.
+    """
+    picture = images.read_image(path)
+    size = np.array(picture.shape[:2])
+    # Halves never round to less than the shorter side.
+    shrunk = np.rint(size * SHORT_SIDE / size.min()).astype(int)
+    shrunk = tuple(map(int, shrunk))
+    return images.fit_image(picture, shrunk, "stretch"), shrunk / size
+
+
+def centre(path, box):
+    """The middle of a picture, and where in it the box is.
+
+    Args:
+        path: The picture.
+        box: Top, left, bottom and right, in pixels of the picture.
+
+    Returns:
+        uint8 `(SIZE, SIZE, 3)`, and the box in its pixels: four integers,
+        rounded to the outside and clipped.
+    """
+    picture, scale = read(path)
+    corner = (np.array(picture.shape[:2]) - SIZE) // 2
+    first, last = np.reshape(box, (2, 2)) * scale - corner
+    box = np.concatenate([np.floor(first), np.ceil(last)])
+    return _cut(picture, *corner), np.clip(box, 0, SIZE).astype("int32")
+
+
+class Crops(keras.utils.PyDataset):
+    """Batches for training: random crops, half of them mirrored.
+
+    Which ones is a function of the seed, the epoch and the batch alone.
+    """
+
+    def __init__(self, pictures, labels, seed):
+        super().__init__()
+        self.pictures, self.labels, self.seed = pictures, labels, seed
+        self.epoch = 0
+
+    def __len__(self):
+        return len(self.pictures) // BATCH_SIZE
+
+    def __getitem__(self, index):
+        random = np.random.default_rng((self.seed, self.epoch))
+        order = random.permutation(len(self.pictures))
+        chosen = order[index * BATCH_SIZE :][:BATCH_SIZE]
+        random = np.random.default_rng((self.seed, self.epoch, index))
+        crops = [_random_crop(self.pictures[i], random) for i in chosen]
+        return np.stack(crops), self.labels[chosen]
+
+    def epoch_callback(self):
+        def on_epoch_begin(epoch, logs=None):
+            self.epoch = epoch
+
+        return keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)
+
+
+def build(classes, weights):
+    """The network with attention, for bytes from 0 to 255.
+
+    Args:
+        classes: Number of classes.
+        weights: As of `keras.applications.MobileNetV2`: a file, "imagenet",
+            or `None`.
+    """
+    options = {"alpha": ALPHA, "include_top": False}
+    pretrained = keras.applications.MobileNetV2(
+        (SIZE, SIZE, 3), weights=weights, **options
+    )
+    pixels = keras.Input((SIZE, SIZE, 3), name="pixels")
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scaled")(pixels)
+    backbone = keras.applications.MobileNetV2(
+        input_tensor=scaled, weights=None, **options
+    )
+    backbone.set_weights(pretrained.get_weights())
+    for layer in backbone.layers:
+        # Its momentum is made for longer training.
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    return keras_warn.augment(backbone, classes=classes, depth=3, width=4)
+
+
+def train(model, pictures, labels, seed, epochs):
+    """Fine-tunes everything but the batch normalisation."""
+    data = Crops(pictures, labels, seed)
+    steps = epochs * len(data)
+    warmup_steps = max(1, round(WARMUP * steps))
+    learning_rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        steps - warmup_steps,
+        warmup_target=LEARNING_RATE,
+        warmup_steps=warmup_steps,
+    )
+    model.compile(
+        keras.optimizers.AdamW(learning_rate, weight_decay=WEIGHT_DECAY),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    model.fit(
+        data,
+        epochs=epochs,
+        shuffle=False,  # in random order already
+        callbacks=[data.epoch_callback()],
+        verbose=2,
+    )
+
+
+def _cut(picture, top, left):
+    return picture[top : top + SIZE, left : left + SIZE]
+
+
+def _random_crop(picture, random):
+    corner = random.integers(np.array(picture.shape[:2]) - SIZE + 1)
+    crop = _cut(picture, *corner)
+    return crop[:, ::-1] if random.random() < 0.5 else crop

@@ -1,0 +1,252 @@
+"""What the maps of several models say together: numbers, tables, figures."""
+
+import csv
+import io
+
+import numpy as np
+
+from keras_warn import figures
+from keras_warn import overlays
+from keras_warn import runs
+from measuring import saliency
+
+# What each measure is called, and how it is written.
+MEASURES = {
+    "pointing": ("pointing (%)", 100, 1),
+    "energy": ("energy in the box (%)", 100, 1),
+    "insertion": ("insertion ↑", 1, 3),
+    "deletion": ("deletion ↓", 1, 3),
+    "insertion, margin": ("insertion, margin ↑", 1, 2),
+    "deletion, margin": ("deletion, margin ↓", 1, 2),
+}
+OURS = ("masks", "evidence")
+# Between which 95 % of a normal distribution lie, in standard deviations.
+NORMAL_95 = 1.96
+SHOWN = ("masks", "evidence", "Grad-CAM, network", "Grad-CAM, output")
+
+
+def summary(of_seeds):
+    """Means over images and seeds, and differences image by image.
+
+    Args:
+        of_seeds: List of what is measured of each model, on the same images.
+
+    Returns:
+        A dictionary for JSON.
+    """
+    values = {
+        name: {
+            measure: np.array([s["measures"][name][measure] for s in of_seeds])
+            for measure in MEASURES
+        }
+        for name in of_seeds[0]["measures"]
+    }
+    return {
+        "accuracy": {
+            name: runs.spread([s["accuracy"][name] for s in of_seeds])
+            for name in ("network", "output")
+        },
+        "changed": runs.spread([s["changed"] for s in of_seeds]),
+        "chance": of_seeds[0]["chance"],
+        "measures": {
+            name: {
+                measure: runs.spread(found.mean(axis=1))
+                for measure, found in of_map.items()
+            }
+            for name, of_map in values.items()
+        },
+        "differences": {
+            ours: {
+                other: {
+                    measure: difference(
+                        values[ours][measure], values[other][measure]
+                    )
+                    for measure in MEASURES
+                }
+                for other in values
+                if other != ours
+            }
+            for ours in OURS
+        },
+        "curves": {
+            name: {
+                curve: np.mean(
+                    [s["curves"][name][curve] for s in of_seeds], axis=0
+                )
+                .round(4)
+                .tolist()
+                for curve in of_seeds[0]["curves"][name]
+            }
+            for name in values
+        },
+    }
+
+
+def difference(ours, other):
+    """How much larger a measure is, with an interval over images.
+
+    Args:
+        ours: Array `(seeds, b)`.
+        other: Array of the same shape, of the same models and images.
+
+    Returns:
+        The mean; the half width of its 95 % confidence interval over images,
+        of these models (each image's difference is averaged over them); and
+        the mean of each seed.
+    """
+    differences = np.asarray(ours) - np.asarray(other)
+    of_images = differences.mean(axis=0)
+    error = of_images.std(ddof=1) / np.sqrt(len(of_images))
+    return {
+        "mean": float(of_images.mean()),
+        "half_width_95": float(NORMAL_95 * error),
+        "values": differences.mean(axis=1).tolist(),
+    }
+
+
+def markdown(result):
+    """Tables of the whole result."""
+    settings, machine = result["settings"], result["environment"]
+    lines = [
+        "# Faithfulness of masks and evidence",
+        "",
+        f"`{machine['command']}`",
+        "",
+        f"{settings['images']} test images of each; mean ± standard deviation "
+        f"over models. {machine['cpu']}, {machine['cores']} cores, "
+        f"TensorFlow {machine['tensorflow']}, Keras {machine['keras']}, "
+        f"{machine['date']}.",
+    ]
+    for data, found in result["summary"].items():
+        accuracy = found["accuracy"]
+        lines += [
+            "",
+            f"## {data.capitalize()}",
+            "",
+            f"Accuracy on these images: network {_cell(accuracy['network'])} "
+            f"%, output {_cell(accuracy['output'])} %; prediction changed in "
+            f"{_cell(found['changed'])} %. The box is "
+            f"{100 * found['chance']:.1f} % of the image.",
+            "",
+            *_table("map", found["measures"], _cell),
+        ]
+        for ours, others in found["differences"].items():
+            lines += ["", *_table(f"{ours} less", others, _difference_cell)]
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(found):
+    """One row for each data set, model and map."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["data", "seed", "map", *MEASURES])
+    for data, of_seeds in found.items():
+        for seed, of_seed in enumerate(of_seeds):
+            for name, of_map in of_seed["measures"].items():
+                means = [f"{np.mean(of_map[m]):.5f}" for m in MEASURES]
+                writer.writerow([data, seed, name, *means])
+    return text.getvalue()
+
+
+def curves_figure(summaries):
+    """Insertion and deletion of all maps: a row for each data set."""
+    figure = figures.new_figure(6.6, 2.4 * len(summaries))
+    axes = figure.subplots(len(summaries), 2, squeeze=False, sharex=True)
+    for row, (data, found) in zip(axes, summaries.items(), strict=True):
+        for cell, curve in zip(row, ("insertion", "deletion"), strict=True):
+            for i, (name, of_map) in enumerate(found["curves"].items()):
+                cell.plot(
+                    100 * saliency.FRACTIONS,
+                    of_map[curve],
+                    color=figures.COLORS[i % len(figures.COLORS)],
+                    linestyle=("-", "--")[i // len(figures.COLORS)],
+                    linewidth=1.8 if name in OURS else 1,
+                    label=name,
+                )
+            cell.set_title(f"{data}: {curve}", size=figures.FONT + 1)
+            cell.tick_params(labelsize=figures.FONT)
+            cell.grid(alpha=0.3, linewidth=0.5)
+            cell.spines[["top", "right"]].set_visible(False)
+            cell.set_ylim(0, 1)
+        row[0].set_ylabel("probability", size=figures.FONT + 1)
+    for cell, verb in zip(axes[-1], ("inserted", "deleted"), strict=True):
+        cell.set_xlabel(f"pixels {verb} (%)", size=figures.FONT + 1)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside right upper",
+        fontsize=figures.FONT,
+        frameon=False,
+    )
+    return figure
+
+
+def examples_figure(rows):
+    """Images with their boxes, and maps of them.
+
+    Args:
+        rows: List of dictionaries with an `image`, its `box`, `maps` by name,
+            and the names of its `label`, of the class that the `output` says,
+            and of the one that evidence speaks `against`.
+    """
+    columns = 1 + len(SHOWN)
+    side = figures.CELL
+    figure = figures.new_figure(
+        side * columns + 0.2, (side + 0.02) * len(rows) + 0.2
+    )
+    cells = figure.subplots(len(rows), columns, squeeze=False)
+    for of_row, row in zip(cells, rows, strict=True):
+        picture = overlays.displayable(row["image"][None])
+        pictures = [picture]
+        for name in SHOWN:
+            draw = overlays.mask_overlay
+            if name == "evidence":
+                draw = overlays.region_overlay
+            pictures.append(draw(picture, row["maps"][name][None]))
+        top, left, bottom, right = (int(n) for n in row["box"])
+        for cell, shown in zip(of_row, pictures, strict=True):
+            cell.imshow(shown[0], interpolation="nearest")
+            # From border to border of the pixels.
+            cell.plot(
+                np.array([left, right, right, left, left]) - 0.5,
+                np.array([top, top, bottom, bottom, top]) - 0.5,
+                color=figures.COLORS[2],
+                linewidth=0.8,
+            )
+            cell.set(xticks=[], yticks=[])
+        of_row[0].set_ylabel(row["label"], size=figures.FONT)
+        texts = {0: f"output: {row['output']}"}
+        texts[1 + SHOWN.index("evidence")] = f"not {row['against']}"
+        for column, text in texts.items():
+            of_row[column].set_xlabel(text, size=figures.FONT, labelpad=2)
+    for cell, head in zip(cells[0], ("image", *SHOWN), strict=True):
+        cell.set_title(head, size=figures.FONT, pad=3)
+    return figure
+
+
+def _table(head, rows, form):
+    header = [head, *(title for title, _, _ in MEASURES.values())]
+    lines = [header, ["---"] + ["---:"] * len(MEASURES)]
+    for name, of_map in rows.items():
+        cells = [
+            form(of_map[measure], scale, digits)
+            for measure, (_, scale, digits) in MEASURES.items()
+        ]
+        lines.append([name, *cells])
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _cell(value, scale=100, digits=1):
+    text = f"{scale * value['mean']:.{digits}f}"
+    if value["std"] is None:
+        return text
+    return f"{text} ± {scale * value['std']:.{digits}f}"
+
+
+def _difference_cell(value, scale, digits):
+    """Mean, half width, and in how many seeds it has the same sign."""
+    same = sum(v * value["mean"] > 0 for v in value["values"])
+    return (
+        f"{scale * value['mean']:+.{digits}f} ± "
+        f"{scale * value['half_width_95']:.{digits}f} "
+        f"({same}/{len(value['values'])})"
+    )

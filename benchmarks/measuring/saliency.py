@@ -1,0 +1,275 @@
+"""Maps of where a prediction comes from, and how far they can be trusted.
+
+A map has shape `(b, h, w)` and the resolution of the images; what is larger
+matters more. Gradients need TensorFlow.
+"""
+
+import keras
+import numpy as np
+
+import keras_warn
+from keras_warn import masks
+
+# Shares of the pixels at which curves are taken.
+FRACTIONS = np.linspace(0, 1, 21)
+BATCH_SIZE = 100
+# What probabilities count as at least in logarithms.
+LEAST = 1e-12
+# Of a blur that leaves no details, relative to the images' height.
+BLUR = 0.1
+# Of the centre prior, relative to height and width.
+CENTRE = 0.25
+
+
+def maps(model, images, boxes, seed):
+    """Maps of all methods for what `model` predicts, by name.
+
+    Args:
+        model: A model of `keras_warn.augment`, loaded from a file.
+        images: Array `(b, h, w, c)`, as the model takes them.
+        boxes: Integers `(b, 4)`: top, left, bottom, right of the objects.
+        seed: Of the random maps.
+
+    Returns:
+        The maps, and what `keras_warn.explain` returns.
+    """
+    count, *size, _ = images.shape
+    explained = keras_warn.explain(model, images)
+    found = masks.combined_mask(explained.seen, size)
+    network, whole, pointwise = grad_cams(model, images, explained.targets)
+    random = np.random.default_rng(seed)
+    *_, h, w, _ = deepest_features(model).shape
+    return {
+        "masks": found,
+        "evidence": explained.regions,
+        "evidence, strength": np.abs(explained.regions),
+        "Grad-CAM, network": network,
+        "Grad-CAM, output": whole,
+        "HiResCAM, output": pointwise,
+        "masks, next image": np.roll(found, -1, axis=0),
+        "centre": np.repeat(centre(size)[None], count, axis=0),
+        "random blobs": resized(random.random((count, h, w)), size),
+        "random pixels": random.random((count, *size)),
+        "box": inside(boxes, size),
+    }, explained
+
+
+def deepest_features(model):
+    """The last map that the attention of `model` reads.
+
+    In networks that attention is attached to from their end, it is the last
+    convolutional map, from which the network makes its own prediction.
+    """
+    layers = {layer.name: layer for layer in model.layers}
+    last = 1
+    while f"module_{last + 1}_masks" in layers:
+        last += 1
+    return layers[f"module_{last}_masks"].input
+
+
+def grad_cams(model, images, classes):
+    """Grad-CAM of the network and of the output, and HiResCAM of the latter.
+
+    At the last map. The output's logits are the sum that the gates weigh,
+    before its softmax (of the default combination). What modules read of
+    shallower maps has no gradient at the last one.
+
+    Args:
+        model: A model of `keras_warn.augment`.
+        images: Array `(b, h, w, c)`.
+        classes: Integers `(b,)`, whose logits are explained.
+
+    Returns:
+        Three arrays `(b, h, w)`, non-negative.
+    """
+    seen = keras_warn.inspect(model).output
+    predictions = [seen["network_prediction"]]
+    while f"module_{len(predictions)}_prediction" in seen:
+        predictions.append(seen[f"module_{len(predictions)}_prediction"])
+    reader = keras.Model(
+        model.input,
+        [deepest_features(model), seen["global_gates"], *predictions],
+    )
+
+    def logits(gates, network, *modules):
+        stacked = keras.ops.stack([network, *modules], axis=1)
+        return network, keras.ops.sum(gates[..., None] * stacked, axis=1)
+
+    found = []
+    for i in range(0, len(images), BATCH_SIZE):
+        batch = slice(i, i + BATCH_SIZE)
+        network, output = class_activations(
+            reader, logits, images[batch], classes[batch]
+        )
+        found.append((network[0], *output))
+    size = images.shape[1:3]
+    return [
+        resized(np.concatenate(batches), size)
+        for batches in zip(*found, strict=True)
+    ]
+
+
+def class_activations(reader, logits, images, classes):
+    """Grad-CAM and HiResCAM, for each of several logits.
+
+    `relu(sum_c mean_xy(d logit / d map_c) map_c)`, which is made for networks
+    that pool their last map, and `relu(sum_c (d logit / d map_c) map_c)`.
+
+    Args:
+        reader: Model from images to a map `(b, h, w, c)` and what the logits
+            are made from.
+        logits: Function from the latter to a sequence of logits `(b, n)`.
+        images: Array `(b, ...)`.
+        classes: Integers `(b,)`.
+
+    Returns:
+        A list of pairs of arrays `(b, h, w)`, one for each of the logits.
+
+    Reference:
+        - Selvaraju et al., "Grad-CAM", ICCV 2017
+        - Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful
+          explanations of convolutional neural networks", 2020
+    """
+    import tensorflow as tf
+
+    images = tf.convert_to_tensor(images, "float32")
+    with tf.GradientTape(persistent=True) as tape:
+        # Without it, a network with frozen weights would not be recorded.
+        tape.watch(images)
+        features, *others = reader(images, training=False)
+        scores = [
+            tf.gather(values, classes, axis=1, batch_dims=1)
+            for values in logits(*others)
+        ]
+    found = []
+    for score in scores:
+        slopes = tape.gradient(score, features)
+        means = tf.reduce_mean(slopes, axis=(1, 2), keepdims=True)
+        activations = [
+            tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)).numpy()
+            for weights in (means, slopes)
+        ]
+        found.append(activations)
+    return found
+
+
+def centre(size):
+    """A Gaussian around the middle, `(h, w)`."""
+    rows, columns = ((np.arange(n) + 0.5) / n - 0.5 for n in size)
+    distances = rows[:, None] ** 2 + columns**2
+    return np.exp(-distances / (2 * CENTRE**2))
+
+
+def inside(boxes, size):
+    """1 in the boxes, 0 elsewhere: what knows the object, and no more."""
+    rows, columns = (np.arange(n) for n in size)
+    top, left, bottom, right = np.transpose(boxes)[:, :, None]
+    down = (top <= rows) & (rows < bottom)
+    across = (left <= columns) & (columns < right)
+    return (down[:, :, None] & across[:, None]).astype("float64")
+
+
+def resized(coarse, size):
+    """Maps `(b, h, w)` at another resolution, bilinearly."""
+    large = keras.ops.image.resize(
+        coarse[..., None].astype("float32"),
+        tuple(size),
+        "bilinear",
+        data_format="channels_last",
+    )
+    return keras.ops.convert_to_numpy(large)[..., 0]
+
+
+def pointing(found, boxes):
+    """Whether the strongest point of each map lies in its box, `(b,)`."""
+    return np.array(
+        [
+            masks.pointing_accuracy(found[i : i + 1], boxes[i : i + 1])
+            for i in range(len(found))
+        ]
+    )
+
+
+def energy(found, boxes):
+    """The share of each map's positive part that lies in its box, `(b,)`.
+
+    A map without a positive part says nothing, as one that is the same
+    everywhere.
+    """
+    positive = np.maximum(found, 0).astype("float64")
+    positive[~positive.any(axis=(1, 2))] = 1
+    within = positive * inside(boxes, found.shape[1:])
+    return within.sum(axis=(1, 2)) / positive.sum(axis=(1, 2))
+
+
+def order(found, seed):
+    """Places of each map, `(b, h * w)`, the strongest first.
+
+    Those that are equally strong stand in random order: any other one, such
+    as by rows, would be a map of its own.
+    """
+    flat = found.reshape(len(found), -1)
+    chance = np.random.default_rng(seed).random(flat.shape)
+    return np.lexsort((chance, -flat), axis=-1)
+
+
+def curves(model, start, end, places, targets, against):
+    """What `model` says while pixels of `end` replace those of `start`.
+
+    Args:
+        model: From images to probabilities.
+        start: Images `(b, h, w, c)`.
+        end: Images of the same shape.
+        places: Integers `(b, h * w)`, which pixel comes when.
+        targets: Integers `(b,)`, classes.
+        against: Integers `(b,)`, the classes that they are compared with.
+
+    Returns:
+        Two arrays `(b, len(FRACTIONS))`: the probability of the target, and
+        the logarithm of how many times that of the other class it is.
+    """
+    turns = np.argsort(places, axis=1).reshape(start.shape[:3])[..., None]
+    images = np.arange(len(start))
+    probabilities, margins = [], []
+    for fraction in FRACTIONS:
+        mixed = np.where(turns < round(fraction * places.shape[1]), end, start)
+        said = np.concatenate(
+            [
+                model.predict_on_batch(mixed[i : i + BATCH_SIZE])
+                for i in range(0, len(mixed), BATCH_SIZE)
+            ]
+        ).astype("float64")
+        probabilities.append(said[images, targets])
+        logarithms = np.log(np.maximum(said, LEAST))
+        margins.append(
+            logarithms[images, targets] - logarithms[images, against]
+        )
+    return np.stack(probabilities, axis=1), np.stack(margins, axis=1)
+
+
+def area(found):
+    """The area below each of the curves, `(b,)`."""
+    return (found[:, 1:] + found[:, :-1]).mean(axis=1) / 2
+
+
+def blurred(images):
+    """Images without their details: what insertion starts from."""
+    deviation = BLUR * images.shape[1]
+    rows, columns = (
+        np.exp(
+            -((np.arange(n)[:, None] - np.arange(n)) ** 2) / 2 / deviation**2
+        )
+        for n in images.shape[1:3]
+    )
+    # What would lie beyond the borders has no weight.
+    rows /= rows.sum(axis=1, keepdims=True)
+    columns /= columns.sum(axis=1, keepdims=True)
+    return np.einsum(
+        "yh,xw,bhwc->byxc", rows, columns, images, optimize=True
+    ).astype("float32")
+
+
+def mean_colour(images):
+    """Images of one colour, their own mean: what deletion ends at."""
+    means = images.mean(axis=(1, 2), keepdims=True)
+    return np.broadcast_to(means, images.shape).astype("float32")

@@ -1,0 +1,249 @@
+"""CUB-200-2011: birds of 200 species, in the layout it is published in.
+
+Nothing is downloaded. A folder with some of the classes, in the same layout, is
+read as well.
+"""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+
+IMAGES = "images.txt"
+LABELS = "image_class_labels.txt"
+SPLIT = "train_test_split.txt"
+BOXES = "bounding_boxes.txt"
+CLASSES = "classes.txt"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CUB200:
+    """What the files of CUB-200-2011 say of its `b` pictures.
+
+    The order is that of the pictures' numbers. Pictures themselves are read
+    by who needs them.
+
+    Attributes:
+        paths: Tuple of `b` paths.
+        labels: int32 `(b,)`, classes from 0, in the order of their numbers.
+        boxes: float32 `(b, 4)`: top, left, bottom and right of the bird, in
+            pixels of the picture. As published: a few reach beyond it.
+        names: Tuple of the classes' names, such as "Laysan Albatross".
+        train: bool `(b,)`, the pictures to train with.
+        test: bool `(b,)`, the others.
+    """
+
+    paths: tuple
+    labels: np.ndarray
+    boxes: np.ndarray
+    names: tuple
+    train: np.ndarray
+
+    @property
+    def test(self):
+        return ~self.train
+
+    def __len__(self):
+        return len(self.paths)
+
+
+def load_cub200(folder):
+    """Reads the files that describe CUB-200-2011's pictures.
+
+    Args:
+        folder: The folder `CUB_200_2011` of the published archive: with
+            `images/`, `images.txt`, `image_class_labels.txt`,
+            `train_test_split.txt`, `bounding_boxes.txt` and `classes.txt`.
+
+    Returns:
+        A `CUB200`.
+
+    Raises:
+        FileNotFoundError: if the folder, one of these files, or a picture
+            that they list is missing.
+        ValueError: if a line cannot be read, or is missing, or contradicts
+            another.
+
+    Example:
+
+    >>> from keras_warn.datasets import load_cub200
+    >>> birds = load_cub200("CUB_200_2011")  # doctest: +SKIP
+    >>> len(birds), birds.names[1]  # doctest: +SKIP
+    (11788, 'Laysan Albatross')
+
+    Reference:
+        [CUB-200-2011](https://www.vision.caltech.edu/datasets/cub_200_2011/)
+    """
+    folder = Path(folder)
+    _check(folder)
+    classes = _Table(folder / CLASSES, _words)
+    images = _Table(folder / IMAGES, _words)
+    labels = _Table(folder / LABELS, _number)
+    splits = _Table(folder / SPLIT, _flag)
+    boxes = _Table(folder / BOXES, _box)
+
+    for table in (labels, splits, boxes):
+        table.check_keys(images)
+    folders = {name: number for number, name in classes.values.items()}
+    if len(folders) < len(classes.values):
+        raise ValueError(
+            f"{classes.path} must name every class once. Received: "
+            f"{len(classes.values)} classes with {len(folders)} names."
+        )
+    seen = {}
+    for key, name in images.values.items():
+        label, path = labels.values[key], folder / "images" / name
+        if label not in classes.values:
+            raise ValueError(
+                f"{labels.where(key)}: the class must be one of "
+                f"{classes.path.name}. Received: {label}."
+            )
+        # A picture lies in the folder of its class.
+        if folders.get(name.split("/")[0], label) != label:
+            raise ValueError(
+                f"{labels.where(key)}: the class must be that of the picture's "
+                f"folder. Received: {label} for {name}."
+            )
+        if name in seen:
+            raise ValueError(
+                f"{images.where(key)}: a picture must be listed once. "
+                f"Received: {name}, which is line {images.lines[seen[name]]}, "
+                "too."
+            )
+        seen[name] = key
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{images.where(key)}: the picture must exist. Received: "
+                f"{path}."
+            )
+
+    keys = sorted(images.values)
+    numbers = {number: i for i, number in enumerate(sorted(classes.values))}
+    return CUB200(
+        paths=tuple(folder / "images" / images.values[key] for key in keys),
+        labels=np.array([numbers[labels.values[key]] for key in keys], "int32"),
+        boxes=np.array([boxes.values[key] for key in keys], "float32"),
+        names=tuple(_readable(classes.values[number]) for number in numbers),
+        train=np.array([splits.values[key] for key in keys], bool),
+    )
+
+
+class _Table:
+    """The lines of a file: a number, then what `parse` makes of the rest.
+
+    Attributes:
+        path: The file.
+        values: Dictionary from the lines' numbers to their values.
+        lines: Dictionary from the lines' numbers to where in the file they
+            stand, from 1.
+    """
+
+    def __init__(self, path, parse):
+        self.path = path
+        self.values = {}
+        self.lines = {}
+        try:
+            # With or without the mark that some editors set at the start.
+            text = path.read_text("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path} must be a text file in UTF-8 ({error})."
+            ) from error
+        for i, line in enumerate(text.split("\n"), start=1):
+            if line.strip():
+                self._add(i, line.strip(), parse)
+        if not self.values:
+            raise ValueError(f"{path} must have lines. Received: none.")
+
+    def _add(self, i, line, parse):
+        key, _, rest = line.partition(" ")
+        try:
+            key, value = _number(key), parse(rest.strip())
+        except ValueError as error:
+            raise ValueError(
+                f"{self.path}, line {i}: {error}. Received: {line!r}."
+            ) from error
+        if key in self.values:
+            raise ValueError(
+                f"{self.path}, line {i}: a number must be given once. "
+                f"Received: {line!r} after line {self.lines[key]}."
+            )
+        self.values[key] = value
+        self.lines[key] = i
+
+    def where(self, key):
+        return f"{self.path}, line {self.lines[key]}"
+
+    def check_keys(self, images):
+        """Whether this table is about the same pictures as `images`."""
+        for key in images.values:
+            if key not in self.values:
+                raise ValueError(
+                    f"{self.path} must have a line for every picture. "
+                    f"Received: none for {key}, of {images.where(key)}."
+                )
+        for key in self.values:
+            if key not in images.values:
+                raise ValueError(
+                    f"{self.where(key)}: the picture must be one of "
+                    f"{images.path.name}. Received: {key}."
+                )
+
+
+def _check(folder):
+    """Whether the folder holds what CUB-200-2011's does."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"`folder` must be an existing folder. Received: {folder}."
+        )
+    files = (IMAGES, LABELS, SPLIT, BOXES, CLASSES)
+    missing = [name for name in files if not (folder / name).is_file()]
+    if not (folder / "images").is_dir():
+        missing.append("images/")
+    if missing:
+        raise FileNotFoundError(
+            "`folder` must be that of CUB-200-2011. Received: "
+            f"{folder}, without {', '.join(missing)}."
+        )
+
+
+def _words(text):
+    if not text:
+        raise ValueError("a number and a name must stand here")
+    return text
+
+
+def _number(text):
+    # ASCII alone: `int` would take the digits of other scripts, too.
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+        raise ValueError("numbers must be positive integers")
+    return int(text)
+
+
+def _flag(text):
+    if text not in ("0", "1"):
+        raise ValueError("1 (training) or 0 (test) must stand here")
+    return text == "1"
+
+
+def _box(text):
+    """Top, left, bottom and right from "x y width height"."""
+    try:
+        x, y, width, height = map(float, text.split())
+    except ValueError:
+        x = y = width = height = math.nan
+    # Comparisons with NaN are false.
+    if not (
+        width > 0
+        and height > 0
+        and all(map(math.isfinite, (x, y, width, height)))
+    ):
+        raise ValueError("x, y, a positive width and height must stand here")
+    return y, x, y + height, x + width
+
+
+def _readable(name):
+    """A class's name without its number: "Laysan Albatross"."""
+    number, _, rest = name.partition(".")
+    return (rest if number.isdecimal() and rest else name).replace("_", " ")

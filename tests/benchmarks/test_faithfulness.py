@@ -1,0 +1,384 @@
+"""The benchmark measures what it says: maps, curves and intervals by hand."""
+
+import csv
+import json
+
+import faithfulness
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from keras import ops
+from measuring import cub_model
+from measuring import faithfulness_report as report
+from measuring import saliency
+
+import keras_warn
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="the benchmark takes gradients with TensorFlow",
+)
+
+H, W, CLASSES = 11, 13, 3
+BOX = np.array([[2, 3, 7, 8]])
+
+
+def sees_the_box():
+    """Class 1 is the more probable, the brighter the pixels in the box."""
+    kernel = np.zeros((H * W, CLASSES))
+    kernel[:, 1] = saliency.inside(BOX, (H, W)).ravel() / 5
+    inputs = keras.Input((H, W, 1))
+    dense = layers.Dense(CLASSES, "softmax")
+    model = keras.Model(inputs, dense(layers.Flatten()(inputs)))
+    dense.set_weights([kernel, np.zeros(CLASSES)])
+    return model
+
+
+def network(size=(H, W, 1), classes=CLASSES, depth=2):
+    x = inputs = keras.Input(size)
+    for filters in (5, 7):
+        x = layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
+    return keras_warn.augment(
+        keras.Model(inputs, x), classes=classes, depth=depth, width=2
+    )
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    def loaded(model):
+        model.save(tmp_path / "model.keras")
+        return keras.saving.load_model(tmp_path / "model.keras")
+
+    return loaded
+
+
+def images(b, *size):
+    return np.random.default_rng(0).random((b, *size)).astype("float32")
+
+
+def test_the_object_first_is_better_than_last():
+    model = sees_the_box()
+    white, black = np.ones((1, H, W, 1)), np.zeros((1, H, W, 1))
+    areas = {}
+    first = saliency.inside(BOX, (H, W))
+    for name, found in (("first", first), ("last", -first)):
+        places = saliency.order(found, seed=0)
+        inserted = saliency.curves(model, black, white, places, [1], [0])
+        deleted = saliency.curves(model, white, black, places, [1], [0])
+        for probabilities, margins in (inserted, deleted):
+            # The other classes share the rest.
+            np.testing.assert_allclose(
+                margins,
+                np.log(probabilities) - np.log((1 - probabilities) / 2),
+                atol=1e-4,
+            )
+        assert inserted[0][0, 0] == pytest.approx(1 / CLASSES)
+        np.testing.assert_allclose(
+            deleted[0][0, [0, -1]], inserted[0][0, ::-20]
+        )
+        areas[name] = [saliency.area(c[0])[0] for c in (inserted, deleted)]
+    assert areas["first"][0] > 0.8 > 0.5 > areas["last"][0]
+    assert areas["first"][1] < 0.5 < 0.8 < areas["last"][1]
+
+
+def test_the_strongest_come_first_and_equals_by_chance():
+    found = np.zeros((50, H, W))
+    found[:, 5, 7], found[:, 1, 2] = 2, 1
+    found[:, 3] = -1
+    places = saliency.order(found, seed=0)
+    assert (np.sort(places) == np.arange(H * W)).all()
+    assert (places[:, 0] == 5 * W + 7).all()
+    assert (places[:, 1] == 1 * W + 2).all()
+    assert (places[:, -W:] // W == 3).all()
+    # Neither first nor last rows are preferred.
+    assert np.mean(places[:, 2:40] // W) == pytest.approx(5, abs=0.5)
+
+
+def test_area_of_a_line():
+    line = np.linspace(0, 1, len(saliency.FRACTIONS))[None]
+    assert saliency.area(line)[0] == pytest.approx(0.5)
+    assert saliency.area(1 - line**2)[0] == pytest.approx(2 / 3, abs=1e-3)
+
+
+def test_a_blur_leaves_no_details_and_no_darker_borders():
+    flat = np.full((2, H, W, 3), 0.3)
+    np.testing.assert_allclose(saliency.blurred(flat), flat, rtol=1e-6)
+    checkered = (np.indices((40, 40)).sum(axis=0) % 2)[None, :, :, None]
+    # A border's own colour weighs a little more there.
+    assert np.abs(saliency.blurred(checkered) - 0.5).max() < 0.06
+    half = np.zeros((1, 40, 40, 1))
+    half[:, :20] = 1
+    assert saliency.blurred(half)[0, [0, -1], 20, 0].round(2).tolist() == [1, 0]
+
+
+def test_mean_colour():
+    mean = saliency.mean_colour(images(2, H, W, 3))
+    assert mean.shape == (2, H, W, 3)
+    np.testing.assert_allclose(
+        mean[:, 4, 5], images(2, H, W, 3).mean(axis=(1, 2)), rtol=1e-5
+    )
+
+
+def test_centre_prior():
+    found = saliency.centre((H, W))
+    assert np.unravel_index(found.argmax(), found.shape) == (H // 2, W // 2)
+    np.testing.assert_allclose(found, found[::-1, ::-1])
+    assert (np.diff(found[:, 0][: H // 2]) > 0).all()
+
+
+def test_energy_and_pointing():
+    found = np.zeros((4, H, W))
+    found[0, 2, 3], found[0, 0, 0] = 3, 1  # the first and a far pixel
+    found[1, 7, 8], found[1, 2, 3] = 1, -5  # just outside; speaks against
+    found[2, 6, 7], found[2, 2, 2] = 1, 1  # tied: the last, just outside
+    boxes = np.repeat(BOX, 4, axis=0)
+    share = 25 / (H * W)  # of a map that says nothing
+    expected = [3 / 4, 0, 1 / 2, share]
+    np.testing.assert_allclose(saliency.energy(found, boxes), expected)
+    expected = [1, 0, 1 / 2, share]
+    np.testing.assert_allclose(saliency.pointing(found, boxes), expected)
+
+
+def test_of_a_network_that_pools():
+    """The gradient is the weight, divided by h w, everywhere."""
+    inputs = keras.Input((5, 7, 3))
+    features = layers.Rescaling(2.0)(inputs)
+    pooled = layers.GlobalAveragePooling2D()(features)
+    dense = layers.Dense(CLASSES, use_bias=False, trainable=False)
+    reader = keras.Model(inputs, [features, dense(pooled)])
+    given = images(2, 5, 7, 3) - 0.5
+    found, opposite = saliency.class_activations(
+        reader, lambda z: (z, -z), given, [2, 0]
+    )
+    weights = ops.convert_to_numpy(dense.kernel)[:, [2, 0]].T / (5 * 7)
+    expected = np.einsum("bc,bhwc->bhw", weights, 2 * given)
+    for maps, sign in ((found, 1), (opposite, -1)):
+        for of_kind in maps:
+            np.testing.assert_allclose(
+                of_kind, np.maximum(sign * expected, 0), atol=1e-6
+            )
+
+
+def test_of_a_network_that_does_not_pool():
+    features = keras.Input((5, 7, 3))
+    dense = layers.Dense(CLASSES, use_bias=False)
+    logits = dense(layers.Flatten()(features))
+    given = images(2, 5, 7, 3)
+    [(pooled, pointwise)] = saliency.class_activations(
+        keras.Model(features, [features, logits]), lambda z: [z], given, [2, 0]
+    )
+    weights = ops.convert_to_numpy(dense.kernel)[:, [2, 0]].T
+    weights = weights.reshape(2, 5, 7, 3)
+    expected = np.maximum((weights * given).sum(axis=-1), 0)
+    np.testing.assert_allclose(pointwise, expected, atol=1e-6)
+    means = weights.mean(axis=(1, 2), keepdims=True)
+    expected = np.maximum((means * given).sum(axis=-1), 0)
+    np.testing.assert_allclose(pooled, expected, atol=1e-6)
+
+
+def test_of_network_and_output(loaded):
+    import tensorflow as tf
+
+    model = loaded(network(depth=1))
+    given, classes = images(3, H, W, 1), np.array([0, 2, 1])
+    found = saliency.grad_cams(model, given, classes)
+
+    features = saliency.deepest_features(model)
+    assert features.shape == (None, 3, 4, 7)
+    read = ops.convert_to_numpy(keras.Model(model.input, features)(given))
+    kernel = ops.convert_to_numpy(model.get_layer("network_logits").kernel)
+    own = np.einsum("bc,bhwc->bhw", kernel[:, classes].T, read) / 12
+
+    # What comes after the map, by itself.
+    names = ("global_gates", "network_logits", "module_1_prediction")
+    outputs = [model.get_layer(name).output for name in names]
+    rest = keras.Model(features, [model.output, *outputs])
+    x = tf.constant(read)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        probabilities, gates, z_network, z_module = rest(x)
+        logits = gates[:, :1] * z_network + gates[:, 1:] * z_module
+        chosen = tf.gather(logits, classes, axis=1, batch_dims=1)
+    np.testing.assert_allclose(
+        probabilities, tf.nn.softmax(logits), rtol=1e-5, atol=1e-7
+    )
+    slopes = tape.gradient(chosen, x).numpy()
+    whole = np.einsum("bc,bhwc->bhw", slopes.mean(axis=(1, 2)), read)
+    expected = [own, whole, (slopes * read).sum(axis=-1)]
+    for maps, coarse in zip(found, expected, strict=True):
+        expected = saliency.resized(np.maximum(coarse, 0), (H, W))
+        np.testing.assert_allclose(maps, expected, atol=1e-6)
+
+
+def test_the_deepest_of_several_maps(loaded):
+    assert saliency.deepest_features(loaded(network())).shape[1:] == (3, 4, 7)
+
+
+def test_maps_of_a_model(loaded):
+    model, given = loaded(network()), images(3, H, W, 1)
+    boxes = np.repeat(BOX, 3, axis=0)
+    maps, explained = saliency.maps(model, given, boxes, seed=0)
+    assert all(found.shape == (3, H, W) for found in maps.values())
+    predicted = model.predict(given, verbose=0).argmax(axis=1)
+    assert (explained.targets == predicted).all()
+    np.testing.assert_array_equal(
+        maps["masks, next image"][0], maps["masks"][1]
+    )
+
+
+def test_intervals_are_of_paired_differences():
+    other = np.array([[1.0, 5.0, 9.0, 3.0], [2.0, 6.0, 8.0, 4.0]])
+    # Of each image, over both seeds: 1, 2, 3 and 2.
+    ours = other + [[1, 1, 3, 2], [1, 3, 3, 2]]
+    found = report.difference(ours, other)
+    assert found["mean"] == pytest.approx(2)
+    assert found["values"] == pytest.approx([7 / 4, 9 / 4])
+    # The variance of four differences is 2 / 3.
+    assert found["half_width_95"] == pytest.approx(1.96 * np.sqrt(2 / 3 / 4))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Birds and their network, small enough for a test."""
+    monkeypatch.setattr(cub_model, "SIZE", 24)
+    monkeypatch.setattr(cub_model, "SHORT_SIDE", 28)
+    monkeypatch.setattr(cub_model, "BATCH_SIZE", 4)
+
+
+@pytest.fixture
+def birds(tmp_path):
+    """A folder in the layout of CUB-200-2011: red and green rectangles."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    lines = {name: [] for name in ("images", "labels", "split", "boxes")}
+    for i in range(24):
+        y, x = random.integers(20, 40, size=2)
+        pixels = random.integers(0, 40, size=(80, 100, 3)).astype("uint8")
+        pixels[y : y + 20, x : x + 24, i % 2] = 255
+        name = f"{i % 2 + 1}.bird_{i % 2}/{i}.png"
+        path = tmp_path / "birds" / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+        lines["images"].append(f"{i + 1} {name}")
+        lines["labels"].append(f"{i + 1} {i % 2 + 1}")
+        lines["split"].append(f"{i + 1} {int(i < 12)}")
+        lines["boxes"].append(f"{i + 1} {x} {y} 24 20")
+    for name, part in (
+        ("images", "images"),
+        ("labels", "image_class_labels"),
+        ("split", "train_test_split"),
+        ("boxes", "bounding_boxes"),
+    ):
+        path = tmp_path / "birds" / f"{part}.txt"
+        path.write_text("\n".join(lines[name]))
+    (tmp_path / "birds" / "classes.txt").write_text("1 1.bird_0\n2 2.bird_1")
+    return tmp_path / "birds"
+
+
+def test_boxes_follow_the_pictures(small, birds):
+    for i in range(2):
+        path = birds / "images" / f"{i + 1}.bird_{i}" / f"{i}.png"
+        line = (birds / "bounding_boxes.txt").read_text().splitlines()[i]
+        x, y = (int(n) for n in line.split()[1:3])
+        picture, box = cub_model.centre(path, (y, x, y + 20, x + 24))
+        assert picture.shape == (24, 24, 3) and picture.dtype == np.uint8
+        bright = picture[..., i] > 128
+        top, left, bottom, right = box
+        assert 0 < bright.sum() <= (bottom - top) * (right - left)
+        rows, columns = np.nonzero(bright)
+        # Rounded to the outside: up to a pixel more.
+        assert 0 <= rows.min() - top <= 1 and 0 <= columns.min() - left <= 1
+        assert 0 <= bottom - 1 - rows.max() <= 1
+        assert 0 <= right - 1 - columns.max() <= 1
+
+
+def test_crops_depend_on_seed_epoch_and_batch_alone(small):
+    pictures = [images(1, 28, 35, 3)[0] for _ in range(10)]
+    labels = np.arange(10)
+
+    def batches(seed, epoch):
+        data = cub_model.Crops(pictures, labels, seed)
+        data.epoch_callback().on_epoch_begin(epoch)
+        assert len(data) == 2
+        return data[1], data[0]
+
+    (x, y), (_, first) = batches(seed=1, epoch=2)
+    (again, same), _ = batches(seed=1, epoch=2)
+    np.testing.assert_array_equal(x, again)
+    assert (y == same).all() and not set(y) & set(first)
+    assert x.shape == (4, 24, 24, 3)
+    for other in (batches(1, 3), batches(2, 2)):
+        assert (other[0][0] != x).any()
+
+
+def test_the_network_of_birds(small, monkeypatch):
+    monkeypatch.setattr(cub_model, "SIZE", 32)
+    model = cub_model.build(5, None)
+    norms = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, layers.BatchNormalization)
+    ]
+    assert norms and not any(layer.trainable for layer in norms)
+    assert model.get_layer("Conv1").trainable
+    # Bytes arrive in [-1, 1].
+    scaled = keras.Model(model.input, model.get_layer("scaled").output)
+    pixels = np.array([0, 255], "uint8").reshape(2, 1, 1, 1)
+    pixels = np.broadcast_to(pixels, (2, 32, 32, 3))
+    found = scaled.predict(pixels, verbose=0)
+    assert found.min() == -1 and found.max() == 1
+
+
+def test_whole_run(small, birds, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        cub_model,
+        "build",
+        lambda classes, weights: network((24, 24, 3), classes),
+    )
+    monkeypatch.setattr(saliency, "FRACTIONS", np.linspace(0, 1, 3))
+    monkeypatch.setattr(faithfulness, "EXAMPLES", 1)
+    paths = [str(tmp_path / f"attention_{i}.keras") for i in range(2)]
+    for path in paths:
+        network((40, 40, 1), 10).save(path)
+    out = tmp_path / "out"
+    given = ["--digits", *paths, "--cub", str(birds), "--weights", "none"]
+    given += "--images 5 --epochs 1 --seeds 1 --out".split() + [str(out)]
+    faithfulness.main(given)
+    printed = capsys.readouterr().out
+    assert (out / "faithfulness.md").read_text() in printed
+    for name in ("curves", "examples"):
+        path = out / f"faithfulness_{name}.png"
+        assert path.stat().st_size > 10_000
+    result = json.loads((out / "results.json").read_text())
+    assert set(result["summary"]) == {"digits", "birds"}
+    for found in result["summary"].values():
+        box = found["measures"]["box"]
+        assert box["pointing"]["mean"] == box["energy"]["mean"] == 1
+        for curves in found["curves"].values():
+            # All maps begin and end with the same images.
+            for name, curve in curves.items():
+                assert curve[::2] == found["curves"]["box"][name][::2]
+    with (out / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == (2 + 1) * 11
+    with pytest.raises(SystemExit):
+        faithfulness.main(given)
+    assert "finished run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("", "--digits or --cub must be given"),
+        ("--cub nowhere", "existing folder. Received: nowhere"),
+        ("--digits nothing.keras", "nothing.keras"),
+        ("--cub . --images 1", "at least 2. Received: 1"),
+        ("--cub . --seeds none", "Received: none"),
+    ],
+)
+def test_errors_come_early(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        faithfulness.main(arguments.split())
+    assert message in capsys.readouterr().err
