@@ -18,8 +18,8 @@ unless `--source` says otherwise; minutes of training instead of 200 epochs of
 200,000 images, with warm-up and cosine decay; narrow layers. The paper does
 not state its layers' widths.
 
-Results without flags, mean ± standard deviation over 3 seeds, in 3 min 20 s
-on 2 cores of an AMD EPYC (TensorFlow 2.21, Keras 3.15.1, 2026-11-23):
+Results without flags, mean ± standard deviation over 3 seeds, in 5 min 31 s
+on 2 shared cores of an AMD EPYC (TensorFlow 2.21, Keras 3.15.1, 2026-11-23):
 
     accuracy (%) at
     distractors         4           8          16          32          64
