@@ -14,8 +14,8 @@ Three models are compared, of the same weights:
 
 How each number is taken:
 
-- Operations: per image, by the counter of each backend (see `operations` in
-  `measuring/on_*.py`). A multiplication and an addition are two.
+- Operations: per image, by the counter of each backend (see
+  `keras_warn.operations`). A multiplication and an addition are two.
 - Time: of the compiled `predict_step` and `train_step` of Keras, on a batch
   that lies on the device, until the results are there. Models take turns
   (A B C A B A B ...), and a ratio is the median over rounds of the ratio
@@ -50,6 +50,8 @@ from measuring.timing import measure_time
 import keras_warn
 from keras_warn import figures
 from keras_warn import runs
+from keras_warn.operations import COUNTERS
+from keras_warn.operations import operations
 
 TOLERANCE = 1e-4
 # For which the modules are timed alone.
@@ -93,7 +95,7 @@ def measure(s, kernel_size):
 
 
 def measure_operations(title, built):
-    details = {k: backend.operations(m) for k, m in built.items()}
+    details = {k: operations(m) for k, m in built.items()}
     giga = {k: sum(counts.values()) / 1e9 for k, counts in details.items()}
     return {**summary(title, "GFLOP", [giga]), "details": details}
 
@@ -136,7 +138,7 @@ def benchmark(s, run):
     result = {
         "settings": vars(s),
         "environment": {**runs.environment(), "gpus": backend.gpus()},
-        "counter": backend.COUNTER,
+        "counter": COUNTERS[keras.backend.backend()],
         "kernel_sizes": {
             k: {**run.part(f"kernel_{k}", measure, s, k), **memory.get(k, {})}
             for k in s.kernel_size

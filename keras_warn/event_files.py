@@ -18,6 +18,8 @@ import time
 import keras
 import numpy as np
 
+from keras_warn.images import import_pillow
+
 # TensorBoard reads all files with "tfevents" in their names. The suffix tells
 # ours from those of others in the same folder.
 SUFFIX = ".attention"
@@ -85,14 +87,13 @@ class EventFile:
             step: Which point in time they show.
             images: Array of bytes, `(b, height, width, 3)`.
         """
-        from PIL import Image
-
+        pillow = import_pillow()
         height, width = images.shape[1:3]
         content = [str(width).encode(), str(height).encode()]
         for image in images:
             png = io.BytesIO()
             # Masks are smooth: small files without an effort.
-            Image.fromarray(image).save(png, "png", compress_level=1)
+            pillow.Image.fromarray(image).save(png, "png", compress_level=1)
             content.append(png.getvalue())
         self._add_summary("image", tag, step, np.array(content, object))
 
@@ -173,13 +174,7 @@ def read_events(path):
 def check_installed():
     """Raises `ImportError` unless tensorboard and Pillow are installed."""
     _tensorboard("summary.writer.record_writer")
-    try:
-        from PIL import Image  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "Pictures in TensorBoard need the package Pillow: "
-            "`pip install pillow`."
-        ) from error
+    import_pillow()
 
 
 @contextlib.contextmanager
@@ -251,6 +246,8 @@ def _drop_steps(path, first):
     if not left:
         path.unlink()
         return
+    # Not by `files.replacing`: TensorBoard would read its path, too, which has
+    # the same name, and show the folder around it as one more run.
     unfinished = aside.with_name(f"{aside.name}.unfinished")
     unfinished.write_bytes(b"".join(kept))
     os.replace(unfinished, path)

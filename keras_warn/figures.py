@@ -136,7 +136,8 @@ def explanation_figure(images, explanation, titles=None, names=None):
                 axes.axis("off")
                 continue
             _show(axes, overlay[row])
-            axes.set_xlabel(below[row], size=FONT, labelpad=2)
+            # Names are text, even with dollars, which would begin formulas.
+            axes.set_xlabel(below[row], size=FONT, labelpad=2, parse_math=False)
     for row, margins in enumerate(explanation.margins):
         _show_margins(cells[row, -1], margins)
     cells[-1, -1].set_xlabel(f"difference in {explanation.scale}", size=FONT)
@@ -144,7 +145,7 @@ def explanation_figure(images, explanation, titles=None, names=None):
         cell.set_title(head, size=FONT + 1, pad=3)
     if titles is not None:
         for row, title in enumerate(titles):
-            cells[row, 0].set_ylabel(title, size=FONT + 1)
+            cells[row, 0].set_ylabel(title, size=FONT, parse_math=False)
     return figure
 
 
@@ -332,6 +333,9 @@ def _show_margins(axes, margins):
     axes.set_yticks(places, labels, size=FONT)
     axes.invert_yaxis()
     axes.tick_params(axis="x", labelsize=FONT - 1)
+    # Apart from the axis, a factor is easily missed.
+    axes.ticklabel_format(axis="x", useOffset=False, scilimits=(-3, 4))
+    axes.xaxis.offsetText.set_size(FONT - 1)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
 

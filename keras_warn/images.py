@@ -474,7 +474,7 @@ def import_pillow():
         import PIL.ImageOps
     except ImportError as error:
         raise ImportError(
-            "Image files need the package Pillow: `pip install pillow`."
+            "Pictures need the package Pillow: `pip install pillow`."
         ) from error
     return PIL
 

@@ -1,5 +1,7 @@
 """Pictures of images with what a model saw in them, as arrays of bytes."""
 
+import typing
+
 import numpy as np
 from keras import ops
 
@@ -23,6 +25,38 @@ LUMA = np.array((0.299, 0.587, 0.114))
 ROUNDING = 1e-3
 
 
+class _Preparation(typing.NamedTuple):
+    """What black and white become when images are made ready for a model.
+
+    Attributes:
+        black: A number, or one for each channel.
+        white: The same.
+        blue_first: Whether channels are blue, green, red.
+    """
+
+    black: float | np.ndarray
+    white: float | np.ndarray
+    blue_first: bool = False
+
+
+_PLAIN = (
+    _Preparation(0.0, 1.0),
+    _Preparation(-1.0, 1.0),
+    _Preparation(0.0, 255.0),
+)
+
+# With statistics of ImageNet, as `preprocess_input` in `keras.applications`
+# has them: "torch", red to blue, and "caffe", blue to red.
+_MEAN = np.array((0.485, 0.456, 0.406), "float32")
+_DEVIATION = np.array((0.229, 0.224, 0.225), "float32")
+_TORCH = _Preparation(-_MEAN / _DEVIATION, (1 - _MEAN) / _DEVIATION)
+_CAFFE_MEAN = np.array((103.939, 116.779, 123.68), "float32")
+_CAFFE = _Preparation(-_CAFFE_MEAN, 255 - _CAFFE_MEAN, blue_first=True)
+
+# Standardised images stay below this, bytes less their mean do not.
+_DEVIATIONS = 10
+
+
 def displayable(images, data_format=None):
     """Images as a model takes them, as pictures.
 
@@ -33,8 +67,12 @@ def displayable(images, data_format=None):
     - numbers in [0, 1] are multiplied by 255;
     - numbers in [-1, 1] are shifted, then scaled;
     - numbers in [0, 255] are rounded;
-    - any others, such as standardised ones, are stretched: the smallest is
-      black, the largest white.
+    - numbers of three channels in the ranges that `preprocess_input` makes in
+      `keras.applications` for ResNet50 and VGG (bytes less the means of
+      ImageNet, blue first) or for DenseNet (standardised by mean and deviation
+      of ImageNet) are taken for these, and come back in their true colours;
+    - any others, such as otherwise standardised ones, are stretched: the
+      smallest is black, the largest white.
 
     Args:
         images: Array or tensor `(b, height, width, c)`, or `(b, c, height,
@@ -71,14 +109,16 @@ def displayable(images, data_format=None):
     if images.dtype != np.uint8:
         # bfloat16 has no NumPy arithmetic of its own.
         images = images.astype("float32")
-        low, high = float(images.min()), float(images.max())
+        low, high = images.min(axis=(0, 1, 2)), images.max(axis=(0, 1, 2))
         if not np.isfinite([low, high]).all():
             raise ValueError(
                 "`images` must be finite. Received: images in "
-                f"[{low:g}, {high:g}]."
+                f"[{low.min():g}, {high.max():g}]."
             )
-        black, white = _black_and_white(low, high)
+        black, white, blue_first = _preparation(low, high)
         images = _to_bytes((images - black) / (white - black))
+        if blue_first:
+            images = images[..., ::-1]
     return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
 
 
@@ -160,12 +200,18 @@ def region_overlay(images, regions):
     return _to_bytes((1 - tint) * lit + tint * color)
 
 
-def _black_and_white(low, high):
-    """What black and white are, where values go from `low` to `high`."""
-    for black, white in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
-        if black - ROUNDING <= low and high <= white + ROUNDING:
-            return black, white
-    return low, high if high > low else low + 1
+def _preparation(low, high):
+    """How images were prepared whose channels go from `low` to `high`."""
+    likely = list(_PLAIN)
+    if len(low) == 3:
+        wide = max(-low.min(), high.max()) > _DEVIATIONS
+        likely.append(_CAFFE if wide else _TORCH)
+    for preparation in likely:
+        black, white, _ = preparation
+        if (black - ROUNDING <= low).all() and (high <= white + ROUNDING).all():
+            return preparation
+    low, high = float(low.min()), float(high.max())
+    return _Preparation(low, high if high > low else low + 1)
 
 
 def _brightness(images):

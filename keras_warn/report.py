@@ -7,19 +7,19 @@ import base64
 import hashlib
 import importlib.resources
 import io
-import os
 import pathlib
-import tempfile
 
 import keras
 import numpy as np
 
 from keras_warn import checks
+from keras_warn import files
 from keras_warn import overlays
 from keras_warn import runs
 from keras_warn.comparison import batches_of
 from keras_warn.comparison import compare
 from keras_warn.explanation import explain
+from keras_warn.images import import_pillow
 
 # The longest side of the pictures, in pixels: of the image, of what is drawn
 # over it. Smaller images are shown pixel by pixel.
@@ -105,7 +105,7 @@ def report(
     4
     """
     template = _template()
-    _pillow()
+    import_pillow()
     path = _checked_path(path)
     examples = checks.integer("examples", examples, 0)
     if title is not None and not isinstance(title, str):
@@ -133,13 +133,8 @@ def report(
         facts=_facts(model, comparison),
         **_page_parts(),
     )
-    # In the same folder, for `os.replace` to be one atomic rename.
-    with tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=".unfinished-"
-    ) as unfinished:
-        whole = pathlib.Path(unfinished) / path.name
-        whole.write_text(page, "utf-8")
-        os.replace(whole, path)
+    with files.replacing(path) as unfinished:
+        unfinished.write_text(page, "utf-8")
     return comparison
 
 
@@ -341,7 +336,7 @@ def _parts(explanation, names):
 
 def _source(pixels, side):
     """A picture `(height, width, 3)` as a `data:` address, made smaller."""
-    image = _pillow().fromarray(pixels)
+    image = import_pillow().Image.fromarray(pixels)
     small = max(image.size) <= SMALL
     image.thumbnail((side, side))
     limit = max(FEW_BYTES, BYTES_PER_PIXEL * image.width * image.height)
@@ -468,16 +463,6 @@ def _probability(p):
     return "< 0.0001" if p < 1e-4 else f"= {p:.4f}" if p < 0.1 else f"= {p:.2f}"
 
 
-def _pillow():
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            "Reports need the package Pillow: `pip install pillow`."
-        ) from error
-    return Image
-
-
 def _checked_path(path):
     """`path`, where a file can be written."""
     path = pathlib.Path(path)
@@ -485,15 +470,14 @@ def _checked_path(path):
         raise IsADirectoryError(
             f"`path` must be a file. Received: path={str(path)!r}, a folder."
         )
-    folder = path.parent
-    if not folder.is_dir():
+    if not path.parent.is_dir():
         raise FileNotFoundError(
             "`path` must lie in a folder that exists. Received: "
             f"path={str(path)!r}."
         )
     try:
-        # As the page will be written. Better known before the predictions.
-        tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-").cleanup()
+        # Better known before the predictions.
+        files.check_replacing(path)
     except OSError as error:
         raise PermissionError(
             "`path` must lie in a folder that can be written to. Received: "

@@ -1,6 +1,5 @@
 """Folders of runs that can be killed and go on, and what they ran on."""
 
-import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -11,9 +10,10 @@ import shlex
 import shutil
 import statistics
 import sys
-import tempfile
 
 import keras
+
+from keras_warn import files
 
 SETTINGS = "settings.json"
 RESULTS = "results.json"
@@ -118,20 +118,14 @@ class RunFolder:
         with self.replacing(name) as path:
             path.write_text(content, "utf-8")
 
-    @contextlib.contextmanager
     def replacing(self, name):
         """A path to write a file or folder to, which then replaces `name`.
-
-        An error leaves `name` as it was, and so does the end of the process.
-        One exception: a folder that is there already takes two renames to
-        replace, and who is killed between them leaves neither the old nor the
-        new one.
 
         Args:
             name: Name of the file or folder in this folder.
 
-        Yields:
-            A path with the same name in a folder of its own.
+        Returns:
+            A context manager, `keras_warn.files.replacing` of that file.
 
         Example:
 
@@ -143,26 +137,7 @@ class RunFolder:
         ...     (run / "notes.txt").read_text()
         'whole'
         """
-        target = self.path / name
-        # In the same folder, for `os.replace` to be one atomic rename.
-        with tempfile.TemporaryDirectory(
-            dir=self.path, prefix=".unfinished-", ignore_cleanup_errors=True
-        ) as unfinished:
-            path = pathlib.Path(unfinished) / target.name
-            yield path
-            if not target.is_dir():
-                os.replace(path, target)
-                return
-            # A folder that is not empty cannot be replaced in one step. The
-            # old one leaves with the unfinished folder.
-            old = path.with_name(f"{path.name}.old")
-            try:
-                os.replace(target, old)
-                os.replace(path, target)
-            except BaseException:
-                if old.exists() and not target.exists():
-                    os.replace(old, target)
-                raise
+        return files.replacing(self / name)
 
     def _check(self, settings, overwrite):
         """Whether the run with these settings may go on in the folder."""
@@ -172,9 +147,7 @@ class RunFolder:
                 "a file."
             )
         found = sorted(path.name for path in self.path.iterdir())
-        # A process killed in the middle of a write leaves these behind.
-        leftovers = [name for name in found if name.startswith(".unfinished-")]
-        found = [name for name in found if name not in leftovers]
+        found = [name for name in found if not files.is_unfinished(name)]
         # Whoever is killed at the very start leaves no more than these.
         empty = found == [PARTS] and _is_empty(self.path / PARTS)
         if found and SETTINGS not in found and not empty:
@@ -199,8 +172,7 @@ class RunFolder:
                     f"{self.path / RESULTS} exists. Choose another folder, or "
                     "overwrite the run."
                 )
-        for name in leftovers:
-            shutil.rmtree(self.path / name)
+        files.remove_unfinished(self.path)
         if overwrite:
             # Results first: without them, the rest is an unfinished run.
             (self.path / RESULTS).unlink(missing_ok=True)

@@ -20,10 +20,14 @@ import pytest
 from PIL import Image
 
 import keras_warn
-from keras_warn import cli
 from keras_warn.cli import main
+from keras_warn.cli.inputs import Intake
+from keras_warn.cli.out_folder import MARKER
+from keras_warn.cli.report import Batches
 from keras_warn.comparison import compare
 from keras_warn.explanation import explain
+from keras_warn.images import class_numbers
+from keras_warn.images import find_images
 from keras_warn.summary import summary
 
 SIZE, CLASSES = (26, 22), 3
@@ -178,14 +182,14 @@ def test_explanation_of_one_image(files, model, work, capsys):
     [("crop", (5, 39)), ("stretch", (5, 57)), ("pad", None)],
 )
 def test_places_are_those_of_the_image(resize, expected):
-    intake = cli._Intake((10, 10), 3, "channels_last", "none", resize)
+    intake = Intake((10, 10), 3, "channels_last", "none", resize)
     assert intake.original(2, 9, (20, 60)) == expected
     if resize == "pad":
         assert intake.original(3, 9, (20, 60)) == (3, 57)
 
 
 def test_the_middle_of_every_pixel_counts():
-    intake = cli._Intake((26, 26), 3, "channels_last", "none", "crop")
+    intake = Intake((26, 26), 3, "channels_last", "none", "crop")
     places = [intake.original(i, i, (52, 52)) for i in range(26)]
     assert places == [(2 * i + 1, 2 * i + 1) for i in range(26)]
 
@@ -254,7 +258,7 @@ def test_a_repeated_call_replaces_the_earlier_one(files, work):
 def test_a_list_of_figures_cannot_delete_elsewhere(files, work):
     path = save_image(work / "a.png")
     (work / "out").mkdir()
-    content = {**cli.MARKER, "figures": ["../a.png", str(path)]}
+    content = {**MARKER, "figures": ["../a.png", str(path)]}
     (work / "out/explanations.json").write_text(json.dumps(content))
     other = save_image(work / "b.png")
     assert run("explain", files / "model.keras", other, "--out", "out") == 0
@@ -598,10 +602,10 @@ def test_report_of_class_folders(files, model, data, capsys):
 
 def test_names_tell_the_order_of_the_classes(files, model, data):
     """Not the alphabet, if they are given."""
-    found = cli.image_files.find_images(data)
-    labels, _ = cli.image_files.class_numbers(found, CLASSES, NAMES)
-    intake = cli._Intake(SIZE, 3, "channels_last", "none", "crop")
-    batches = list(cli._Batches(found, labels, intake, 4))
+    found = find_images(data)
+    labels, _ = class_numbers(found, CLASSES, NAMES)
+    intake = Intake(SIZE, 3, "channels_last", "none", "crop")
+    batches = list(Batches(found, labels, intake, 4))
     assert [len(labels) for _, labels in batches] == [4, 4, 1]
     images, expected = arrays(data, NAMES)
     found_images = np.concatenate([images for images, _ in batches])
@@ -626,9 +630,9 @@ def test_report_of_a_table_with_a_bad_image(files, data, capsys):
 
 
 def test_images_that_change_while_a_report_is_made(data):
-    found = cli.image_files.find_images(data)
-    intake = cli._Intake(SIZE, 3, "channels_last", "none", "crop")
-    batches = cli._Batches(found, np.zeros(9, int), intake, 4)
+    found = find_images(data)
+    intake = Intake(SIZE, 3, "channels_last", "none", "crop")
+    batches = Batches(found, np.zeros(9, int), intake, 4)
     first, second = list(batches), list(batches)
     for (one, _), (other, _) in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -3,6 +3,7 @@
 import sys
 
 import keras
+import matplotlib
 import numpy as np
 import pytest
 
@@ -131,6 +132,20 @@ def test_long_names_stay_in_their_column():
                 axes.xaxis.label.get_window_extent() for axes in (left, right)
             ]
             assert boxes[0].x1 < boxes[1].x0
+
+
+def test_dollars_in_names_are_no_formulas(tmp_path):
+    batch = images()
+    titles = ["$a_1$", "$x^$", r"\$5"]
+    figure = figures.explanation_figure(
+        batch, explained(batch), titles, names=["$x^$"] * 7
+    )
+    # Letters as text, not as outlines.
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(tmp_path / "table.svg")
+    drawn = (tmp_path / "table.svg").read_text()
+    for text in (*titles, "for $x^$", "says $x^$", "network: $x^$"):
+        assert f">{text}" in drawn
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,36 @@ def test_preparations_of_networks_are_undone(prepare):
     np.testing.assert_array_equal(displayable(prepared), images)
 
 
+@pytest.mark.parametrize("module", ["resnet50", "vgg16", "densenet"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_networks_of_imagenet_show_true_colours(module, data_format):
+    images = pictures()
+    given = images.astype("float32")
+    if data_format == "channels_first":
+        given = given.transpose(0, 3, 1, 2)
+    prepared = getattr(keras.applications, module).preprocess_input(
+        given.copy(), data_format
+    )
+    np.testing.assert_array_equal(displayable(prepared, data_format), images)
+
+
+@pytest.mark.parametrize("module", ["resnet50", "densenet"])
+def test_true_colours_of_an_image_with_little_contrast(module):
+    """It is not stretched from black to white."""
+    images = pictures() // 4 + 20
+    prepared = getattr(keras.applications, module).preprocess_input(
+        images.astype("float32")
+    )
+    np.testing.assert_array_equal(displayable(prepared), images)
+
+
+@pytest.mark.parametrize("low, high", [(-9, 9.5), (-130, 150), (-100, 200)])
+def test_other_ranges_are_not_taken_for_those_of_imagenet(low, high):
+    images = pictures()
+    prepared = images.astype("float32") / 255 * (high - low) + low
+    np.testing.assert_array_equal(displayable(prepared), images)
+
+
 def test_the_whole_set_decides_how_it_was_prepared():
     """A dark image among others stays dark."""
     images = pictures().astype("float32")

@@ -4,6 +4,7 @@ import html.parser
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -401,14 +402,13 @@ def test_paths_are_checked_first(tmp_path, monkeypatch, path, error, message):
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
-    module = sys.modules["keras_warn.report"]
-    monkeypatch.setattr(module, "compare", fail)
+    monkeypatch.setattr(sys.modules["keras_warn.report"], "compare", fail)
 
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
     # Root may write anywhere, so that modes of folders prove nothing.
-    monkeypatch.setattr(module.tempfile, "TemporaryDirectory", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
     with pytest.raises(PermissionError, match="`path`.*Permission denied"):
         report(model(), test_set(), tmp_path / "page.html")
 

@@ -67,48 +67,6 @@ def test_a_write_that_is_cut_off_changes_nothing(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["file", "parts", "settings.json"]
 
 
-def test_a_folder_is_replaced(tmp_path):
-    run = RunFolder(tmp_path, {})
-    for name in ("old", "new"):
-        with run.replacing("model") as path:
-            path.mkdir()
-            (path / name).touch()
-    assert os.listdir(run / "model") == ["new"]
-
-
-def test_a_folder_that_nothing_replaces_stays(tmp_path):
-    run = RunFolder(tmp_path, {})
-    with run.replacing("model") as path:
-        path.mkdir()
-        (path / "old").touch()
-    with pytest.raises(FileNotFoundError):
-        with run.replacing("model"):
-            pass  # and writes nothing
-    assert os.listdir(run / "model") == ["old"]
-    assert set(os.listdir(tmp_path)) == {"model", "parts", "settings.json"}
-
-
-def test_a_folder_stays_if_it_cannot_be_replaced(tmp_path, monkeypatch):
-    run = RunFolder(tmp_path, {})
-    with run.replacing("model") as path:
-        path.mkdir()
-        (path / "old").touch()
-    replace = os.replace
-
-    def interrupted(source, target):
-        if (pathlib.Path(source) / "new").exists():
-            raise KeyboardInterrupt
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        with run.replacing("model") as path:
-            path.mkdir()
-            (path / "new").touch()
-    assert os.listdir(run / "model") == ["old"]
-    assert set(os.listdir(tmp_path)) == {"model", "parts", "settings.json"}
-
-
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     RunFolder(tmp_path, {})
     (tmp_path / ".unfinished-x").mkdir()

@@ -7,8 +7,6 @@ with
   arguments that take one step of a compiled model, until its results are there,
 - `gradient(model, inputs, labels)`: the same, for gradients of the mean loss
   with respect to weights and inputs,
-- `operations(model)`: operations for one image, by type, and `COUNTER`, the
-  name of what counts them,
 - `memory()`: a `device_memory.Memory`, or `None`,
 - `gpus()`: names of the GPUs.
 """

@@ -4,14 +4,10 @@ import functools
 
 import tensorflow as tf
 
-from keras_warn.operations import COUNTERS
-from keras_warn.operations import PRODUCTS as PRODUCTS
-from keras_warn.operations import operations as operations
 from measuring.device_memory import Memory
 from measuring.device_memory import host_memory
 from measuring.models import mean_loss
 
-COUNTER = COUNTERS["tensorflow"]
 GPUS = tf.config.list_physical_devices("GPU")
 
 

@@ -2,13 +2,9 @@
 
 import torch
 
-from keras_warn.operations import COUNTERS
-from keras_warn.operations import operations as operations
 from measuring.device_memory import Memory
 from measuring.device_memory import host_memory
 from measuring.models import mean_loss
-
-COUNTER = COUNTERS["torch"]
 
 
 def gpus():

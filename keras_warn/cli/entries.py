@@ -1,0 +1,72 @@
+"""What `explanations.json` says about an image."""
+
+import numpy as np
+
+# Predictions of each image that are written down, the best ones.
+TOP = 3
+
+
+def entry(one, names, intake, image_size):
+    """The explanation of one image, for JSON.
+
+    Args:
+        one: An `Explanation` of one image.
+        names: Names of the classes, or `None`.
+        intake: The `inputs.Intake` that the image came by.
+        image_size: The image's own height and width.
+
+    Returns:
+        A dictionary.
+    """
+
+    def class_of(number):
+        name = None if names is None else names[number]
+        return {"class": int(number), "name": name}
+
+    def best(probabilities):
+        order = np.argsort(-probabilities[0], kind="stable")[:TOP]
+        return [
+            {**class_of(i), "probability": float(probabilities[0, i])}
+            for i in order
+        ]
+
+    target, against = one.targets[0], one.against[0]
+    network, *modules = one.margins[0].tolist()
+    gates = head_gates = None
+    if one.gates is not None:
+        gates = one.gates[0].tolist()
+        head_gates = [
+            one.seen[f"module_{i}_head_gates"][0].tolist()
+            for i in range(1, len(modules) + 1)
+        ]
+    return {
+        "height": image_size[0],
+        "width": image_size[1],
+        "network": best(one.network_probabilities),
+        "attention": best(one.attention_probabilities),
+        "output": best(one.probabilities),
+        "changed": bool(one.changed[0]),
+        "target": class_of(target),
+        "against": class_of(against),
+        "gates": gates,
+        "head_gates": head_gates,
+        "scale": one.scale,
+        "contributions": {
+            "network": network,
+            "modules": modules,
+            "heads": [
+                (heads[0, :, target] - heads[0, :, against]).tolist()
+                for heads in one.heads
+            ],
+        },
+        "strongest_evidence": _strongest(one.regions, intake, image_size),
+    }
+
+
+def _strongest(regions, intake, image_size):
+    """Where most speaks for the target: a pixel of the image, or `None`."""
+    if regions is None or regions.max() <= 0:
+        return None
+    row, column = np.unravel_index(regions[0].argmax(), regions.shape[1:])
+    place = intake.original(row, column, image_size)
+    return None if place is None else {"row": place[0], "column": place[1]}

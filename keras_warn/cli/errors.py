@@ -1,0 +1,39 @@
+"""How commands end: exit codes, and what users are told of their errors."""
+
+import contextlib
+
+# Exit codes. Others are errors of this program.
+GOOD, INCOMPLETE, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+EXIT_CODES = """\
+exit codes:
+  0    all is done
+  1    something could not be read or written; the rest is done
+  2    wrong usage or input; nothing is done
+  130  stopped by Ctrl-C"""
+
+
+class Refused(Exception):
+    """Wrong input, said in one paragraph to whoever gave it."""
+
+
+@contextlib.contextmanager
+def refusing(*kinds, before="", after=""):
+    """Makes `Refused` of errors whose message is meant for users.
+
+    Args:
+        *kinds: Classes of exceptions.
+        before: What to say before the message.
+        after: What to say after it.
+
+    Example:
+
+    >>> with refusing(ValueError, before="--size: "):
+    ...     raise ValueError("must be positive.")
+    Traceback (most recent call last):
+    keras_warn.cli.errors.Refused: --size: must be positive.
+    """
+    try:
+        yield
+    except kinds as error:
+        raise Refused(f"{before}{error}{after}") from error

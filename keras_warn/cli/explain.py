@@ -1,0 +1,272 @@
+"""`keras-warn explain`: a figure for each image, and the same in numbers."""
+
+import functools
+import math
+import pathlib
+import sys
+import typing
+
+import numpy as np
+
+from keras_warn import figures
+from keras_warn import images
+from keras_warn.cli.entries import entry
+from keras_warn.cli.errors import EXIT_CODES
+from keras_warn.cli.errors import GOOD
+from keras_warn.cli.errors import INCOMPLETE
+from keras_warn.cli.errors import Refused
+from keras_warn.cli.errors import refusing
+from keras_warn.cli.inputs import find_intake
+from keras_warn.cli.inputs import read_batches
+from keras_warn.cli.inputs import read_names
+from keras_warn.cli.models import load_model
+from keras_warn.cli.options import PREPROCESSING_HELP
+from keras_warn.cli.options import add_image_options
+from keras_warn.cli.out_folder import EXPLANATIONS
+from keras_warn.cli.out_folder import OutFolder
+from keras_warn.cli.progress import Progress
+from keras_warn.explanation import explain
+
+# Explained at once, so that memory stays bounded and the model is not
+# compiled for each batch anew: about 330 images of 224 by 224.
+PIXELS_AT_ONCE = 2**24
+
+HELP = "explain a model's predictions for images"
+
+EPILOG = f"""\
+outputs:
+  DIR/<name of the image>.png   a figure for each image: where the model
+                                looked, and what spoke for its prediction
+  DIR/{EXPLANATIONS}         the same in numbers: predictions of the network
+                                alone, of attention alone and of both, gates,
+                                contributions of the network and of each
+                                module and head, and where the evidence is
+                                strongest, in pixels of the image
+
+{PREPROCESSING_HELP}
+
+{EXIT_CODES}
+
+examples:
+  keras-warn explain birds.keras photo.jpg --out explained \\
+      --preprocessing mobilenet_v2
+  keras-warn explain birds.keras photos/ --out explained --format pdf \\
+      --names classes.txt --target wren --against finch"""
+
+
+def add_arguments(parser):
+    """Adds what this command can be told, beside the model."""
+    parser.add_argument(
+        "image",
+        nargs="+",
+        metavar="IMAGE",
+        help="an image file, or a folder that is searched for them",
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder of the outputs"
+    )
+    parser.add_argument(
+        "--target",
+        metavar="CLASS",
+        help="the class to explain, a name or a number from 0 (default: what "
+        "the model predicts)",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="CLASS",
+        help="the class to compare it with (default: what the network alone "
+        "predicts, or the next best class where that is the target)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("png", "svg", "pdf"),
+        default="png",
+        help="of the figures (default: png)",
+    )
+    add_image_options(parser)
+
+
+def run(arguments):
+    """Runs the command, and returns its exit code."""
+    folder = OutFolder(arguments.out, arguments.overwrite)
+    with refusing(ImportError):
+        images.import_pillow()
+        figures.new_figure(1, 1)
+    model = load_model(arguments.model)
+    intake = find_intake(model, arguments)
+    classes = model.output_shape[-1]
+    names = read_names(arguments.names, classes)
+    target, against = _compared(arguments, classes, names)
+    paths = _listed(arguments.image, folder.path)
+    planned = _figure_names(paths, arguments.format)
+    folder.start(planned)
+
+    progress = Progress("images explained", len(paths))
+    entries, failed = [], []
+
+    def fail(item, message):
+        failed.append({"file": str(item.path), "error": message})
+        progress.say(message)
+
+    explained = _explained(
+        list(map(_Item, paths, planned)),
+        intake,
+        functools.partial(
+            explain,
+            model,
+            targets=target,
+            against=against,
+            batch_size=arguments.batch_size,
+        ),
+        fail,
+    )
+    try:
+        for item, picture, image_size, one in explained:
+            drawn = figures.explanation_figure(
+                picture, one, titles=[_title(item.path)], names=names
+            )
+            with folder.replacing(item.figure) as unfinished:
+                drawn.savefig(unfinished, format=arguments.format)
+            entries.append(
+                {
+                    "file": str(item.path),
+                    "figure": item.figure,
+                    **entry(one, names, intake, image_size),
+                }
+            )
+            progress.update(len(entries) + len(failed))
+        if entries:
+            folder.finish(
+                {
+                    "figures": [one["figure"] for one in entries],
+                    "model": arguments.model,
+                    "size": list(intake.size),
+                    "preprocessing": intake.preprocessing,
+                    "resize": intake.resize,
+                    "images": entries,
+                    "failed": failed,
+                }
+            )
+    except OSError as error:
+        progress.say(
+            f"keras-warn explain: {folder.path} cannot be written to: "
+            f"{error}. {len(entries)} of {len(paths)} figures are there, "
+            f"{EXPLANATIONS} is not complete."
+        )
+        return INCOMPLETE
+    finally:
+        progress.end()
+    if not entries:
+        folder.undo()
+        raise Refused(f"none of the {len(paths)} images could be explained.")
+    print(
+        f"{len(entries)} figure{'' if len(entries) == 1 else 's'} and "
+        f"{EXPLANATIONS} are in {folder.path}"
+        + (
+            f"; {len(failed)} of {len(paths)} images failed." if failed else "."
+        ),
+        file=sys.stderr,
+    )
+    return INCOMPLETE if failed else GOOD
+
+
+class _Item(typing.NamedTuple):
+    """An image file, and the name of the figure that it gets."""
+
+    path: pathlib.Path
+    figure: str
+
+
+def _explained(items, intake, explain_all, fail):
+    """Reads and explains images, a bounded number at once.
+
+    Args:
+        items: List of `_Item`.
+        intake: An `inputs.Intake`.
+        explain_all: Function from what the model takes to an `Explanation`.
+        fail: Function that is told the item and what is wrong with it.
+
+    Yields:
+        For each image that can be read and explained its item; it as bytes,
+        a batch of one as the model's layers lay it out; its own height and
+        width; and its `Explanation`.
+    """
+    at_once = max(1, PIXELS_AT_ONCE // math.prod(intake.size))
+    for batch, pictures, sizes in read_batches(items, intake, at_once, fail):
+        explanation = explain_all(intake.prepare(pictures))
+        pictures = intake.laid_out(pictures)
+        for i, item in enumerate(batch):
+            one = explanation.take([i])
+            if np.isfinite(one.scores).all():
+                yield item, pictures[i : i + 1], sizes[i], one
+            else:
+                fail(item, f"{item.path}: the model predicts NaN for it.")
+
+
+def _compared(arguments, classes, names):
+    """The classes that --target and --against name, `None` where not given."""
+    numbers = []
+    for option in ("target", "against"):
+        label = getattr(arguments, option)
+        with refusing(ValueError, before=f"--{option}: "):
+            numbers.append(
+                None
+                if label is None
+                else images.class_number(label, classes, names)
+            )
+    target, against = numbers
+    if target is not None and target == against:
+        raise Refused(
+            "--target and --against must be different classes. Received: "
+            f"class {target} twice."
+        )
+    return target, against
+
+
+def _listed(given, out):
+    """The image files that are named, or in folders that are."""
+    out = out.resolve()
+    paths = []
+    for one in map(pathlib.Path, given):
+        if not one.is_dir():
+            paths.append(one)
+            continue
+        with refusing(
+            OSError, before=f"the folder {one} cannot be read: ", after="."
+        ):
+            inside = images.list_images(one)
+        # Figures of an earlier call are no images to explain.
+        inside = [p for p in inside if out not in p.resolve().parents]
+        if not inside:
+            raise Refused(
+                f"the folder {one} holds no images: no file that ends in "
+                f"{', '.join(sorted(images.EXTENSIONS))}."
+            )
+        paths += inside
+    return paths
+
+
+def _figure_names(paths, extension):
+    """A file name for the figure of each image, no two alike."""
+    # Some file systems do not tell upper from lower case. Stems of images
+    # are left to those images: of two a.jpg beside an a-2.jpg, the second
+    # becomes a-3.
+    stems = {path.stem.casefold() for path in paths}
+    taken = set()
+    names = []
+    for path in paths:
+        stem, count = path.stem, 1
+        while stem.casefold() in taken or (
+            count > 1 and stem.casefold() in stems
+        ):
+            count += 1
+            stem = f"{path.stem}-{count}"
+        taken.add(stem.casefold())
+        names.append(f"{stem}.{extension}")
+    return names
+
+
+def _title(path):
+    """The name of a file, to stand beside a figure."""
+    name = path.name
+    return name if len(name) <= 30 else f"{name[:18]}…{name[-11:]}"

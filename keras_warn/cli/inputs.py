@@ -1,0 +1,177 @@
+"""What a model is given: image files made ready, and names of its classes."""
+
+import dataclasses
+import itertools
+import pathlib
+
+import numpy as np
+
+from keras_warn import images
+from keras_warn.cli.errors import Refused
+from keras_warn.cli.errors import refusing
+from keras_warn.cli.models import image_input
+
+
+@dataclasses.dataclass(frozen=True)
+class Intake:
+    """How image files are made into what a model takes.
+
+    Attributes:
+        size: Height and width.
+        channels: 1 or 3.
+        data_format: `"channels_last"` or `"channels_first"`.
+        preprocessing: One of `images.PREPROCESSING`.
+        resize: One of `images.RESIZES`.
+    """
+
+    size: tuple
+    channels: int
+    data_format: str
+    preprocessing: str
+    resize: str
+
+    def read(self, path):
+        """A file as bytes `(*size, channels)`, and its height and width."""
+        image = images.read_image(path, self.channels)
+        fitted = images.fit_image(image, self.size, self.resize)
+        return fitted, image.shape[:2]
+
+    def prepare(self, pictures):
+        """Bytes `(b, *size, channels)` as the model takes them."""
+        return self.laid_out(images.preprocess(pictures, self.preprocessing))
+
+    def laid_out(self, pictures):
+        """Pictures `(b, *size, channels)` in the model's data format."""
+        if self.data_format == "channels_first":
+            return np.transpose(pictures, (0, 3, 1, 2))
+        return pictures
+
+    def original(self, row, column, image_size):
+        """The place in the image that lies in the middle of a pixel.
+
+        Args:
+            row: Of the pixel, in what the model takes.
+            column: Of the same.
+            image_size: Height and width of the image.
+
+        Returns:
+            Its row and column in the image; `None` on the padding.
+        """
+        source, target = images.placement(image_size, self.size, self.resize)
+        place = []
+        for axis, index in enumerate((row, column)):
+            start, end = target[axis], target[axis + 2]
+            if not start <= index < end:
+                return None
+            first, last = source[axis], source[axis + 2]
+            # Divided last, for exact middles not to fall short of themselves.
+            at = first + (index + 0.5 - start) * (last - first) / (end - start)
+            place.append(min(int(at), image_size[axis] - 1))
+        return tuple(place)
+
+
+def find_intake(model, arguments):
+    """How `model` takes images, where `arguments` leave it open.
+
+    Args:
+        model: A model with attention.
+        arguments: What `options.add_image_options` added, parsed.
+
+    Returns:
+        An `Intake`.
+
+    Raises:
+        Refused: if it is not known, or the arguments do not fit the model.
+    """
+    data_format, size, channels = image_input(model)
+    given = arguments.size
+    if given is None and None in size:
+        raise Refused(
+            "the model takes images of any size. Choose one by --size, such "
+            "as --size 224, best the one that it was trained with."
+        )
+    if given is not None and any(
+        length not in (None, wanted)
+        for length, wanted in zip(size, given, strict=True)
+    ):
+        raise Refused(
+            f"--size must be that of the model, {size[0]}x{size[1]}, or be "
+            f"left out. Received: {given[0]}x{given[1]}."
+        )
+    name = arguments.preprocessing
+    with refusing(ValueError, before="--preprocessing: "):
+        if name is None:
+            name = images.default_preprocessing(model)
+        # Better known before the work whether it can be done.
+        images.preprocess(np.zeros((1, 1, 1, channels), "uint8"), name)
+    return Intake(given or size, channels, data_format, name, arguments.resize)
+
+
+def read_batches(items, intake, batch_size, fail, update=None):
+    """Reads images, batch by batch.
+
+    Args:
+        items: List of anything that has a `path`, that of an image.
+        intake: An `Intake`.
+        batch_size: Positive integer, how many of them to read at once.
+        fail: Function that is told each item that cannot be read, and why.
+        update: Function that is told how many are done, after each.
+
+    Yields:
+        Triples: the items of a batch, the images as bytes `(b, height, width,
+        channels)` in the size of the model's input, and a list of their own
+        heights and widths.
+    """
+    readable = _readable(items, intake, fail, update)
+    while batch := list(itertools.islice(readable, batch_size)):
+        read, pictures, image_sizes = zip(*batch, strict=True)
+        yield read, np.stack(pictures), image_sizes
+
+
+def _readable(items, intake, fail, update):
+    """For each item that can be read, it, its image and the image's size."""
+    for done, item in enumerate(items, start=1):
+        try:
+            picture, image_size = intake.read(item.path)
+        except images.ImageError as error:
+            fail(item, str(error))
+        else:
+            yield item, picture, image_size
+        if update is not None:
+            update(done)
+
+
+def read_names(path, classes):
+    """The names of classes in a file, one a line.
+
+    Args:
+        path: String, or `None`.
+        classes: Integer, how many there must be.
+
+    Returns:
+        A list of strings; `None` without a file.
+
+    Raises:
+        Refused: if the file cannot be read, or holds anything else.
+    """
+    if path is None:
+        return None
+    with refusing(
+        OSError,
+        UnicodeDecodeError,
+        before=f"--names {path} cannot be read: ",
+        after=".",
+    ):
+        text = pathlib.Path(path).read_text("utf-8-sig")
+    names = [line.strip() for line in text.rstrip().splitlines()]
+    if len(names) != classes:
+        raise Refused(
+            f"--names must have one name a line for each of the {classes} "
+            f"classes of the model. {path} has {len(names)} lines."
+        )
+    if "" in names:
+        raise Refused(
+            f"--names must not have empty lines between names. {path}, line "
+            f"{names.index('') + 1}, is empty."
+        )
+    return names

@@ -1,0 +1,115 @@
+"""Model files: loaded, or refused with the reason."""
+
+import pathlib
+import re
+import zipfile
+import zlib
+
+import keras
+
+import keras_warn
+from keras_warn.cli.errors import Refused
+from keras_warn.cli.errors import refusing
+
+# What Keras raises on files that hold no model, or a broken one.
+LOADING_ERRORS = (
+    AttributeError,
+    EOFError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+# How Keras says that a class or function of the user's is not there.
+MISSING_CODE = re.compile(r"Could not (locate|deserialize) \w+ '[^'\n]*'")
+
+
+def load_model(path):
+    """The model with attention in a file.
+
+    Args:
+        path: String.
+
+    Returns:
+        A `keras.Model`, not compiled.
+
+    Raises:
+        Refused: if there is none that can be loaded, or it has no attention.
+    """
+    file = pathlib.Path(path)
+    if not file.exists():
+        raise Refused(f"the model file {path} does not exist.")
+    if file.suffix not in (".keras", ".h5", ".hdf5"):
+        raise Refused(
+            "the model must be a file that model.save wrote, which ends in "
+            f".keras. Received: {path}."
+        )
+    try:
+        # Opened first for what the system says; Keras says "not found".
+        with file.open("rb"):
+            pass
+        if file.suffix == ".keras" and not zipfile.is_zipfile(file):
+            raise Refused(
+                f"{path} is not a model of Keras: it is not the zip archive "
+                "that model.save writes, or was cut short."
+            )
+        model = keras.saving.load_model(file, compile=False)
+    except LOADING_ERRORS as error:
+        raise Refused(
+            f"{path} cannot be loaded as a model. {_reason(error)}"
+        ) from error
+    with refusing(
+        TypeError,
+        ValueError,
+        before=f"{path} holds a model without attention of keras_warn. ",
+    ):
+        keras_warn.inspect(model)
+    return model
+
+
+def _reason(error):
+    """Why a model cannot be loaded, and what can be done."""
+    missing = MISSING_CODE.search(str(error))
+    if missing:
+        return (
+            f"{missing.group()}. It needs code of its own, which this command "
+            "cannot import. Call keras_warn.explain or keras_warn.report from "
+            "Python instead, on a model loaded with `custom_objects`."
+        )
+    # What Keras says before it prints whole configurations.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    if len(text) > 300:
+        text = f"{text[:300]} ..."
+    return f"{type(error).__name__}: {text}"
+
+
+def image_input(model):
+    """Data format, size and channels of the one image that a model takes.
+
+    Args:
+        model: A model with attention.
+
+    Returns:
+        A tuple: `"channels_last"` or `"channels_first"`; height and width,
+        `None` where the model takes any; and 1 or 3.
+
+    Raises:
+        Refused: if the model takes anything else.
+    """
+    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    if len(shapes) == 1 and len(shapes[0]) == 3:
+        data_format = model.get_layer("module_1_masks").data_format
+        *size, channels = shapes[0]
+        if data_format == "channels_first":
+            channels, *size = shapes[0]
+        if channels in (1, 3):
+            return data_format, tuple(size), channels
+    raise Refused(
+        "the model must take one image of 1 or 3 channels. It takes "
+        f"{' and '.join(map(str, shapes))}."
+    )

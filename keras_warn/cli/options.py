@@ -1,0 +1,93 @@
+"""Options that several commands have, and types of their values."""
+
+import argparse
+
+from keras_warn import images
+
+PREPROCESSING_HELP = """\
+preprocessing:
+  A model that starts with Rescaling or Normalization layers made for bytes
+  takes images as they are. For others --preprocessing must say what the model
+  was trained with, since a wrong guess makes wrong predictions, silently:
+    unit          numbers in [0, 1]
+    none          numbers in [0, 255]
+    mobilenet_v2  (and so on) what preprocess_input of this module of
+                  keras.applications does"""
+
+
+def add_image_options(parser):
+    """Adds what all commands that read images can be told."""
+    parser.add_argument(
+        "--names",
+        metavar="FILE",
+        help="the names of all classes in their order, one a line",
+    )
+    parser.add_argument(
+        "--preprocessing",
+        choices=images.PREPROCESSING,
+        metavar="NAME",
+        help="what the model was trained with, see below: "
+        f"{', '.join(images.PREPROCESSING)}",
+    )
+    parser.add_argument(
+        "--resize",
+        choices=images.RESIZES,
+        default="crop",
+        help="how images come to the model's size: crop, the largest part "
+        "of its shape from the middle; stretch; or pad, the whole image "
+        "on black (default: crop)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=count(1),
+        default=32,
+        metavar="N",
+        help="images at a time (default: 32)",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace files that are there",
+    )
+    add_size(parser)
+
+
+def add_size(parser):
+    """Adds the size of images."""
+    parser.add_argument(
+        "--size",
+        type=size,
+        metavar="N or HxW",
+        help="height and width of images in pixels, for a model that takes any",
+    )
+
+
+def count(minimum):
+    """A type of values: integers of at least `minimum`."""
+
+    def parse(text):
+        if not (text.isascii() and text.isdecimal() and int(text) >= minimum):
+            raise argparse.ArgumentTypeError(
+                f"must be an integer of at least {minimum}. Received: {text}"
+            )
+        return int(text)
+
+    return parse
+
+
+def size(text):
+    """`"224"` or `"224x320"` as height and width.
+
+    Example:
+
+    >>> size("224"), size("224x320")
+    ((224, 224), (224, 320))
+    """
+    lengths = text.lower().split("x")
+    if len(lengths) > 2 or not all(
+        n.isascii() and n.isdecimal() and int(n) > 0 for n in lengths
+    ):
+        raise argparse.ArgumentTypeError(
+            f"must be a number, or HEIGHTxWIDTH, in pixels. Received: {text}"
+        )
+    return int(lengths[0]), int(lengths[-1])

@@ -1,0 +1,131 @@
+"""The folder that `keras-warn explain` writes to."""
+
+import json
+import os
+import pathlib
+
+from keras_warn import files
+from keras_warn.cli.errors import Refused
+from keras_warn.cli.errors import refusing
+
+EXPLANATIONS = "explanations.json"
+# Tells our `explanations.json` from those of others. The number is the
+# version of what is kept in it.
+MARKER = {"keras_warn_explanations": 1}
+
+
+class OutFolder:
+    """A folder of figures and their numbers, which knows what is its own.
+
+    Figures of an earlier call go when the call is repeated; files of others
+    stay.
+
+    Args:
+        path: String.
+        overwrite: Whether files of others in it may be replaced.
+
+    Raises:
+        Refused: if it holds files of others, or cannot be read.
+    """
+
+    def __init__(self, path, overwrite):
+        self.path = pathlib.Path(path)
+        self._new = not self.path.exists()
+        # What an earlier call wrote, or someone else: kept, for `undo`.
+        self._before = None
+        # Figures of an earlier call.
+        self._old = []
+        if self._new:
+            return
+        if not self.path.is_dir():
+            raise Refused(f"--out must be a folder. {path} is a file.")
+        with refusing(
+            OSError, before=f"--out {path} cannot be read: ", after="."
+        ):
+            names = sorted(os.listdir(self.path))
+            if EXPLANATIONS in names:
+                self._before = (self.path / EXPLANATIONS).read_bytes()
+        names = [name for name in names if not files.is_unfinished(name)]
+        old = _figures_of(self._before)
+        if names and old is None and not overwrite:
+            raise Refused(
+                "--out must be new, empty, or made by this command. "
+                f"{path} holds {', '.join(names[:3])}"
+                f"{' and more' if len(names) > 3 else ''}. --overwrite "
+                "replaces files of the same names there, and keeps others."
+            )
+        self._old = old or []
+
+    def start(self, planned):
+        """Makes the folder ready, and proves that it can be written to.
+
+        Args:
+            planned: Names of the figures to come. They are written down, for
+                a later call to know what is of this one.
+
+        Raises:
+            Refused: if it cannot be written to.
+        """
+        figures = [*planned, *(set(self._old) - set(planned))]
+        with refusing(
+            OSError,
+            before=f"--out {self.path} cannot be written to: ",
+            after=".",
+        ):
+            self.path.mkdir(parents=True, exist_ok=True)
+            files.remove_unfinished(self.path)
+            self._write({"finished": False, "figures": figures})
+
+    def replacing(self, name):
+        """A path to write a figure to, which then replaces `name`."""
+        return files.replacing(self.path / name)
+
+    def finish(self, content):
+        """Writes all that is known, when all figures are there.
+
+        Args:
+            content: Dictionary. `"figures"` are the names of those there.
+        """
+        for name in set(self._old) - set(content["figures"]):
+            (self.path / name).unlink(missing_ok=True)
+        self._write({"finished": True, **content})
+
+    def undo(self):
+        """Takes back what `start` did."""
+        if self._before is not None:
+            with self.replacing(EXPLANATIONS) as unfinished:
+                unfinished.write_bytes(self._before)
+            return
+        (self.path / EXPLANATIONS).unlink()
+        if self._new:
+            self.path.rmdir()
+
+    def _write(self, content):
+        text = json.dumps({**MARKER, **content}, indent=2, allow_nan=False)
+        with self.replacing(EXPLANATIONS) as unfinished:
+            unfinished.write_text(text + "\n", "utf-8")
+
+
+def _figures_of(content):
+    """Names of the figures that an `explanations.json` tells of.
+
+    Args:
+        content: Bytes, or `None`.
+
+    Returns:
+        A list of strings, or `None` if `content` is not of this command.
+    """
+    try:
+        content = json.loads(content or b"")
+    except ValueError:
+        return None
+    if not isinstance(content, dict) or any(
+        content.get(key) != value for key, value in MARKER.items()
+    ):
+        return None
+    return [
+        name
+        for name in content.get("figures", [])
+        # Nothing outside of the folder, whoever edited the list.
+        if name == pathlib.Path(name).name
+    ]

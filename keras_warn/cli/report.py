@@ -1,0 +1,178 @@
+"""`keras-warn report`: what attention does on a test set, as a page."""
+
+import pathlib
+import sys
+import typing
+
+import numpy as np
+
+from keras_warn import files
+from keras_warn import images
+from keras_warn.cli.errors import EXIT_CODES
+from keras_warn.cli.errors import GOOD
+from keras_warn.cli.errors import INCOMPLETE
+from keras_warn.cli.errors import Refused
+from keras_warn.cli.errors import refusing
+from keras_warn.cli.inputs import find_intake
+from keras_warn.cli.inputs import read_batches
+from keras_warn.cli.inputs import read_names
+from keras_warn.cli.models import load_model
+from keras_warn.cli.options import PREPROCESSING_HELP
+from keras_warn.cli.options import add_image_options
+from keras_warn.cli.options import count
+from keras_warn.cli.progress import Progress
+from keras_warn.report import report
+
+HELP = "show what attention does on a test set"
+
+EPILOG = f"""\
+data:
+  a folder     with a folder of images for each class. Without --names, class
+               i is the i-th folder by alphabet
+  a CSV file   whose first line is path,label. Paths are relative to its
+               folder; labels are names or numbers of classes, from 0
+
+outputs:
+  one HTML file that needs no other: accuracy with and without attention,
+  images that attention fixed and broke, with the evidence, classes, gates and
+  calibration
+
+{PREPROCESSING_HELP}
+
+{EXIT_CODES}
+
+examples:
+  keras-warn report birds.keras test/ --out report.html --preprocessing unit
+  keras-warn report birds.keras test.csv --out report.html \\
+      --names classes.txt --resize pad --preprocessing mobilenet_v2"""
+
+
+def add_arguments(parser):
+    """Adds what this command can be told, beside the model."""
+    parser.add_argument(
+        "data", metavar="DATA", help="labelled images: a folder or a CSV file"
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="the HTML file to write"
+    )
+    parser.add_argument(
+        "--examples",
+        type=count(0),
+        default=100,
+        metavar="N",
+        help="how many images to show at most (default: 100)",
+    )
+    add_image_options(parser)
+
+
+def run(arguments):
+    """Runs the command, and returns its exit code."""
+    path = pathlib.Path(arguments.out)
+    _check_out(path, arguments.overwrite)
+    with refusing(ImportError):
+        images.import_pillow()
+    model = load_model(arguments.model)
+    intake = find_intake(model, arguments)
+    classes = model.output_shape[-1]
+    names = read_names(arguments.names, classes)
+    with refusing(OSError, ValueError, before="DATA: "):
+        found = images.find_images(arguments.data)
+        labels, names = images.class_numbers(found, classes, names)
+    data = Batches(found, labels, intake, arguments.batch_size)
+    try:
+        with refusing(ImportError, OSError, ValueError):
+            report(
+                model,
+                data,
+                path,
+                names=names,
+                examples=arguments.examples,
+                batch_size=arguments.batch_size,
+                verbose=0,
+            )
+    finally:
+        data.progress.end()
+    read = len(found) - len(data.failed)
+    print(
+        f"The report of {read} images is in {path}"
+        + (f"; {len(data.failed)} failed." if data.failed else "."),
+        file=sys.stderr,
+    )
+    return INCOMPLETE if data.failed else GOOD
+
+
+class _Labelled(typing.NamedTuple):
+    """An image file and the number of its class."""
+
+    path: pathlib.Path
+    label: int
+
+
+class Batches:
+    """Labelled images from files, batch by batch, as often as asked.
+
+    Files that cannot be read are left out, and named once.
+
+    Args:
+        found: List of `images.Found`.
+        labels: Integers, their classes.
+        intake: An `inputs.Intake`.
+        batch_size: Positive integer.
+    """
+
+    def __init__(self, found, labels, intake, batch_size):
+        self.items = [
+            _Labelled(one.path, label)
+            for one, label in zip(found, labels, strict=True)
+        ]
+        self.intake = intake
+        self.batch_size = batch_size
+        self.failed = []
+        self.progress = Progress("images read", len(found))
+        self._first_time = True
+
+    def __iter__(self):
+        self.progress.update(0)
+        read = []
+        for items, pictures, _ in read_batches(
+            self.items,
+            self.intake,
+            self.batch_size,
+            self._fail,
+            self.progress.update,
+        ):
+            read += items
+            labels = np.array([item.label for item in items])
+            yield self.intake.prepare(pictures), labels
+        if not read:
+            raise Refused(
+                f"none of the {len(self.items)} images could be read."
+            )
+        self.items = read
+        self._first_time = False
+        self.progress.end()
+        self.progress = Progress("images read again", len(read))
+
+    def _fail(self, item, message):
+        if not self._first_time:
+            raise images.ImageError(
+                f"{message} It could be read before: images must not change "
+                "while a report is made."
+            )
+        self.failed.append(item)
+        self.progress.say(message)
+
+
+def _check_out(path, overwrite):
+    """Whether the report may be written to `path`."""
+    if path.is_dir():
+        raise Refused(f"--out must be a file. {path} is a folder.")
+    if path.exists() and not overwrite:
+        raise Refused(f"--out {path} exists. --overwrite replaces it.")
+    try:
+        files.check_replacing(path)
+    except OSError as error:
+        raise Refused(
+            f"--out must lie in a folder that can be written to. "
+            f"{path.parent}: {error.strerror}."
+        ) from error

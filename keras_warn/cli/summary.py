@@ -1,0 +1,45 @@
+"""`keras-warn summary`: a table of where attention is, and what it costs."""
+
+from keras_warn.cli.errors import EXIT_CODES
+from keras_warn.cli.errors import GOOD
+from keras_warn.cli.errors import refusing
+from keras_warn.cli.models import image_input
+from keras_warn.cli.models import load_model
+from keras_warn.cli.options import add_size
+from keras_warn.summary import summary
+
+HELP = "show what attention is attached where, and what it costs"
+
+EPILOG = f"""\
+outputs:
+  a table: which layers the attention modules read, their heads and kernels,
+  and parameters and operations of each, of the network alone, and of both
+
+preprocessing:
+  none is needed; no image is read
+
+{EXIT_CODES}
+
+examples:
+  keras-warn summary birds.keras
+  keras-warn summary birds.keras --size 320x480"""
+
+
+def add_arguments(parser):
+    """Adds what this command can be told, beside the model."""
+    add_size(parser)
+
+
+def run(arguments):
+    """Runs the command, and returns its exit code."""
+    model = load_model(arguments.model)
+    shape = None
+    if arguments.size is not None:
+        data_format, _, channels = image_input(model)
+        shape = (*arguments.size, channels)
+        if data_format == "channels_first":
+            shape = (channels, *arguments.size)
+    with refusing(ImportError, ValueError):
+        found = summary(model, shape)
+    print(found)
+    return GOOD

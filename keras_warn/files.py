@@ -1,0 +1,97 @@
+"""Files and folders that are written whole or not at all."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+
+# How the names of folders begin in which something is being written.
+UNFINISHED = ".unfinished-"
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A path to write a file or folder to, which then replaces `path`.
+
+    An error leaves what is at `path` as it was, and so does the end of the
+    process. One exception: a folder that is there already takes two renames to
+    replace, and who is killed between them leaves neither the old nor the new
+    one. A file does not replace a folder.
+
+    Args:
+        path: Where the file or folder shall be, in a folder that exists.
+
+    Yields:
+        A path with the same name in a folder of its own, beside `path`.
+
+    Raises:
+        OSError: if that folder cannot be made, if nothing was written to the
+            path in it, or if what was written cannot replace `path`.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     notes = pathlib.Path(folder, "notes.txt")
+    ...     with replacing(notes) as unfinished:
+    ...         _ = unfinished.write_text("whole")
+    ...     notes.read_text()
+    'whole'
+    """
+    target = pathlib.Path(path)
+    with _unfinished_folder(target.parent) as folder:
+        new = pathlib.Path(folder, target.name)
+        yield new
+        # A folder that is not empty cannot be replaced in one step. The old
+        # one leaves with the unfinished folder.
+        if not (target.is_dir() and new.is_dir()):
+            os.replace(new, target)
+            return
+        old = new.with_name(f"{new.name}.old")
+        try:
+            os.replace(target, old)
+            os.replace(new, target)
+        except BaseException:
+            if old.exists() and not target.exists():
+                os.replace(old, target)
+            raise
+
+
+def check_replacing(path):
+    """Does all that `replacing` does before it hands out a path.
+
+    A way to know before long work that its result can be written.
+
+    Args:
+        path: As of `replacing`.
+
+    Raises:
+        OSError: if nothing can be written beside `path`.
+    """
+    _unfinished_folder(pathlib.Path(path).parent).cleanup()
+
+
+def is_unfinished(name):
+    """Whether this is the name of a folder that `replacing` writes in."""
+    return name.startswith(UNFINISHED)
+
+
+def remove_unfinished(folder):
+    """Removes what killed processes left in the middle of `replacing`.
+
+    Args:
+        folder: A folder that no other process writes to.
+
+    Raises:
+        OSError: if something cannot be removed.
+    """
+    for path in pathlib.Path(folder).glob(f"{UNFINISHED}*"):
+        shutil.rmtree(path)
+
+
+def _unfinished_folder(parent):
+    # Beside the target, for `os.replace` to be one atomic rename.
+    return tempfile.TemporaryDirectory(
+        dir=parent, prefix=UNFINISHED, ignore_cleanup_errors=True
+    )
