@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_warn import checks
+from keras_warn.comparison import class_ids
 from keras_warn.event_files import EventFile
 from keras_warn.event_files import check_installed
 from keras_warn.event_files import new_folder
@@ -69,7 +70,8 @@ class TensorBoardAttention(keras.callbacks.Callback):
         log_dir: The folder to write to, one for each training. A copy of the
             callback, such as KerasTuner makes for each trial, writes to a
             new folder in it: `run_0`, `run_1` and so on.
-        images: The images to watch, as the model takes them: an array, or
+        images: The images to watch, as the model takes them: an array (for a
+            model of several inputs, a list or dictionary of arrays), or
             batches of images, or of `(images, labels)`, such as a
             `tf.data.Dataset`. Batches are read when the training begins.
         validation_data: A pair of arrays `(images, labels)`, or batches of
@@ -132,7 +134,7 @@ class TensorBoardAttention(keras.callbacks.Callback):
         if len(seen["module_1_masks"].shape) == 4:
             self._pictures = _pictures(self._images, self._heads.data_format)
         if self.validation_data is not None:
-            batches = _pairs(self.validation_data)
+            batches = _pairs(self.validation_data, self.model.input)
             self._outcomes(itertools.islice(batches, 1))
         self._close()
         folder = new_folder(self.log_dir) if self._is_copy else self.log_dir
@@ -170,7 +172,13 @@ class TensorBoardAttention(keras.callbacks.Callback):
             _check_shapes("validation_data", images, self.model.input)
             seen = self._inspected.predict_on_batch(images)
             network, output = seen["network_prediction"], seen["prediction"]
-            labels = _classes(labels, output.shape)
+            labels = class_ids("validation_data", labels, output.shape[1])
+            if len(labels) != len(output):
+                raise ValueError(
+                    "`validation_data` must have as many labels as images. "
+                    f"Received: a batch of {len(output)} images and "
+                    f"{len(labels)} labels."
+                )
             found.append(
                 outcomes(network.argmax(-1), output.argmax(-1), labels)
             )
@@ -195,7 +203,9 @@ class TensorBoardAttention(keras.callbacks.Callback):
                 )
         scalars, histograms = statistics(seen, self._heads.data_format)
         if self.validation_data is not None:
-            found = self._outcomes(_pairs(self.validation_data))
+            found = self._outcomes(
+                _pairs(self.validation_data, self.model.input)
+            )
             count = {name: np.sum(found == name) for name in np.unique(found)}
             fixed, broken, right = (
                 count.get(name, 0) for name in ("fixed", "broken", "right")
@@ -306,14 +316,17 @@ def _batches(data):
     return iter(data)
 
 
-def _is_batch(images):
+def _is_batch(images, model_input):
     """Whether these are images, rather than batches of them."""
+    if isinstance(images, list | tuple) and isinstance(model_input, list):
+        # A batch for several inputs is itself a list.
+        return all(hasattr(array, "shape") for array in images)
     return hasattr(images, "shape") or isinstance(images, dict)
 
 
 def _first_images(images, model_input):
     """The first images, as NumPy arrays that fit the model."""
-    if not _is_batch(images):
+    if not _is_batch(images, model_input):
         batches, count = [], 0
         for batch in _batches(images):
             batches.append(batch[0] if isinstance(batch, tuple) else batch)
@@ -351,9 +364,13 @@ def _check_shapes(name, images, model_input):
         )
 
 
-def _pairs(data):
+def _pairs(data, model_input):
     """Batches of images and labels."""
-    if isinstance(data, tuple) and len(data) == 2 and _is_batch(data[0]):
+    if (
+        isinstance(data, tuple)
+        and len(data) == 2
+        and _is_batch(data[0], model_input)
+    ):
         images, labels = data
         count = len(labels)
         counts = [len(array) for array in keras.tree.flatten(images)]
@@ -376,20 +393,6 @@ def _pairs(data):
                 f"Received: a batch of type {type(batch).__name__}."
             )
         yield batch[:2]
-
-
-def _classes(labels, shape):
-    """Labels of a batch as integers `(b,)`."""
-    labels = ops.convert_to_numpy(labels)
-    if labels.shape == shape:
-        return labels.argmax(axis=-1)
-    if labels.shape not in (shape[:1], (shape[0], 1)):
-        raise ValueError(
-            "`validation_data` must have labels of shape (b,), or one-hot of "
-            f"shape (b, n). Received: labels of shape {labels.shape} for "
-            f"predictions of shape {shape}."
-        )
-    return labels.reshape(-1)
 
 
 def _pictures(images, data_format):

@@ -472,7 +472,7 @@ def _checked(model, images, labels):
             f"{' and '.join(map(str, expected))}. Received: "
             f"{' and '.join(map(str, found))}."
         )
-    labels = _class_ids(labels, model.output_shape[-1])
+    labels = class_ids("data", labels, model.output_shape[-1])
     if any(len(array) != len(labels) for array in arrays):
         raise ValueError(
             "`data` must have one label an image. Received: images of shape "
@@ -481,8 +481,26 @@ def _checked(model, images, labels):
     return images, labels
 
 
-def _class_ids(labels, n):
-    """Labels, as integers or one-hot, as integers `(b,)` below `n`."""
+def class_ids(name, labels, n):
+    """Labels, as integers or one-hot, as integers `(b,)` below `n`.
+
+    Args:
+        name: What messages call the data.
+        labels: Array `(b,)`, `(b, 1)`, or one-hot `(b, n)`.
+        n: The number of classes.
+
+    Returns:
+        int64 `(b,)`.
+
+    Raises:
+        ValueError: if labels have another shape, or are none of the classes.
+
+    Example:
+
+    >>> import numpy as np
+    >>> class_ids("data", np.array([[0, 0, 1], [1, 0, 0]]), 3).tolist()
+    [2, 0]
+    """
     labels = keras.ops.convert_to_numpy(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -490,25 +508,25 @@ def _class_ids(labels, n):
         ones = labels == 1
         if np.any((labels != 0) & ~ones) or np.any(ones.sum(axis=1) != 1):
             raise ValueError(
-                "`data` must have one-hot labels with a single 1 an image, or "
-                "integers. Received: labels of shape "
+                f"`{name}` must have one-hot labels with a single 1 an image, "
+                "or integers. Received: labels of shape "
                 f"{labels.shape} with other rows."
             )
         return labels.argmax(axis=1).astype(np.int64)
     if labels.ndim != 1:
         raise ValueError(
-            "`data` must have labels of shape (b,), (b, 1) or one-hot (b, "
+            f"`{name}` must have labels of shape (b,), (b, 1) or one-hot (b, "
             f"{n}). Received: labels of shape {labels.shape}."
         )
     if labels.dtype.kind not in "iuf" or np.any(labels != np.floor(labels)):
         raise ValueError(
-            "`data` must have integers as labels. Received: labels of dtype "
+            f"`{name}` must have integers as labels. Received: labels of dtype "
             f"{labels.dtype}, such as {labels[:1].tolist()}."
         )
     wrong = labels[(labels < 0) | (labels >= n)]
     if len(wrong):
         raise ValueError(
-            f"`data` must have labels from 0 to {n - 1}, the classes of "
+            f"`{name}` must have labels from 0 to {n - 1}, the classes of "
             f"`model`. Received: the label {wrong[0]:g}."
         )
     return labels.astype(np.int64)

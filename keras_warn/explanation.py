@@ -15,9 +15,10 @@ with global gates `g`, head gates `h`, the network's logits `z_net` and the
 hypotheses `o`. A part above zero speaks for a class, one below against it.
 
 Where the gates weigh probabilities (`combination="probabilities"`), those add
-up: `score_n = p_n - 1 / n`. Within a module, probabilities are no sum over
-heads; the difference to a guess is divided among them as the logarithm is.
-That is exact as well, with the logarithmic mean as the factor.
+up: `score_n = p_n - g / n`, with the sum `g` of all gates, which is 1 but for
+sigmoids that are closed. Within a module, probabilities are no sum over heads;
+the difference to a guess is divided among them as the logarithm is. That is
+exact as well, with the logarithmic mean as the factor.
 """
 
 import dataclasses
@@ -71,7 +72,10 @@ class Contributions:
     @property
     def probabilities(self):
         """What the model says: `(b, n)`."""
-        return self._probabilities(self.scores)
+        # Sigmoids as gates sum to a little less than 1, and to nothing where
+        # all are closed: so do the probabilities that they weigh.
+        total = 1 if self.gates is None else self.gates.sum(axis=1)[:, None]
+        return self._probabilities(self.scores, total)
 
     @property
     def attention_probabilities(self):
@@ -86,9 +90,9 @@ class Contributions:
             modules = modules / np.maximum(share, np.finfo(share.dtype).tiny)
         return self._probabilities(modules)
 
-    def _probabilities(self, scores):
+    def _probabilities(self, scores, total=1):
         if self.scale == "probability":
-            return scores + 1 / scores.shape[1]
+            return scores + total / scores.shape[1]
         return np.exp(_log_softmax(scores))
 
 
@@ -153,7 +157,15 @@ class Explanation(Contributions):
 
         Returns:
             An `Explanation`.
+
+        Raises:
+            ValueError: if `indices` is a single number.
         """
+        if np.ndim(indices) != 1:
+            raise ValueError(
+                "`indices` must be a list or an array of one axis. Received: "
+                f"indices={indices!r}."
+            )
         taken = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -185,7 +197,8 @@ def explain(model, images, targets=None, against=None, batch_size=32):
 
     Returns:
         An `Explanation`. Its `network`, `modules` and `heads` add up to its
-        `scores`, of which its `probabilities` are the prediction.
+        `scores`, of which its `probabilities` are the prediction. Where a
+        model predicts NaN, the parts for that image are NaN.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -313,20 +326,22 @@ class _Readout:
 
     Attributes:
         coefficients: Array `(b, k)` or `(1, 1)`, the gates.
-        matrices: Array `(k, n, n)`, or `None` where classes stay apart.
+        matrices: Tuple of arrays `(k, n, n)` or `(n, n)`, one after the other.
+            Empty where classes stay apart.
         factors: Array `(b, 1, n)`, or 1.
         constants: Array `(b, k, n)`, or 0.
     """
 
     coefficients: np.ndarray
-    matrices: np.ndarray | None = None
+    matrices: tuple = ()
     factors: np.ndarray | float = 1.0
     constants: np.ndarray | float = 0.0
 
     def __call__(self, hypotheses):
         """The contributions `(b, k, n)`, up to what all classes share."""
-        if self.matrices is not None:
-            hypotheses = np.einsum("bkj,kjn->bkn", hypotheses, self.matrices)
+        for matrix in self.matrices:
+            hypotheses = hypotheses.swapaxes(0, 1) @ matrix
+            hypotheses = hypotheses.swapaxes(0, 1)
         scaled = self.coefficients[:, :, None] * hypotheses
         return scaled * self.factors + self.constants
 
@@ -341,17 +356,19 @@ class _Readout:
         Returns:
             Array `(b, k, f)`, weights of the attended features.
         """
-        if self.matrices is not None:
-            kernel = kernel @ self.matrices
         images = np.arange(len(targets))
         shape = (len(targets), 1, kernel.shape[-1])
         factors = np.broadcast_to(self.factors, shape)[:, 0]
+        # The kernels are large: of the last one, only the columns of the two
+        # classes are taken.
+        *kernels, last = kernel, *self.matrices
         difference = sum(
-            sign
-            * factors[images, classes][:, None, None]
-            * kernel[:, :, classes].transpose(2, 0, 1)
+            sign * factors[images, classes] * last[..., classes]
             for sign, classes in ((1, targets), (-1, against))
         )
+        for kernel in reversed(kernels):
+            difference = kernel @ difference.astype(kernel.dtype)
+        difference = np.moveaxis(difference, -1, 0)
         return self.coefficients[:, :, None] * difference
 
 
@@ -365,7 +382,7 @@ def _readouts(model, seen):
             kernel = _float64(module["prediction"].kernel)
             kernel = kernel.reshape(-1, classes, classes)
             combining = _combining_kernels(model)[i]
-            readouts.append(_Readout(np.ones((1, 1)), kernel @ combining))
+            readouts.append(_Readout(np.ones((1, 1)), (kernel, combining)))
             continue
         head_gates = _float64(seen[f"module_{i}_head_gates"])
         gate = _float64(seen["global_gates"])[:, i : i + 1]
@@ -373,15 +390,18 @@ def _readouts(model, seen):
             readouts.append(_Readout(gate * head_gates))
             continue
         # Logarithms relative to a guess are a sum over heads, less the
-        # normaliser, which is divided as the gates are.
+        # normaliser, which is divided as the gates are. So is what the sum of
+        # large hypotheses lost by rounding.
         logits = _float64(seen[f"module_{i}_prediction"])
         over_guess = _log_softmax(logits) + np.log(logits.shape[1])
         factors = gate * _logarithmic_mean(over_guess) / logits.shape[1]
         factors = factors[:, None]
-        normaliser = (over_guess - logits)[:, None]
-        shares = head_gates / head_gates.sum(axis=1, keepdims=True)
+        hypotheses = _float64(seen[f"module_{i}_hypotheses"])
+        whole = np.einsum("bk,bkn->bn", head_gates, hypotheses)
+        normaliser = (over_guess - whole)[:, None]
+        shares = _shares(head_gates, axis=1)
         constants = shares[:, :, None] * normaliser * factors
-        readouts.append(_Readout(head_gates, None, factors, constants))
+        readouts.append(_Readout(head_gates, (), factors, constants))
     return readouts
 
 
@@ -404,8 +424,9 @@ def _regions(model, seen, features, parts, targets, against, size):
     readouts = _readouts(model, seen)
     for i, module in enumerate(modules(model), start=1):
         hypotheses = module["hypotheses"]
+        kernel = ops.convert_to_numpy(hypotheses.kernel)
         weights = readouts[i - 1].contrast(
-            _float64(hypotheses.kernel), targets, against
+            kernel.astype("float32", copy=False), targets, against
         )
         located = _located(
             module["attended"],
@@ -414,19 +435,18 @@ def _regions(model, seen, features, parts, targets, against, size):
             weights,
         )
         # What is no sum over places, such as the normaliser of a softmax,
-        # lies where the head looks.
+        # lies where the head looks, and everywhere if it looks nowhere.
         heads = _contrast(parts.heads[i - 1], targets, against)
         masks = _heads_first(module, seen[f"module_{i}_masks"])
         places = tuple(range(2, masks.ndim))
-        whole = masks.sum(axis=places, keepdims=True)
         rest = heads - located.sum(axis=places)
         rest = rest.reshape(rest.shape + (1,) * len(places))
-        located += masks * rest / np.where(whole == 0, 1, whole)
+        located += rest * _shares(masks, axis=places)
         pixels = to_pixels(located.sum(axis=1), size)
         if pixels is None:
             return None
         total = total + pixels
-    return total.astype("float32")
+    return total
 
 
 def _located(attended, features, masks, weights):
@@ -554,6 +574,9 @@ def _chosen(parts, targets, against):
 
 def _checked_images(model, images):
     """`images` as arrays that fit `model`, and how many they are."""
+    # A list of images is an array, but a list of inputs is several.
+    if len(model.inputs) == 1 and isinstance(images, list):
+        images = np.asarray(images)
     images = keras.tree.map_structure(ops.convert_to_numpy, images)
     flat = keras.tree.flatten(images)
     expected = keras.tree.flatten(model.input)
@@ -629,6 +652,12 @@ def _heads_first(module, masks):
             ops.cast(masks, "float32"), module["masks"].data_format
         )
     )
+
+
+def _shares(weights, axis):
+    """Non-negative weights relative to their sum, alike where all are 0."""
+    weights = np.where(weights.any(axis=axis, keepdims=True), weights, 1.0)
+    return weights / weights.sum(axis=axis, keepdims=True)
 
 
 def _centered(scores):

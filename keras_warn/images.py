@@ -8,6 +8,7 @@ import os
 import pathlib
 import struct
 import typing
+import warnings
 import zlib
 
 import keras
@@ -102,9 +103,14 @@ def read_image(path, channels=3):
             raise ImageError(f"{path} is a folder, not an image.")
         if path.stat().st_size == 0:
             raise ImageError(f"{path} is empty: a file of zero bytes.")
-        with pillow.Image.open(path) as image:
-            upright = pillow.ImageOps.exif_transpose(image)
-            return _pixels(pillow, upright, path, image.format, channels)
+        with warnings.catch_warnings():
+            # Large photos are fine; what is too large is an error.
+            warnings.simplefilter(
+                "ignore", pillow.Image.DecompressionBombWarning
+            )
+            with pillow.Image.open(path) as image:
+                upright = pillow.ImageOps.exif_transpose(image)
+                return _pixels(pillow, upright, path, image.format, channels)
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -113,12 +119,10 @@ def read_image(path, channels=3):
         raise ImageError(f"{path} may not be read by this user.") from error
     except pillow.UnidentifiedImageError as error:
         raise ImageError(
-            f"{path} is not an image, or is broken from its start."
+            f"{path} is not an image of a format that Pillow reads, or is "
+            "broken from its start."
         ) from error
-    except (
-        pillow.Image.DecompressionBombError,
-        pillow.Image.DecompressionBombWarning,
-    ) as error:
+    except pillow.Image.DecompressionBombError as error:
         raise ImageError(
             f"{path} is too large to be decoded safely: {error}"
         ) from error
@@ -335,8 +339,9 @@ def class_numbers(found, classes, names=None):
             listed = ", ".join(map(repr, labels[:3]))
             more = ", ..." if len(labels) > 3 else ""
             raise ValueError(
-                f"There are {len(labels)} different labels ({listed}{more}) "
-                f"for the {classes} classes of the model. Give the names of "
+                f"Found {len(labels)} different "
+                f"label{'' if len(labels) == 1 else 's'} ({listed}{more}) for "
+                f"the {classes} classes of the model. Give the names of "
                 "all its classes, in their order, to tell which is which."
             )
         names = labels

@@ -460,7 +460,10 @@ def _points(x):
 
 
 def _probability(p):
-    return "< 0.0001" if p < 1e-4 else f"= {p:.4f}" if p < 0.1 else f"= {p:.2f}"
+    sign, text = "=", f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
+    if p < 1e-4:
+        sign, text = "<", "0.0001"
+    return f"{sign}\N{NO-BREAK SPACE}{text}"
 
 
 def _checked_path(path):

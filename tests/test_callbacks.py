@@ -26,19 +26,20 @@ pytest.importorskip("PIL")
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
-def model(compiled=True, **arguments):
+def model(traced=False, **arguments):
     x = inputs = keras.Input((24, 20, 1))
     for filters in (3, 5):
         x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
         x = keras.layers.Dropout(0.1)(keras.layers.BatchNormalization()(x))
     arguments = {"depth": 2, "width": 3, "diversity": 0.1, **arguments}
     found = keras_warn.augment(keras.Model(inputs, x), classes=7, **arguments)
-    if compiled:
-        found.compile(
-            keras.optimizers.Adam(0.01),
-            "sparse_categorical_crossentropy",
-            metrics=["accuracy"],
-        )
+    found.compile(
+        keras.optimizers.Adam(0.01),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        # Tracing takes longer than two steps.
+        run_eagerly=TENSORFLOW and not traced,
+    )
     return found
 
 
@@ -148,7 +149,7 @@ def test_the_training_stays_what_it_was(tmp_path):
     histories, weights, flags = [], [], []
     for watched in (False, True):
         keras.utils.set_random_seed(7)
-        trained = model()
+        trained = model(traced=True)
         trained.layers[1].trainable = False
         callbacks = []
         if watched:
@@ -316,7 +317,7 @@ def test_on_two_replicas(tmp_path):
             cross_device_ops=tf.distribute.ReductionToOneDevice(),
         )
         with strategy.scope():
-            trained = model()
+            trained = model(traced=True)
         watch = TensorBoardAttention({str(tmp_path)!r}, data()[0], data())
         x, y = data()
         trained.fit(x[:20], y[:20], 10, epochs=2, callbacks=[watch], verbose=0)
@@ -427,6 +428,30 @@ def test_other_gates(tmp_path, gates):
     assert ("global_gate" in tags) == (gates != "linear")
 
 
+@pytest.mark.parametrize("batches", [False, True])
+def test_a_model_of_several_inputs(tmp_path, batches):
+    x = inputs = keras.Input((24, 20, 1))
+    x = keras.layers.Conv2D(3, 3, 2, name="map")(x)
+    other = keras.Input((4,))
+    pooled = keras.layers.GlobalAveragePooling2D()(x)
+    pooled = keras.layers.Concatenate()([pooled, other])
+    outputs = keras.layers.Dense(7, "softmax")(pooled)
+    trained = keras_warn.augment(
+        keras.Model([inputs, other], outputs), attend_at="map", width=3
+    )
+    trained.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+    images, labels = data()
+    both = [images, np.ones((22, 4), "float32")]
+    shown, validation = both, (both, labels)
+    if batches:
+        shown = validation = [(both, labels)]
+    watch = TensorBoardAttention(tmp_path, shown, validation)
+    trained.fit(both, labels, verbose=0, callbacks=[watch])
+    found = events(tmp_path)
+    assert len(found["masks/module_1", 0]) == 2 + 8
+    assert ("accuracy/output", 0) in found
+
+
 def test_tokens_have_numbers_but_no_pictures(tmp_path):
     inputs = keras.Input((24, 20, 1))
     x = keras.layers.Conv2D(5, 3, 2, "same")(inputs)
@@ -502,7 +527,10 @@ def test_errors_of_arguments(tmp_path, arguments, error, message):
         (data()[0], (data()[0], np.eye(5)[data()[1] % 5]), r"\(22, 5\)"),
         (data()[0], data()[0], "`validation_data`.*batch of type ndarray"),
         (data()[0], (data()[0], data()[1][:9]), "22 images and 9 labels"),
+        (data()[0], [(data()[0], data()[1][:9])], "22 images and 9 labels"),
         (data()[0], [], "`validation_data` must hold an image"),
+        (data()[0], (data()[0], data()[1] + 1), "labels from 0 to 6.*label 7"),
+        (data()[0], (data()[0], data()[1] + 0.5), "integers as labels"),
     ],
 )
 def test_what_does_not_fit_is_found_before_the_first_epoch(

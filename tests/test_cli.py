@@ -281,6 +281,37 @@ def test_folders_of_others_are_refused(files, work, capsys, name):
         assert (work / "out/notes.txt").read_text() == "{}"
 
 
+def test_what_is_read_is_not_replaced(files, work, capsys):
+    """Not even with --overwrite, whatever name leads to it."""
+    photo = save_image(work / "photos/a.png")
+    shutil.copy(files / "model.keras", work)
+    (work / "t.csv").write_text("path,label\nphotos/a.png,0\n")
+    names = shutil.copy(files / "names.txt", work)
+    before = {p: p.read_bytes() for p in work.rglob("*") if p.is_file()}
+    (work / "link").symlink_to("photos")
+    for output in ("link", "photos"):
+        arguments = ("model.keras", photo, "--out", output)
+        assert run("explain", *arguments, "--overwrite") == 2
+        assert "a.png would be" in capsys.readouterr().err
+    for output in ("model.keras", "t.csv", names, "link/a.png"):
+        arguments = ("model.keras", "t.csv", "--names", names, "--out", output)
+        assert run("report", *arguments, "--overwrite") == 2
+        assert f"{output} would be" in capsys.readouterr().err
+    assert before == {p: p.read_bytes() for p in before}
+
+
+def test_files_of_others_in_our_folder_stay(files, work, capsys):
+    arguments = ("explain", files / "model.keras", save_image(work / "a.png"))
+    assert run(*arguments, "--out", "out") == 0
+    (work / "out/b.png").write_text("mine")
+    other = (*arguments, save_image(work / "b.png"), "--out", "out")
+    assert run(*other) == 2
+    assert "out holds b.png, which this" in capsys.readouterr().err
+    assert (work / "out/b.png").read_text() == "mine"
+    assert run(*other, "--overwrite") == 0
+    assert Image.open(work / "out/b.png").format == "PNG"
+
+
 def bad_images(folder):
     """Files that are no images, by name."""
     good = save_image(folder / "whole.jpg", size=(67, 71)).read_bytes()
@@ -436,10 +467,11 @@ def test_bad_input(files, work, capsys, command, model, options, message):
     "options, message",
     [
         ("a.png --target owl", "--target: The class 'owl' must be a number"),
-        ("a.png --target 3", "'3' must be a number from 0 to 2"),
+        ("a.png --target 3", "0 to 2. --names tells the names of classes."),
         ("a.png --target 1 --against 1", "must be different classes"),
         ("a.png --names names.txt --target wrn", "one of the 3 names"),
         ("nothing", "the folder nothing holds no images"),
+        (". --out . --overwrite", "images in the folder . are in --out"),
         ("a.png --out file", "--out must be a folder. file is a file"),
     ],
 )
@@ -556,8 +588,9 @@ def test_no_room_for_figures(files, work, capsys, small_files_only):
 
 def test_no_room_for_the_report(files, data, capsys, small_files_only):
     arguments = (files / "model.keras", "data", "--out", "r.html")
-    assert run("report", *arguments) == 2
-    assert "File too large" in capsys.readouterr().err
+    assert run("report", *arguments) == 1
+    said = capsys.readouterr().err
+    assert "--out r.html cannot be written: File too large." in said
     assert everything(data.parent) == everything_but_the_report
 
 
@@ -648,7 +681,30 @@ def test_summary(files, model, capsys):
     table = capsys.readouterr().out
     assert table.splitlines()[-2:] == str(summary(model)).splitlines()[-2:]
     assert run("summary", files / "model.keras", "--size", "32") == 2
-    assert "input_shape=(32, 32, 3)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--size must be that of the model, 26x22" in said
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["pipe", "disk"])
+def test_a_table_that_nobody_takes(files, full):
+    """As of `keras-warn summary model.keras | head -1`, or on a full disk."""
+    if full:
+        out = os.open("/dev/full", os.O_WRONLY)
+    else:
+        unread, out = os.pipe()
+        os.close(unread)
+    command = [sys.executable, "-m", "keras_warn", "summary"]
+    finished = subprocess.run(
+        [*command, files / "model.keras"],
+        stdout=out,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(out)
+    assert finished.returncode == 1
+    assert "Traceback" not in finished.stderr
+    assert "Exception ignored" not in finished.stderr
+    assert ("No space left" in finished.stderr) == full
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,11 @@ def assert_parts_are_all(model, images, tolerance=1e-5):
     elif from_logits:
         said = np.exp(said)
     np.testing.assert_allclose(explanation.probabilities, said, atol=1e-5)
+    whole = 1
+    if explanation.scale == "probability":
+        whole = explanation.gates.sum(axis=1)
     np.testing.assert_allclose(
-        explanation.probabilities.sum(axis=1), 1, atol=1e-9
+        explanation.probabilities.sum(axis=1), whole, atol=1e-9
     )
     if explanation.scale == "probability":
         np.testing.assert_allclose(total, centered(said), atol=tolerance)
@@ -110,6 +113,59 @@ def assert_parts_are_all(model, images, tolerance=1e-5):
 )
 def test_parts_add_up_to_the_score_whatever_the_options(options):
     assert_parts_are_all(augmented(**options), IMAGES)
+
+
+@pytest.mark.parametrize("combination", ["log_probabilities", "probabilities"])
+@pytest.mark.parametrize(
+    "layer, weight, options",
+    [
+        ("module_1_head_gates", -1e4, {"gates": "sigmoid"}),
+        ("global_gates", -50, {"gates": "sigmoid"}),
+        (
+            "module_1_masks",
+            -1e5,
+            {"mask_activation": "sigmoid", "gate_score_activation": "tanh"},
+        ),
+        ("module_1_hypotheses", 1e5, {}),
+    ],
+)
+def test_parts_add_up_where_gates_and_masks_close(
+    layer, weight, options, combination
+):
+    """Sigmoids underflow, and large hypotheses cancel."""
+    options = {"gate_score_activation": None, **options}
+    model = augmented(combination=combination, **options)
+    layer = model.get_layer(layer)
+    kernel = to_numpy(layer.kernel)
+    if layer.name == "module_1_hypotheses":
+        kernel = weight * kernel
+    else:
+        kernel[..., 0] = weight
+        if layer.name != "module_1_masks":  # of which one head is enough
+            kernel[:] = weight
+    layer.kernel.assign(kernel)
+    assert_parts_are_all(model, IMAGES)
+
+
+def test_an_image_that_is_not_finite_leaves_others_alone():
+    images = IMAGES.copy()
+    images[1] = np.nan
+    model = augmented()
+    found = keras_warn.explain(model, images)
+    assert np.isnan(found.scores[1]).all() and np.isnan(found.regions[1]).all()
+    others = [0, 2, 3, 4]
+    expected = keras_warn.explain(model, IMAGES).take(others)
+    np.testing.assert_allclose(
+        found.take(others).regions, expected.regions, atol=1e-6
+    )
+
+
+def test_a_list_of_images_is_an_array():
+    model = augmented()
+    np.testing.assert_array_equal(
+        keras_warn.explain(model, list(IMAGES)).scores,
+        keras_warn.explain(model, IMAGES).scores,
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -238,9 +294,11 @@ def test_the_region_is_where_the_evidence_is():
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-@pytest.mark.parametrize("kernel_size", [1, 3])
+@pytest.mark.parametrize(
+    "kernel_size, gates", [(1, "softmax"), (3, "softmax"), (3, "linear")]
+)
 def test_evidence_of_a_place_is_what_is_lost_without_it(
-    kernel_size, data_format
+    kernel_size, gates, data_format
 ):
     """Against the layers themselves, with one position of the map cleared.
 
@@ -264,6 +322,7 @@ def test_evidence_of_a_place_is_what_is_lost_without_it(
             attend_at="map",
             width=heads,
             kernel_size=kernel_size,
+            gates=gates,
         )
     finally:
         keras.config.set_image_data_format("channels_last")
@@ -274,12 +333,18 @@ def test_evidence_of_a_place_is_what_is_lost_without_it(
     features, masks = keras.Model(inputs, attended.input)(images)
     features = to_numpy(features)
     found = np.zeros((height, width))
-    gates = explanation.gates[0, 1] * explanation.seen["module_1_head_gates"]
     hypothesise = model.get_layer("module_1_hypotheses")
 
     def evidence(features):
-        hypotheses = to_numpy(hypothesise(attended(features, masks)))
-        return (gates[0] * (hypotheses[0, :, 2] - hypotheses[0, :, 6])).sum()
+        hypotheses = to_numpy(hypothesise(attended(features, masks)))[0]
+        if gates == "linear":
+            kernel = to_numpy(model.get_layer("module_1_prediction").kernel)
+            combine = to_numpy(model.get_layer("predictions_combined").kernel)
+            said = hypotheses.reshape(-1) @ kernel @ combine[CLASSES:]
+        else:
+            weights = explanation.seen["module_1_head_gates"][0]
+            said = explanation.gates[0, 1] * weights @ hypotheses
+        return said[2] - said[6]
 
     for y, x in np.ndindex(height, width):
         cleared = features.copy()
@@ -323,6 +388,9 @@ def test_some_images_of_an_explanation():
     np.testing.assert_array_equal(some.scores, explanation.scores[[3, 1]])
     np.testing.assert_array_equal(some.masks, explanation.masks[[3, 1]])
     np.testing.assert_array_equal(some.margins, explanation.margins[[3, 1]])
+    assert len(explanation.take([])) == 0
+    with pytest.raises(ValueError, match="`indices` .*indices=3"):
+        explanation.take(3)
 
 
 @pytest.mark.parametrize("few, many", [(3, 32), (7, 30), (32, 7), (5, 5)])

@@ -111,6 +111,12 @@ def test_the_page_says_what_was_found(tmp_path):
         assert text in page.text
 
 
+def test_one_image(tmp_path):
+    images, labels = test_set()
+    page = written(tmp_path, data=(images[:1], labels[:1]), examples=0)
+    assert "1 test image, 7 classes" in page.text
+
+
 def test_examples_are_those_that_changed(tmp_path):
     augmented = changing_model()
     page = written(tmp_path, augmented, changed_set(augmented), names=NAMES)

@@ -161,6 +161,32 @@ def test_no_scrolling_sideways(page, width):
     assert wider == []
 
 
+@pytest.mark.parametrize("width", [400, 900, 1000, WIDE])
+def test_all_pictures_over_an_image_have_one_size(page, width):
+    """Also those that stand below the image for want of room beside it."""
+    emulate(page, width)
+    # More modules than the model has.
+    widths = page.execute_script(
+        """const pictures = document.querySelector(".pictures");
+        for (let i = 0; i < 6; i++)
+          pictures.append(pictures.lastElementChild.cloneNode(true));
+        return [...pictures.children].map(e => e.offsetWidth)"""
+    )
+    assert len(widths) > 6 and len(set(widths[1:])) == 1
+    assert widths[0] > 1.9 * widths[1]
+
+
+def test_paper_shows_all_columns(page):
+    # A4 and Letter, less the margins, in pixels of CSS.
+    emulate(page, 718, media="print")
+    cut = page.execute_script(
+        """document.querySelectorAll("details").forEach(e => e.open = true);
+        return [...document.querySelectorAll(".scroll")].filter(
+          e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)"""
+    )
+    assert cut == []
+
+
 def test_dark_and_print(page):
     assert background(page) == "rgb(255, 255, 255)"
     emulate(page, scheme="dark")

@@ -17,6 +17,7 @@ from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import Refused
 from keras_warn.cli.errors import refusing
 from keras_warn.cli.inputs import find_intake
+from keras_warn.cli.inputs import keep_inputs
 from keras_warn.cli.inputs import read_batches
 from keras_warn.cli.inputs import read_names
 from keras_warn.cli.models import load_model
@@ -99,6 +100,10 @@ def run(arguments):
     target, against = _compared(arguments, classes, names)
     paths = _listed(arguments.image, folder.path)
     planned = _figure_names(paths, arguments.format)
+    keep_inputs(
+        [folder.path / name for name in (*planned, EXPLANATIONS)],
+        [*paths, arguments.model, arguments.names],
+    )
     folder.start(planned)
 
     progress = Progress("images explained", len(paths))
@@ -208,7 +213,8 @@ def _compared(arguments, classes, names):
     numbers = []
     for option in ("target", "against"):
         label = getattr(arguments, option)
-        with refusing(ValueError, before=f"--{option}: "):
+        hint = "" if names else " --names tells the names of classes."
+        with refusing(ValueError, before=f"--{option}: ", after=hint):
             numbers.append(
                 None
                 if label is None
@@ -234,9 +240,14 @@ def _listed(given, out):
         with refusing(
             OSError, before=f"the folder {one} cannot be read: ", after="."
         ):
-            inside = images.list_images(one)
+            found = images.list_images(one)
         # Figures of an earlier call are no images to explain.
-        inside = [p for p in inside if out not in p.resolve().parents]
+        inside = [p for p in found if out not in p.resolve().parents]
+        if not inside and found:
+            raise Refused(
+                f"all images in the folder {one} are in --out, where only "
+                "figures shall be."
+            )
         if not inside:
             raise Refused(
                 f"the folder {one} holds no images: no file that ends in "

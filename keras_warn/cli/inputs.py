@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 import pathlib
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from keras_warn import images
 from keras_warn.cli.errors import Refused
 from keras_warn.cli.errors import refusing
+from keras_warn.cli.models import check_size
 from keras_warn.cli.models import image_input
 
 
@@ -90,14 +92,7 @@ def find_intake(model, arguments):
             "the model takes images of any size. Choose one by --size, such "
             "as --size 224, best the one that it was trained with."
         )
-    if given is not None and any(
-        length not in (None, wanted)
-        for length, wanted in zip(size, given, strict=True)
-    ):
-        raise Refused(
-            f"--size must be that of the model, {size[0]}x{size[1]}, or be "
-            f"left out. Received: {given[0]}x{given[1]}."
-        )
+    check_size(given, size)
     name = arguments.preprocessing
     with refusing(ValueError, before="--preprocessing: "):
         if name is None:
@@ -105,6 +100,34 @@ def find_intake(model, arguments):
         # Better known before the work whether it can be done.
         images.preprocess(np.zeros((1, 1, 1, channels), "uint8"), name)
     return Intake(given or size, channels, data_format, name, arguments.resize)
+
+
+def keep_inputs(outputs, inputs):
+    """Refuses outputs that would replace what a command reads.
+
+    Args:
+        outputs: Paths that are about to be written.
+        inputs: Paths that are read, `None` for what was not given.
+
+    Raises:
+        Refused: if one of `outputs` is one of `inputs`.
+    """
+    # By identity: names of one file differ by case, links and `..`.
+    read = set(map(_identity, inputs)) - {None}
+    for path in outputs:
+        if _identity(path) in read:
+            raise Refused(
+                f"--out must not replace what is read. {path} would be: "
+                "choose another."
+            )
+
+
+def _identity(path):
+    """What tells a file from all others; `None` if there is none."""
+    if path is None or not os.path.exists(path):
+        return None
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def read_batches(items, intake, batch_size, fail, update=None):

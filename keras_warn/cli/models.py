@@ -113,3 +113,23 @@ def image_input(model):
         "the model must take one image of 1 or 3 channels. It takes "
         f"{' and '.join(map(str, shapes))}."
     )
+
+
+def check_size(given, size):
+    """Checks that --size fits a model.
+
+    Args:
+        given: Height and width, or `None`.
+        size: Those that the model takes, `None` where it takes any.
+
+    Raises:
+        Refused: if it does not.
+    """
+    if given is not None and any(
+        length not in (None, wanted)
+        for length, wanted in zip(size, given, strict=True)
+    ):
+        raise Refused(
+            f"--size must be that of the model, {size[0]}x{size[1]}, or be "
+            f"left out. Received: {given[0]}x{given[1]}."
+        )

@@ -33,8 +33,9 @@ class OutFolder:
         self._new = not self.path.exists()
         # What an earlier call wrote, or someone else: kept, for `undo`.
         self._before = None
-        # Figures of an earlier call.
+        # Figures of an earlier call, and what is not of this command.
         self._old = []
+        self._others = []
         if self._new:
             return
         if not self.path.is_dir():
@@ -55,6 +56,8 @@ class OutFolder:
                 "replaces files of the same names there, and keeps others."
             )
         self._old = old or []
+        if not overwrite:
+            self._others = set(names) - {EXPLANATIONS, *self._old}
 
     def start(self, planned):
         """Makes the folder ready, and proves that it can be written to.
@@ -64,8 +67,15 @@ class OutFolder:
                 a later call to know what is of this one.
 
         Raises:
-            Refused: if it cannot be written to.
+            Refused: if it cannot be written to, or a figure would replace a
+                file of others.
         """
+        for name in planned:
+            if name in self._others:
+                raise Refused(
+                    f"--out {self.path} holds {name}, which this command did "
+                    "not make. --overwrite replaces it."
+                )
         figures = [*planned, *(set(self._old) - set(planned))]
         with refusing(
             OSError,

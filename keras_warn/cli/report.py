@@ -14,6 +14,7 @@ from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import Refused
 from keras_warn.cli.errors import refusing
 from keras_warn.cli.inputs import find_intake
+from keras_warn.cli.inputs import keep_inputs
 from keras_warn.cli.inputs import read_batches
 from keras_warn.cli.inputs import read_names
 from keras_warn.cli.models import load_model
@@ -78,9 +79,18 @@ def run(arguments):
     with refusing(OSError, ValueError, before="DATA: "):
         found = images.find_images(arguments.data)
         labels, names = images.class_numbers(found, classes, names)
+    keep_inputs(
+        [path],
+        [
+            arguments.model,
+            arguments.names,
+            arguments.data,
+            *(one.path for one in found),
+        ],
+    )
     data = Batches(found, labels, intake, arguments.batch_size)
     try:
-        with refusing(ImportError, OSError, ValueError):
+        with refusing(ImportError, ValueError):
             report(
                 model,
                 data,
@@ -90,11 +100,17 @@ def run(arguments):
                 batch_size=arguments.batch_size,
                 verbose=0,
             )
+    except OSError as error:
+        data.progress.say(
+            f"keras-warn report: --out {path} cannot be written: "
+            f"{error.strerror or error}."
+        )
+        return INCOMPLETE
     finally:
         data.progress.end()
     read = len(found) - len(data.failed)
     print(
-        f"The report of {read} images is in {path}"
+        f"The report of {read} image{'' if read == 1 else 's'} is in {path}"
         + (f"; {len(data.failed)} failed." if data.failed else "."),
         file=sys.stderr,
     )

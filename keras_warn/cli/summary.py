@@ -1,8 +1,13 @@
 """`keras-warn summary`: a table of where attention is, and what it costs."""
 
+import os
+import sys
+
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
+from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import refusing
+from keras_warn.cli.models import check_size
 from keras_warn.cli.models import image_input
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import add_size
@@ -35,11 +40,24 @@ def run(arguments):
     model = load_model(arguments.model)
     shape = None
     if arguments.size is not None:
-        data_format, _, channels = image_input(model)
+        data_format, size, channels = image_input(model)
+        check_size(arguments.size, size)
         shape = (*arguments.size, channels)
         if data_format == "channels_first":
             shape = (channels, *arguments.size)
     with refusing(ImportError, ValueError):
         found = summary(model, shape)
-    print(found)
+    try:
+        print(found, flush=True)
+    except OSError as error:
+        # What is left would fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever reads by `| head` has seen enough.
+        if not isinstance(error, BrokenPipeError):
+            print(
+                "keras-warn summary: the table cannot be written: "
+                f"{error.strerror}.",
+                file=sys.stderr,
+            )
+        return INCOMPLETE
     return GOOD
