@@ -48,6 +48,7 @@ def report(
     names=None,
     examples=100,
     title=None,
+    image_name=None,
     batch_size=32,
     verbose=1,
 ):
@@ -76,6 +77,9 @@ def report(
             and broke, half of each if there are enough, and if they are few,
             some others whose confidence it changed.
         title: Title of the page.
+        image_name: Function from the number of an image, from 0, to what it
+            is called on the page, such as `file_names.__getitem__`. Defaults
+            to its number.
         batch_size: Positive integer, the number of images at a time.
         verbose: 0 or 1; whether progress is shown.
 
@@ -110,12 +114,20 @@ def report(
     examples = checks.integer("examples", examples, 0)
     if title is not None and not isinstance(title, str):
         raise TypeError(f"`title` must be a string. Received: title={title!r}.")
+    if image_name is not None and not callable(image_name):
+        raise TypeError(
+            "`image_name` must be a function from an integer to a string, such "
+            f"as `file_names.__getitem__`. Received: image_name={image_name!r}."
+        )
     names = _checked_names(names, model)
     _check_channels(model)
 
     comparison = compare(model, data, batch_size, verbose)
     chosen = choose_examples(comparison, examples)
     shown = _examples(model, data, comparison, chosen, names, batch_size)
+    for example in shown:
+        if image_name is not None:
+            example["image"] = str(image_name(example["index"]))
     page = template.render(
         title=title or f"With and without attention: {model.name}",
         comparison=comparison,
@@ -198,6 +210,7 @@ def _examples(model, data, comparison, chosen, names, batch_size):
             shown.append(
                 {
                     "index": int(index),
+                    "image": f"image {index}",
                     "outcome": str(comparison.outcomes[index]),
                     "label": names[comparison.labels[index]],
                     "network": names[comparison.network.classes[index]],

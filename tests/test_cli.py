@@ -660,6 +660,12 @@ def test_report_of_a_table_with_a_bad_image(files, data, capsys):
     # Once, though the images are read twice.
     assert said.count("bad.png is empty") == 1
     assert "The report of 9 images is in r.html; 1 failed." in said
+    # Nine images are all examples, each once, by the names of their files.
+    shown = re.findall(
+        r": (\d\.png), true class (\w+)<", pathlib.Path("r.html").read_text()
+    )
+    expected = [(f"{i // 3}.png", str(i % 3)) for i in range(9)]
+    assert sorted(shown) == sorted(expected)
 
 
 def test_images_that_change_while_a_report_is_made(data):

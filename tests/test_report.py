@@ -133,6 +133,17 @@ def test_examples_are_those_that_changed(tmp_path):
     )
 
 
+def test_images_have_the_names_of_their_files(tmp_path):
+    augmented = changing_model()
+    data = changed_set(augmented)
+    files = [f"<bird {i}>.jpg" for i in range(len(data[0]))]
+    page = written(tmp_path, augmented, data, image_name=files.__getitem__)
+    found = compare(augmented, data, verbose=0)
+    index = np.flatnonzero(found.outcomes == "fixed")[0]
+    assert f"✓ Fixed: <bird {index}>.jpg, true class" in page.text
+    assert f"image {index}," not in page.text
+
+
 def test_an_example_explains_the_change(tmp_path):
     """The sum of its parts is what `explain` returns."""
     augmented = changing_model()
@@ -372,6 +383,7 @@ def test_many_classes_fold(tmp_path):
         ({"names": "abcdefg"}, TypeError, "names='abcdefg'"),
         ({"examples": -1}, ValueError, "examples=-1"),
         ({"title": 3}, TypeError, "title=3"),
+        ({"image_name": ["a.jpg"]}, TypeError, r"image_name=\['a.jpg'\]"),
         ({"batch_size": 0}, ValueError, "batch_size=0"),
     ],
 )

@@ -97,6 +97,8 @@ def run(arguments):
                 path,
                 names=names,
                 examples=arguments.examples,
+                # When it is asked for, only images that can be read are left.
+                image_name=lambda i: data.items[i].path.name,
                 batch_size=arguments.batch_size,
                 verbose=0,
             )
