@@ -88,7 +88,7 @@ def digits(s):
 
 def birds(s, cub):
     """Images, labels and boxes to test with, evenly from all classes."""
-    chosen = np.flatnonzero(cub.test)
+    chosen = cub.splits["test"]
     chosen = chosen[np.arange(s.images) * len(chosen) // s.images]
     images, boxes = zip(
         *[cub_model.centre(cub.paths[i], cub.boxes[i]) for i in chosen],
@@ -102,13 +102,13 @@ def train(seed, cub, s, run):
     print(f"\nTraining on birds, seed {seed}", flush=True)
     keras.utils.set_random_seed(seed)
     model = cub_model.build(len(cub.names), s.weights)
-    chosen = np.flatnonzero(cub.train)
+    chosen = cub.splits["train"]
     pictures = [cub_model.read(cub.paths[i])[0] for i in chosen]
     cub_model.train(model, pictures, cub.labels[chosen], seed, s.epochs)
     with run.replacing(f"cub_{seed}.keras") as path:
         model.save(path)
 
-    chosen = np.flatnonzero(cub.test)
+    chosen = cub.splits["test"]
     images = np.stack(
         [cub_model.centre(cub.paths[i], cub.boxes[i])[0] for i in chosen]
     )

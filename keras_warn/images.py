@@ -8,7 +8,6 @@ import os
 import pathlib
 import struct
 import typing
-import warnings
 import zlib
 
 import keras
@@ -103,14 +102,9 @@ def read_image(path, channels=3):
             raise ImageError(f"{path} is a folder, not an image.")
         if path.stat().st_size == 0:
             raise ImageError(f"{path} is empty: a file of zero bytes.")
-        with warnings.catch_warnings():
-            # Large photos are fine; what is too large is an error.
-            warnings.simplefilter(
-                "ignore", pillow.Image.DecompressionBombWarning
-            )
-            with pillow.Image.open(path) as image:
-                upright = pillow.ImageOps.exif_transpose(image)
-                return _pixels(pillow, upright, path, image.format, channels)
+        with pillow.Image.open(path) as image:
+            upright = pillow.ImageOps.exif_transpose(image)
+            return _pixels(pillow, upright, path, image.format, channels)
     except ImageError:
         raise
     except FileNotFoundError as error:

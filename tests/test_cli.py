@@ -802,3 +802,10 @@ def test_module_is_the_command(capsys):
         sys.argv = arguments
     assert caught.value.code == 0
     assert capsys.readouterr().out.strip() == keras_warn.__version__
+
+
+def test_a_large_photo_is_explained_without_a_warning(files, work, recwarn):
+    """Of more pixels than Pillow trusts, and fewer than it refuses."""
+    Image.new("1", (10_000, 9_000)).save("a.png")
+    assert run("explain", files / "model.keras", "a.png", "--out", "o") == 0
+    assert not any("pixels" in str(found.message) for found in recwarn)

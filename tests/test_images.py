@@ -237,13 +237,6 @@ def test_a_decompression_bomb(tmp_path):
         read_image(path)
 
 
-def test_a_large_photo_is_read_without_a_warning(tmp_path, recwarn):
-    """Of more pixels than Pillow trusts, and fewer than it refuses."""
-    path = tmp_path / "a.png"
-    saved(path, Image.new("1", (10_000, 9_000)))
-    assert read_image(path, 1).shape == (9_000, 10_000, 1)
-    assert not recwarn.list
-
 
 def test_channels_other_than_1_and_3(tmp_path):
     with pytest.raises(ValueError, match="channels=4"):

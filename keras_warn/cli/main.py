@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 
 import keras_warn
 from keras_warn.cli import explain
@@ -35,6 +36,8 @@ def main(argv=None):
             does.
     """
     arguments = _parser().parse_args(argv)
+    # Pillow's, of large photos. They are fine; what is too large is an error.
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     try:
         return COMMANDS[arguments.command].run(arguments)
     except Refused as error:

@@ -1,21 +1,31 @@
-"""Data of the paper's experiments."""
+"""Data of the paper's experiments, and yours."""
 
+from keras_warn.datasets.adience import load_adience
 from keras_warn.datasets.cluttered_digits import Canvases
 from keras_warn.datasets.cluttered_digits import ClutteredDigits
 from keras_warn.datasets.cluttered_digits import Digits
 from keras_warn.datasets.cluttered_digits import Split
 from keras_warn.datasets.cluttered_digits import cluttered
 from keras_warn.datasets.cluttered_digits import load_digits
-from keras_warn.datasets.cub200 import CUB200
 from keras_warn.datasets.cub200 import load_cub200
+from keras_warn.datasets.image_folder import load_image_folder
+from keras_warn.datasets.listing import Listing
+from keras_warn.datasets.stanford_cars import load_stanford_cars
+from keras_warn.datasets.stanford_dogs import load_stanford_dogs
+from keras_warn.datasets.uec_food100 import load_uec_food100
 
 __all__ = [
-    "CUB200",
     "Canvases",
     "ClutteredDigits",
     "Digits",
+    "Listing",
     "Split",
     "cluttered",
+    "load_adience",
     "load_cub200",
     "load_digits",
+    "load_image_folder",
+    "load_stanford_cars",
+    "load_stanford_dogs",
+    "load_uec_food100",
 ]

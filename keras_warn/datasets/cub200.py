@@ -4,48 +4,18 @@ Nothing is downloaded. A folder with some of the classes, in the same layout, is
 read as well.
 """
 
-import dataclasses
 import math
 from pathlib import Path
 
 import numpy as np
+
+from keras_warn.datasets.listing import Listing
 
 IMAGES = "images.txt"
 LABELS = "image_class_labels.txt"
 SPLIT = "train_test_split.txt"
 BOXES = "bounding_boxes.txt"
 CLASSES = "classes.txt"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class CUB200:
-    """What the files of CUB-200-2011 say of its `b` pictures.
-
-    The order is that of the pictures' numbers. Pictures themselves are read
-    by who needs them.
-
-    Attributes:
-        paths: Tuple of `b` paths.
-        labels: int32 `(b,)`, classes from 0, in the order of their numbers.
-        boxes: float32 `(b, 4)`: top, left, bottom and right of the bird, in
-            pixels of the picture. As published: a few reach beyond it.
-        names: Tuple of the classes' names, such as "Laysan Albatross".
-        train: bool `(b,)`, the pictures to train with.
-        test: bool `(b,)`, the others.
-    """
-
-    paths: tuple
-    labels: np.ndarray
-    boxes: np.ndarray
-    names: tuple
-    train: np.ndarray
-
-    @property
-    def test(self):
-        return ~self.train
-
-    def __len__(self):
-        return len(self.paths)
 
 
 def load_cub200(folder):
@@ -57,7 +27,9 @@ def load_cub200(folder):
             `train_test_split.txt`, `bounding_boxes.txt` and `classes.txt`.
 
     Returns:
-        A `CUB200`.
+        A `Listing` in the order of the pictures' numbers, with the splits
+        "train" and "test", and the boxes around the birds. Names of classes
+        are without their numbers: "Laysan Albatross".
 
     Raises:
         FileNotFoundError: if the folder, one of these files, or a picture
@@ -69,8 +41,9 @@ def load_cub200(folder):
 
     >>> from keras_warn.datasets import load_cub200
     >>> birds = load_cub200("CUB_200_2011")  # doctest: +SKIP
-    >>> len(birds), birds.names[1]  # doctest: +SKIP
-    (11788, 'Laysan Albatross')
+    >>> len(birds), birds.names[1], len(birds.splits["train"])
+    ... # doctest: +SKIP
+    (11788, 'Laysan Albatross', 5994)
 
     Reference:
         [CUB-200-2011](https://www.vision.caltech.edu/datasets/cub_200_2011/)
@@ -120,12 +93,17 @@ def load_cub200(folder):
 
     keys = sorted(images.values)
     numbers = {number: i for i, number in enumerate(sorted(classes.values))}
-    return CUB200(
-        paths=tuple(folder / "images" / images.values[key] for key in keys),
-        labels=np.array([numbers[labels.values[key]] for key in keys], "int32"),
-        boxes=np.array([boxes.values[key] for key in keys], "float32"),
-        names=tuple(_readable(classes.values[number]) for number in numbers),
-        train=np.array([splits.values[key] for key in keys], bool),
+    train = np.array([splits.values[key] for key in keys], bool)
+    return Listing(
+        name="CUB-200-2011",
+        paths=[folder / "images" / images.values[key] for key in keys],
+        labels=[numbers[labels.values[key]] for key in keys],
+        names=[_readable(classes.values[number]) for number in numbers],
+        splits={
+            "train": np.flatnonzero(train),
+            "test": np.flatnonzero(~train),
+        },
+        boxes=[boxes.values[key] for key in keys],
     )
 
 

@@ -41,8 +41,8 @@ def check(birds, folder):
     assert birds.paths == tuple(folder / "images" / name for name in names)
     assert birds.labels.tolist() == [0, 1, 0]
     assert birds.names == ("Laysan Albatross", "Parakeet Auklet")
-    assert birds.train.tolist() == [True, False, True]
-    assert birds.test.tolist() == [False, True, False]
+    assert birds.splits["train"].tolist() == [0, 2]
+    assert birds.splits["test"].tolist() == [1]
     # x, y, width, height become top, left, bottom, right.
     assert birds.boxes.tolist() == [
         [27, 60, 331, 385],

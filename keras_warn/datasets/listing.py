@@ -1,0 +1,640 @@
+"""Which pictures a data set has, and what is known of them.
+
+Readers of data sets return a `Listing`; what they share is here, too.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+import os
+import unicodedata
+import zlib
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_warn import checks
+from keras_warn import images
+
+# What the folders of published data sets hold, and others hardly do.
+MARKS = {
+    "Adience": "fold_0_data.txt",
+    "CUB-200-2011": "image_class_labels.txt",
+    "Stanford Cars": "cars_train",
+    "Stanford Dogs": "train_list.mat",
+    "UEC Food": "*/bb_info.txt",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Listing:
+    """Which `b` examples a data set has, and what is known of them.
+
+    No picture is opened before `problems` or `check` is called. Pictures that
+    are listed and do not exist are found by them, too.
+
+    Attributes:
+        name: String, such as "Stanford Dogs".
+        paths: Tuple of `b` `pathlib.Path`s. With `boxes`, a picture may be
+            there more than once.
+        labels: int32 `(b,)`, classes from 0.
+        names: Tuple of the `n` classes' names.
+        splits: Dictionary from names, such as "train" and "test", to int64
+            indices of examples. No example is in two of them.
+        boxes: float32 `(b, 4)`, or `None`: top, left, bottom and right of
+            what the example shows, in pixels of the picture. As published: a
+            few may reach beyond it.
+        groups: int64 `(b,)`, or `None`. Examples of the same number, such as
+            crops of one photo, must not be parted when data are split.
+        left_out: Dictionary from reasons to the number of examples that the
+            whole data set lists, or ought to, and that are not here.
+    """
+
+    name: str
+    paths: tuple
+    labels: np.ndarray
+    names: tuple
+    splits: dict
+    boxes: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    left_out: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        put("paths", tuple(map(Path, self.paths)))
+        put("names", tuple(self.names))
+        put("labels", np.asarray(self.labels, "int32"))
+        put(
+            "splits",
+            {
+                name: np.asarray(indices, "int64")
+                for name, indices in self.splits.items()
+            },
+        )
+        put("left_out", dict(self.left_out))
+        self._shape("labels", (len(self),))
+        if self.boxes is not None:
+            put("boxes", np.asarray(self.boxes, "float32"))
+            self._shape("boxes", (len(self), 4))
+        if self.groups is not None:
+            put("groups", np.asarray(self.groups, "int64"))
+            self._shape("groups", (len(self),))
+        wrong = self.labels[
+            (self.labels < 0) | (self.labels >= len(self.names))
+        ]
+        if wrong.size:
+            raise ValueError(
+                f"`labels` must be classes from 0 to {len(self.names) - 1}. "
+                f"Received: {wrong[0]}."
+            )
+        if self.splits:
+            _distinct(
+                "splits", np.concatenate(list(self.splits.values())), len(self)
+            )
+
+    def __len__(self):
+        return len(self.paths)
+
+    def split(self, *names):
+        """The examples of one of the `splits`, or of several.
+
+        Args:
+            *names: Names of splits.
+
+        Returns:
+            A `Listing`, in the order of this one.
+
+        Raises:
+            ValueError: if there is no such split.
+
+        Example:
+
+        >>> folds.split("fold_0", "fold_1").labels  # doctest: +SKIP
+        """
+        for name in names:
+            checks.one_of("names", name, tuple(self.splits))
+        if not names:
+            raise ValueError("`names` must be names of splits. Received: none.")
+        indices = np.concatenate([self.splits[name] for name in names])
+        return self.take(np.unique(indices))
+
+    def take(self, indices):
+        """Some of the examples.
+
+        Args:
+            indices: Integers, each once.
+
+        Returns:
+            A `Listing` of these examples, in this order. `names` and
+            `left_out` stay as they are; `splits` without examples are gone.
+
+        Raises:
+            ValueError: if an index is not one of an example, or is given
+                twice.
+        """
+        indices = np.asarray(indices)
+        if indices.size == 0:
+            indices = indices.astype("int64")
+        if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+            raise ValueError(
+                "`indices` must be integers, in one dimension. Received: "
+                f"shape {indices.shape}, {indices.dtype}."
+            )
+        _distinct("indices", indices, len(self))
+        places = np.full(len(self), -1, "int64")
+        places[indices] = np.arange(len(indices))
+        splits = {
+            name: np.sort(places[old][places[old] >= 0])
+            for name, old in self.splits.items()
+        }
+        return dataclasses.replace(
+            self,
+            paths=tuple(self.paths[i] for i in indices),
+            labels=self.labels[indices],
+            splits={name: new for name, new in splits.items() if new.size},
+            boxes=None if self.boxes is None else self.boxes[indices],
+            groups=None if self.groups is None else self.groups[indices],
+        )
+
+    def without(self, paths):
+        """What is left without some of the pictures, which it counts.
+
+        Args:
+            paths: Paths of pictures, as in `paths`: those of `problems`.
+
+        Returns:
+            A `Listing`. Its `left_out` counts the examples that are gone, as
+            "cannot be read".
+
+        Raises:
+            ValueError: if a path is none of the pictures'.
+        """
+        paths = set(map(Path, paths))
+        unknown = sorted(paths - set(self.paths))
+        if unknown:
+            raise ValueError(
+                f"`paths` must be pictures of {self.name}. Received: "
+                f"{unknown[0]}."
+            )
+        kept = [i for i, path in enumerate(self.paths) if path not in paths]
+        left_out = collections.Counter(self.left_out)
+        if len(kept) < len(self):
+            left_out["cannot be read"] += len(self) - len(kept)
+        return dataclasses.replace(self.take(kept), left_out=dict(left_out))
+
+    def hold_out(self, share, seed):
+        """Parts the examples in two, to train and to validate with.
+
+        Every class is parted by the same share, and `groups` stay together
+        where there are any; these may miss the share by some examples. Every
+        class keeps examples to train with. What is held out depends on the
+        seed, the classes and the names of the files alone: not on where they
+        lie, on the machine, or on a library's version.
+
+        Args:
+            share: Number between 0 and 1, the part to validate with.
+            seed: Non-negative integer.
+
+        Returns:
+            A pair of `Listing`s: to train, and to validate with.
+
+        Raises:
+            TypeError: if an argument is of a wrong type.
+            ValueError: if one is out of its range, or a part would be empty,
+                or there are test pictures among the examples: take the
+                `split("train")` first.
+
+        Example:
+
+        >>> names = ("finch", "wren")
+        >>> paths = [f"{i}.jpg" for i in range(20)]
+        >>> birds = Listing("birds", paths, [0, 1] * 10, names, splits={})
+        >>> training, validation = birds.hold_out(0.2, seed=0)
+        >>> training.labels.tolist().count(0), validation.labels.tolist()
+        (8, [0, 0, 1, 1])
+        """
+        share = checks.real("share", share, 0, 1)
+        seed = checks.integer("seed", seed, 0)
+        if not 0 < share < 1:
+            raise ValueError(
+                "`share` must be between 0 and 1, and neither. Received: "
+                f"share={share}."
+            )
+        if "test" in self.splits:
+            raise ValueError(
+                "`hold_out` must not see test pictures: call it on "
+                "`split('train')`. Received: a listing with the splits "
+                f"{', '.join(self.splits)}."
+            )
+        held = _held_out(self, share, seed)
+        if not held.any():
+            raise ValueError(
+                "`share` must leave examples to validate with. Received: "
+                f"share={share} of {len(self)} examples of {self.name}, in "
+                f"{len(set(self._units()))} groups."
+            )
+        return (
+            self.take(np.flatnonzero(~held)),
+            self.take(np.flatnonzero(held)),
+        )
+
+    def problems(self, workers=8, verbose=1):
+        """The pictures that cannot be used, found by reading all of them.
+
+        Those that are missing or broken, and those of which a box shows
+        nothing.
+
+        Args:
+            workers: Positive integer, the number of threads.
+            verbose: 1 for a progress bar, or 0 for none.
+
+        Returns:
+            A list of pairs, a path and a reason, in the order of `paths`.
+
+        Raises:
+            ImportError: if Pillow is not installed.
+        """
+        workers = checks.integer("workers", workers)
+        images.import_pillow()
+        boxes = {path: [] for path in self.paths}
+        if self.boxes is not None:
+            for path, box in zip(self.paths, self.boxes, strict=True):
+                boxes[path].append(box)
+        # A log file gets a line each time: not too often.
+        progress = keras.utils.Progbar(
+            len(boxes), verbose=verbose, interval=1.0, unit_name="picture"
+        )
+        found = []
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            reasons = pool.map(_problem, boxes.keys(), boxes.values())
+            for i, (path, reason) in enumerate(
+                zip(boxes, reasons, strict=True), start=1
+            ):
+                if reason:
+                    found.append((path, reason))
+                progress.update(i)
+        return found
+
+    def check(self, workers=8, verbose=1):
+        """Reads all pictures, and raises if some cannot be used.
+
+        Args:
+            workers: As of `problems`.
+            verbose: As of `problems`.
+
+        Raises:
+            ImportError: if Pillow is not installed.
+            ValueError: with the list of all `problems`.
+        """
+        found = self.problems(workers, verbose)
+        if found:
+            lines = "\n".join(f"  {path}: {reason}" for path, reason in found)
+            raise ValueError(
+                f"{len(found)} of the {len(set(self.paths))} pictures of "
+                f"{self.name} cannot be used:\n{lines}"
+            )
+
+    def _units(self):
+        """Numbers of what stays together, a list."""
+        return range(len(self)) if self.groups is None else self.groups.tolist()
+
+    def _shape(self, name, shape):
+        value = getattr(self, name)
+        if value.shape != shape:
+            raise ValueError(
+                f"`{name}` must have shape {shape}, for {len(self)} paths. "
+                f"Received: shape {value.shape}."
+            )
+
+
+def folds(listing, number):
+    """Parts the examples in folds that have the same share of every class.
+
+    As `hold_out`: `groups` stay together, and names of files decide.
+
+    Args:
+        listing: A `Listing`.
+        number: Positive integer, how many folds.
+
+    Returns:
+        Dictionary from "fold_0", ... to int64 indices, the folds. Whoever has
+        the same pictures has the same folds.
+    """
+    counts = np.bincount(listing.labels, minlength=len(listing.names))
+    wanted = counts / number
+    taken = np.zeros((number, len(counts)), "int64")
+    parts = [[] for _ in range(number)]
+    for members in _drawn(listing, 0):
+        classes, more = np.unique(listing.labels[members], return_counts=True)
+        # The fold that lacks these classes most; of such, the smallest.
+        excess = (taken - wanted)[:, classes] @ more
+        fold = min(range(number), key=lambda i: (excess[i], len(parts[i])))
+        parts[fold] += members
+        taken[fold, classes] += more
+    return {
+        f"fold_{i}": np.sort(np.array(part, "int64"))
+        for i, part in enumerate(parts)
+    }
+
+
+def check_folder(folder, name, needed):
+    """The folder of a data set, if it holds what it must.
+
+    Args:
+        folder: Path of the folder.
+        name: Name of the data set.
+        needed: Names of files, and of folders with "/" at their end.
+
+    Returns:
+        A `pathlib.Path`.
+
+    Raises:
+        FileNotFoundError: if something is missing. It says what was looked
+            for, and what is there.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"`folder` must be an existing folder. Received: {folder}."
+        )
+    missing = [
+        one
+        for one in needed
+        if not (
+            (folder / one).is_dir()
+            if one.endswith("/")
+            else (folder / one).is_file()
+        )
+    ]
+    if missing:
+        raise not_that_of(folder, name, missing)
+    return folder
+
+
+def not_that_of(folder, name, missing):
+    """The error of a folder that is not that of the data set `name`."""
+    there = sorted(
+        path.name + "/" * path.is_dir() for path in Path(folder).iterdir()
+    )
+    other = looks_like(folder)
+    hint = ""
+    if other and not name.startswith(other):
+        hint = f" It looks like that of {other}."
+    return FileNotFoundError(
+        f"`folder` must be that of {name}. Received: {folder}, without "
+        f"{_some(missing)}. It holds {_some(there)}.{hint}"
+    )
+
+
+def _some(names):
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return (", ".join(names[:6]) or "nothing") + more
+
+
+def looks_like(folder):
+    """Name of the published data set whose folder this seems to be, or ""."""
+    for name, mark in MARKS.items():
+        if next(Path(folder).glob(mark), None) is not None:
+            return name
+    return ""
+
+
+def check_pictures(name, folder, paths):
+    """Raises if a folder has none of the pictures that a data set lists."""
+    if not any(path.is_file() for path in paths):
+        first = f", such as {paths[0]}" if paths else ""
+        raise FileNotFoundError(
+            f"`folder` must have the pictures of {name}. Received: {folder}, "
+            f"with none of the {len(paths)} that are listed{first}."
+        )
+
+
+def unlisted(folder, paths):
+    """How many pictures of a folder are not among `paths`."""
+    paths = set(paths)
+    return sum(path not in paths for path in images.list_images(folder))
+
+
+def counted(**counts):
+    """`left_out`, of words joined by "_", without what was not met."""
+    return {
+        reason.replace("_", " "): count
+        for reason, count in counts.items()
+        if count
+    }
+
+
+def read_lines(path):
+    """The lines of a text file that are not blank.
+
+    With any line ends, and with or without the mark that some editors set at
+    the start.
+
+    Args:
+        path: `pathlib.Path` of the file.
+
+    Returns:
+        A list of pairs: where, "path, line 1", and the line.
+
+    Raises:
+        ValueError: if it is not UTF-8, or has no lines.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} must be a text file in UTF-8 ({error})."
+        ) from error
+    lines = [
+        (f"{path}, line {i}", line)
+        for i, line in enumerate(text.split("\n"), start=1)
+        if line.strip()
+    ]
+    if not lines:
+        raise ValueError(f"{path} must have lines. Received: none.")
+    return lines
+
+
+def read_mat(path, *names):
+    """Variables of a file of MATLAB.
+
+    Args:
+        path: `pathlib.Path` of the file.
+        *names: Names of the variables.
+
+    Returns:
+        A list of NumPy arrays, without axes of length 1, but with at least
+        one axis.
+
+    Raises:
+        ImportError: if SciPy is not installed.
+        ValueError: if the file cannot be read, or lacks a variable.
+    """
+    try:
+        import scipy.io
+    except ImportError as error:
+        raise ImportError(
+            "Files of MATLAB need the package SciPy: `pip install scipy`."
+        ) from error
+    try:
+        content = scipy.io.loadmat(path, squeeze_me=True, variable_names=names)
+    # What SciPy was seen to raise on files that are broken, or of another
+    # kind.
+    except (
+        IndexError,
+        MemoryError,
+        NotImplementedError,
+        OSError,
+        TypeError,
+        UnboundLocalError,
+        ValueError,
+        scipy.io.matlab.MatReadError,
+        zlib.error,
+    ) as error:
+        raise ValueError(
+            f"{path} must be a file of MATLAB, version 4 to 7.2, and whole. "
+            f"Received: {error!r}."
+        ) from error
+    missing = [name for name in names if name not in content]
+    if missing:
+        raise ValueError(
+            f"{path} must have the variables {', '.join(names)}. Received: "
+            f"none called {' or '.join(missing)}."
+        )
+    return [np.atleast_1d(content[name]) for name in names]
+
+
+def number(where, what, value):
+    """`value`, a string or a NumPy number, as a positive integer."""
+    text = str(value)
+    # ASCII alone: `int` would take the digits of other scripts, too.
+    if text.isascii() and text.removesuffix(".0").isdecimal():
+        found = int(text.removesuffix(".0"))
+        if found > 0:
+            return found
+    raise ValueError(
+        f"{where}: {what} must be a positive integer. Received: {value!r}."
+    )
+
+
+def _held_out(listing, share, seed):
+    """Which examples to hold out: bool `(b,)`."""
+    labels = listing.labels
+    counts = np.bincount(labels, minlength=len(listing.names))
+    wanted = _quotas(counts, share, seed)
+    held = np.zeros(len(listing), bool)
+    taken = np.zeros(len(counts), "int64")
+    for members in _drawn(listing, seed):
+        classes, more = np.unique(labels[members], return_counts=True)
+        before = taken[classes]
+        after = before + more
+        missed = [
+            np.sum((reached - wanted[classes]) ** 2)
+            for reached in (before, after)
+        ]
+        if missed[1] < missed[0] and (after < counts[classes]).all():
+            held[members] = True
+            taken[classes] = after
+    return held
+
+
+def _drawn(listing, seed):
+    """What stays together, lists of indices, in an order that is drawn."""
+    # Of the names alone: folders differ between machines.
+    keys = [
+        unicodedata.normalize("NFC", f"{listing.names[label]}/{path.name}")
+        for path, label in zip(listing.paths, listing.labels, strict=True)
+    ]
+    groups = {}
+    for i, group in enumerate(listing._units()):
+        groups.setdefault(group, []).append(i)
+    return sorted(
+        groups.values(),
+        key=lambda members: _draw(seed, min(keys[i] for i in members)),
+    )
+
+
+def _quotas(counts, share, seed):
+    """How many examples of every class to hold out, int64 `(n,)`.
+
+    Each class's share, rounded so that they sum to the share of them all:
+    classes may have fewer examples than it takes for one.
+    """
+    wanted = np.floor(counts * share).astype("int64")
+    missing = round(share * int(counts.sum())) - int(wanted.sum())
+    parts = counts * share - wanted
+    order = sorted(
+        np.flatnonzero(counts > 1),
+        key=lambda i: (-parts[i], _draw(seed, str(i))),
+    )
+    wanted[order[:missing]] += 1
+    return wanted
+
+
+def _draw(seed, key):
+    """A number drawn for a key. NumPy's may change with its version."""
+    return hashlib.sha256(f"{seed}/{key}".encode(errors="replace")).digest()
+
+
+def _distinct(name, indices, length):
+    outside = indices[(indices < 0) | (indices >= length)]
+    if outside.size:
+        raise ValueError(
+            f"`{name}` must be indices from 0 to {length - 1}. Received: "
+            f"{outside[0]}."
+        )
+    values, times = np.unique(indices, return_counts=True)
+    if (times > 1).any():
+        raise ValueError(
+            f"`{name}` must have every index once. Received: "
+            f"{values[times > 1][0]} twice."
+        )
+
+
+def _problem(path, boxes):
+    """Why a picture cannot be used, or ""."""
+    try:
+        height, width, _ = images.read_image(path).shape
+    except images.ImageError as error:
+        # The path stands beside the reason already.
+        return str(error).removeprefix(f"{path}").strip()
+    for top, left, bottom, right in boxes:
+        if top >= height or left >= width or bottom <= 0 or right <= 0:
+            return (
+                f"of {height} rows and {width} columns, shows nothing in its "
+                f"box: rows {top:g} to {bottom:g}, columns {left:g} to "
+                f"{right:g}."
+            )
+    return ""
+
+
+def plain(where, what, name):
+    """`name`, if it is a file's, without folders."""
+    if not isinstance(name, str) or not name or name != os.path.basename(name):
+        raise ValueError(f"{where}: {what} must be a name. Received: {name!r}.")
+    return name
+
+
+def box(where, left, top, right, bottom):
+    """Top, left, bottom and right, if they are a box."""
+    try:
+        values = tuple(map(float, (top, left, bottom, right)))
+    except (TypeError, ValueError):
+        values = (float("nan"),) * 4
+    # Comparisons with NaN are false.
+    if not (
+        values[0] < values[2]
+        and values[1] < values[3]
+        and all(abs(value) < float("inf") for value in values)
+    ):
+        raise ValueError(
+            f"{where}: left, top, right and bottom of a box must be numbers "
+            "of which the first two are the smaller. Received: "
+            f"{left}, {top}, {right}, {bottom}."
+        )
+    return values

@@ -1,0 +1,401 @@
+"""Lists of pictures: parting them, and finding those that are broken."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_warn.datasets.listing import Listing
+from keras_warn.datasets.listing import folds
+from keras_warn.datasets.listing import read_mat
+
+
+def listed(counts, folder="data", **arguments):
+    """So many examples of each class, mixed."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    labels = np.random.default_rng(0).permutation(labels)
+    return Listing(
+        name="things",
+        paths=[Path(folder, f"{i}.jpg") for i in range(len(labels))],
+        labels=labels,
+        names=[f"class {i}" for i in range(len(counts))],
+        splits=arguments.pop("splits", {}),
+        **arguments,
+    )
+
+
+# What is held out below.
+GOLDEN = ["3.jpg", "7.jpg", "9.jpg"]
+
+
+def names(listing):
+    return [path.name for path in listing.paths]
+
+
+def noise(path, size=(13, 17), mode="RGB", **arguments):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), "uint8")
+    Image.fromarray(pixels).convert(mode).save(path, **arguments)
+    return path
+
+
+def test_types_do_not_depend_on_the_reader():
+    listing = listed([2, 3], boxes=[(0, 0, 1, 1)] * 5, groups=[7] * 5)
+    assert listing.labels.dtype == np.int32
+    assert listing.boxes.dtype == np.float32
+    assert listing.groups.dtype == np.int64
+    assert isinstance(listing.names, tuple)
+    assert all(isinstance(path, Path) for path in listing.paths)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        listing.labels = None
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"labels": [0, 1]}, r"`labels` must have shape \(5,\)"),
+        ({"labels": [0, 1, 2, 0, 0]}, "`labels` .* 0 to 1. Received: 2"),
+        ({"boxes": np.zeros((5, 3))}, r"`boxes` must have shape \(5, 4\)"),
+        ({"groups": [0, 0]}, r"`groups` must have shape \(5,\)"),
+        ({"splits": {"a": [0, 5]}}, "`splits` must be indices from 0 to 4"),
+        ({"splits": {"a": [0], "b": [1, 0]}}, "`splits` .* Received: 0 twice"),
+    ],
+)
+def test_contradictions(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(listed([2, 3]), **change)
+
+
+def test_a_split_keeps_everything_of_its_examples():
+    listing = listed(
+        [3, 4],
+        splits={"train": [5, 0, 2], "test": [1, 6]},
+        boxes=np.arange(28).reshape(7, 4),
+        groups=np.arange(7) + 100,
+        left_out={"no box": 3},
+    )
+    train = listing.split("train")
+    assert names(train) == ["0.jpg", "2.jpg", "5.jpg"]
+    assert train.labels.tolist() == listing.labels[[0, 2, 5]].tolist()
+    assert train.boxes[:, 0].tolist() == [0, 8, 20]
+    assert train.groups.tolist() == [100, 102, 105]
+    assert train.names == listing.names
+    assert train.left_out == {"no box": 3}
+    assert set(train.splits) == {"train"}
+    assert train.splits["train"].tolist() == [0, 1, 2]
+    both = listing.split("test", "train")
+    assert names(both) == ["0.jpg", "1.jpg", "2.jpg", "5.jpg", "6.jpg"]
+    assert both.splits["test"].tolist() == [1, 4]
+    with pytest.raises(ValueError, match="'train', 'test'. .* names='val'"):
+        listing.split("val")
+    with pytest.raises(ValueError, match="names of splits. Received: none"):
+        listing.split()
+
+
+def test_take_keeps_the_order_asked_for():
+    listing = listed([3, 4], splits={"train": [0, 1, 2], "test": [5, 6]})
+    taken = listing.take([6, 1, 4])
+    assert names(taken) == ["6.jpg", "1.jpg", "4.jpg"]
+    assert taken.splits["train"].tolist() == [1]
+    assert taken.splits["test"].tolist() == [0]
+    assert len(listing.take([])) == 0
+
+
+@pytest.mark.parametrize(
+    "indices, message",
+    [
+        ([7], "from 0 to 6. Received: 7"),
+        ([-1], "from 0 to 6. Received: -1"),
+        ([2, 2], "Received: 2 twice"),
+        ([True] * 7, "integers, in one dimension. Received: .* bool"),
+        ([[1]], "integers, in one dimension"),
+    ],
+)
+def test_take_of_wrong_indices(indices, message):
+    with pytest.raises(ValueError, match=message):
+        listed([3, 4]).take(indices)
+
+
+def test_hold_out_parts_every_class_alike():
+    listing = listed([101, 31, 59, 4, 1])
+    training, validation = listing.hold_out(0.2, seed=3)
+    together = names(training) + names(validation)
+    assert sorted(together) == sorted(names(listing))
+    assert len(validation) == round(0.2 * len(listing))
+    held = np.bincount(validation.labels, minlength=5)
+    expected = 0.2 * np.bincount(listing.labels)
+    assert (np.abs(held - expected) < 1).all()
+    # A class with one example keeps it to train with.
+    assert held[4] == 0
+
+
+def test_hold_out_of_many_small_classes():
+    """None has enough for one example, and all together do."""
+    listing = listed([4] * 50)
+    for seed in range(3):
+        _, validation = listing.hold_out(0.1, seed)
+        assert len(validation) == 20
+        assert np.bincount(validation.labels).max() == 1
+    # Which classes give one is drawn, too.
+    assert set(validation.labels) != set(range(20))
+
+
+def test_hold_out_is_the_same_everywhere():
+    """Written down once: no library's random numbers are in it."""
+    labels = [0, 1, 0, 0, 1, 0, 1, 0, 1, 1, 0, 0]
+    listing = dataclasses.replace(listed([7, 5]), labels=labels)
+    _, validation = listing.hold_out(0.25, seed=1)
+    assert names(validation) == GOLDEN
+    paths = [Path("/mnt/other place", path.name) for path in listing.paths]
+    elsewhere = dataclasses.replace(listing, paths=paths)
+    assert names(elsewhere.hold_out(0.25, seed=1)[1]) == GOLDEN
+    backwards = listing.take(np.arange(12)[::-1])
+    assert sorted(names(backwards.hold_out(0.25, 1)[1])) == sorted(GOLDEN)
+
+
+def test_hold_out_is_the_same_in_both_forms_of_letters():
+    """Archives of some systems write "é" as two characters."""
+    held = []
+    for letter in ("\u00e9", "e\u0301"):
+        paths = [f"{letter}{i}.jpg" for i in range(40)]
+        listing = Listing("caf\u00e9s", paths, [0] * 40, ["a"], {})
+        _, validation = listing.hold_out(0.25, seed=0)
+        held.append(
+            [path.name.removeprefix(letter) for path in validation.paths]
+        )
+    assert held[0] == held[1]
+
+
+def test_hold_out_depends_on_the_seed():
+    listing = listed([50, 50])
+    held = {tuple(names(listing.hold_out(0.2, seed)[1])) for seed in range(5)}
+    assert len(held) == 5
+
+
+def test_hold_out_keeps_groups_together():
+    random = np.random.default_rng(0)
+    groups = random.integers(0, 80, 400)
+    listing = listed([100, 140, 160], groups=groups)
+    for seed in range(5):
+        training, validation = listing.hold_out(0.25, seed)
+        assert not set(training.groups) & set(validation.groups)
+        held = np.bincount(validation.labels, minlength=3)
+        assert (np.abs(held - [25, 35, 40]) <= 6).all()
+
+
+def test_large_groups_are_not_preferred():
+    """Nor those of many members: each has the same chance."""
+    groups = np.repeat(np.arange(20), [40] + [10] * 19)
+    listing = listed([len(groups)], groups=groups)
+    seeds = 60
+    held = sum(0 in listing.hold_out(0.5, s)[1].groups for s in range(seeds))
+    assert 0.3 * seeds < held < 0.7 * seeds
+
+
+def test_a_class_of_one_group_stays_in_training():
+    listing = listed([20, 20])
+    groups = np.arange(40)
+    groups[listing.labels == 1] = 0
+    listing = dataclasses.replace(listing, groups=groups)
+    training, validation = listing.hold_out(0.5, seed=0)
+    assert (training.labels == 1).sum() == 20
+    assert set(validation.labels) == {0}
+
+
+def test_hold_out_never_touches_test_pictures():
+    listing = listed([5, 5], splits={"train": range(6), "test": range(6, 10)})
+    with pytest.raises(ValueError, match=r"on\s`split\('train'\)`. .* test"):
+        listing.hold_out(0.2, seed=0)
+    assert len(listing.split("train").hold_out(0.34, seed=0)[1]) == 2
+
+
+@pytest.mark.parametrize(
+    "share, seed, error, message",
+    [
+        (0, 0, ValueError, "`share` must be between 0 and 1"),
+        (1, 0, ValueError, "`share` must be between 0 and 1"),
+        (1.5, 0, ValueError, "`share` must be finite, at least 0 and at most"),
+        ("all", 0, TypeError, "`share` must be a number"),
+        (0.2, -1, ValueError, "`seed` must be a non-negative integer"),
+        (0.2, None, TypeError, "`seed` must be a non-negative integer"),
+        (0.01, 0, ValueError, "examples to validate with. .*=0.01 of 10 exa"),
+    ],
+)
+def test_hold_out_of_wrong_arguments(share, seed, error, message):
+    with pytest.raises(error, match=message):
+        listed([5, 5]).hold_out(share, seed)
+
+
+def test_folds_part_everything_once():
+    listing = listed([53, 29, 3])
+    parts = folds(listing, 5)
+    assert list(parts) == [f"fold_{i}" for i in range(5)]
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(85))
+    for indices in parts.values():
+        assert len(indices) == 17
+        held = np.bincount(listing.labels[indices], minlength=3)
+        assert (np.abs(held - [53 / 5, 29 / 5, 3 / 5]) <= 1.5).all()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Pictures as people have them, good ones and bad ones."""
+    folder = tmp_path / "ein Ordner mit Äpfeln und 寿司"
+    good = [
+        noise(folder / "plain.jpg"),
+        noise(folder / "gray.jpg", mode="L"),
+        noise(folder / "printed.jpg", mode="CMYK"),
+        noise(folder / "palette.png", mode="P"),
+        noise(folder / "Äpfel 寿司.jpg"),
+    ]
+    frames = [Image.new("P", (13, 17), i) for i in range(3)]
+    frames[0].save(
+        folder / "moving.gif", save_all=True, append_images=frames[1:]
+    )
+    good.append(folder / "moving.gif")
+    whole = good[0].read_bytes()
+    bad = {
+        "empty.jpg": b"",
+        "short.jpg": whole[: len(whole) // 2],
+        "noise.jpg": bytes(range(256)) * 4,
+        "text.jpg": b"<html>404 Not Found</html>",
+    }
+    for name, content in bad.items():
+        (folder / name).write_bytes(content)
+    paths = [*good, *(folder / name for name in bad), folder / "gone.jpg"]
+    return Listing(
+        "photos", paths, [0, 1] * 5 + [0], ["a", "b"], {"train": range(11)}
+    )
+
+
+REASONS = {
+    "empty.jpg": "is empty",
+    "short.jpg": "is broken",
+    "noise.jpg": "is not an image",
+    "text.jpg": "is not an image",
+    "gone.jpg": "does not exist",
+}
+
+
+def test_problems_are_found_all_at_once(pictures):
+    found = pictures.problems(verbose=0)
+    assert [path.name for path, _ in found] == list(REASONS)
+    for path, reason in found:
+        assert REASONS[path.name] in reason
+        assert str(path) not in reason
+    assert pictures.problems(workers=1, verbose=0) == found
+
+
+def test_check_names_every_problem(pictures):
+    with pytest.raises(
+        ValueError, match="5 of the 11 pictures of pho"
+    ) as error:
+        pictures.check(verbose=0)
+    lines = str(error.value).splitlines()[1:]
+    assert len(lines) == 5
+    for line, (name, reason) in zip(lines, REASONS.items(), strict=True):
+        assert f"{name}: {reason}" in line
+    pictures.take(range(6)).check(verbose=0)
+
+
+def test_progress_is_shown(pictures, capsys):
+    pictures.problems()
+    assert "11/11" in capsys.readouterr().out
+    pictures.problems(verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_going_on_without_them_counts_them(pictures):
+    pictures.left_out["no label"] = 2
+    rest = pictures.without(path for path, _ in pictures.problems(verbose=0))
+    rest.check(verbose=0)
+    assert len(rest) == 6
+    assert len(rest.splits["train"]) == 6
+    assert rest.left_out == {"no label": 2, "cannot be read": 5}
+    assert pictures.left_out == {"no label": 2}
+    assert rest.without([]).left_out == rest.left_out
+    again = rest.without(rest.paths[:1])
+    assert again.left_out["cannot be read"] == 6
+    with pytest.raises(ValueError, match="pictures of photos. .* other.jpg"):
+        rest.without(["other.jpg"])
+
+
+def test_a_picture_of_two_boxes_counts_twice(tmp_path):
+    path = noise(tmp_path / "a.jpg", size=(13, 17))
+    boxes = [(0, 0, 13, 17), (5, 5, 9, 9)]
+    listing = Listing("photos", [path] * 2, [0, 1], "ab", {}, boxes=boxes)
+    assert listing.problems(verbose=0) == []
+    path.write_bytes(b"")
+    found = listing.problems(verbose=0)
+    assert len(found) == 1
+    assert listing.without([path]).left_out == {"cannot be read": 2}
+
+
+@pytest.mark.parametrize(
+    "box, works",
+    # Of 13 rows and 17 columns: top, left, bottom, right.
+    [
+        ((-3, -3, 99, 99), True),
+        ((12, 16, 13, 17), True),
+        ((13, 0, 15, 5), False),
+        ((0, 17, 5, 19), False),
+        ((-5, 0, 0, 5), False),
+        ((0, -5, 5, 0), False),
+    ],
+)
+def test_a_box_must_show_something(tmp_path, box, works):
+    path = noise(tmp_path / "a.jpg", size=(13, 17))
+    listing = Listing("photos", [path], [0], ["a"], {}, boxes=[box])
+    found = listing.problems(verbose=0)
+    assert not found if works else "shows nothing in its box" in found[0][1]
+
+
+@pytest.mark.parametrize("count", [0, 3, 60, 127, 128, 140, 200, 250])
+def test_a_file_of_matlab_that_is_cut_short(tmp_path, count):
+    scipy_io = pytest.importorskip("scipy.io")
+    path = tmp_path / "a.mat"
+    scipy_io.savemat(path, {"labels": np.arange(40), "others": "text"})
+    whole = path.read_bytes()
+    assert len(whole) > count
+    path.write_bytes(whole[:count])
+    with pytest.raises(ValueError, match="a.mat must "):
+        read_mat(path, "labels", "others")
+
+
+def test_a_file_that_is_not_of_matlab(tmp_path):
+    pytest.importorskip("scipy.io")
+    path = tmp_path / "a.mat"
+    for content in (b"<html>404</html>" * 40, bytes(range(256)) * 9):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="must be a file of MATLAB"):
+            read_mat(path, "labels")
+
+
+def test_a_file_of_matlab_that_is_damaged(tmp_path):
+    scipy_io = pytest.importorskip("scipy.io")
+    path = tmp_path / "a.mat"
+    scipy_io.savemat(path, {"labels": np.arange(40)}, do_compression=True)
+    whole = bytearray(path.read_bytes())
+    whole[150:158] = b"\xff" * 8
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match="must be a file of MATLAB"):
+        read_mat(path, "labels")
+
+
+def test_a_file_of_newer_matlab(tmp_path):
+    """Which is HDF5, and not read by SciPy."""
+    pytest.importorskip("scipy.io")
+    path = tmp_path / "a.mat"
+    header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
+    path.write_bytes(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(ValueError, match="version 4 to 7.2"):
+        read_mat(path, "labels")
+
+
+def test_without_scipy(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(ImportError, match="SciPy: `pip install scipy`"):
+        read_mat(tmp_path / "a.mat", "labels")
