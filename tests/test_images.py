@@ -237,7 +237,6 @@ def test_a_decompression_bomb(tmp_path):
         read_image(path)
 
 
-
 def test_channels_other_than_1_and_3(tmp_path):
     with pytest.raises(ValueError, match="channels=4"):
         read_image(tmp_path / "a.jpg", channels=4)
