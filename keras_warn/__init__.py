@@ -1,5 +1,6 @@
 """Gated attention for Keras: attend, and rectify the prediction."""
 
+from keras_warn import optimizers as optimizers
 from keras_warn._version import __version__ as __version__
 from keras_warn.augment import augment as augment
 from keras_warn.callbacks import TensorBoardAttention as TensorBoardAttention

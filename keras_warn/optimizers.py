@@ -1,0 +1,490 @@
+"""Learning rates by layer: new parts learn faster than pretrained ones."""
+
+import difflib
+import re
+
+import keras
+from keras import ops
+
+from keras_warn import checks
+from keras_warn import graph
+from keras_warn import inspection
+
+
+@keras.saving.register_keras_serializable(package="keras_warn")
+class MultiRateOptimizer(keras.optimizers.Optimizer):
+    """Trains variables with different multiples of one learning rate.
+
+    A variable with factor `f` is trained as `optimizer` would train it with
+    its learning rate of each step times `f`. So it is the *step* that is
+    scaled: scaled gradients would change nothing under Adam, which normalises
+    them. Weight decay, which Keras multiplies by the learning rate, is scaled
+    with it.
+
+    All other settings of `optimizer`, as they are now, hold for all variables.
+    `learning_rate`, read or set, is that of factor 1; `ReduceLROnPlateau`,
+    `LearningRateScheduler` and `TensorBoard` work as ever. (`SwapEMAWeights`
+    reads the averages of Keras's own optimizers alone, and raises an error.)
+    Inside, each factor has an optimizer of the same class and settings, on
+    its variables alone: together they need the memory of one.
+
+    Args:
+        optimizer: A new Keras optimizer, such as `keras.optimizers.AdamW()`.
+            It becomes a part of this one. A `LossScaleOptimizer` goes around
+            this one instead; `model.compile` adds it with `mixed_float16`.
+        factors: Dictionary from patterns to non-negative numbers. A pattern
+            is a regular expression that matches the path of a variable, such
+            as `"module_1_masks/kernel"`, as a whole or from the name of a
+            nested layer on. Variables without a pattern have factor 1. With
+            factor 0 they stay as they are, and their gradients do not count
+            for `global_clipnorm`. (`layer.trainable = False` freezes too, and
+            spares their gradients.)
+        name: Name of the optimizer.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if `optimizer` is not new or cannot be combined with this
+            one, or if a factor is negative or not finite. When training
+            starts, if a pattern matches no variable, if two match the same
+            one, or if all factors are 0; and in a step that has gradients for
+            no variable of some factor.
+
+    Example:
+
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=5, depth=1)
+    >>> optimizer = keras_warn.optimizers.MultiRateOptimizer(
+    ...     keras.optimizers.AdamW(1e-4, weight_decay=1e-4),
+    ...     keras_warn.optimizers.attention_factors(model, 10),
+    ... )
+    >>> model.compile(optimizer, "sparse_categorical_crossentropy")
+    """
+
+    def __init__(self, optimizer, factors, name=None):
+        _check_optimizer(optimizer)
+        factors = _checked_factors(factors)
+        config = optimizer.get_config()
+        if config["global_clipnorm"] and config["gradient_accumulation_steps"]:
+            raise ValueError(
+                "`optimizer` must not have both `global_clipnorm` and "
+                "`gradient_accumulation_steps`. Received: global_clipnorm="
+                f"{config['global_clipnorm']}, gradient_accumulation_steps="
+                f"{config['gradient_accumulation_steps']}."
+            )
+        # A rate of its own is never used: see `learning_rate`.
+        super().__init__(learning_rate=0.0, name=name)
+        self.factors = factors
+        self._distinct = tuple(sorted({1.0, *factors.values()} - {0.0}))
+        self._optimizers = [
+            type(optimizer).from_config(
+                {
+                    **config,
+                    "learning_rate": _Rate(optimizer, factor),
+                    # None of them knows the norm over all variables.
+                    "global_clipnorm": None,
+                }
+            )
+            for factor in self._distinct
+        ]
+        _check_settings(optimizer, self._optimizers[0])
+        self.loss_scale_factor = config["loss_scale_factor"]
+        self.global_clipnorm = config["global_clipnorm"]
+        # From here on it holds the rate, and counts steps for its schedule.
+        # Built on nothing, it cannot train by mistake, nor be used twice.
+        optimizer.gradient_accumulation_steps = None
+        optimizer.build([])
+        self.base_optimizer = optimizer
+
+    def build(self, variables):
+        """Gives each variable to the optimizer of its factor.
+
+        Args:
+            variables: List of the variables to train.
+        """
+        if self.built:
+            return
+        if self.global_clipnorm and any(
+            getattr(v, "overwrite_with_gradient", False) for v in variables
+        ):
+            raise ValueError(
+                "`optimizer` must have no `global_clipnorm` for variables that "
+                "are replaced by their gradients, as float8 has them. "
+                f"Received: global_clipnorm={self.global_clipnorm}."
+            )
+        factors = _resolve(self.factors, variables)
+        groups = [
+            (factor, optimizer, [v for v, f in factors if f == factor])
+            for factor, optimizer in zip(
+                self._distinct, self._optimizers, strict=True
+            )
+        ]
+        groups = [group for group in groups if group[2]]
+        if not groups:
+            raise ValueError(
+                "`factors` must leave some variable to be trained. Received: "
+                f"factors={dict(self.factors)}, which is 0 for all."
+            )
+        self._distinct = tuple(factor for factor, _, _ in groups)
+        self._optimizers = [optimizer for _, optimizer, _ in groups]
+        for _, optimizer, own in groups:
+            optimizer.build(own)
+        # In the order of `variables`; None of those that stay as they are.
+        self._places = {
+            id(variable): self._distinct.index(factor) if factor else None
+            for variable, factor in factors
+        }
+        super().build(variables)
+
+    def apply(self, grads, trainable_variables=None):
+        """Updates variables by their gradients.
+
+        Args:
+            grads: List of gradients, `None` where there is none.
+            trainable_variables: List of their variables. Defaults to those
+                that the optimizer was built on.
+        """
+        grads = list(grads)
+        if not grads:
+            return  # as in Keras
+        if trainable_variables is None:
+            variables = [None] * len(grads)
+            places = self._all_places(grads)
+        else:
+            variables = list(trainable_variables)
+            self.build(variables)
+            places = [self._place(variable) for variable in variables]
+        groups = [
+            [
+                (gradient, variable)
+                for gradient, variable, place in zip(
+                    grads, variables, places, strict=True
+                )
+                if place == index
+            ]
+            for index in range(len(self._optimizers))
+        ]
+        for factor, group in zip(self._distinct, groups, strict=True):
+            if all(gradient is None for gradient, _ in group):
+                raise ValueError(
+                    "`grads` must have at each step a gradient for some "
+                    "variable of each factor, whose optimizers step together. "
+                    f"Received: none for a variable of factor {factor:g}."
+                )
+        if self.global_clipnorm:
+            groups = self._clipped(groups)
+        for optimizer, group in zip(self._optimizers, groups, strict=True):
+            gradients, variables = zip(*group, strict=True)
+            optimizer.apply(
+                gradients, None if trainable_variables is None else variables
+            )
+        self.base_optimizer.iterations.assign_add(1)
+        super().iterations.assign_add(1)
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Leaves variables without weight decay, as Keras's own method."""
+        for optimizer in self._optimizers:
+            optimizer.exclude_from_weight_decay(var_list, var_names)
+
+    def finalize_variable_values(self, var_list):
+        """Sets variables to their moving averages, if there are any."""
+        for index, optimizer in enumerate(self._optimizers):
+            optimizer.finalize_variable_values(
+                [v for v in var_list if self._places.get(id(v)) == index]
+            )
+
+    @property
+    def iterations(self):
+        return self._optimizers[0].iterations
+
+    @property
+    def learning_rate(self):
+        return self.base_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate):
+        self.base_optimizer.learning_rate = learning_rate
+
+    @property
+    def loss_scale_factor(self):
+        return self._loss_scale_factor
+
+    @loss_scale_factor.setter
+    def loss_scale_factor(self, value):
+        self._loss_scale_factor = value
+        # There are none yet when Keras's constructor sets it.
+        for optimizer in getattr(self, "_optimizers", ()):
+            optimizer.loss_scale_factor = value
+
+    @property
+    def variables(self):
+        variables = super().variables
+        for optimizer in (self.base_optimizer, *self._optimizers):
+            variables.extend(optimizer.variables)
+        return variables
+
+    def set_weights(self, weights):
+        for variable, value in zip(self.variables, weights, strict=True):
+            variable.assign(value)
+
+    # Keras saves the optimizers inside on their own: not twice.
+    def save_own_variables(self, store):
+        for i, variable in enumerate(super().variables):
+            store[str(i)] = ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store):
+        for i, variable in enumerate(super().variables):
+            variable.assign(store[str(i)])
+
+    def get_config(self):
+        optimizer = keras.saving.serialize_keras_object(self.base_optimizer)
+        optimizer["config"].update(
+            loss_scale_factor=self.loss_scale_factor,
+            gradient_accumulation_steps=(
+                self._optimizers[0].gradient_accumulation_steps
+            ),
+        )
+        return {
+            "optimizer": optimizer,
+            "factors": dict(self.factors),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        optimizer = keras.saving.deserialize_keras_object(
+            config["optimizer"], custom_objects=custom_objects
+        )
+        return cls(optimizer, config["factors"], config["name"])
+
+    def _place(self, variable):
+        """Index of the optimizer of a variable, `None` for those left out."""
+        if id(variable) not in self._places:
+            raise ValueError(
+                "The optimizer must be applied to variables that it was built "
+                "on, and made anew for others. Received: "
+                f"{getattr(variable, 'path', variable)!r}."
+            )
+        return self._places[id(variable)]
+
+    def _all_places(self, grads):
+        """Indices of the optimizers of all variables, in their order."""
+        if not self.built:
+            raise ValueError(
+                "The optimizer must be built, by `build(variables)`, before "
+                "gradients are applied without their variables."
+            )
+        if len(grads) != len(self._places):
+            raise ValueError(
+                "`grads` must have a gradient, or None, for each of the "
+                f"{len(self._places)} variables that the optimizer was built "
+                f"on. Received: {len(grads)} gradients."
+            )
+        return list(self._places.values())
+
+    def _clipped(self, groups):
+        """The groups with gradients clipped by their norm over all."""
+        squares = [
+            ops.sum(ops.square(gradient))
+            for group in groups
+            for gradient, _ in group
+            if gradient is not None
+        ]
+        norm = ops.sqrt(ops.sum(ops.stack(squares)))
+        # Gradients of a scaled loss are as much larger.
+        limit = self.global_clipnorm * (self.loss_scale_factor or 1.0)
+        scale = limit * ops.minimum(1.0 / norm, 1.0 / limit)
+        # Not finite where the norm is not, as in Keras.
+        scale = scale + (norm - norm)
+        return [
+            [
+                (g if g is None else ops.multiply(g, scale), variable)
+                for g, variable in group
+            ]
+            for group in groups
+        ]
+
+
+def attention_factors(model, factor=10.0):
+    """Factors that let new parts of a model learn faster.
+
+    New are the layers of attention, and the classifier, which the paper trains
+    ten times as fast as the pretrained network.
+
+    Args:
+        model: A model made by `keras_warn.augment`, fresh or loaded from disk.
+        factor: Non-negative number, the factor on the learning rate.
+
+    Returns:
+        A dictionary with one pattern for `MultiRateOptimizer`, which matches
+        the variables of these layers.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if `model` has no attention of `keras_warn.augment`, if
+            `factor` is out of range, or if other layers have variables of the
+            same path.
+
+    Example:
+
+    >>> inputs = keras.Input((32, 32, 3))
+    >>> features = keras.layers.Conv2D(8, 3, strides=4)(inputs)
+    >>> backbone = keras.Model(inputs, features)
+    >>> model = keras_warn.augment(backbone, classes=5, gates="average")
+    >>> keras_warn.optimizers.attention_factors(model)
+    {'(module_1_masks|module_1_hypotheses|network_logits)/.*': 10.0}
+    """
+    factor = checks.real("factor", factor)
+    # First, since it checks the model.
+    classifier = _classifier(model)
+    layers = [*_attention_layers(model), classifier]
+    layers = [layer for layer in layers if layer.weights]
+    names = "|".join(re.escape(layer.name) for layer in layers)
+    pattern = f"({names})/.*"
+    own = {id(v) for layer in layers for v in layer.weights}
+    others = [
+        v.path
+        for v in model.weights
+        if _matches(pattern, v) and id(v) not in own
+    ]
+    if others:
+        raise ValueError(
+            "`model` must have no other variables with a path of attention's "
+            f"or of the classifier's. Received: {', '.join(others)}."
+        )
+    return {pattern: factor}
+
+
+def _attention_layers(model):
+    """The layers that `augment` added, but for a new classifier."""
+    for module in inspection.modules(model):
+        yield from module.values()
+    for layer in model.layers:
+        if layer.name in ("global_gates", "predictions_combined"):
+            yield layer
+
+
+def _classifier(model):
+    """The layer with the weights of the network's own prediction."""
+    logits = inspection.inspect(model).output["network_prediction"]
+    network = graph.Graph(model)
+    call = network.producer(logits)
+    while not getattr(call.operation, "weights", None):
+        call = network.producer(call.inputs[0])
+    return call.operation
+
+
+class _Rate(keras.optimizers.schedules.LearningRateSchedule):
+    """A multiple of the learning rate of an optimizer."""
+
+    def __init__(self, optimizer, factor):
+        self.optimizer = optimizer
+        self.factor = factor
+
+    def __call__(self, step):
+        # The optimizer's own rate follows its own steps, or is set.
+        return self.optimizer.learning_rate * self.factor
+
+
+def _check_optimizer(optimizer):
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise TypeError(
+            "`optimizer` must be a Keras optimizer, such as "
+            "`keras.optimizers.AdamW()`. Received: "
+            f"optimizer={optimizer!r} (of type {type(optimizer).__name__})."
+        )
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise ValueError(
+            "`optimizer` must not scale the loss: put the LossScaleOptimizer "
+            "around the MultiRateOptimizer. Received: optimizer="
+            f"{optimizer.name!r}, a LossScaleOptimizer."
+        )
+    kinds = (keras.optimizers.MultiOptimizer, MultiRateOptimizer)
+    if isinstance(optimizer, kinds):
+        raise ValueError(
+            "`optimizer` must have one learning rate to multiply. Received: "
+            f"optimizer={optimizer.name!r}, a {type(optimizer).__name__}."
+        )
+    if optimizer.built:
+        raise ValueError(
+            "`optimizer` must be new. Received: "
+            f"optimizer={optimizer.name!r}, which is built already: it was "
+            "used in training or by another MultiRateOptimizer."
+        )
+
+
+def _check_settings(optimizer, member):
+    """Checks that a copy from the configuration lacks nothing."""
+    missing = sorted(vars(optimizer).keys() - vars(member).keys())
+    if missing:
+        raise ValueError(
+            "`optimizer` must have no settings but those in its "
+            "configuration: call methods such as `exclude_from_weight_decay` "
+            "on the MultiRateOptimizer. Received: "
+            f"optimizer={optimizer.name!r} with {', '.join(missing)}."
+        )
+
+
+def _checked_factors(factors):
+    """The factors as floats, by patterns that can be compiled."""
+    if not isinstance(factors, dict):
+        raise TypeError(
+            "`factors` must be a dictionary from patterns to numbers. "
+            f"Received: factors={factors!r} (of type "
+            f"{type(factors).__name__})."
+        )
+    checked = {}
+    for pattern, factor in factors.items():
+        if not isinstance(pattern, str):
+            raise TypeError(
+                "`factors` must have strings as patterns. Received: "
+                f"{pattern!r} (of type {type(pattern).__name__})."
+            )
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(
+                "`factors` must have regular expressions as patterns. "
+                f"Received: {pattern!r} ({error})."
+            ) from error
+        checked[pattern] = checks.real(f"factors[{pattern!r}]", factor)
+    return checked
+
+
+def _resolve(factors, variables):
+    """Pairs of each variable and its factor."""
+    unmatched = set(factors)
+    resolved = []
+    for variable in variables:
+        patterns = [p for p in factors if _matches(p, variable)]
+        if len(patterns) > 1:
+            raise ValueError(
+                "`factors` must match each variable once. Received: "
+                f"{' and '.join(map(repr, patterns))}, which both match "
+                f"{variable.path!r}."
+            )
+        unmatched.difference_update(patterns)
+        resolved.append((variable, factors[patterns[0]] if patterns else 1.0))
+    if unmatched:
+        pattern = min(unmatched)
+        paths = [variable.path for variable in variables]
+        near = difflib.get_close_matches(pattern, paths, n=3, cutoff=0)
+        raise ValueError(
+            "`factors` must have patterns that match the path of a trainable "
+            f"variable. Received: {pattern!r}, which matches none. Near: "
+            f"{', '.join(map(repr, near))}."
+        )
+    return resolved
+
+
+def _matches(pattern, variable):
+    """Whether a pattern matches a path, or its end from a name on.
+
+    A model from disk builds the layers of what were nested models on their
+    own: the names of those are then gone from the paths.
+    """
+    names = variable.path.split("/")
+    return any(
+        re.fullmatch(pattern, "/".join(names[i:])) for i in range(len(names))
+    )

@@ -1,0 +1,879 @@
+"""Learning rates by layer, against rates that were set apart."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from keras import optimizers
+from support import to_numpy
+
+import keras_warn
+from keras_warn.optimizers import MultiRateOptimizer
+from keras_warn.optimizers import attention_factors
+
+BACKEND = keras.backend.backend()
+# Its products with 10 and 0.5 are exact, as those of 0.1 are not.
+RATE = 2.0**-6
+FACTORS = {"fast/.*": 10.0, "slow/.*": 0.5}
+DROP = keras.optimizers.schedules.PiecewiseConstantDecay
+
+
+def drop(factor=1.0):
+    """A learning rate that drops after two steps, times `factor`."""
+    return DROP([1], [factor * RATE, factor * RATE / 8])
+
+
+def constant(factor):
+    """A learning rate that is asked for at each step."""
+
+    def rate():
+        return factor * RATE
+
+    return rate
+
+
+def network():
+    """A little network of three dense layers."""
+    return keras.Sequential(
+        [
+            keras.Input((5,)),
+            layers.Dense(7, activation="tanh", name="slow"),
+            layers.Dense(
+                3,
+                activation="tanh",
+                kernel_constraint=keras.constraints.MaxNorm(0.9),
+                name="plain",
+            ),
+            layers.Dense(2, name="fast"),
+        ]
+    )
+
+
+def data():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(24, 5)).astype("float32")
+    return x, rng.normal(size=(24, 2)).astype("float32")
+
+
+def values(model):
+    return [to_numpy(variable) for variable in model.weights]
+
+
+def moved(optimizer, gradients):
+    """Where three variables of ones are after steps with `gradients`."""
+    variables = three_variables()
+    optimizer.build(variables)
+    for step in gradients:
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in step])
+    optimizer.finalize_variable_values(variables)
+    return [to_numpy(variable) for variable in variables]
+
+
+def three_variables():
+    found = []
+    for name in ("slow", "plain", "fast"):
+        with keras.name_scope(name):
+            value = np.linspace(-1, 2, 11, dtype="float32")
+            found.append(keras.Variable(value, name="kernel"))
+    return found
+
+
+def steps(count=6):
+    """Gradients of three variables, for `count` steps."""
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(count, 3, 11)).astype("float32")
+
+
+def trained_apart(make, gradients):
+    """Each variable trained by an optimizer of its own, with its own rate."""
+    found = []
+    for i, factor in enumerate((0.5, 1.0, 10.0)):
+        variable = three_variables()[i]
+        optimizer = make(factor)
+        optimizer.build([variable])
+        for step in gradients:
+            optimizer.apply([keras.ops.convert_to_tensor(step[i])])
+        optimizer.finalize_variable_values([variable])
+        found.append(to_numpy(variable))
+    return found
+
+
+OPTIMIZERS = {
+    "sgd": lambda f: optimizers.SGD(f * RATE),
+    "nesterov": lambda f: optimizers.SGD(
+        f * RATE, momentum=0.9, nesterov=True, weight_decay=0.1
+    ),
+    "adam_schedule": lambda f: optimizers.Adam(drop(f)),
+    "adamw": lambda f: optimizers.AdamW(f * RATE, weight_decay=0.5),
+    "adamw_schedule": lambda f: optimizers.AdamW(drop(f), weight_decay=0.5),
+    "adamw_callable": lambda f: optimizers.AdamW(constant(f)),
+    "adamw_clipnorm": lambda f: optimizers.AdamW(f * RATE, clipnorm=0.5),
+    "adamw_ema": lambda f: optimizers.AdamW(f * RATE, use_ema=True),
+    "sgd_ema_overwritten": lambda f: optimizers.SGD(
+        f * RATE, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2
+    ),
+    "sgd_accumulated": lambda f: optimizers.SGD(
+        drop(f), momentum=0.9, clipvalue=0.3, gradient_accumulation_steps=3
+    ),
+    "lion": lambda f: optimizers.Lion(f * RATE, weight_decay=0.1),
+    "lamb": lambda f: optimizers.Lamb(f * RATE),
+    "rmsprop": lambda f: optimizers.RMSprop(f * RATE, momentum=0.5),
+    "adafactor": lambda f: optimizers.Adafactor(f * RATE),
+    "schedule_free": lambda f: optimizers.ScheduleFreeAdamW(f * RATE),
+    "loss_scale_factor": lambda f: optimizers.AdamW(
+        f * RATE, loss_scale_factor=8.0
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_as_if_trained_apart(name):
+    """To the bit, after one step and after many."""
+    make = OPTIMIZERS[name]
+    for count in (1, 6):
+        together = moved(MultiRateOptimizer(make(1.0), FACTORS), steps(count))
+        apart = trained_apart(make, steps(count))
+        for found, expected in zip(together, apart, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_adamw_by_hand():
+    """Decoupled weight decay and the step, both times the factor."""
+    optimizer = optimizers.AdamW(
+        drop(), weight_decay=0.5, beta_2=0.5, epsilon=1e-7
+    )
+    found = moved(MultiRateOptimizer(optimizer, FACTORS), steps())
+    for i, factor in enumerate((0.5, 1.0, 10.0)):
+        w = np.linspace(-1, 2, 11)
+        m = v = np.zeros(11)
+        for t, gradient in enumerate(steps()[:, i].astype("float64"), start=1):
+            rate = factor * (RATE if t <= 2 else RATE / 8)
+            w = w - rate * 0.5 * w
+            m = 0.9 * m + 0.1 * gradient
+            v = 0.5 * v + 0.5 * gradient**2
+            corrected = m / (1 - 0.9**t), v / (1 - 0.5**t)
+            w = w - rate * corrected[0] / (np.sqrt(corrected[1]) + 1e-7)
+        np.testing.assert_allclose(found[i], w, rtol=1e-6, atol=1e-6)
+
+
+def test_momentum_and_average_by_hand():
+    """The average is that of the variable as it was trained."""
+    optimizer = optimizers.SGD(
+        RATE, momentum=0.9, clipnorm=1.0, use_ema=True, ema_momentum=0.7
+    )
+    found = moved(MultiRateOptimizer(optimizer, FACTORS), steps())
+    for i, factor in enumerate((0.5, 1.0, 10.0)):
+        w = average = np.linspace(-1, 2, 11)
+        velocity = np.zeros(11)
+        for t, gradient in enumerate(steps()[:, i].astype("float64")):
+            gradient = gradient / max(1, np.linalg.norm(gradient))
+            velocity = 0.9 * velocity - factor * RATE * gradient
+            w = w + velocity
+            average = 0.7 * average + 0.3 * w if t else w
+        np.testing.assert_allclose(found[i], average, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss_scale_factor", [None, 4.0])
+def test_global_clipnorm_is_over_all_variables(loss_scale_factor):
+    optimizer = optimizers.SGD(
+        RATE, global_clipnorm=2.0, loss_scale_factor=loss_scale_factor
+    )
+    scaled = steps() * (loss_scale_factor or 1)
+    found = moved(MultiRateOptimizer(optimizer, FACTORS), scaled)
+    for i, factor in enumerate((0.5, 1.0, 10.0)):
+        w = np.linspace(-1, 2, 11)
+        for step in steps().astype("float64"):
+            w = w - factor * RATE * step[i] * 2 / np.linalg.norm(step)
+        np.testing.assert_allclose(found[i], w, rtol=1e-6, atol=1e-6)
+
+
+def test_global_clipnorm_leaves_short_gradients():
+    optimizer = optimizers.SGD(RATE, global_clipnorm=1000.0)
+    found = moved(MultiRateOptimizer(optimizer, FACTORS), steps())
+    expected = trained_apart(OPTIMIZERS["sgd"], steps())
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_factor_zero_freezes():
+    """In spite of weight decay and averages; it needs no state either."""
+    optimizer = MultiRateOptimizer(
+        optimizers.AdamW(
+            RATE, weight_decay=0.5, use_ema=True, global_clipnorm=2.0
+        ),
+        {"fast/.*": 0},
+    )
+    found = moved(optimizer, steps())
+    start = np.linspace(-1, 2, 11, dtype="float32")
+    np.testing.assert_array_equal(found[2], start)
+    assert not any("fast" in variable.name for variable in optimizer.variables)
+    # The others are trained as if it had no gradient.
+    plain = optimizers.AdamW(
+        RATE, weight_decay=0.5, use_ema=True, global_clipnorm=2.0
+    )
+    variables = three_variables()[:2]
+    plain.build(variables)
+    for step in steps():
+        plain.apply([keras.ops.convert_to_tensor(g) for g in step[:2]])
+    plain.finalize_variable_values(variables)
+    for value, expected in zip(found, variables, strict=False):
+        np.testing.assert_allclose(value, to_numpy(expected), rtol=1e-6)
+
+
+def test_no_variable_of_factor_one():
+    """The schedule goes on without one."""
+    optimizer = MultiRateOptimizer(optimizers.AdamW(drop()), {".*": 10.0})
+    found = moved(optimizer, steps())
+    expected = moved(optimizers.AdamW(drop(10.0)), steps())
+    np.testing.assert_array_equal(found, expected)
+    assert int(optimizer.iterations) == 6
+
+
+def test_memory_of_one_optimizer():
+    plain = optimizers.AdamW(RATE, use_ema=True)
+    plain.build(three_variables())
+    optimizer = MultiRateOptimizer(
+        optimizers.AdamW(RATE, use_ema=True), FACTORS
+    )
+    optimizer.build(three_variables())
+    states = [
+        sum(to_numpy(v).size for v in found.variables if len(v.shape))
+        for found in (optimizer, plain)
+    ]
+    assert states[0] == states[1]
+
+
+def test_steps_are_counted_with_accumulation():
+    optimizer = MultiRateOptimizer(
+        optimizers.SGD(RATE, gradient_accumulation_steps=3), FACTORS
+    )
+    moved(optimizer, steps(7))
+    assert int(optimizer.iterations) == 2
+
+
+def test_without_weight_decay_where_excluded():
+    def make(decay):
+        return optimizers.SGD(RATE, weight_decay=decay)
+
+    optimizer = MultiRateOptimizer(make(0.5), {"(fast|plain)/.*": 10.0})
+    variables = three_variables()
+    optimizer.exclude_from_weight_decay(var_list=variables[2:])
+    optimizer.build(variables)
+    for step in steps():
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in step])
+    decayed, not_decayed = (
+        moved(MultiRateOptimizer(make(d), {"(fast|plain)/.*": 10.0}), steps())
+        for d in (0.5, None)
+    )
+    expected = [decayed[0], decayed[1], not_decayed[2]]
+    for found, value in zip(variables, expected, strict=True):
+        np.testing.assert_array_equal(to_numpy(found), value)
+
+
+def test_weights_can_be_copied():
+    make = OPTIMIZERS["adamw_schedule"]
+    first = MultiRateOptimizer(make(1.0), FACTORS)
+    moved(first, steps())
+    second = MultiRateOptimizer(make(1.0), FACTORS)
+    second.build(three_variables())
+    second.set_weights([to_numpy(variable) for variable in first.variables])
+    for found, expected in zip(second.variables, first.variables, strict=True):
+        np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
+    # The step of the schedule is one of them.
+    assert to_numpy(second.learning_rate) == RATE / 8
+
+
+def test_gradients_in_pairs():
+    """As custom training loops apply them; some leave variables out."""
+    optimizer = MultiRateOptimizer(optimizers.SGD(RATE), {"fast/.*": 10.0})
+    variables = three_variables()
+    optimizer.build(variables)
+    gradient = keras.ops.ones((11,))
+    pairs = [(gradient, variables[2]), (gradient, variables[0])]
+    assert to_numpy(optimizer.apply_gradients(pairs)) == 1
+    start = np.linspace(-1, 2, 11, dtype="float32")
+    for variable, factor in zip(variables, (1, 0, 10), strict=True):
+        expected = start - factor * np.float32(RATE)
+        np.testing.assert_array_equal(to_numpy(variable), expected)
+
+
+def test_loss_scale_factor_can_be_set():
+    """As a `LossScaleOptimizer` takes it away."""
+    optimizer = MultiRateOptimizer(
+        optimizers.SGD(RATE, loss_scale_factor=8.0), FACTORS
+    )
+    optimizer.loss_scale_factor = None
+    again = MultiRateOptimizer.from_config(optimizer.get_config())
+    expected = trained_apart(OPTIMIZERS["sgd"], steps())
+    np.testing.assert_array_equal(moved(optimizer, steps()), expected)
+    np.testing.assert_array_equal(moved(again, steps()), expected)
+
+
+# In `fit`, against Keras's own optimizer of optimizers, whose rates are apart.
+
+
+def keras_own(make, fast=10.0, slow=0.5):
+    return optimizers.MultiOptimizer(
+        optimizers.OptimizerMap(
+            make(1.0), {".*fast/.*": make(fast), ".*slow/.*": make(slow)}
+        )
+    )
+
+
+def fitted(optimizer, epochs=3, callbacks=(), **options):
+    """The weights after training the same network on the same data."""
+    keras.utils.set_random_seed(0)
+    model = network()
+    model.compile(optimizer, "mse", **options)
+    x, y = data()
+    model.fit(
+        x,
+        y,
+        batch_size=8,
+        epochs=epochs,
+        shuffle=False,
+        validation_data=(x, y),
+        callbacks=list(callbacks),
+        verbose=0,
+    )
+    return values(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "jit_compile"),
+    [
+        ("nesterov", False),
+        ("adamw_schedule", True),
+        ("adamw_clipnorm", True),
+        ("adamw_ema", False),
+        ("sgd_accumulated", False),
+    ],
+)
+def test_fit(name, jit_compile):
+    jit_compile = jit_compile and BACKEND != "torch"
+    make = OPTIMIZERS[name]
+    found = fitted(
+        MultiRateOptimizer(make(1.0), FACTORS), jit_compile=jit_compile
+    )
+    expected = fitted(keras_own(make), jit_compile=jit_compile)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["nesterov", "adamw_schedule"])
+def test_fit_in_mixed_precision(name):
+    """`compile` puts the scaling of the loss around it."""
+    make = OPTIMIZERS[name]
+    keras.config.set_dtype_policy("mixed_float16")
+    optimizer = MultiRateOptimizer(make(1.0), FACTORS)
+    found = fitted(optimizer)
+    expected = fitted(keras_own(make))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_step_is_skipped_where_a_scaled_gradient_overflows():
+    inner = MultiRateOptimizer(
+        optimizers.Adam(RATE, beta_2=0.5, epsilon=1e-12), FACTORS
+    )
+    optimizer = optimizers.LossScaleOptimizer(inner, initial_scale=16.0)
+    model = network()
+    model.compile(optimizer, "mse")
+    start = values(model)
+    x, y = data()
+    y[0] = np.inf
+    model.fit(x, y, batch_size=24, verbose=0)
+    for found, expected in zip(values(model), start, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert to_numpy(optimizer.dynamic_scale) == 8
+    assert to_numpy(inner.iterations) == 0
+    # The next step is the first, of the size of the rate in Adam.
+    model.fit(x[1:], y[1:], batch_size=23, verbose=0)
+    assert to_numpy(inner.iterations) == 1
+    step = np.abs(values(model)[-1] - start[-1])
+    np.testing.assert_allclose(step, 10 * RATE, rtol=1e-5)
+
+
+def test_swapped_averages_are_refused():
+    """`SwapEMAWeights` would find no averages: it says so."""
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    optimizer = MultiRateOptimizer(OPTIMIZERS["adamw_ema"](1.0), FACTORS)
+    with pytest.raises(ValueError, match="SwapEMAWeights"):
+        fitted(optimizer, callbacks=[swap])
+
+
+def test_plateau_reduces_all_rates():
+    """Each epoch is a plateau here, and halves the rate."""
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        "val_loss", factor=0.5, patience=1, min_delta=1e9
+    )
+    optimizer = MultiRateOptimizer(OPTIMIZERS["adamw"](1.0), FACTORS)
+    found = fitted(optimizer, epochs=4, callbacks=[plateau])
+    # After the first epoch, which sets the best value, and two more.
+    assert float(to_numpy(optimizer.learning_rate)) == RATE / 8
+
+    class Halve(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch:
+                for inner in self.model.optimizer.optimizers:
+                    rate = float(to_numpy(inner.learning_rate))
+                    inner.learning_rate = rate / 2
+
+    expected = fitted(
+        keras_own(OPTIMIZERS["adamw"]), epochs=4, callbacks=[Halve()]
+    )
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_rate_set_by_a_scheduler():
+    """Zero for two epochs: nothing moves, at any factor."""
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: 0.0)
+    optimizer = MultiRateOptimizer(OPTIMIZERS["adamw"](1.0), FACTORS)
+    keras.utils.set_random_seed(0)
+    start = values(network())
+    found = fitted(optimizer, epochs=2, callbacks=[scheduler])
+    for a, b in zip(found, start, strict=True):
+        if a.shape != (7, 3):  # which has a constraint
+            np.testing.assert_array_equal(a, b)
+
+
+# Saving.
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("name", ["nesterov", "adamw", "adamw_schedule"])
+def test_resumes_to_the_bit(name, mixed, tmp_path):
+    if mixed:
+        keras.config.set_dtype_policy("mixed_float16")
+    x, y = data()
+    options = {"batch_size": 8, "shuffle": False, "verbose": 0}
+
+    def start():
+        keras.utils.set_random_seed(0)
+        model = network()
+        optimizer = MultiRateOptimizer(OPTIMIZERS[name](1.0), FACTORS)
+        model.compile(optimizer, "mse")
+        return model
+
+    whole = start()
+    whole.fit(x[:16], y[:16], epochs=4, **options)
+    half = start()
+    half.fit(x[:16], y[:16], epochs=2, **options)
+    half.save(tmp_path / "half.keras")
+    rest = keras.models.load_model(tmp_path / "half.keras")
+    rest.fit(x[:16], y[:16], epochs=2, **options)
+    for found, expected in zip(values(rest), values(whole), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    for found, expected in zip(
+        rest.optimizer.variables, whole.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
+
+
+def test_reduced_rate_is_saved(tmp_path):
+    model = network()
+    optimizer = MultiRateOptimizer(OPTIMIZERS["adamw"](1.0), FACTORS)
+    model.compile(optimizer, "mse")
+    optimizer.learning_rate = RATE / 32
+    optimizer.build(model.trainable_variables)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert float(to_numpy(loaded.optimizer.learning_rate)) == RATE / 32
+
+
+def test_state_is_saved_once(tmp_path):
+    sizes = []
+    for wrap in (lambda o: o, lambda o: MultiRateOptimizer(o, FACTORS)):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.Input((300,)),
+                layers.Dense(400, name="slow"),
+                layers.Dense(300, name="fast"),
+            ]
+        )
+        model.compile(wrap(optimizers.AdamW()), "mse")
+        model.fit(np.ones((2, 300)), np.ones((2, 300)), verbose=0)
+        model.save(tmp_path / "model.keras")
+        sizes.append((tmp_path / "model.keras").stat().st_size)
+    assert sizes[1] < 1.05 * sizes[0]
+
+
+@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"adamw_callable"}))
+def test_configuration(name):
+    """Made anew from it, the same steps."""
+    optimizer = MultiRateOptimizer(OPTIMIZERS[name](1.0), FACTORS, name="mine")
+    config = keras.optimizers.serialize(optimizer)
+    again = keras.optimizers.deserialize(config)
+    assert again.name == "mine"
+    np.testing.assert_array_equal(
+        moved(again, steps()), moved(optimizer, steps())
+    )
+
+
+class Unregistered(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that only its own object knows."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        return self.factor * RATE / (1 + step)
+
+    def get_config(self):
+        return {"factor": self.factor}
+
+
+def test_schedule_of_the_user():
+    def make(factor):
+        return optimizers.SGD(Unregistered(factor), momentum=0.9)
+
+    found = moved(MultiRateOptimizer(make(1.0), FACTORS), steps())
+    expected = trained_apart(make, steps())
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+# Two replicas.
+
+MIRRORED = """
+import sys
+import numpy as np
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+)
+sys.path.insert(0, {tests!r})
+import keras
+from test_optimizers import FACTORS, OPTIMIZERS, data, network, values
+from keras_warn.optimizers import MultiRateOptimizer
+mirrored = tf.distribute.MirroredStrategy(
+    ["CPU:0", "CPU:1"],
+    cross_device_ops=tf.distribute.ReductionToOneDevice(),
+)
+x, y = data()
+for name, policy, tolerance in (
+    ("nesterov", "float32", 1e-6),
+    ("adamw_ema", "float32", 1e-6),
+    # Sums of halves of a batch in half precision.
+    ("adamw_schedule", "mixed_float16", 1e-3),
+):
+    keras.config.set_dtype_policy(policy)
+    found = []
+    for strategy in (mirrored, tf.distribute.get_strategy()):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model = network()
+            optimizer = MultiRateOptimizer(OPTIMIZERS[name](1.0), FACTORS)
+            model.compile(optimizer, "mse")
+        assert model.distribute_strategy is strategy
+        model.fit(x, y, 8, epochs=2, shuffle=False, verbose=0)
+        assert optimizer.iterations.numpy() == 6
+        found.append(values(model))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+"""
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="a strategy of TensorFlow")
+def test_two_replicas_as_one_device():
+    script = MIRRORED.format(tests=str(Path(__file__).parent))
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+# Which variables.
+
+
+def paths(optimizer, variables):
+    """The paths of the variables of each factor, read off their steps."""
+    optimizer.build(variables)
+    before = [to_numpy(variable) for variable in variables]
+    optimizer.apply([keras.ops.ones(v.shape, v.dtype) for v in variables])
+    found = {}
+    for variable, value in zip(variables, before, strict=True):
+        step = np.mean(value - to_numpy(variable)) / RATE
+        found.setdefault(float(np.round(step, 2)), set()).add(variable.path)
+    return found
+
+
+def backbone(classifier):
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, strides=2, name="conv1")(inputs)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Conv2D(6, 3, strides=2, name="conv2")(x)
+    if classifier == "dense":
+        x = layers.GlobalAveragePooling2D()(x)
+        x = layers.Dense(5, activation="softmax", name="top")(x)
+    elif classifier == "convolution":
+        x = layers.GlobalAveragePooling2D(keepdims=True)(x)
+        x = layers.Conv2D(5, 1, name="top")(x)
+        x = layers.Flatten()(x)
+        x = layers.Softmax()(x)
+    elif classifier == "pooled":
+        x = layers.Conv2D(5, 1, name="top")(x)
+        x = layers.GlobalAveragePooling2D()(x)
+        x = layers.Activation("softmax")(x)
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gate_batch_norm": True, "projection": 3},
+        {"gates": "linear"},
+        {"gates": "average", "gradient_scale": 0.5},
+    ],
+    ids=["gated", "linear", "average"],
+)
+@pytest.mark.parametrize(
+    "classifier", ["dense", "convolution", "pooled", "none"]
+)
+def test_attention_and_classifier(classifier, options, tmp_path):
+    """All that the network had not, and the end of what it had."""
+    network = backbone(classifier)
+    classes = 5 if classifier == "none" else None
+    model = keras_warn.augment(network, classes, width=2, **options)
+    old = [v.path for v in network.trainable_variables if "top" not in v.path]
+    new = {v.path for v in model.trainable_variables} - set(old)
+    factors = attention_factors(model, 4)
+    optimizer = MultiRateOptimizer(optimizers.SGD(RATE), factors)
+    expected = {1.0: set(old), 4.0: new}
+    assert paths(optimizer, model.trainable_variables) == expected
+    assert len(old) == 6 and len(new) > 5
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert attention_factors(loaded, 4) == factors
+
+
+def test_pattern_outlives_nested_models(tmp_path):
+    """The name of the nested model is in the paths until they are saved."""
+    nested = keras.Sequential(
+        [
+            layers.Conv2D(4, 3, strides=2, name="conv"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(5, activation="softmax", name="top"),
+        ],
+        name="nested",
+    )
+    nested.build((None, 16, 16, 3))
+    model = keras_warn.augment(nested, attend_at="conv")
+    optimizer = MultiRateOptimizer(
+        optimizers.AdamW(RATE), {**attention_factors(model), "conv/.*": 0.5}
+    )
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    images = np.ones((2, 16, 16, 3), "float32")
+    model.fit(images, np.zeros(2), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert "nested/conv/kernel" in [v.path for v in model.weights]
+    assert "conv/kernel" in [v.path for v in loaded.weights]
+    # The state of each variable is where it was.
+    for found, expected in zip(
+        loaded.optimizer.variables, optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
+
+
+def test_some_new_layers_frozen():
+    """Factors of a model hold for what is trained of it."""
+    model = keras_warn.augment(backbone("dense"), width=2)
+    model.get_layer("top").trainable = False
+    optimizer = MultiRateOptimizer(
+        optimizers.SGD(RATE), attention_factors(model)
+    )
+    found = paths(optimizer, model.trainable_variables)
+    assert "module_1_masks/kernel" in found[10.0]
+    assert not any("top" in path for path in found[10.0] | found[1.0])
+
+
+def test_augmented_model_trains():
+    """Through `fit`, every layer moves by its own rate times its gradient."""
+    model = keras_warn.augment(backbone("dense"), width=2)
+    optimizer = MultiRateOptimizer(
+        optimizers.SGD(RATE), {**attention_factors(model), "conv2/.*": 0}
+    )
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    twin = keras.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    twin.compile(optimizers.SGD(RATE), "sparse_categorical_crossentropy")
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(4, 16, 16, 3)).astype("float32")
+    start = {v.path: to_numpy(v) for v in model.trainable_variables}
+    for trained in (model, twin):
+        trained.fit(images, np.arange(4), verbose=0)
+    for a, b in zip(
+        model.trainable_variables, twin.trainable_variables, strict=True
+    ):
+        factor = 10 if re.match("module|global|top", a.path) else 1
+        factor = 0 if a.path.startswith("conv2") else factor
+        step, plain = (to_numpy(v) - start[a.path] for v in (a, b))
+        np.testing.assert_allclose(step, factor * plain, atol=1e-6)
+
+
+# Errors.
+
+
+def adamw():
+    return optimizers.AdamW(RATE)
+
+
+def test_unknown_pattern():
+    optimizer = MultiRateOptimizer(adamw(), {"fats/kernel": 10})
+    with pytest.raises(
+        ValueError, match="'fats/kernel', which matches none. Near: 'fast/kern"
+    ):
+        optimizer.build(three_variables())
+
+
+def test_pattern_matches_names_as_a_whole():
+    optimizer = MultiRateOptimizer(adamw(), {"fast/kern": 10})
+    with pytest.raises(ValueError, match="matches none"):
+        optimizer.build(three_variables())
+
+
+def test_variable_matched_twice():
+    optimizer = MultiRateOptimizer(adamw(), {"fa.*": 10, ".*st/.*": 2})
+    with pytest.raises(
+        ValueError, match="'fa..' and '..st/..', which both match 'fast/kernel'"
+    ):
+        optimizer.build(three_variables())
+
+
+def test_nothing_to_train():
+    optimizer = MultiRateOptimizer(adamw(), {".*": 0})
+    with pytest.raises(ValueError, match="some variable to be trained"):
+        optimizer.build(three_variables())
+
+
+@pytest.mark.parametrize("factor", [-1, float("nan"), float("inf")])
+def test_factor_out_of_range(factor):
+    with pytest.raises(ValueError, match=r"`factors\['fast'\]` must be finite"):
+        MultiRateOptimizer(adamw(), {"fast": factor})
+    with pytest.raises(ValueError, match="`factor` must be finite"):
+        attention_factors(keras_warn.augment(backbone("dense")), factor)
+
+
+@pytest.mark.parametrize(
+    ("factors", "error", "message"),
+    [
+        ({"fast": "10"}, TypeError, "must be a number"),
+        ({3: 10}, TypeError, "strings as patterns. Received: 3"),
+        ([("fast", 10)], TypeError, "must be a dictionary"),
+        ({"fast(": 10}, ValueError, r"regular expressions .* 'fast\('"),
+    ],
+)
+def test_wrong_factors(factors, error, message):
+    with pytest.raises(error, match=message):
+        MultiRateOptimizer(adamw(), factors)
+
+
+def used():
+    optimizer = adamw()
+    MultiRateOptimizer(optimizer, FACTORS)
+    return optimizer
+
+
+def excluded():
+    optimizer = adamw()
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: "adam", TypeError, "a Keras optimizer.*'adam'"),
+        (lambda: optimizers.AdamW, TypeError, "a Keras optimizer"),
+        (
+            lambda: optimizers.LossScaleOptimizer(adamw()),
+            ValueError,
+            "around the MultiRateOptimizer",
+        ),
+        (
+            lambda: MultiRateOptimizer(adamw(), FACTORS),
+            ValueError,
+            "one learning rate",
+        ),
+        (
+            lambda: keras_own(OPTIMIZERS["sgd"]),
+            ValueError,
+            "one learning rate",
+        ),
+        (used, ValueError, "must be new"),
+        (excluded, ValueError, "on the MultiRateOptimizer"),
+        (
+            lambda: optimizers.SGD(
+                global_clipnorm=1.0, gradient_accumulation_steps=2
+            ),
+            ValueError,
+            "both `global_clipnorm` and",
+        ),
+    ],
+)
+def test_wrong_optimizer(make, error, message):
+    with pytest.raises(error, match=message):
+        MultiRateOptimizer(make(), FACTORS)
+
+
+def test_no_gradient_for_a_factor():
+    """Its optimizer would fall behind, and with it the averages."""
+    optimizer = MultiRateOptimizer(adamw(), FACTORS)
+    variables = three_variables()
+    optimizer.build(variables)
+    gradient = keras.ops.ones((11,))
+    with pytest.raises(ValueError, match="none for a variable of factor 10"):
+        optimizer.apply([gradient, gradient, None], variables)
+    start = np.linspace(-1, 2, 11, dtype="float32")
+    np.testing.assert_array_equal(to_numpy(variables[0]), start)
+
+
+def test_gradients_of_others():
+    optimizer = MultiRateOptimizer(adamw(), FACTORS)
+    gradients = [keras.ops.ones((11,))] * 3
+    with pytest.raises(ValueError, match="must be built"):
+        optimizer.apply(gradients)
+    optimizer.build(three_variables())
+    with pytest.raises(ValueError, match="each of the 3 variables"):
+        optimizer.apply(gradients[:2])
+    with pytest.raises(ValueError, match="built on.*'slow/kernel'"):
+        optimizer.apply(gradients, three_variables())
+
+
+def test_float8_with_global_clipnorm():
+    optimizer = MultiRateOptimizer(optimizers.SGD(global_clipnorm=1.0), FACTORS)
+    variables = three_variables()
+    variables[0].overwrite_with_gradient = True
+    with pytest.raises(ValueError, match="as float8 has them"):
+        optimizer.build(variables)
+
+
+def test_model_without_attention():
+    with pytest.raises(ValueError, match="made by `keras_warn.augment`"):
+        attention_factors(backbone("dense"))
+    with pytest.raises(TypeError, match="must be a `keras.Model`"):
+        attention_factors("model")
+
+
+class Block(layers.Layer):
+    """With a layer inside that is called as the classifier is."""
+
+    def build(self, shape):
+        self.inner = layers.Conv2D(4, 1, name="network_logits")
+        self.inner.build(shape)
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def test_same_path_elsewhere():
+    inputs = keras.Input((16, 16, 3))
+    outputs = Block(name="block")(layers.Conv2D(4, 3, strides=2)(inputs))
+    model = keras_warn.augment(keras.Model(inputs, outputs), 5)
+    with pytest.raises(ValueError, match="network_logits/kernel"):
+        attention_factors(model)
