@@ -59,6 +59,7 @@ import numpy as np
 from measuring import cub_model
 from measuring import faithfulness_report as report
 from measuring import saliency
+from measuring.arguments import integer
 
 import keras_warn
 from keras_warn import figures
@@ -231,19 +232,6 @@ def benchmark(s, run):
             figure.savefig(path)
     run.finish(result)
     print(f"\n{text}\nEverything is in {run.path}.")
-
-
-def integer(minimum):
-    """A type of arguments: integers of at least `minimum`."""
-
-    def parse(text):
-        if not text.lstrip("+-").isdecimal() or int(text) < minimum:
-            raise argparse.ArgumentTypeError(
-                f"must be an integer of at least {minimum}. Received: {text}."
-            )
-        return int(text)
-
-    return parse
 
 
 def parser():

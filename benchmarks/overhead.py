@@ -39,6 +39,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 from measuring import models
+from measuring.arguments import integer
 from measuring.backends import backend
 from measuring.direct_formulation import difference
 from measuring.memory import measure_memory
@@ -150,19 +151,6 @@ def benchmark(s, run):
         plot(result).savefig(path)
     run.finish(result)
     print(f"\n{text}\nEverything is in {run.path}.")
-
-
-def integer(minimum):
-    """A type of arguments: integers of at least `minimum`."""
-
-    def parse(text):
-        if not text.lstrip("+-").isdecimal() or int(text) < minimum:
-            raise argparse.ArgumentTypeError(
-                f"must be an integer of at least {minimum}. Received: {text}."
-            )
-        return int(text)
-
-    return parse
 
 
 def parser():

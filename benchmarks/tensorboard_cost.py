@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 
 import cluttered_mnist as recipe
 import keras
+from measuring.arguments import integer
 
 from keras_warn.callbacks import TensorBoardAttention
 from keras_warn.datasets import ClutteredDigits
@@ -54,10 +55,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--pairs", type=int, default=6, help="of epochs")
+    parser.add_argument("--pairs", type=integer(1), default=6, help="of epochs")
     pairs = parser.parse_args().pairs
-    if pairs < 1:
-        parser.error(f"argument --pairs: must be positive. Received: {pairs}.")
 
     s = types.SimpleNamespace(**recipe.SETTINGS)
     digits = load_digits(s.source)

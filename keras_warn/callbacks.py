@@ -169,7 +169,7 @@ class TensorBoardAttention(keras.callbacks.Callback):
         """What attention made of each image of these batches."""
         found = []
         for images, labels in batches:
-            _check_shapes("validation_data", images, self.model.input)
+            checks.images("validation_data", images, self.model.input)
             seen = self._inspected.predict_on_batch(images)
             network, output = seen["network_prediction"], seen["prediction"]
             labels = class_ids("validation_data", labels, output.shape[1])
@@ -341,27 +341,13 @@ def _first_images(images, model_input):
             ),
             *batches,
         )
-    _check_shapes("images", images, model_input)
-    return keras.tree.map_structure(
-        lambda array: ops.convert_to_numpy(array)[:IMAGES], images
+    images = keras.tree.map_structure(
+        lambda array: array[:IMAGES],
+        checks.images("images", images, model_input),
     )
-
-
-def _check_shapes(name, images, model_input):
-    """Whether these are images as the model takes them."""
-    found = [tuple(x.shape) for x in keras.tree.flatten(images)]
-    expected = [tuple(x.shape) for x in keras.tree.flatten(model_input)]
-    if len(found) != len(expected) or not all(
-        len(a) == len(b)
-        and a[0] != 0
-        and all(y in (None, x) for x, y in zip(a, b, strict=True))
-        for a, b in zip(found, expected, strict=True)
-    ):
-        raise ValueError(
-            f"`{name}` must hold images of the shape that the model takes, "
-            f"{', '.join(map(str, expected))}. "
-            f"Received: {', '.join(map(str, found))}."
-        )
+    if any(len(array) == 0 for array in keras.tree.flatten(images)):
+        raise ValueError("`images` must hold an image. Received: none.")
+    return images
 
 
 def _pairs(data, model_input):

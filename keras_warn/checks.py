@@ -3,6 +3,7 @@
 import numbers
 
 import keras
+import numpy as np
 
 
 def integer(name, value, minimum=1):
@@ -92,6 +93,36 @@ def data_format(value):
     if value is None:
         return keras.config.image_data_format()
     return one_of("data_format", value, ("channels_last", "channels_first"))
+
+
+def images(name, value, inputs):
+    """Returns images as NumPy arrays, if they have the shape for a model.
+
+    Args:
+        name: What messages call them.
+        value: An array, or several in the structure of `inputs`.
+        inputs: What the model takes, `model.input`.
+    """
+    wanted = [tuple(tensor.shape) for tensor in keras.tree.flatten(inputs)]
+    # A list of images is an array, but a list of inputs is several.
+    if len(wanted) == 1 and isinstance(value, list):
+        value = np.asarray(value)
+    value = keras.tree.map_structure(keras.ops.convert_to_numpy, value)
+    found = [array.shape for array in keras.tree.flatten(value)]
+    if len(found) != len(wanted) or not all(
+        len(one) == len(other)
+        and all(
+            length in (None, size)
+            for size, length in zip(one[1:], other[1:], strict=True)
+        )
+        for one, other in zip(found, wanted, strict=True)
+    ):
+        raise ValueError(
+            f"`{name}` must hold images of the shape that the model takes, "
+            f"{' and '.join(map(str, wanted))}. Received: "
+            f"{' and '.join(map(str, found))}."
+        )
+    return value
 
 
 def activation(name, value):

@@ -451,29 +451,10 @@ def _pair(batch):
 
 def _checked(model, images, labels):
     """Images and labels as arrays that fit the model and each other."""
-    # A list of images is an array, but a list of inputs is several.
-    if len(model.inputs) == 1 and isinstance(images, list):
-        images = np.asarray(images)
-    images = keras.tree.map_structure(keras.ops.convert_to_numpy, images)
-    arrays = keras.tree.flatten(images)
-    found = [array.shape for array in arrays]
-    expected = [tuple(tensor.shape) for tensor in model.inputs]
-    fits = len(found) == len(expected) and all(
-        len(shape) == len(wanted)
-        and all(
-            length in (None, size)
-            for size, length in zip(shape[1:], wanted[1:], strict=True)
-        )
-        for shape, wanted in zip(found, expected, strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            "`data` must hold images of the shape that `model` takes, "
-            f"{' and '.join(map(str, expected))}. Received: "
-            f"{' and '.join(map(str, found))}."
-        )
+    images = checks.images("data", images, model.input)
     labels = class_ids("data", labels, model.output_shape[-1])
-    if any(len(array) != len(labels) for array in arrays):
+    found = [array.shape for array in keras.tree.flatten(images)]
+    if any(shape[0] != len(labels) for shape in found):
         raise ValueError(
             "`data` must have one label an image. Received: images of shape "
             f"{' and '.join(map(str, found))} and {len(labels)} labels."

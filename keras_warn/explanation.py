@@ -574,28 +574,8 @@ def _chosen(parts, targets, against):
 
 def _checked_images(model, images):
     """`images` as arrays that fit `model`, and how many they are."""
-    # A list of images is an array, but a list of inputs is several.
-    if len(model.inputs) == 1 and isinstance(images, list):
-        images = np.asarray(images)
-    images = keras.tree.map_structure(ops.convert_to_numpy, images)
+    images = checks.images("images", images, model.input)
     flat = keras.tree.flatten(images)
-    expected = keras.tree.flatten(model.input)
-    fits = len(flat) == len(expected) and all(
-        array.ndim == len(tensor.shape)
-        and all(
-            length in (None, size)
-            for size, length in zip(
-                array.shape[1:], tensor.shape[1:], strict=True
-            )
-        )
-        for array, tensor in zip(flat, expected, strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            "`images` must have the shape that `model` takes, "
-            f"{' and '.join(str(tuple(x.shape)) for x in expected)}. Received: "
-            f"{' and '.join(str(array.shape) for array in flat)}."
-        )
     counts = {len(array) for array in flat}
     if len(counts) != 1 or 0 in counts:
         raise ValueError(
