@@ -5,11 +5,13 @@ read as well.
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 
 from keras_warn.datasets.listing import Listing
+from keras_warn.datasets.listing import check_folder
+from keras_warn.datasets.listing import check_pictures
+from keras_warn.datasets.listing import read_lines
 
 IMAGES = "images.txt"
 LABELS = "image_class_labels.txt"
@@ -32,8 +34,8 @@ def load_cub200(folder):
         are without their numbers: "Laysan Albatross".
 
     Raises:
-        FileNotFoundError: if the folder, one of these files, or a picture
-            that they list is missing.
+        FileNotFoundError: if the folder or one of these files is missing, or
+            all the pictures that they list.
         ValueError: if a line cannot be read, or is missing, or contradicts
             another.
 
@@ -48,8 +50,11 @@ def load_cub200(folder):
     Reference:
         [CUB-200-2011](https://www.vision.caltech.edu/datasets/cub_200_2011/)
     """
-    folder = Path(folder)
-    _check(folder)
+    folder = check_folder(
+        folder,
+        "CUB-200-2011",
+        [IMAGES, LABELS, SPLIT, BOXES, CLASSES, "images/"],
+    )
     classes = _Table(folder / CLASSES, _words)
     images = _Table(folder / IMAGES, _words)
     labels = _Table(folder / LABELS, _number)
@@ -66,7 +71,7 @@ def load_cub200(folder):
         )
     seen = {}
     for key, name in images.values.items():
-        label, path = labels.values[key], folder / "images" / name
+        label = labels.values[key]
         if label not in classes.values:
             raise ValueError(
                 f"{labels.where(key)}: the class must be one of "
@@ -81,22 +86,18 @@ def load_cub200(folder):
         if name in seen:
             raise ValueError(
                 f"{images.where(key)}: a picture must be listed once. "
-                f"Received: {name}, which is line {images.lines[seen[name]]}, "
-                "too."
+                f"Received: {name}, as in {images.where(seen[name])}."
             )
         seen[name] = key
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{images.where(key)}: the picture must exist. Received: "
-                f"{path}."
-            )
 
     keys = sorted(images.values)
+    paths = [folder / "images" / images.values[key] for key in keys]
+    check_pictures("CUB-200-2011", folder, paths)
     numbers = {number: i for i, number in enumerate(sorted(classes.values))}
     train = np.array([splits.values[key] for key in keys], bool)
     return Listing(
         name="CUB-200-2011",
-        paths=[folder / "images" / images.values[key] for key in keys],
+        paths=paths,
         labels=[numbers[labels.values[key]] for key in keys],
         names=[_readable(classes.values[number]) for number in numbers],
         splits={
@@ -113,45 +114,35 @@ class _Table:
     Attributes:
         path: The file.
         values: Dictionary from the lines' numbers to their values.
-        lines: Dictionary from the lines' numbers to where in the file they
-            stand, from 1.
+        places: Dictionary from the lines' numbers to where they stand, such
+            as "images.txt, line 1" with the whole path.
     """
 
     def __init__(self, path, parse):
         self.path = path
         self.values = {}
-        self.lines = {}
-        try:
-            # With or without the mark that some editors set at the start.
-            text = path.read_text("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path} must be a text file in UTF-8 ({error})."
-            ) from error
-        for i, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                self._add(i, line.strip(), parse)
-        if not self.values:
-            raise ValueError(f"{path} must have lines. Received: none.")
+        self.places = {}
+        for where, line in read_lines(path):
+            self._add(where, line.strip(), parse)
 
-    def _add(self, i, line, parse):
+    def _add(self, where, line, parse):
         key, _, rest = line.partition(" ")
         try:
             key, value = _number(key), parse(rest.strip())
         except ValueError as error:
             raise ValueError(
-                f"{self.path}, line {i}: {error}. Received: {line!r}."
+                f"{where}: {error}. Received: {line!r}."
             ) from error
         if key in self.values:
             raise ValueError(
-                f"{self.path}, line {i}: a number must be given once. "
-                f"Received: {line!r} after line {self.lines[key]}."
+                f"{where}: a number must be given once. Received: {line!r} "
+                f"after {self.where(key)}."
             )
         self.values[key] = value
-        self.lines[key] = i
+        self.places[key] = where
 
     def where(self, key):
-        return f"{self.path}, line {self.lines[key]}"
+        return self.places[key]
 
     def check_keys(self, images):
         """Whether this table is about the same pictures as `images`."""
@@ -167,23 +158,6 @@ class _Table:
                     f"{self.where(key)}: the picture must be one of "
                     f"{images.path.name}. Received: {key}."
                 )
-
-
-def _check(folder):
-    """Whether the folder holds what CUB-200-2011's does."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"`folder` must be an existing folder. Received: {folder}."
-        )
-    files = (IMAGES, LABELS, SPLIT, BOXES, CLASSES)
-    missing = [name for name in files if not (folder / name).is_file()]
-    if not (folder / "images").is_dir():
-        missing.append("images/")
-    if missing:
-        raise FileNotFoundError(
-            "`folder` must be that of CUB-200-2011. Received: "
-            f"{folder}, without {', '.join(missing)}."
-        )
 
 
 def _words(text):
