@@ -770,7 +770,11 @@ def test_installed_command_stopped_by_ctrl_c(files, work):
     command = pathlib.Path(sysconfig.get_path("scripts"), "keras-warn")
     arguments = ["explain", files / "model.keras", "photos", "--out", "out"]
     process = subprocess.Popen(
-        [command, *arguments], stderr=subprocess.PIPE, text=True
+        [command, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        # As in a terminal: what runs in the background may ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list(work.glob("out/*.png")):
