@@ -28,8 +28,8 @@ from keras_warn.cli.out_folder import OutFolder
 from keras_warn.cli.progress import Progress
 from keras_warn.explanation import explain
 
-# Explained at once, so that memory stays bounded and the model is not
-# compiled for each batch anew: about 330 images of 224 by 224.
+# Explained at once, so that memory stays bounded: about 330 images of 224 by
+# 224.
 PIXELS_AT_ONCE = 2**24
 
 HELP = "explain a model's predictions for images"

@@ -484,7 +484,7 @@ def read_mat(path, *names):
     try:
         content = scipy.io.loadmat(path, squeeze_me=True, variable_names=names)
     # What SciPy was seen to raise on files that are broken, or of another
-    # kind.
+    # kind: `NotImplementedError` on those of version 7.3, which are HDF5.
     except (
         IndexError,
         MemoryError,
