@@ -745,6 +745,11 @@ def test_missing_packages(
         ("explain m.keras a.png --out o --size 3x4x5", "HEIGHTxWIDTH"),
         ("report m.keras d --out o --batch-size 0", "at least 1"),
         ("report m.keras d --out o --examples -1", "at least 0"),
+        ("explain", "MODEL"),
+        ("report", "MODEL"),
+        ("summary", "MODEL"),
+        ("tables", "RUNS"),
+        ("tables runs", "--out"),
     ],
 )
 def test_wrong_usage(arguments, message, capsys):
@@ -754,14 +759,16 @@ def test_wrong_usage(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["explain", "report", "summary"])
+@pytest.mark.parametrize("command", ["explain", "report", "summary", "tables"])
 def test_help_says_what_comes_out(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for part in ("outputs:", "preprocessing:", "exit codes:", "examples:"):
+    takes = "inputs:" if command == "tables" else "preprocessing:"
+    for part in ("outputs:", takes, "exit codes:", "examples:"):
         assert part in text
+    assert (" MODEL" in text) == (command != "tables")
     assert max(map(len, text.splitlines())) <= 80
 
 

@@ -1,3 +1,3 @@
-"""The command `keras-warn`: explanations, reports and summaries of models."""
+"""The command `keras-warn`: models looked into, and runs gathered."""
 
 from keras_warn.cli.main import main as main

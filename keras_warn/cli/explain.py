@@ -23,6 +23,7 @@ from keras_warn.cli.inputs import read_names
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import PREPROCESSING_HELP
 from keras_warn.cli.options import add_image_options
+from keras_warn.cli.options import add_model
 from keras_warn.cli.out_folder import EXPLANATIONS
 from keras_warn.cli.out_folder import OutFolder
 from keras_warn.cli.progress import Progress
@@ -56,7 +57,8 @@ examples:
 
 
 def add_arguments(parser):
-    """Adds what this command can be told, beside the model."""
+    """Adds what this command can be told."""
+    add_model(parser)
     parser.add_argument(
         "image",
         nargs="+",

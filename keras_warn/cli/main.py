@@ -8,18 +8,25 @@ import keras_warn
 from keras_warn.cli import explain
 from keras_warn.cli import report
 from keras_warn.cli import summary
+from keras_warn.cli import tables
 from keras_warn.cli.errors import INTERRUPTED
 from keras_warn.cli.errors import REFUSED
 from keras_warn.cli.errors import Refused
 
 # Each has `HELP`, `EPILOG`, `add_arguments(parser)` and `run(arguments)`, which
 # returns an exit code.
-COMMANDS = {"explain": explain, "report": report, "summary": summary}
+COMMANDS = {
+    "explain": explain,
+    "report": report,
+    "summary": summary,
+    "tables": tables,
+}
 
 DESCRIPTION = """\
 Show what gated attention does in a model that keras_warn.augment made, and
 that model.save wrote: for images of yours, on a test set, or as a table of
-where it is attached and what it costs."""
+where it is attached and what it costs. Or gather what finished trainings
+measured, beside the figures of the paper."""
 
 
 def main(argv=None):
@@ -68,9 +75,6 @@ def _parser():
             description=f"{command.HELP[0].upper()}{command.HELP[1:]}.",
             epilog=command.EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        added.add_argument(
-            "model", metavar="MODEL", help="a file that model.save wrote"
         )
         command.add_arguments(added)
     return parser

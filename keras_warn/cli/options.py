@@ -15,6 +15,13 @@ preprocessing:
                   keras.applications does"""
 
 
+def add_model(parser):
+    """Adds the model that a command looks into."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="a file that model.save wrote"
+    )
+
+
 def add_image_options(parser):
     """Adds what all commands that read images can be told."""
     parser.add_argument(

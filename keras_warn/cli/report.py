@@ -20,6 +20,7 @@ from keras_warn.cli.inputs import read_names
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import PREPROCESSING_HELP
 from keras_warn.cli.options import add_image_options
+from keras_warn.cli.options import add_model
 from keras_warn.cli.options import count
 from keras_warn.cli.progress import Progress
 from keras_warn.report import report
@@ -49,7 +50,8 @@ examples:
 
 
 def add_arguments(parser):
-    """Adds what this command can be told, beside the model."""
+    """Adds what this command can be told."""
+    add_model(parser)
     parser.add_argument(
         "data", metavar="DATA", help="labelled images: a folder or a CSV file"
     )

@@ -1,8 +1,5 @@
 """`keras-warn summary`: a table of where attention is, and what it costs."""
 
-import os
-import sys
-
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
@@ -10,7 +7,9 @@ from keras_warn.cli.errors import refusing
 from keras_warn.cli.models import check_size
 from keras_warn.cli.models import image_input
 from keras_warn.cli.models import load_model
+from keras_warn.cli.options import add_model
 from keras_warn.cli.options import add_size
+from keras_warn.cli.printing import printed
 from keras_warn.summary import summary
 
 HELP = "show what attention is attached where, and what it costs"
@@ -31,7 +30,8 @@ examples:
 
 
 def add_arguments(parser):
-    """Adds what this command can be told, beside the model."""
+    """Adds what this command can be told."""
+    add_model(parser)
     add_size(parser)
 
 
@@ -47,17 +47,6 @@ def run(arguments):
             shape = (channels, *arguments.size)
     with refusing(ImportError, ValueError):
         found = summary(model, shape)
-    try:
-        print(found, flush=True)
-    except OSError as error:
-        # What is left would fail once more when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        # Whoever reads by `| head` has seen enough.
-        if not isinstance(error, BrokenPipeError):
-            print(
-                "keras-warn summary: the table cannot be written: "
-                f"{error.strerror}.",
-                file=sys.stderr,
-            )
+    if not printed(found, "keras-warn summary: the table"):
         return INCOMPLETE
     return GOOD
