@@ -3,7 +3,9 @@
 Pillow is imported when a file is read.
 """
 
+import contextlib
 import csv
+import io
 import os
 import pathlib
 import struct
@@ -61,7 +63,7 @@ class Found(typing.NamedTuple):
     source: str
 
 
-def read_image(path, channels=3):
+def read_image(path, channels=3, upright=True, name=None):
     """Reads an image file.
 
     As it is meant to be seen: turned as its EXIF orientation says, on white
@@ -69,8 +71,11 @@ def read_image(path, channels=3):
     brought to 8. Colour profiles are not applied.
 
     Args:
-        path: The file, in any format of Pillow.
+        path: The file, in any format of Pillow; or what is in it, `bytes`.
         channels: 3 for RGB, or 1 for brightness (luma of Rec. 601).
+        upright: Whether to turn it as its EXIF orientation says. `False`
+            leaves it as it is stored, which is how boxes are published.
+        name: What messages call the image. Defaults to its path.
 
     Returns:
         A NumPy array of bytes (uint8), `(height, width, channels)`.
@@ -84,11 +89,7 @@ def read_image(path, channels=3):
 
     Example:
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = f"{folder}/white.ppm"
-    ...     _ = open(path, "wb").write(b"P6 2 1 255 " + b"\\xff" * 6)
-    ...     read_image(path).shape
+    >>> read_image(b"P6 2 1 255 " + b"\\xff" * 6).shape
     (1, 2, 3)
     """
     if channels not in (1, 3):
@@ -96,42 +97,71 @@ def read_image(path, channels=3):
             f"`channels` must be 1 or 3. Received: channels={channels!r}."
         )
     pillow = import_pillow()
-    path = pathlib.Path(path)
-    try:
-        if path.is_dir():
-            raise ImageError(f"{path} is a folder, not an image.")
-        if path.stat().st_size == 0:
-            raise ImageError(f"{path} is empty: a file of zero bytes.")
-        with pillow.Image.open(path) as image:
-            upright = pillow.ImageOps.exif_transpose(image)
-            return _pixels(pillow, upright, path, image.format, channels)
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError(f"{path} does not exist.") from error
-    except PermissionError as error:
-        raise ImageError(f"{path} may not be read by this user.") from error
-    except pillow.UnidentifiedImageError as error:
-        raise ImageError(
-            f"{path} is not an image of a format that Pillow reads, or is "
-            "broken from its start."
-        ) from error
-    except pillow.Image.DecompressionBombError as error:
-        raise ImageError(
-            f"{path} is too large to be decoded safely: {error}"
-        ) from error
-    # What Pillow's decoders, and its reader of EXIF, raise on broken files.
-    except (
-        EOFError,
-        OSError,
-        OverflowError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-        struct.error,
-        zlib.error,
-    ) as error:
-        raise ImageError(f"{path} is broken: {error}.") from error
+    name = _name(path, name)
+    with _opened(pillow, path, name) as image:
+        file_format = image.format
+        if upright:
+            image = pillow.ImageOps.exif_transpose(image)
+        return _pixels(pillow, image, name, file_format, channels)
+
+
+def image_size(path, name=None):
+    """Height and width of an image file, as it is stored.
+
+    Its EXIF orientation is not applied, and its pixels are not read: they may
+    be broken.
+
+    Args:
+        path: The file, or what is in it, `bytes`.
+        name: What messages call the image. Defaults to its path.
+
+    Returns:
+        A pair of integers.
+
+    Raises:
+        ImageError: if the file is missing, or no image.
+        ImportError: if Pillow is not installed.
+
+    Example:
+
+    >>> image_size(b"P6 2 1 255 " + b"\\xff" * 6)
+    (1, 2)
+    """
+    pillow = import_pillow()
+    with _opened(pillow, path, _name(path, name)) as image:
+        return image.height, image.width
+
+
+def with_channels(image, channels):
+    """Brings pixels to a number of channels, as `read_image` does.
+
+    Args:
+        image: Array of bytes (uint8), `(height, width, c)`, with 1 or 3
+            channels.
+        channels: 3 for RGB, or 1 for brightness (luma of Rec. 601).
+
+    Returns:
+        An array of bytes, `(height, width, channels)`.
+
+    Raises:
+        ValueError: if `channels` is neither 1 nor 3.
+
+    Example:
+
+    >>> import numpy as np
+    >>> with_channels(np.zeros((20, 30, 1), "uint8"), 3).shape
+    (20, 30, 3)
+    """
+    if channels not in (1, 3):
+        raise ValueError(
+            f"`channels` must be 1 or 3. Received: channels={channels!r}."
+        )
+    if image.shape[2] == channels:
+        return image
+    if channels == 3:
+        return np.repeat(image, 3, axis=2)
+    gray = import_pillow().Image.fromarray(image).convert("L")
+    return np.array(gray)[:, :, None]
 
 
 def fit_image(image, size, resize="crop"):
@@ -174,20 +204,51 @@ def fit_image(image, size, resize="crop"):
             f"1 or 3 channels. Received: shape {image.shape}, {image.dtype}."
         )
     source, target = placement(image.shape[:2], size, resize)
-    pillow = import_pillow()
     top, left, bottom, right = target
-    fitted = pillow.Image.fromarray(
+    fitted = resample(image, source, (bottom - top, right - left))
+    canvas = np.zeros((*size, image.shape[2]), "uint8")
+    canvas[top:bottom, left:right] = fitted
+    return canvas
+
+
+def resample(image, box, size):
+    """A part of an image, brought to a size.
+
+    Bilinear, and smoothed where it shrinks.
+
+    Args:
+        image: Array of bytes (uint8), `(height, width, c)`, with 1 or 3
+            channels.
+        box: Top, left, bottom and right of the part, in pixels of the image,
+            which may be broken.
+        size: Height and width of the result, in pixels.
+
+    Returns:
+        An array of bytes, `(*size, c)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> image = np.zeros((20, 30, 3), "uint8")
+    >>> resample(image, (0, 2.5, 20, 22.5), (10, 10)).shape
+    (10, 10, 3)
+    """
+    pillow = import_pillow()
+    top, left, bottom, right = box
+    resized = pillow.Image.fromarray(
         image[:, :, 0] if image.shape[2] == 1 else image
     ).resize(
-        (right - left, bottom - top),
+        (size[1], size[0]),
         pillow.Image.Resampling.BILINEAR,
-        box=(source[1], source[0], source[3], source[2]),
+        # Rounding may take the far edges a hair beyond the image.
+        box=(
+            left,
+            top,
+            min(right, image.shape[1]),
+            min(bottom, image.shape[0]),
+        ),
     )
-    canvas = np.zeros((*size, image.shape[2]), "uint8")
-    canvas[top:bottom, left:right] = np.reshape(
-        fitted, (bottom - top, right - left, -1)
-    )
-    return canvas
+    return np.reshape(resized, (*size, image.shape[2]))
 
 
 def placement(image_size, size, resize="crop"):
@@ -478,7 +539,58 @@ def import_pillow():
     return PIL
 
 
-def _pixels(pillow, image, path, file_format, channels):
+def _name(path, name):
+    """What messages call an image."""
+    if name is None:
+        name = "The image" if isinstance(path, bytes) else path
+    return name
+
+
+@contextlib.contextmanager
+def _opened(pillow, path, name):
+    """A Pillow image; what goes wrong inside is an `ImageError`."""
+    try:
+        if isinstance(path, bytes):
+            empty, file = not path, io.BytesIO(path)
+        else:
+            file = pathlib.Path(path)
+            if file.is_dir():
+                raise ImageError(f"{name} is a folder, not an image.")
+            empty = file.stat().st_size == 0
+        if empty:
+            raise ImageError(f"{name} is empty: a file of zero bytes.")
+        with pillow.Image.open(file) as image:
+            yield image
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{name} does not exist.") from error
+    except PermissionError as error:
+        raise ImageError(f"{name} may not be read by this user.") from error
+    except pillow.UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is not an image of a format that Pillow reads, or is "
+            "broken from its start."
+        ) from error
+    except pillow.Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{name} is too large to be decoded safely: {error}"
+        ) from error
+    # What Pillow's decoders, and its reader of EXIF, raise on broken files.
+    except (
+        EOFError,
+        OSError,
+        OverflowError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        struct.error,
+        zlib.error,
+    ) as error:
+        raise ImageError(f"{name} is broken: {error}.") from error
+
+
+def _pixels(pillow, image, name, file_format, channels):
     """The pixels of a Pillow image, as bytes `(height, width, channels)`."""
     # Pillow reads files of 16 bits that way, in some formats.
     wide = image.mode == "I" and file_format in ("PNG", "PPM")
@@ -488,7 +600,7 @@ def _pixels(pillow, image, path, file_format, channels):
     if image.mode in ("I", "F"):
         kind = "integers" if image.mode == "I" else "floating-point numbers"
         raise ImageError(
-            f"{path} has pixels of 32 bits, {kind} of which black and white "
+            f"{name} has pixels of 32 bits, {kind} of which black and white "
             "are not known. Convert it to 8 or 16 bits."
         )
     if image.has_transparency_data:

@@ -41,10 +41,14 @@ class RunFolder:
             results and parts are deleted, other files replaced as new ones
             come. A folder with files but without the mark of a run is never
             taken.
+        finished: Whether the run may be finished already, to read its results.
+
+    Attributes:
+        results: What `finish` wrote, or `None`.
 
     Raises:
-        FileExistsError: if the folder holds a finished run, one with other
-            settings, or no run but other files.
+        FileExistsError: if the folder holds a finished run and `finished` is
+            not set, a run with other settings, or no run but other files.
         OSError: if the folder cannot be made or written to.
         TypeError: if JSON cannot hold `settings`.
         ValueError: if it cannot hold a number in them, such as NaN.
@@ -61,12 +65,16 @@ class RunFolder:
     {'loss': 0.5}
     """
 
-    def __init__(self, path, settings, overwrite=False):
+    def __init__(self, path, settings, overwrite=False, finished=False):
         self.path = pathlib.Path(path)
+        self.results = None
         # As they will be read back: tuples are lists, keys are strings.
         settings = json.loads(_to_json(settings))
         if self.path.exists():
-            self._check(settings, overwrite)
+            self._check(settings, overwrite, finished)
+        if (self / RESULTS).exists():
+            self.results = json.loads((self / RESULTS).read_text("utf-8"))
+            return
         (self.path / PARTS).mkdir(parents=True, exist_ok=True)
         # Proves that files can be written and replaced, beside its purpose.
         self.write(SETTINGS, {**MARKER, "settings": settings})
@@ -139,7 +147,7 @@ class RunFolder:
         """
         return files.replacing(self / name)
 
-    def _check(self, settings, overwrite):
+    def _check(self, settings, overwrite, finished):
         """Whether the run with these settings may go on in the folder."""
         if not self.path.is_dir():
             raise FileExistsError(
@@ -166,7 +174,7 @@ class RunFolder:
                     f"{_differences(kept, settings)}. Choose another folder, "
                     "or overwrite the run."
                 )
-            if RESULTS in found and not overwrite:
+            if RESULTS in found and not (overwrite or finished):
                 raise FileExistsError(
                     f"The output folder must not hold a finished run. "
                     f"{self.path / RESULTS} exists. Choose another folder, or "

@@ -11,10 +11,12 @@ from keras_warn.images import class_numbers
 from keras_warn.images import default_preprocessing
 from keras_warn.images import find_images
 from keras_warn.images import fit_image
+from keras_warn.images import image_size
 from keras_warn.images import list_images
 from keras_warn.images import placement
 from keras_warn.images import preprocess
 from keras_warn.images import read_image
+from keras_warn.images import with_channels
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 ORIENTATION = 0x0112
@@ -240,6 +242,56 @@ def test_a_decompression_bomb(tmp_path):
 def test_channels_other_than_1_and_3(tmp_path):
     with pytest.raises(ValueError, match="channels=4"):
         read_image(tmp_path / "a.jpg", channels=4)
+
+
+def test_bytes_are_read_like_their_file(tmp_path):
+    path = saved(tmp_path / "a.png", Image.fromarray(noise()))
+    content = path.read_bytes()
+    for channels in (1, 3):
+        np.testing.assert_array_equal(
+            read_image(content, channels), read_image(path, channels)
+        )
+    for damaged, reason in ((b"", "is empty"), (content[:99], "is broken")):
+        with pytest.raises(ImageError, match=f"^The image {reason}"):
+            read_image(damaged)
+        with pytest.raises(ImageError, match=f"^train/7 {reason}"):
+            read_image(damaged, name="train/7")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_as_stored_whatever_the_orientation(tmp_path, orientation):
+    pixels = noise(67, 71)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path / "a.png", Image.fromarray(pixels), exif=exif)
+    stored = read_image(path, upright=False)
+    np.testing.assert_array_equal(stored, pixels)
+    assert image_size(path) == (67, 71)
+    assert image_size(path.read_bytes()) == (67, 71)
+    turned = read_image(path)
+    assert turned.shape == ((71, 67, 3) if orientation > 4 else (67, 71, 3))
+    assert (turned.shape == stored.shape and (turned == stored).all()) == (
+        orientation == 1
+    )
+
+
+def test_size_of_what_is_no_image(tmp_path):
+    with pytest.raises(ImageError, match="a.jpg does not exist"):
+        image_size(tmp_path / "a.jpg")
+    with pytest.raises(ImageError, match="^The image is not an image"):
+        image_size(b"hello")
+
+
+def test_channels_of_pixels_are_those_of_their_file(tmp_path):
+    for pixels in (noise(), noise()[:, :, :1]):
+        picture = Image.fromarray(pixels.squeeze())
+        path = saved(tmp_path / "a.png", picture)
+        for channels in (1, 3):
+            np.testing.assert_array_equal(
+                with_channels(pixels, channels), read_image(path, channels)
+            )
+    with pytest.raises(ValueError, match="channels=2"):
+        with_channels(noise(), 2)
 
 
 def test_crop_is_the_largest_part_from_the_middle():

@@ -11,7 +11,6 @@ killed goes on with exactly the canvases it would have seen.
 import functools
 import io
 import os
-import urllib.request
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,9 +20,16 @@ import keras
 import numpy as np
 
 from keras_warn import checks
+from keras_warn.datasets import downloads
 
 CLASSES = 10
 SIDE = 28
+
+# The smallest of MNIST's files that TensorFlow Datasets downloads.
+MNIST_URL = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/"
+    "t10k-labels-idx1-ubyte.gz"
+)
 
 # A pixel brighter than this (of 255) is ink: the faint rim that smoothing
 # leaves around a stroke does not widen a digit's box.
@@ -550,7 +556,11 @@ def _from_tfds():
         ) from error
     builder = tfds.builder("mnist")
     if not builder.is_prepared():
-        _check_connection()
+        downloads.check_connection(
+            MNIST_URL,
+            "`source='mnist'`",
+            "Pass the path of an mnist.npz as `source` instead, or 'sklearn'.",
+        )
         builder.download_and_prepare()
     arrays = []
     for name in ("train", "test"):
@@ -560,21 +570,6 @@ def _from_tfds():
         labels = np.concatenate([batch["label"] for batch in batches])
         arrays += [images[..., 0], labels]
     return arrays
-
-
-def _check_connection():
-    """Asks once for a small file, as TFDS would retry for minutes."""
-    host = "https://storage.googleapis.com"
-    file = f"{host}/cvdf-datasets/mnist/t10k-labels-idx1-ubyte.gz"
-    try:
-        request = urllib.request.Request(file, method="HEAD")
-        urllib.request.urlopen(request, timeout=5).close()
-    except OSError as error:
-        raise ConnectionError(
-            "`source='mnist'` was not found on this machine and "
-            f"{host} cannot be reached to download it ({error}). Pass the "
-            "path of an mnist.npz as `source` instead, or 'sklearn'."
-        ) from error
 
 
 def _from_npz(path):

@@ -99,7 +99,7 @@ def load_cub200(folder):
         name="CUB-200-2011",
         paths=paths,
         labels=[numbers[labels.values[key]] for key in keys],
-        names=[_readable(classes.values[number]) for number in numbers],
+        names=[readable(classes.values[number]) for number in numbers],
         splits={
             "train": np.flatnonzero(train),
             "test": np.flatnonzero(~train),
@@ -195,7 +195,7 @@ def _box(text):
     return y, x, y + height, x + width
 
 
-def _readable(name):
+def readable(name):
     """A class's name without its number: "Laysan Albatross"."""
     number, _, rest = name.partition(".")
     return (rest if number.isdecimal() and rest else name).replace("_", " ")

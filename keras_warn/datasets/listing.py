@@ -7,6 +7,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import hashlib
+import math
 import os
 import unicodedata
 import zlib
@@ -18,13 +19,16 @@ import numpy as np
 from keras_warn import checks
 from keras_warn import images
 
-# What the folders of published data sets hold, and others hardly do.
+# What the folders of published data sets hold, and others hardly do: files, and
+# folders with "/" at their end.
 MARKS = {
-    "Adience": "fold_0_data.txt",
-    "CUB-200-2011": "image_class_labels.txt",
-    "Stanford Cars": "cars_train",
-    "Stanford Dogs": "train_list.mat",
-    "UEC Food": "*/bb_info.txt",
+    "Adience": ("fold_0_data.txt",),
+    "CIFAR-10": ("batches.meta*", "cifar-10-batches-*/"),
+    "CIFAR-100": ("fine_label_names.txt", "meta", "cifar-100-*/"),
+    "CUB-200-2011": ("image_class_labels.txt",),
+    "Stanford Cars": ("cars_train/",),
+    "Stanford Dogs": ("train_list.mat",),
+    "UEC Food": ("*/bb_info.txt",),
 }
 
 
@@ -32,24 +36,28 @@ MARKS = {
 class Listing:
     """Which `b` examples a data set has, and what is known of them.
 
-    No picture is opened before `problems` or `check` is called. Pictures that
-    are listed and do not exist are found by them, too.
+    No picture is opened before `read`, `problems` or `check` is called.
+    Pictures that are listed and do not exist are found by them, too.
 
     Attributes:
         name: String, such as "Stanford Dogs".
         paths: Tuple of `b` `pathlib.Path`s. With `boxes`, a picture may be
-            there more than once.
+            there more than once. With `contents`, they are names alone.
         labels: int32 `(b,)`, classes from 0.
         names: Tuple of the `n` classes' names.
         splits: Dictionary from names, such as "train" and "test", to int64
             indices of examples. No example is in two of them.
         boxes: float32 `(b, 4)`, or `None`: top, left, bottom and right of
-            what the example shows, in pixels of the picture. As published: a
-            few may reach beyond it.
+            what the example shows, in pixels of the picture as it is stored,
+            whatever its EXIF orientation. As published: a few may reach
+            beyond it.
         groups: int64 `(b,)`, or `None`. Examples of the same number, such as
             crops of one photo, must not be parted when data are split.
         left_out: Dictionary from reasons to the number of examples that the
             whole data set lists, or ought to, and that are not here.
+        contents: `None`, or what the `b` pictures are where they are not in
+            files: each the `bytes` of a file, or pixels, uint8 `(h, w, c)`
+            with 1 or 3 channels. An array `(b, h, w, c)` stays one.
     """
 
     name: str
@@ -60,6 +68,7 @@ class Listing:
     boxes: np.ndarray | None = None
     groups: np.ndarray | None = None
     left_out: dict = dataclasses.field(default_factory=dict)
+    contents: np.ndarray | tuple | None = None
 
     def __post_init__(self):
         def put(name, value):
@@ -83,6 +92,8 @@ class Listing:
         if self.groups is not None:
             put("groups", np.asarray(self.groups, "int64"))
             self._shape("groups", (len(self),))
+        if self.contents is not None:
+            put("contents", _contents(self.contents, len(self)))
         wrong = self.labels[
             (self.labels < 0) | (self.labels >= len(self.names))
         ]
@@ -151,6 +162,11 @@ class Listing:
             name: np.sort(places[old][places[old] >= 0])
             for name, old in self.splits.items()
         }
+        contents = self.contents
+        if isinstance(contents, np.ndarray):
+            contents = contents[indices]
+        elif contents is not None:
+            contents = tuple(contents[i] for i in indices)
         return dataclasses.replace(
             self,
             paths=tuple(self.paths[i] for i in indices),
@@ -158,6 +174,7 @@ class Listing:
             splits={name: new for name, new in splits.items() if new.size},
             boxes=None if self.boxes is None else self.boxes[indices],
             groups=None if self.groups is None else self.groups[indices],
+            contents=contents,
         )
 
     def without(self, paths):
@@ -242,6 +259,65 @@ class Listing:
             self.take(np.flatnonzero(held)),
         )
 
+    def read(self, i, cropped=False, channels=3):
+        """Reads a picture.
+
+        Args:
+            i: Integer, the index of an example.
+            cropped: Whether to cut out its box, rounded to whole pixels that
+                hold all of it, as far as the picture reaches. Boxes are those
+                of the picture as it is stored: its EXIF orientation is then
+                not applied. Otherwise it is.
+            channels: 3 for RGB, or 1 for brightness.
+
+        Returns:
+            A NumPy array of bytes (uint8), `(height, width, channels)`.
+
+        Raises:
+            ImportError: if Pillow is not installed.
+            TypeError: if an argument is of a wrong type.
+            ValueError: if the picture cannot be read, as of
+                `images.read_image`; if there are no `boxes` to cut out, or
+                this one shows nothing; or if an argument is out of its range.
+
+        Example:
+
+        >>> pixels = np.zeros((1, 7, 5, 3), "uint8")
+        >>> dots = Listing(
+        ...     "dots", ["1"], [0], ["dot"], {}, [(2, 1, 4.5, 3)],
+        ...     contents=pixels,
+        ... )
+        >>> dots.read(0).shape, dots.read(0, cropped=True).shape
+        ((7, 5, 3), (3, 2, 3))
+        """
+        i = checks.integer("i", i, 0)
+        checks.flag("cropped", cropped)
+        if i >= len(self):
+            raise ValueError(
+                f"`i` must be an index from 0 to {len(self) - 1}. Received: "
+                f"i={i}."
+            )
+        if cropped and self.boxes is None:
+            raise ValueError(
+                "`cropped` must be False where there are no `boxes`. Received: "
+                f"cropped=True for {self.name}."
+            )
+        picture = self._picture(i)
+        if isinstance(picture, np.ndarray):
+            # Whoever draws on it must not draw on the data.
+            pixels = images.with_channels(picture, channels).copy()
+        else:
+            pixels = images.read_image(
+                picture, channels, upright=not cropped, name=self.paths[i]
+            )
+        if not cropped:
+            return pixels
+        top, left, bottom, right = _whole(self.boxes[i], pixels.shape)
+        if top >= bottom or left >= right:
+            reason = _shows_nothing(self.boxes[i], pixels.shape)
+            raise images.ImageError(f"{self.paths[i]} {reason}")
+        return pixels[top:bottom, left:right]
+
     def problems(self, workers=8, verbose=1):
         """The pictures that cannot be used, found by reading all of them.
 
@@ -260,24 +336,25 @@ class Listing:
         """
         workers = checks.integer("workers", workers)
         images.import_pillow()
-        boxes = {path: [] for path in self.paths}
-        if self.boxes is not None:
-            for path, box in zip(self.paths, self.boxes, strict=True):
-                boxes[path].append(box)
+        # A file is read once for all of its boxes.
+        members = {}
+        for i, path in enumerate(self.paths):
+            key = path if self.contents is None else i
+            members.setdefault(key, []).append(i)
         # A log file gets a line each time: not too often.
         progress = keras.utils.Progbar(
-            len(boxes), verbose=verbose, interval=1.0, unit_name="picture"
+            len(members), verbose=verbose, interval=1.0, unit_name="picture"
         )
-        found = []
+        found = {}
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-            reasons = pool.map(_problem, boxes.keys(), boxes.values())
-            for i, (path, reason) in enumerate(
-                zip(boxes, reasons, strict=True), start=1
+            reasons = pool.map(self._problem, members.values())
+            for i, (indices, reason) in enumerate(
+                zip(members.values(), reasons, strict=True), start=1
             ):
                 if reason:
-                    found.append((path, reason))
+                    found.setdefault(self.paths[indices[0]], reason)
                 progress.update(i)
-        return found
+        return list(found.items())
 
     def check(self, workers=8, verbose=1):
         """Reads all pictures, and raises if some cannot be used.
@@ -297,6 +374,29 @@ class Listing:
                 f"{len(found)} of the {len(set(self.paths))} pictures of "
                 f"{self.name} cannot be used:\n{lines}"
             )
+
+    def _picture(self, i):
+        """The path, the bytes or the pixels of a picture."""
+        return self.paths[i] if self.contents is None else self.contents[i]
+
+    def _problem(self, indices):
+        """Why a picture cannot be used by these examples, or ""."""
+        picture, path = self._picture(indices[0]), self.paths[indices[0]]
+        try:
+            if isinstance(picture, np.ndarray):
+                size = picture.shape
+            else:
+                size = images.read_image(picture, name=path).shape
+                if self.boxes is not None:
+                    size = images.image_size(picture, path)
+        except images.ImageError as error:
+            # The path stands beside the reason already.
+            return str(error).removeprefix(f"{path}").strip()
+        for box in () if self.boxes is None else self.boxes[indices]:
+            top, left, bottom, right = _whole(box, size)
+            if top >= bottom or left >= right:
+                return _shows_nothing(box, size)
+        return ""
 
     def _units(self):
         """Numbers of what stays together, a list."""
@@ -382,7 +482,8 @@ def not_that_of(folder, name, missing):
     )
     other = looks_like(folder)
     hint = ""
-    if other and not name.startswith(other):
+    # Of UEC Food there are several, of one layout.
+    if other and other not in (name, name.rpartition("-")[0]):
         hint = f" It looks like that of {other}."
     return FileNotFoundError(
         f"`folder` must be that of {name}. Received: {folder}, without "
@@ -398,9 +499,11 @@ def _some(names):
 
 def looks_like(folder):
     """Name of the published data set whose folder this seems to be, or ""."""
-    for name, mark in MARKS.items():
-        if next(Path(folder).glob(mark), None) is not None:
-            return name
+    for name, marks in MARKS.items():
+        for mark in marks:
+            for path in Path(folder).glob(mark.rstrip("/")):
+                if path.is_dir() if mark.endswith("/") else path.is_file():
+                    return name
     return ""
 
 
@@ -596,21 +699,56 @@ def _distinct(name, indices, length):
         )
 
 
-def _problem(path, boxes):
-    """Why a picture cannot be used, or ""."""
-    try:
-        height, width, _ = images.read_image(path).shape
-    except images.ImageError as error:
-        # The path stands beside the reason already.
-        return str(error).removeprefix(f"{path}").strip()
-    for top, left, bottom, right in boxes:
-        if top >= height or left >= width or bottom <= 0 or right <= 0:
-            return (
-                f"of {height} rows and {width} columns, shows nothing in its "
-                f"box: rows {top:g} to {bottom:g}, columns {left:g} to "
-                f"{right:g}."
+def _contents(contents, length):
+    """Contents of pictures, as an array or a tuple, if they are."""
+    rule = "must be bytes of files, or uint8 (h, w, c) with 1 or 3 channels"
+    array = isinstance(contents, np.ndarray) and contents.dtype != object
+    if not array:
+        contents = tuple(contents)
+    if len(contents) != length:
+        raise ValueError(
+            f"`contents` must be as many as the paths, {length}. Received: "
+            f"{len(contents)}."
+        )
+    for one in contents[:1] if array else contents:
+        if isinstance(one, bytes):
+            continue
+        if not isinstance(one, np.ndarray):
+            raise TypeError(
+                f"`contents` {rule}. Received: one of type "
+                f"{type(one).__name__}."
             )
-    return ""
+        if (
+            one.dtype != np.uint8
+            or one.ndim != 3
+            or one.shape[2] not in (1, 3)
+            or 0 in one.shape
+        ):
+            raise ValueError(
+                f"`contents` {rule}. Received: one of shape {one.shape}, "
+                f"{one.dtype}."
+            )
+    return contents
+
+
+def _whole(box, size):
+    """Whole pixels that hold a box, as far as the picture reaches."""
+    top, left, bottom, right = map(float, box)
+    return (
+        max(math.floor(top), 0),
+        max(math.floor(left), 0),
+        min(math.ceil(bottom), size[0]),
+        min(math.ceil(right), size[1]),
+    )
+
+
+def _shows_nothing(box, size):
+    """What is wrong with a box beside its picture."""
+    top, left, bottom, right = box
+    return (
+        f"of {size[0]} rows and {size[1]} columns, shows nothing in its "
+        f"box: rows {top:g} to {bottom:g}, columns {left:g} to {right:g}."
+    )
 
 
 def plain(where, what, name):

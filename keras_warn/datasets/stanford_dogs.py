@@ -83,7 +83,7 @@ def load_stanford_dogs(folder):
         name=NAME,
         paths=paths,
         labels=[numbers[entries[name][2]] for name in names],
-        names=[_readable(classes[label][0]) for label in numbers],
+        names=[readable(classes[label][0]) for label in numbers],
         splits={
             split: np.flatnonzero(np.array(splits) == split)
             for split in ("train", "test")
@@ -136,7 +136,7 @@ def _box(folder, name):
     return (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
 
 
-def _readable(folder):
+def readable(folder):
     """A breed without ImageNet's number: "Norwich terrier"."""
     number, _, rest = folder.partition("-")
     numbered = number[:1] == "n" and number[1:].isdecimal() and rest

@@ -1,6 +1,7 @@
 """Lists of pictures: parting them, and finding those that are broken."""
 
 import dataclasses
+import io
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 from keras_warn.datasets.listing import Listing
 from keras_warn.datasets.listing import folds
 from keras_warn.datasets.listing import read_mat
+from keras_warn.images import ImageError
 
 
 def listed(counts, folder="data", **arguments):
@@ -351,6 +353,145 @@ def test_a_box_must_show_something(tmp_path, box, works):
     listing = Listing("photos", [path], [0], ["a"], {}, boxes=[box])
     found = listing.problems(verbose=0)
     assert not found if works else "shows nothing in its box" in found[0][1]
+
+
+def png(pixels, **arguments):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png", **arguments)
+    return file.getvalue()
+
+
+def pixels_of(count, size=(13, 17), channels=3):
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (count, *size, channels), "uint8")
+
+
+def test_pictures_that_are_not_in_files():
+    pixels = pixels_of(5)
+    listing = listed([2, 3], splits={"train": [3, 1, 4]}, contents=pixels)
+    listing.check(verbose=0)
+    train = listing.split("train")
+    # An array stays an array: lists of small ones would cost memory and time.
+    assert isinstance(train.contents, np.ndarray)
+    np.testing.assert_array_equal(train.contents, pixels[[1, 3, 4]])
+    mixed = [png(one) for one in pixels[:3]] + list(pixels[3:])
+    others = listed([2, 3], splits={"train": [3, 1, 4]}, contents=mixed)
+    others.check(verbose=0)
+    for i in range(3):
+        for channels in (1, 3):
+            np.testing.assert_array_equal(
+                others.split("train").read(i, channels=channels),
+                train.read(i, channels=channels),
+            )
+    rest = others.without([others.paths[0]])
+    assert rest.contents == (mixed[1], mixed[2], mixed[3], mixed[4])
+    assert listing.hold_out(0.4, seed=0)[1].contents.shape == (2, 13, 17, 3)
+
+
+def test_what_is_read_may_be_drawn_on():
+    listing = listed([2], contents=pixels_of(2))
+    before = listing.contents.copy()
+    listing.read(1)[:] = 0
+    np.testing.assert_array_equal(listing.contents, before)
+
+
+@pytest.mark.parametrize(
+    "contents, error, message",
+    [
+        (pixels_of(4), ValueError, "as many as the paths, 5. Received: 4"),
+        ([b""] * 6, ValueError, "as many as the paths, 5. Received: 6"),
+        (["a.jpg"] * 5, TypeError, "bytes of files, .* of type str"),
+        (pixels_of(5)[..., 0], ValueError, r"uint8 \(h, w, c\) .* \(13, 17\)"),
+        (pixels_of(5, channels=4), ValueError, r"Received: .* \(13, 17, 4\)"),
+        (pixels_of(5).astype("float32"), ValueError, "Received: .* float32"),
+        ([*pixels_of(4), np.zeros((0, 3, 3), "uint8")], ValueError, "uint8"),
+    ],
+)
+def test_contents_that_are_no_pictures(contents, error, message):
+    with pytest.raises(error, match=f"`contents` must be .*{message}"):
+        listed([2, 3], contents=contents)
+
+
+def test_problems_of_contents_are_named_by_the_paths():
+    good = png(pixels_of(1)[0])
+    contents = [good, b"", good[:60], good, b"<html>404</html>"]
+    listing = listed([2, 3], contents=contents)
+    found = listing.problems(verbose=0)
+    assert [path.name for path, _ in found] == ["1.jpg", "2.jpg", "4.jpg"]
+    for (_, reason), begin in zip(
+        found, ("is empty", "is broken", "is not an"), strict=True
+    ):
+        assert reason.startswith(begin)
+    listing.without(path for path, _ in found).check(verbose=0)
+    # Two boxes of a photo, of which each has the whole of it.
+    twice = Listing("a", ["a"] * 2, [0, 0], "a", {}, contents=[b"", b""])
+    assert len(twice.problems(verbose=0)) == 1
+    with pytest.raises(ValueError, match="1 of the 1 pictures"):
+        twice.check(verbose=0)
+
+
+@pytest.mark.parametrize(
+    "box, rows, columns",
+    # Of 13 rows and 17 columns: top, left, bottom, right.
+    [
+        ((2, 3, 5, 7), slice(2, 5), slice(3, 7)),
+        ((2.6, 3.9, 5.1, 6.4), slice(2, 6), slice(3, 7)),
+        ((-3, -0.5, 99, 17.5), slice(0, 13), slice(0, 17)),
+        ((12.5, 16.9, 13, 17), slice(12, 13), slice(16, 17)),
+    ],
+)
+def test_a_box_is_cut_out(tmp_path, box, rows, columns):
+    pixels = pixels_of(1)[0]
+    path = tmp_path / "a.png"
+    path.write_bytes(png(pixels))
+    for contents in (None, [png(pixels)], pixels[None]):
+        listing = Listing(
+            "a", [path], [0], "a", {}, boxes=[box], contents=contents
+        )
+        found = listing.read(0, cropped=True)
+        np.testing.assert_array_equal(found, pixels[rows, columns])
+        np.testing.assert_array_equal(listing.read(0), pixels)
+        assert listing.read(0, cropped=True, channels=1).shape[2] == 1
+
+
+def test_boxes_are_those_of_the_picture_as_it_is_stored(tmp_path):
+    """Published so, though viewers show the photo turned."""
+    pixels = pixels_of(1)[0]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.png"
+    path.write_bytes(png(pixels, exif=exif))
+    for contents in (None, [path.read_bytes()]):
+        listing = Listing(
+            "a", [path], [0], "a", {}, boxes=[(1, 15, 3, 17)], contents=contents
+        )
+        assert listing.read(0).shape == (17, 13, 3)
+        np.testing.assert_array_equal(
+            listing.read(0, cropped=True), pixels[1:3, 15:17]
+        )
+        # Of the turned photo it would show nothing.
+        assert listing.problems(verbose=0) == []
+        wrong = dataclasses.replace(listing, boxes=[(15, 1, 17, 3)])
+        ((_, reason),) = wrong.problems(verbose=0)
+        assert "of 13 rows and 17 columns, shows nothing" in reason
+        with pytest.raises(ImageError, match="a.png of 13 rows .* 15 to 17"):
+            wrong.read(0, cropped=True)
+
+
+def test_reading_with_wrong_arguments():
+    listing = listed([2], contents=pixels_of(2))
+    with pytest.raises(ValueError, match="no `boxes`. .*=True for things"):
+        listing.read(0, cropped=True)
+    with pytest.raises(ValueError, match="from 0 to 1. Received: i=2"):
+        listing.read(2)
+    with pytest.raises(ValueError, match="`i` must be a non-negative"):
+        listing.read(-1)
+    with pytest.raises(TypeError, match="`cropped` must be True or False"):
+        listing.read(0, cropped=1)
+    with pytest.raises(ValueError, match="channels=2"):
+        listing.read(0, channels=2)
+    with pytest.raises(ImageError, match="0.jpg does not exist"):
+        listed([2]).read(0)
 
 
 @pytest.mark.parametrize("count", [0, 3, 60, 127, 128, 140, 200, 250])

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_warn.datasets.samples import write_car_boxes
+from keras_warn.datasets.samples import write_car_names
 from keras_warn.datasets.stanford_cars import load_stanford_cars
 
 scipy_io = pytest.importorskip("scipy.io")
@@ -19,35 +21,17 @@ TEST = [(2, 7, 13, 19, 2, "00001.jpg"), (3, 5, 7, 11, 3, "00002.jpg")]
 FIELDS = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname"]
 
 
-def write_annotations(path, entries, fields=FIELDS):
-    """As published: a row of structures, each with numbers of 1 by 1."""
-    rows = np.empty((1, len(entries)), [(name, object) for name in fields])
-    for i, entry in enumerate(entries):
-        values = [
-            value if isinstance(value, str) else np.array([[value]])
-            for value in entry
-        ]
-        rows[0, i] = tuple(values[: len(fields)])
-    scipy_io.savemat(path, {"annotations": rows})
-
-
-def write_names(path, names):
-    cells = np.empty((1, len(names)), object)
-    cells[0] = names
-    scipy_io.savemat(path, {"class_names": cells})
-
-
 @pytest.fixture
 def folder(tmp_path):
     folder = tmp_path / "自動車 cars"
     (folder / "devkit").mkdir(parents=True)
-    write_names(folder / "devkit" / "cars_meta.mat", NAMES)
-    write_annotations(folder / "devkit" / "cars_train_annos.mat", TRAIN)
-    write_annotations(folder / "cars_test_annos_withlabels.mat", TEST)
+    write_car_names(folder / "devkit" / "cars_meta.mat", NAMES)
+    write_car_boxes(folder / "devkit" / "cars_train_annos.mat", TRAIN)
+    write_car_boxes(folder / "cars_test_annos_withlabels.mat", TEST)
     # Without classes, and not to be mistaken for the one with them.
     blind = [(*entry[:4], entry[5]) for entry in TEST]
     fields = [*FIELDS[:4], "fname"]
-    write_annotations(folder / "devkit/cars_test_annos.mat", blind, fields)
+    write_car_boxes(folder / "devkit/cars_test_annos.mat", blind, fields)
     for split, entries in (("train", TRAIN), ("test", TEST)):
         (folder / f"cars_{split}").mkdir()
         for entry in entries:
@@ -85,7 +69,7 @@ def test_labels_of_the_test_pictures_in_the_devkit(folder):
 
 
 def test_missing_lines_and_pictures_are_counted(folder):
-    write_annotations(folder / "devkit" / "cars_train_annos.mat", TRAIN[:1])
+    write_car_boxes(folder / "devkit" / "cars_train_annos.mat", TRAIN[:1])
     (folder / "cars_test" / "00002.jpg").unlink()
     cars = load_stanford_cars(folder)
     assert len(cars.split("train")) == 1
@@ -112,7 +96,7 @@ def test_missing_lines_and_pictures_are_counted(folder):
 )
 def test_wrong_entries_are_named(folder, entry, message):
     path = folder / "devkit" / "cars_train_annos.mat"
-    write_annotations(path, [*TRAIN, entry])
+    write_car_boxes(path, [*TRAIN, entry])
     with pytest.raises(ValueError, match=f"entry 4: .*{message}") as error:
         load_stanford_cars(folder)
     assert str(path) in str(error.value)
@@ -131,7 +115,7 @@ def test_the_file_without_labels(folder):
 
 
 def test_names_given_twice(folder):
-    write_names(folder / "devkit" / "cars_meta.mat", ["a", "b", "a"])
+    write_car_names(folder / "devkit" / "cars_meta.mat", ["a", "b", "a"])
     with pytest.raises(ValueError, match="cars_meta.mat .* 3 classes with 2 n"):
         load_stanford_cars(folder)
 

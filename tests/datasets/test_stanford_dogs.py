@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_warn.datasets import samples
 from keras_warn.datasets.stanford_dogs import load_stanford_dogs
 
 scipy_io = pytest.importorskip("scipy.io")
@@ -19,56 +20,24 @@ TEST = [
     (f"{TERRIER}/n02094258_1004.jpg", 2),
     (f"{CHIHUAHUA}/n02085620_1271.jpg", 1),
 ]
-BOXES = {name: [(3, 5, 17, 11)] for name, _ in TRAIN + TEST}
+# Top, left, bottom, right.
+BOXES = {name: [(5, 3, 11, 17)] for name, _ in TRAIN + TEST}
 # Two dogs in a picture.
-BOXES[TRAIN[0][0]] = [(3, 5, 17, 11), (1, 7, 13, 19)]
-
-
-def write_list(path, entries):
-    """As published: cells of strings in a column, and labels as doubles."""
-
-    def cells(texts):
-        column = np.empty((len(texts), 1), object)
-        column[:, 0] = texts
-        return column
-
-    names = [name for name, _ in entries]
-    labels = np.array([[label] for _, label in entries], "float64")
-    content = {
-        "file_list": cells(names),
-        "annotation_list": cells([name[:-4] for name in names]),
-        "labels": labels,
-    }
-    scipy_io.savemat(path, content)
-
-
-def write_boxes(folder, name, boxes):
-    objects = "".join(
-        "<object><name>dog</name><pose>Unspecified</pose><bndbox>"
-        f"<xmin>{a}</xmin><ymin>{b}</ymin><xmax>{c}</xmax><ymax>{d}</ymax>"
-        "</bndbox></object>"
-        for a, b, c, d in boxes
-    )
-    path = folder / "Annotation" / name[:-4]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        "<annotation><filename>x</filename><size><width>23</width>"
-        f"<height>29</height><depth>3</depth></size>{objects}</annotation>"
-    )
+BOXES[TRAIN[0][0]] = [(5, 3, 11, 17), (7, 1, 19, 13)]
 
 
 @pytest.fixture
 def folder(tmp_path):
     folder = tmp_path / "Hunde aus 犬"
     folder.mkdir()
-    write_list(folder / "train_list.mat", TRAIN)
-    write_list(folder / "test_list.mat", TEST)
-    write_list(folder / "file_list.mat", TRAIN + TEST)
+    samples.write_dog_list(folder / "train_list.mat", TRAIN)
+    samples.write_dog_list(folder / "test_list.mat", TEST)
+    samples.write_dog_list(folder / "file_list.mat", TRAIN + TEST)
     for name, _ in TRAIN + TEST:
         path = folder / "Images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (23, 29)).save(path)
-        write_boxes(folder, name, BOXES[name])
+        samples.write_dog_boxes(folder, name, BOXES[name], (29, 23))
     return folder
 
 
@@ -95,8 +64,8 @@ def test_without_boxes(folder):
 
 
 def test_lists_in_any_order_and_of_one_entry(folder):
-    write_list(folder / "train_list.mat", TRAIN[::-1])
-    write_list(folder / "test_list.mat", TEST[:1])
+    samples.write_dog_list(folder / "train_list.mat", TRAIN[::-1])
+    samples.write_dog_list(folder / "test_list.mat", TEST[:1])
     dogs = load_stanford_dogs(folder)
     assert len(dogs.split("train")) == 3
     assert len(dogs.split("test")) == 1
@@ -134,7 +103,7 @@ def test_no_picture_at_all(folder):
     ],
 )
 def test_wrong_entries_are_named(folder, entries, message):
-    write_list(folder / "test_list.mat", entries)
+    samples.write_dog_list(folder / "test_list.mat", entries)
     with pytest.raises(ValueError, match=message) as error:
         load_stanford_dogs(folder)
     assert str(folder) in str(error.value)

@@ -1,0 +1,296 @@
+"""Batches of pictures, made in parallel, and the same whenever they are made.
+
+A batch is a function of the seed, the epoch, and its number in it: nothing is
+carried from one to the next. So training goes on after a kill with exactly the
+batches that it would have seen, and any number of processes can make them.
+"""
+
+import functools
+import os
+
+import keras
+import numpy as np
+
+from keras_warn import checks
+
+# What random numbers of one seed are used for; never for two of these.
+ORDER, VIEW, MIX = range(3)
+
+
+class TrainingBatches:
+    """Shuffled batches of what a view shows of pictures, and one-hot labels.
+
+    Every epoch has each picture once, in an order of its own; a last batch
+    that would be smaller is left out.
+
+    Args:
+        listing: A `Listing`.
+        view: What the network sees of a picture: a function of the picture
+            and a `numpy.random.Generator`, such as `RandomCrop(224, 256)`.
+            All that it returns must have one shape.
+        batch_size: Positive integer.
+        seed: Non-negative integer.
+        cropped: Whether pictures are cut to their `boxes` before.
+        mix: `None`, or a function of a batch's images, its one-hot labels and
+            a `numpy.random.Generator` that returns others, such as `Mix`.
+        part: Index and number of the processes that share each batch: this
+            one makes the `index`-th of `number` equal parts.
+
+    Raises:
+        TypeError: if an argument is of a wrong type.
+        ValueError: if there are fewer pictures than one batch has, or a batch
+            does not divide by the processes.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_warn.datasets import Listing, TrainingBatches, views
+    >>> listing = Listing(
+    ...     "gray", ["1", "2", "3"], [0, 1, 1], ("dark", "light"), splits={},
+    ...     contents=np.zeros((3, 32, 32, 3), "uint8"),
+    ... )
+    >>> batches = TrainingBatches(listing, views.ShiftedCrop(4), batch_size=2)
+    >>> images, labels = batches.batch(epoch=0, step=0)
+    >>> images.shape, labels.shape, len(batches)
+    ((2, 32, 32, 3), (2, 2), 1)
+    """
+
+    def __init__(
+        self,
+        listing,
+        view,
+        batch_size,
+        seed=0,
+        cropped=False,
+        mix=None,
+        part=(0, 1),
+    ):
+        self.listing = listing
+        self.view = view
+        self.batch_size = checks.integer("batch_size", batch_size)
+        self.seed = checks.integer("seed", seed, 0)
+        self.cropped = checks.flag("cropped", cropped)
+        self.mix = mix
+        self.part = part
+        if len(listing) < batch_size:
+            raise ValueError(
+                "`batch_size` must be at most the number of pictures to train "
+                f"with, {len(listing)} of {listing.name}. Received: "
+                f"batch_size={batch_size}."
+            )
+        index, number = part
+        if batch_size % number:
+            raise ValueError(
+                "`batch_size` must be divisible by the number of processes, "
+                f"{number}. Received: batch_size={batch_size}."
+            )
+        size = batch_size // number
+        self._rows = slice(index * size, (index + 1) * size)
+        self._order = functools.lru_cache(maxsize=2)(self._make_order)
+
+    def __len__(self):
+        """Batches in an epoch."""
+        return len(self.listing) // self.batch_size
+
+    def batch(self, epoch, step):
+        """Makes a batch.
+
+        Args:
+            epoch: Non-negative integer.
+            step: Non-negative integer, its number in the epoch.
+
+        Returns:
+            Images, uint8 `(b, h, w, c)`, or float32 if they are mixed; and
+            one-hot labels, float32 `(b, n)`.
+        """
+        chosen = self._order(epoch)[step * self.batch_size :]
+        chosen = chosen[: self.batch_size]
+        if self.mix is None:
+            # Mixing needs all of a batch; otherwise only our part is made.
+            chosen = chosen[self._rows]
+        images = np.stack([self._see(epoch, int(i)) for i in chosen])
+        labels = np.eye(len(self.listing.names), dtype="float32")[
+            self.listing.labels[chosen]
+        ]
+        if self.mix is not None:
+            random = np.random.default_rng((MIX, self.seed, epoch, step))
+            images, labels = self.mix(images, labels, random)
+            images, labels = images[self._rows], labels[self._rows]
+        return images, labels
+
+    def dataset(self, epoch=0, step=0):
+        """The batches of all epochs, as an endless `tf.data.Dataset`.
+
+        For `model.fit` with `steps_per_epoch=len(batches)`. One epoch at a
+        time would be worse: Keras 3.15 with TensorFlow counts a step too many
+        where data come to an end without their number known before.
+
+        Args:
+            epoch: Non-negative integer, the epoch to begin with.
+            step: Non-negative integer, the batch in it to begin with.
+
+        Returns:
+            A `tf.data.Dataset` that works ahead, on all cores.
+        """
+        import tensorflow as tf
+
+        return _parallel(
+            tf.data.Dataset.counter(epoch * len(self) + step),
+            lambda number: self.batch(*divmod(int(number), len(self))),
+            self.batch(epoch, step),
+        )
+
+    def _make_order(self, epoch):
+        random = np.random.default_rng((ORDER, self.seed, epoch))
+        return random.permutation(len(self.listing))
+
+    def _see(self, epoch, i):
+        random = np.random.default_rng((VIEW, self.seed, epoch, i))
+        return self.view(self.listing.read(i, self.cropped), random)
+
+
+class TestBatches:
+    """All pictures in their order, for `predict`.
+
+    All batches have the same size: the last is filled up by repeating its
+    last picture, so that no device of several is left without one. `predict`
+    leaves these out.
+
+    Args:
+        listing: A `Listing`.
+        view: As of `TrainingBatches`, such as `CentreCrop(224, 256)`; its
+            second argument is `None`.
+        batch_size: Positive integer.
+        cropped: Whether pictures are cut to their `boxes` before.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_warn.datasets import Listing, TestBatches, views
+    >>> listing = Listing(
+    ...     "gray", ["1", "2", "3"], [0, 1, 1], ("dark", "light"), splits={},
+    ...     contents=np.zeros((3, 32, 32, 3), "uint8"),
+    ... )
+    >>> batches = TestBatches(listing, views.Whole(), batch_size=2)
+    >>> len(batches), batches.batch(1).shape
+    (2, (2, 32, 32, 3))
+    """
+
+    __test__ = False  # not for pytest, which looks for such names
+
+    def __init__(self, listing, view, batch_size, cropped=False):
+        self.listing = listing
+        self.view = view
+        self.batch_size = checks.integer("batch_size", batch_size)
+        self.cropped = checks.flag("cropped", cropped)
+
+    def __len__(self):
+        return -(-len(self.listing) // self.batch_size)
+
+    def batch(self, step):
+        """Makes a batch: uint8 `(b, h, w, c)`."""
+        first = step * self.batch_size
+        chosen = range(first, min(first + self.batch_size, len(self.listing)))
+        images = [
+            self.view(self.listing.read(i, self.cropped), None) for i in chosen
+        ]
+        images += images[-1:] * (self.batch_size - len(images))
+        return np.stack(images)
+
+    @functools.cached_property
+    def dataset(self):
+        """The batches as a `tf.data.Dataset` that works ahead."""
+        import tensorflow as tf
+
+        return _parallel(
+            tf.data.Dataset.range(len(self)),
+            lambda step: (self.batch(int(step)),),
+            (self.batch(0),),
+        )
+
+    def predict(self, model):
+        """What a model says of each picture.
+
+        Args:
+            model: A `keras.Model`.
+
+        Returns:
+            Its predictions, `(len(listing), n)`.
+        """
+        found = model.predict(self.dataset, verbose=0)
+        return found[: len(self.listing)]
+
+
+class Mix:
+    """MixUp and CutMix of a batch, by Keras's layers.
+
+    Args:
+        mixup: Number from 0, the `alpha` of `keras.layers.MixUp`, or 0 for
+            none.
+        cutmix: Number from 0, the `factor` of `keras.layers.CutMix`, or 0 for
+            none. With both, each batch gets one of them.
+
+    Call arguments:
+        images: `(b, h, w, c)`.
+        labels: One-hot, `(b, n)`.
+        random: `numpy.random.Generator`.
+
+    Returns:
+        Images and labels of the same shapes, float32.
+
+    Raises:
+        TypeError: if an argument is no number.
+        ValueError: if one is out of its range, or both are 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> images, labels = np.zeros((2, 4, 4, 3), "uint8"), np.eye(2)
+    >>> _, labels = Mix(mixup=0.2)(images, labels, np.random.default_rng(0))
+    >>> [round(float(sum(label)), 5) for label in labels]
+    [1.0, 1.0]
+    """
+
+    def __init__(self, mixup=0.0, cutmix=0.0):
+        self.mixup = checks.real("mixup", mixup)
+        self.cutmix = checks.real("cutmix", cutmix, 0, 1)
+        if not (mixup or cutmix):
+            raise ValueError(
+                "`mixup` or `cutmix` must be more than 0. Received: both are 0."
+            )
+
+    def __call__(self, images, labels, random):
+        seed, mixed = int(random.integers(2**31)), random.random() < 0.5
+        if self.cutmix and (not self.mixup or mixed):
+            layer = keras.layers.CutMix(self.cutmix, seed=seed, dtype="float32")
+        else:
+            layer = keras.layers.MixUp(self.mixup, seed=seed, dtype="float32")
+        found = layer(
+            {
+                "images": images.astype("float32"),
+                "labels": labels.astype("float32"),
+            },
+            training=True,
+        )
+        return tuple(
+            keras.ops.convert_to_numpy(found[name]).astype("float32")
+            for name in ("images", "labels")
+        )
+
+
+def _parallel(numbers, make, example):
+    """A data set of what `make` makes of numbers, in their order."""
+    import tensorflow as tf
+
+    def load(number):
+        arrays = tf.numpy_function(
+            make, [number], [array.dtype for array in example]
+        )
+        for array, like in zip(arrays, example, strict=True):
+            array.set_shape(like.shape)
+        return tuple(arrays) if len(arrays) > 1 else arrays[0]
+
+    # Reading and resizing are C code, which leaves Python to other threads.
+    return numbers.map(
+        load, num_parallel_calls=os.cpu_count(), deterministic=True
+    ).prefetch(2)

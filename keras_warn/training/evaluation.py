@@ -1,0 +1,81 @@
+"""How well a model does on pictures, counted one by one.
+
+Not by `model.evaluate`: with several devices, it takes the mean over a last
+batch that is smaller for one over a whole batch.
+"""
+
+import contextlib
+
+import keras
+import numpy as np
+
+# Keras's own, below which a probability counts as this.
+TINY = 1e-7
+
+
+def evaluate(model, batches):
+    """Loss and accuracy over all pictures.
+
+    Args:
+        model: A `keras.Model` that returns probabilities `(b, n)`.
+        batches: `keras_warn.datasets.TestBatches` of `n` classes.
+
+    Returns:
+        A dictionary: `loss`, the mean negative log-likelihood of the labels,
+        in nats, and `accuracy`, from 0 to 1.
+
+    Raises:
+        ValueError: if the model's predictions are not of these classes.
+
+    Example:
+
+    >>> from keras_warn.datasets import Listing, TestBatches, views
+    >>> listing = Listing(
+    ...     "gray", ["1", "2", "3"], [0, 1, 1], ("dark", "light"), splits={},
+    ...     contents=np.zeros((3, 8, 8, 3), "uint8"),
+    ... )
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((8, 8, 3)),
+    ...         keras.layers.Flatten(),
+    ...         keras.layers.Dense(2, "softmax"),
+    ...     ]
+    ... )
+    >>> found = evaluate(model, TestBatches(listing, views.Whole(), 2))
+    >>> round(found["loss"], 3)  # of the probability 1/2
+    0.693
+    """
+    labels = batches.listing.labels
+    predictions = batches.predict(model)
+    if predictions.shape[1:] != (len(batches.listing.names),):
+        raise ValueError(
+            "`model` must predict the classes of the pictures, "
+            f"{len(batches.listing.names)}. Received: predictions of shape "
+            f"{predictions.shape}."
+        )
+    chosen = predictions[np.arange(len(labels)), labels].astype("float64")
+    return {
+        # NaN stays NaN: a training that diverged must not look like one.
+        "loss": float(np.mean(-np.log(np.maximum(chosen, TINY)))),
+        "accuracy": float(np.mean(predictions.argmax(axis=-1) == labels)),
+    }
+
+
+@contextlib.contextmanager
+def averaged(model):
+    """Lends a model the moving averages of its weights, if there are any.
+
+    Those of an optimizer with `use_ema`. Afterwards the model has the weights
+    that it had.
+
+    Args:
+        model: A compiled `keras.Model`.
+    """
+    variables = model.trainable_variables
+    kept = [keras.ops.convert_to_numpy(v).copy() for v in variables]
+    model.optimizer.finalize_variable_values(variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, kept, strict=True):
+            variable.assign(value)

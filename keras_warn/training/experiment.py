@@ -1,0 +1,431 @@
+"""One training of a recipe: from pictures to a folder of results."""
+
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import re
+import shutil
+import sys
+
+import keras
+import numpy as np
+
+from keras_warn import callbacks
+from keras_warn import checks
+from keras_warn import explanation
+from keras_warn import figures
+from keras_warn import graph
+from keras_warn import optimizers
+from keras_warn import runs
+from keras_warn.augment import augment
+from keras_warn.classifier import find_ending
+from keras_warn.datasets.batches import Mix
+from keras_warn.datasets.batches import TestBatches
+from keras_warn.datasets.batches import TrainingBatches
+from keras_warn.training import devices
+from keras_warn.training import fitting
+from keras_warn.training import schedules
+from keras_warn.training.evaluation import evaluate
+from keras_warn.training.networks import build_network
+from keras_warn.training.tensorboard import TensorBoardHistory
+
+# Tells our `results.json` from those of others, and their version.
+RESULTS_MARKER = {"keras_warn_results": 1}
+
+# Parts of data are the same for every seed of a training.
+SPLIT_SEED = 0
+# Of data that come without test pictures.
+TEST_SHARE = 0.2
+
+# Pictures of the figure of masks.
+SHOWN = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The parts of a data set that one training uses.
+
+    Attributes:
+        training: `Listing`.
+        validation: `Listing`, or `None`.
+        test: `Listing`.
+        fold: Which of the data's folds is tested, or `None`.
+    """
+
+    training: object
+    validation: object
+    test: object
+    fold: int | None = None
+
+    def summary(self):
+        """What results say of the data; a dictionary for JSON."""
+        count = {
+            name: 0 if part is None else len(part)
+            for name, part in self._named()
+        }
+        return {
+            "name": self.training.name,
+            "classes": len(self.training.names),
+            **count,
+            "left_out": self.training.left_out,
+            "digest": self._digest(),
+        }
+
+    def _named(self):
+        return [
+            (name, getattr(self, name))
+            for name in ("training", "validation", "test")
+        ]
+
+    def _digest(self):
+        """Tells data apart, wherever they lie: by names, labels and order."""
+        digest = hashlib.sha256(repr(self.training.names).encode())
+        for name, part in self._named():
+            digest.update(name.encode())
+            if part is not None:
+                pairs = zip(part.paths, part.labels.tolist(), strict=True)
+                for path, label in pairs:
+                    line = f"{label}/{path.name}\n"
+                    digest.update(line.encode(errors="replace"))
+        return digest.hexdigest()[:16]
+
+
+def part(listing, validation_share, fold=None):
+    """Parts a data set as it was published, and holds out pictures.
+
+    Args:
+        listing: A `Listing`, with folds, with the splits "train" and "test",
+            or with "train" alone, of which a fifth is then held out to test.
+        validation_share: Number from 0, less than 1: the part of the training
+            pictures to validate with, where there is no such split.
+        fold: Integer, which fold to test, of data with folds.
+
+    Returns:
+        `Parts`. They are the same on every machine.
+
+    Raises:
+        ValueError: if there is no such fold, or a part would be empty.
+    """
+    folds = [name for name in listing.splits if name.startswith("fold_")]
+    if folds:
+        test = f"fold_{checks.integer('fold', fold, 0)}"
+        checks.one_of("fold", test, folds)
+        training = listing.split(*(name for name in folds if name != test))
+        test = listing.split(test)
+    else:
+        training = listing.split("train")
+        if "test" in listing.splits:
+            test = listing.split("test")
+        else:
+            training, test = training.hold_out(TEST_SHARE, SPLIT_SEED)
+    validation = None
+    if "validation" in listing.splits:
+        validation = listing.split("validation")
+    elif validation_share:
+        training, validation = training.hold_out(validation_share, SPLIT_SEED)
+    return Parts(training, validation, test, fold)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A training: all that its results depend on, and where it runs.
+
+    Attributes:
+        recipe: Name of the recipe.
+        settings: `Settings`.
+        parts: `Parts` of the data.
+        views: What the network sees of a picture in training, and in testing.
+        cropped: Whether pictures are cut to their boxes.
+        seed: Non-negative integer.
+        smoke: Whether this only tries whether everything works.
+        strategy: A `tf.distribute.Strategy`, or `None`.
+    """
+
+    recipe: str
+    settings: object
+    parts: Parts
+    views: tuple
+    cropped: bool = False
+    seed: int = 0
+    smoke: bool = False
+    strategy: object = None
+
+    @property
+    def arm(self):
+        return "baseline" if self.settings.baseline else "attention"
+
+    def identity(self):
+        """What a run in the same folder must agree with, for JSON."""
+        return {
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "fold": self.parts.fold,
+            "settings": {**self.settings.identity(), "smoke": self.smoke},
+            "data": self.parts.summary(),
+            "backend": keras.backend.backend(),
+        }
+
+    def build(self):
+        """The compiled model, not trained yet."""
+        s = self.settings
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(self.seed)
+        keras.config.set_dtype_policy(s.precision)
+        with devices.scope(self.strategy):
+            # First, for it to begin alike with and without attention.
+            model = build_network(
+                s.backbone,
+                len(self.parts.training.names),
+                s.image_size,
+                s.weights,
+                s.preprocessing,
+                s.freeze_batch_norm,
+            )
+            if not s.baseline:
+                model = augment(model, **s.attention)
+            model.compile(
+                self._optimizer(model),
+                keras.losses.CategoricalCrossentropy(
+                    label_smoothing=s.label_smoothing
+                ),
+                metrics=["accuracy"],
+                jit_compile=_jit_compile(),
+            )
+        return model
+
+    def batches(self):
+        """`TrainingBatches` of the training pictures."""
+        s = self.settings
+        return TrainingBatches(
+            self.parts.training,
+            self.views[0],
+            s.batch_size,
+            self.seed,
+            self.cropped,
+            Mix(s.mixup, s.cutmix) if s.mixup or s.cutmix else None,
+        )
+
+    def test_batches(self, listing):
+        """`TestBatches` of a part."""
+        return TestBatches(
+            listing, self.views[1], self.settings.batch_size, self.cropped
+        )
+
+    def run(self, path, overwrite=False, verbose="auto"):
+        """Trains, tests, and writes all that is worth keeping.
+
+        Args:
+            path: The folder of the run. One that was stopped goes on; one that
+                is finished is left as it is.
+            overwrite: Whether a run in the folder is thrown away.
+            verbose: As of `model.fit`.
+
+        Returns:
+            The content of `results.json`, a dictionary.
+
+        Raises:
+            FileExistsError: if the folder holds another run.
+            As `keras_warn.training.fit`.
+        """
+        run = runs.RunFolder(path, self.identity(), overwrite, finished=True)
+        if run.results is not None:
+            return run.results
+        policy = keras.config.dtype_policy()
+        try:
+            return self._run(run, verbose)
+        finally:
+            keras.config.set_dtype_policy(policy)
+
+    def _run(self, run, verbose):
+        parts = self.parts
+        model = self.build()
+        validation = None
+        if parts.validation is not None:
+            validation = self.test_batches(parts.validation)
+        state = run / runs.PARTS / "training"
+        trained = fitting.fit(
+            model,
+            self.batches(),
+            self.settings.epochs,
+            state,
+            validation,
+            self.settings.patience,
+            callbacks=self._callbacks(run),
+            verbose=verbose,
+        )
+        print("Testing the last epoch.", flush=True)
+        test = self.test_batches(parts.test)
+        metrics = {
+            "last_epoch": {
+                "epoch": len(trained.history),
+                "validation": validation and evaluate(model, validation),
+                "test": evaluate(model, test),
+            },
+            "best_by_validation": None,
+        }
+        with run.replacing("model.keras") as path:
+            model.save(path)
+        if not self.settings.baseline:
+            self._draw(model, run)
+        if trained.best_epoch is not None:
+            print(f"Testing the best epoch, {trained.best_epoch}.", flush=True)
+            model.load_weights(state / fitting.BEST)
+            metrics["best_by_validation"] = {
+                "epoch": trained.best_epoch,
+                "validation": evaluate(model, validation),
+                "test": evaluate(model, test),
+            }
+            with run.replacing("best.keras") as path:
+                model.save(path)
+        with contextlib.suppress(FileNotFoundError):
+            run.write(
+                "history.csv", (state / fitting.HISTORY).read_text("utf-8")
+            )
+        results = {
+            **RESULTS_MARKER,
+            "recipe": self.recipe,
+            "arm": self.arm,
+            **{
+                name: value
+                for name, value in self.identity().items()
+                if name not in ("recipe", "backend")
+            },
+            "environment": runs.environment(),
+            "parameters": model.count_params(),
+            "epochs": len(trained.history),
+            "training_seconds": trained.seconds,
+            "metrics": metrics,
+            "history": trained.history,
+        }
+        run.finish(results)
+        # What is left was only needed to go on.
+        shutil.rmtree(state)
+        return results
+
+    def _optimizer(self, model):
+        s = self.settings
+        steps = len(self.parts.training) // s.batch_size
+        total, warmup = s.epochs * steps, round(s.warmup * steps)
+        rate = s.learning_rate
+        if s.schedule == "steps":
+            rate = schedules.step_decay(
+                rate, s.decay_every * steps, total - warmup
+            )
+        elif s.schedule == "cosine":
+            rate = keras.optimizers.schedules.CosineDecay(
+                rate, max(1, total - warmup)
+            )
+        if warmup:
+            rate = schedules.WarmUp(rate, warmup)
+        options = {
+            "learning_rate": rate,
+            "weight_decay": s.weight_decay or None,
+            "use_ema": s.ema > 0,
+            "ema_momentum": s.ema or 0.99,
+        }
+        if s.optimizer == "sgd":
+            optimizer = keras.optimizers.SGD(momentum=0.9, **options)
+        elif s.optimizer == "adam":
+            optimizer = keras.optimizers.Adam(**options)
+        else:
+            optimizer = keras.optimizers.AdamW(**options)
+        if s.attention_factor == 1:
+            return optimizer
+        if s.baseline:
+            head = find_ending(graph.Graph(model)).head.operation
+            factors = {f"{re.escape(head.name)}/.*": s.attention_factor}
+        else:
+            factors = optimizers.attention_factors(model, s.attention_factor)
+        return optimizers.MultiRateOptimizer(optimizer, factors)
+
+    def _callbacks(self, run):
+        log_dir = run / "tensorboard"
+        found = [TensorBoardHistory(log_dir)]
+        if not self.settings.baseline:
+            images, _, _ = self._examples()
+            found.append(callbacks.TensorBoardAttention(log_dir, images))
+        return found
+
+    def _draw(self, model, run):
+        images, labels, names = self._examples()
+        figure = figures.explanation_figure(
+            images,
+            explanation.explain(model, images),
+            [names[label] for label in labels],
+            names,
+        )
+        with run.replacing("masks.png") as path:
+            figure.savefig(path)
+
+    def _examples(self):
+        """Pictures to look at: of each of the first classes the first."""
+        listing = self.parts.validation or self.parts.test
+        firsts = {}
+        for i, label in enumerate(listing.labels.tolist()):
+            firsts.setdefault(label, i)
+        chosen = [firsts[label] for label in sorted(firsts)[:SHOWN]]
+        view = self.views[1]
+        images = [view(listing.read(i, self.cropped), None) for i in chosen]
+        return (
+            np.stack(images).astype("float32"),
+            listing.labels[chosen].tolist(),
+            listing.names,
+        )
+
+
+def check_pictures(listing, skip=False):
+    """Reads all pictures of a data set once.
+
+    Args:
+        listing: A `Listing`.
+        skip: Whether to go on without those that cannot be used.
+
+    Returns:
+        The `Listing`, or what is left of it, which counts them in `left_out`.
+
+    Raises:
+        ValueError: with the list of all of them, if `skip` is `False`; or if
+            hardly anything is left.
+    """
+    if not skip:
+        listing.check(verbose=_verbose())
+        return listing
+    problems = listing.problems(verbose=_verbose())
+    for path, reason in problems:
+        print(f"left out: {path}: {reason}", file=sys.stderr)
+    return listing.without([path for path, _ in problems])
+
+
+def spreads(results):
+    """Mean and deviation of test accuracies, over seeds.
+
+    Args:
+        results: List of what `Experiment.run` returned, of one recipe and arm.
+
+    Returns:
+        What `runs.spread` makes of each seed's accuracy in the last epoch, the
+        mean over folds where there are folds.
+    """
+    seeds = collections.defaultdict(list)
+    for one in results:
+        accuracy = one["metrics"]["last_epoch"]["test"]["accuracy"]
+        seeds[one["seed"]].append(accuracy)
+    return runs.spread([float(np.mean(found)) for found in seeds.values()])
+
+
+def _jit_compile():
+    """Whether to compile by XLA: not for processors in TensorFlow.
+
+    A step of MobileNetV2 took 14 times as long with it (TensorFlow 2.21, 2
+    cores of an AMD EPYC).
+    """
+    if keras.backend.backend() != "tensorflow":
+        return "auto"
+    import tensorflow as tf
+
+    return "auto" if tf.config.list_physical_devices("GPU") else False
+
+
+def _verbose():
+    return 1 if sys.stdout.isatty() else 0

@@ -1,0 +1,355 @@
+"""Training that can be killed at any moment, and goes on where it was."""
+
+import contextlib
+import csv
+import dataclasses
+import io
+import math
+import pathlib
+import signal
+import sys
+import threading
+import time
+
+import keras
+
+from keras_warn import checks
+from keras_warn import files
+from keras_warn.training import snapshots
+from keras_warn.training.evaluation import averaged
+from keras_warn.training.evaluation import evaluate
+
+STATE = "state.npz"
+BEST = "best.weights.h5"
+HISTORY = "history.csv"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What is known of a training that is over.
+
+    Attributes:
+        history: List of dictionaries, one an epoch: `epoch` from 1,
+            `learning_rate` in its last step, `loss`, and the metrics; with
+            validation, `val_loss` and `val_accuracy`.
+        best_epoch: The epoch with the highest validation accuracy, the first
+            of them, from 1; or `None` without validation.
+        seconds: How long the training took, over all processes.
+    """
+
+    history: list
+    best_epoch: int | None
+    seconds: float
+
+
+def fit(
+    model,
+    batches,
+    epochs,
+    folder,
+    validation=None,
+    patience=None,
+    save_minutes=10.0,
+    callbacks=(),
+    verbose="auto",
+):
+    """Trains a model as `model.fit` does, but for kills.
+
+    The same call, in a new process, goes on where the training was: in the
+    middle of an epoch, too. It ends with the same weights and the same history
+    as if nothing had happened, to the bit on a CPU.
+
+    Its state is written to the folder after each epoch, every `save_minutes`
+    in it, and on Ctrl-C (SIGINT) and SIGTERM, whole or not at all: weights,
+    optimizer, states of random layers, metrics and history.
+
+    Args:
+        model: A compiled `keras.Model` that returns probabilities. Its weights
+            at the start do not matter to a training that goes on. A new model
+            for each process: compiled with the same settings.
+        batches: `keras_warn.datasets.TrainingBatches`, or what has the same
+            method `dataset(epoch, step)` and length.
+        epochs: Positive integer.
+        folder: The folder for the state, made if it is not there. It belongs
+            to this training.
+        validation: `keras_warn.datasets.TestBatches`, or `None`. Evaluated
+            after each epoch, with the moving averages of weights where the
+            optimizer keeps them (`use_ema`). The weights of the best epoch are
+            kept in `best.weights.h5`.
+        patience: Positive integer, or `None`. After that many epochs without
+            a higher validation accuracy, the training stops.
+        save_minutes: Positive number.
+        callbacks: Keras callbacks. They see `val_loss` and `val_accuracy` in
+            the logs. What they remember themselves is lost in a kill.
+        verbose: As of `model.fit`.
+
+    Returns:
+        A `Trained`. The model has the weights of the last epoch, or their
+        moving averages.
+
+    Raises:
+        FloatingPointError: if the loss is not finite. It names the epoch, the
+            step, and what was saved last.
+        KeyboardInterrupt: after Ctrl-C, when the state is saved.
+        OSError: if the folder cannot be written to.
+        SystemExit: after SIGTERM, when the state is saved.
+        TypeError, ValueError: if an argument is not what it must be, or the
+            folder has the state of another training, or one that cannot be
+            read.
+    """
+    epochs = checks.integer("epochs", epochs)
+    save_minutes = checks.real("save_minutes", save_minutes)
+    if patience is not None:
+        patience = checks.integer("patience", patience)
+        if validation is None:
+            raise ValueError(
+                "`patience` needs `validation`, to see whether there is "
+                f"progress. Received: patience={patience} and none."
+            )
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files.remove_unfinished(folder)
+    files.check_replacing(folder / STATE)
+    progress = _Progress.read(folder, len(batches), epochs)
+    _build_optimizer(model)
+    if progress.done:
+        snapshots.load(progress.file, model, metrics=False)
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        return progress.trained()
+    with _Signals() as signals:
+        model.fit(
+            batches.dataset(progress.epoch, progress.step),
+            steps_per_epoch=len(batches),
+            epochs=epochs,
+            initial_epoch=progress.epoch,
+            shuffle=False,  # in random order already
+            callbacks=[
+                # Before all that read logs, and after all that may fail.
+                _Validation(validation, progress),
+                *callbacks,
+                _Keeper(progress, patience, save_minutes, signals),
+            ],
+            verbose=verbose,
+        )
+    return progress.trained()
+
+
+def best_epoch(history):
+    """The epoch, from 1, with the highest validation accuracy; the first."""
+    if not history or "val_accuracy" not in history[0]:
+        return None
+    # `max` returns the first of several.
+    return max(history, key=lambda row: row["val_accuracy"])["epoch"]
+
+
+@dataclasses.dataclass
+class _Progress:
+    """Where a training is, and what is known of it so far."""
+
+    folder: pathlib.Path
+    steps: int  # in an epoch
+    epochs: int
+    epoch: int = 0  # how many are over
+    step: int = 0  # how many steps of the next one are over
+    seconds: float = 0.0
+    history: list = dataclasses.field(default_factory=list)
+    done: bool = False
+    file: pathlib.Path | None = None  # what this was read from
+
+    @classmethod
+    def read(cls, folder, steps, epochs):
+        """What the folder says, or a new start."""
+        new = cls(folder, steps, epochs)
+        file = snapshots.find(folder / STATE)
+        if file is None:
+            return new
+        notes, _ = snapshots.read(file)
+        for name in ("steps", "epochs"):
+            if notes[name] != getattr(new, name):
+                raise ValueError(
+                    f"{file} must be the state of this training. Received one "
+                    f"with {name}={notes[name]} instead of "
+                    f"{getattr(new, name)}. Choose another folder."
+                )
+        return cls(folder=folder, file=file, **notes)
+
+    def restore(self, model):
+        """Brings the model to where the training is."""
+        _build_metrics(model)
+        snapshots.load(self.file, model)
+        self.file = None
+        if self.step == 0:
+            model.reset_metrics()
+
+    def save(self, model):
+        """Writes where the training is, with the model's state."""
+        notes = dataclasses.asdict(self)
+        del notes["folder"], notes["file"]
+        snapshots.save(self.folder / STATE, model, notes)
+
+    def trained(self):
+        return Trained(self.history, best_epoch(self.history), self.seconds)
+
+    def saved(self):
+        """Says what was saved last."""
+        file = snapshots.find(self.folder / STATE)
+        if file is None:
+            return "Nothing was saved yet"
+        notes, _ = snapshots.read(file)
+        return f"{file} has the state after {_place(**notes)}"
+
+
+class _Validation(keras.callbacks.Callback):
+    """Adds `val_loss` and `val_accuracy` to the logs; keeps the best weights.
+
+    Keras's own validation takes a last batch that is smaller for a whole one
+    where there are several devices.
+    """
+
+    def __init__(self, batches, progress):
+        super().__init__()
+        self.batches = batches
+        self.progress = progress
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.batches is None:
+            return
+        model = self.model
+        with averaged(model):
+            found = evaluate(model, self.batches)
+            history = self.progress.history
+            best = max((row["val_accuracy"] for row in history), default=-1.0)
+            if found["accuracy"] > best:
+                with files.replacing(self.progress.folder / BEST) as path:
+                    model.save_weights(path)
+        logs.update({f"val_{name}": value for name, value in found.items()})
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Writes the state of the training, and reads it at the start."""
+
+    def __init__(self, progress, patience, save_minutes, signals):
+        super().__init__()
+        self.progress = progress
+        self.patience = patience
+        self.save_seconds = 60 * save_minutes
+        self.signals = signals
+
+    def on_train_begin(self, logs=None):
+        self._clock = self._saved = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Only now: metrics exist when the training begins, and are reset
+        # before its first epoch.
+        if self.progress.file is not None:
+            self.progress.restore(self.model)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.progress.step += 1
+        self._check_finite(logs["loss"])
+        if self.progress.step == self.progress.steps:
+            # Before its time, if it began in the middle. Taken back below.
+            self.model.stop_training = True
+            return
+        waited = time.monotonic() - self._saved
+        if self.signals.received or waited > self.save_seconds:
+            self._save()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check_finite(logs["loss"])
+        progress = self.progress
+        rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        progress.history.append(
+            {"epoch": epoch + 1, "learning_rate": float(rate), **logs}
+        )
+        progress.epoch, progress.step = epoch + 1, 0
+        best = best_epoch(progress.history)
+        plateau = self.patience and epoch + 1 - best >= self.patience
+        progress.done = bool(plateau) or progress.epoch == progress.epochs
+        with files.replacing(progress.folder / HISTORY) as path:
+            path.write_text(_to_csv(progress.history), "utf-8")
+        self._save()
+        self.model.stop_training = progress.done
+
+    def _save(self):
+        now = time.monotonic()
+        self.progress.seconds += now - self._clock
+        self._clock = self._saved = now
+        self.progress.save(self.model)
+        self.signals.raise_if_received(self.progress)
+
+    def _check_finite(self, loss):
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss is {loss} in epoch {self.progress.epoch + 1}, step "
+                f"{self.progress.step} of {self.progress.steps}. "
+                f"{self.progress.saved()}. A lower learning rate, or a longer "
+                "warm-up, may help."
+            )
+
+
+class _Signals:
+    """Notes Ctrl-C and SIGTERM, for the state to be saved first.
+
+    As a context manager, in the main thread alone: others get no signals.
+    """
+
+    def __enter__(self):
+        self.received = None
+        self._handlers = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error):
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, frame):
+        if self.received is not None:
+            raise KeyboardInterrupt("Stopped at once, at the second signal.")
+        self.received = number
+        print(
+            "\nStopping after this step, to save it. Again: stop at once.",
+            file=sys.stderr,
+        )
+
+    def raise_if_received(self, progress):
+        if self.received == signal.SIGINT:
+            raise KeyboardInterrupt(progress.saved())
+        if self.received == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
+
+
+def _build_optimizer(model):
+    """Makes the optimizer's variables, which are to be read from a file."""
+    strategy = getattr(model, "distribute_strategy", None)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+
+
+def _build_metrics(model):
+    """Makes the variables of metrics, which else come with the first step.
+
+    With several devices, `fit` makes them when it begins.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is None or strategy.num_replicas_in_sync == 1:
+        any_batch = keras.ops.zeros((1, *model.output_shape[1:]))
+        model.compute_metrics(None, any_batch, any_batch)
+
+
+def _place(epoch, step, steps, **others):
+    if step == 0:
+        return f"epoch {epoch}"
+    return f"step {step} of {steps} in epoch {epoch + 1}"
+
+
+def _to_csv(history):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, history[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()

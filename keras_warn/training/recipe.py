@@ -1,0 +1,283 @@
+"""The command that a recipe is: `python recipes/cub200.py`."""
+
+import argparse
+import dataclasses
+import pathlib
+import sys
+import tempfile
+import typing
+
+import numpy as np
+
+from keras_warn.datasets import views
+from keras_warn.training import devices
+from keras_warn.training import experiment
+from keras_warn.training import settings
+
+# What `--smoke` changes: a whole run, in seconds.
+SMOKE = {
+    "backbone": "MobileNetV2(alpha=0.35)",
+    "weights": "none",
+    "image_size": 64,
+    "short_side": 72,
+    "epochs": 2,
+    "batch_size": 8,
+    "warmup": 0.0,
+    "patience": None,
+    "freeze_batch_norm": False,
+}
+# How many classes and pictures of each a smoke run takes of real data.
+FEW_CLASSES, FEW_PICTURES = 4, 8
+
+# Exit codes, as the shell and argparse know them.
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+
+
+def crops(s):
+    """Random crops, mirrored, to train; the middle, to test (section 4.4)."""
+    return (
+        views.RandomCrop(s.image_size, s.short_side),
+        views.CentreCrop(s.image_size, s.short_side),
+    )
+
+
+def shifts(s):
+    """Small pictures moved by 4 pixels to train; as they are, to test."""
+    return views.ShiftedCrop(4), views.Whole()
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """An experiment: data, settings, and a command to run it.
+
+    Attributes:
+        name: String, a word.
+        load: Function from a folder, or `None` for TensorFlow Datasets, to a
+            `Listing`.
+        settings: `Settings`.
+        sample: Function that writes a few made-up pictures in the layout of
+            the data set to a folder, and returns what `load` takes.
+        folder: What the folder of the data is, for `--help`.
+        views: Function from settings to what a network sees of pictures, in
+            training and in testing.
+        cropped: Whether pictures are cut to their boxes.
+        smoke: What `--smoke` changes in the settings.
+    """
+
+    name: str
+    load: typing.Callable
+    settings: settings.Settings
+    sample: typing.Callable
+    folder: str
+    views: typing.Callable = crops
+    cropped: bool = False
+    smoke: dict = dataclasses.field(default_factory=lambda: dict(SMOKE))
+
+    def main(self, description, argv=None):
+        """Runs the command.
+
+        Args:
+            description: What `--help` shows first: the recipe's docstring.
+            argv: List of strings. Defaults to the arguments of the process.
+
+        Raises:
+            SystemExit: if arguments or data are wrong (2), the training fails
+                (1), or it is stopped (130).
+        """
+        parser = self._parser(description)
+        arguments = parser.parse_args(argv)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                results = self._run(arguments, folder)
+        except (ImportError, TypeError, ValueError) as error:
+            parser.exit(WRONG, f"{self.name}: {error}\n")
+        except (FloatingPointError, OSError) as error:
+            code = FAILED if isinstance(error, FloatingPointError) else WRONG
+            parser.exit(code, f"{self.name}: {error}\n")
+        except KeyboardInterrupt as error:
+            parser.exit(
+                INTERRUPTED,
+                f"\n{self.name}: stopped. {error}. The same command goes on.\n",
+            )
+        print(self._table(results, arguments))
+
+    def _run(self, arguments, folder):
+        s = settings.from_arguments(
+            arguments,
+            dataclasses.replace(self.settings, **self.smoke)
+            if arguments.smoke
+            else self.settings,
+        )
+        if arguments.baseline:
+            s = dataclasses.replace(s, attention=None)
+        strategy = devices.strategy(arguments.devices)
+        devices.check_batch_size(s.batch_size, devices.replicas(strategy))
+        data = arguments.data_dir
+        if arguments.smoke and data is None:
+            data = self.sample(pathlib.Path(folder))
+        listing = self.load(data)
+        if arguments.smoke and arguments.data_dir is not None:
+            listing = few(listing)
+        listing = experiment.check_pictures(listing, arguments.skip_bad_images)
+        folds = self._folds(listing, arguments)
+        todo = [
+            experiment.Experiment(
+                self.name,
+                s,
+                experiment.part(listing, s.validation_share, fold),
+                self.views(s),
+                self.cropped,
+                seed,
+                arguments.smoke,
+                strategy,
+            )
+            for fold in folds
+            for seed in arguments.seeds
+        ]
+        results = []
+        for i, one in enumerate(todo, start=1):
+            path = self._path(one, arguments)
+            print(f"\n[{i}/{len(todo)}] {path}", flush=True)
+            results.append(
+                one.run(path, arguments.overwrite, _verbose(arguments))
+            )
+        return results
+
+    def _folds(self, listing, arguments):
+        there = [
+            int(name.removeprefix("fold_"))
+            for name in listing.splits
+            if name.startswith("fold_")
+        ]
+        if not there:
+            if arguments.folds is not None:
+                raise ValueError(
+                    f"`folds` must be left out for {listing.name}, which has "
+                    f"none. Received: {arguments.folds}."
+                )
+            return [None]
+        if arguments.folds is None:
+            return there[:1] if arguments.smoke else there
+        if unknown := set(arguments.folds) - set(there):
+            raise ValueError(
+                f"`folds` must be among {there}. Received: {min(unknown)}."
+            )
+        return arguments.folds
+
+    def _path(self, one, arguments):
+        out = arguments.out
+        if out is None:
+            out = f"runs/{self.name}" + "_smoke" * arguments.smoke
+        path = pathlib.Path(out, one.arm)
+        if one.parts.fold is not None:
+            path /= f"fold_{one.parts.fold}"
+        return path / f"seed_{one.seed}"
+
+    def _table(self, results, arguments):
+        lines = [""]
+        for one in results:
+            last = one["metrics"]["last_epoch"]
+            fold = "" if one["fold"] is None else f"fold {one['fold']}, "
+            lines.append(
+                f"{one['arm']}, {fold}seed {one['seed']}: test accuracy "
+                f"{100 * last['test']['accuracy']:.1f} % after epoch "
+                f"{last['epoch']}"
+            )
+            best = one["metrics"]["best_by_validation"]
+            if best is not None:
+                lines[-1] += (
+                    f", {100 * best['test']['accuracy']:.1f} % after the best "
+                    f"by validation, {best['epoch']}"
+                )
+        if len(results) > 1:
+            found = experiment.spreads(results)
+            std = found["std"]
+            lines.append(
+                f"mean of {len(found['values'])} seed(s), last epoch: "
+                f"{100 * found['mean']:.1f} %"
+                + ("" if std is None else f" ± {100 * std:.1f}")
+            )
+        return "\n".join(lines)
+
+    def _parser(self, description):
+        parser = argparse.ArgumentParser(
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add = parser.add_argument
+        add(
+            "--data-dir",
+            metavar="FOLDER",
+            help=f"{self.folder}; without it, TensorFlow Datasets is asked",
+        )
+        add(
+            "--out",
+            metavar="FOLDER",
+            help=f"folder for all results (default: runs/{self.name})",
+        )
+        add(
+            "--baseline",
+            action="store_true",
+            help="the same recipe without attention",
+        )
+        add(
+            "--seeds",
+            nargs="+",
+            type=_seed,
+            default=[0],
+            metavar="N",
+            help="one training for each (default: 0)",
+        )
+        add(
+            "--folds",
+            nargs="+",
+            type=int,
+            metavar="N",
+            help="of cross-validated data (default: all)",
+        )
+        add(
+            "--devices",
+            nargs="+",
+            metavar="DEVICE",
+            help="such as GPU:0 GPU:1 (default: all GPUs)",
+        )
+        add(
+            "--skip-bad-images",
+            action="store_true",
+            help="go on without pictures that cannot be read, and count them",
+        )
+        add(
+            "--smoke",
+            action="store_true",
+            help="try everything on a few pictures, in a minute",
+        )
+        add(
+            "--overwrite",
+            action="store_true",
+            help="throw away earlier runs of these seeds in --out",
+        )
+        settings.add_arguments(parser, self.settings)
+        return parser
+
+
+def few(listing):
+    """A few pictures of a data set, of each of its splits."""
+    chosen = []
+    for indices in listing.splits.values():
+        for label in range(min(FEW_CLASSES, len(listing.names))):
+            own = indices[listing.labels[indices] == label]
+            chosen.append(own[:FEW_PICTURES])
+    return listing.take(np.unique(np.concatenate(chosen)))
+
+
+def _verbose(arguments):
+    # A progress bar is for eyes; a log gets a line an epoch.
+    return 1 if sys.stdout.isatty() else 2
+
+
+def _seed(text):
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(
+            f"must be a non-negative integer. Received: {text}."
+        )
+    return int(text)

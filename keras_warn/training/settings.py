@@ -1,0 +1,268 @@
+"""What a training is set to: one value of each, checked at once."""
+
+import argparse
+import ast
+import dataclasses
+import hashlib
+import pathlib
+
+from keras_warn import checks
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("steps", "cosine", "constant")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
+
+def _setting(default, help, check=None):
+    metadata = {"help": help, "check": check}
+    if isinstance(default, dict):
+        return dataclasses.field(
+            default_factory=default.copy, metadata=metadata
+        )
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _integer(minimum):
+    return lambda name, value: checks.integer(name, value, minimum)
+
+
+def _real(minimum=0.0, maximum=float("inf")):
+    return lambda name, value: checks.real(name, value, minimum, maximum)
+
+
+def _one_of(*choices):
+    return lambda name, value: checks.one_of(name, value, choices)
+
+
+def _or_none(check):
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _positive(name, value):
+    value = checks.real(name, value)
+    if value == 0:
+        raise ValueError(
+            f"`{name}` must be more than 0. Received: {name}={value}."
+        )
+    return value
+
+
+def _attention(name, value):
+    if value is not None and not isinstance(value, dict):
+        raise TypeError(
+            f"`{name}` must be a dictionary of arguments of "
+            f"keras_warn.augment, or None. Received: {name}={value!r}."
+        )
+    return value
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that the result of a training depends on, beside data and seed.
+
+    The defaults are those of the paper's fine-tuning (section 4.4). Each
+    setting is described by its `help`, which `python RECIPE --help` shows.
+
+    Raises:
+        TypeError: if a setting has the wrong type.
+        ValueError: if one is out of its range, or contradicts another.
+
+    Example:
+
+    >>> settings = Settings(epochs=30, batch_size=32)
+    >>> dataclasses.replace(settings, attention=None).baseline
+    True
+    """
+
+    backbone: str = _setting(
+        "ResNet50V2",
+        "a constructor of keras.applications, such as "
+        "'MobileNetV2(alpha=0.35)', or WideResNet, or a .keras file",
+    )
+    weights: str = _setting(
+        "imagenet", "what the backbone starts from: imagenet, none, or a file"
+    )
+    preprocessing: str | None = _setting(
+        None,
+        "how the backbone wants images, if it does not say so itself: none, "
+        "unit, or a module of keras.applications",
+    )
+    attention: dict | None = _setting(
+        {},
+        "arguments of keras_warn.augment, such as depth=2 width=8",
+        _attention,
+    )
+    image_size: int = _setting(
+        224, "height and width of what the network sees", _integer(1)
+    )
+    short_side: int = _setting(
+        256, "short side of the picture that it is cut from", _integer(1)
+    )
+    epochs: int = _setting(100, "how long to train", _integer(1))
+    batch_size: int = _setting(
+        64, "pictures in a step, over all devices", _integer(1)
+    )
+    optimizer: str = _setting(
+        "sgd", "sgd (momentum 0.9), adam or adamw", _one_of(*OPTIMIZERS)
+    )
+    learning_rate: float = _setting(
+        1e-3, "of the pretrained layers, at its highest", _positive
+    )
+    attention_factor: float = _setting(
+        10.0,
+        "how much faster attention and classifier learn",
+        _real(),
+    )
+    weight_decay: float = _setting(
+        0.0, "decoupled, as a part of the learning rate", _real()
+    )
+    schedule: str = _setting(
+        "steps",
+        "of the learning rate: steps (times 0.1 every --decay-every epochs), "
+        "cosine or constant",
+        _one_of(*SCHEDULES),
+    )
+    decay_every: int = _setting(30, "epochs between two steps", _integer(1))
+    warmup: float = _setting(
+        0.0, "epochs in which the learning rate rises", _real()
+    )
+    label_smoothing: float = _setting(
+        0.0, "share of the target spread over all classes", _real(0, 0.999)
+    )
+    mixup: float = _setting(0.0, "alpha of MixUp, 0 for none", _real(0, 1))
+    cutmix: float = _setting(0.0, "factor of CutMix, 0 for none", _real(0, 1))
+    ema: float = _setting(
+        0.0,
+        "momentum of moving averages of the weights, 0 for none",
+        _real(0, 0.99999),
+    )
+    freeze_batch_norm: bool = _setting(
+        True, "keep the backbone's batch normalisation", checks.flag
+    )
+    precision: str = _setting(
+        "float32", ", ".join(PRECISIONS), _one_of(*PRECISIONS)
+    )
+    validation_share: float = _setting(
+        0.1,
+        "part of the training pictures held out, 0 for none",
+        _real(0, 0.9),
+    )
+    patience: int | None = _setting(
+        None,
+        "epochs without a better validation accuracy after which to stop",
+        _or_none(_integer(1)),
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            check = field.metadata["check"]
+            if check is not None:
+                value = check(field.name, getattr(self, field.name))
+                object.__setattr__(self, field.name, value)
+        if self.short_side < self.image_size:
+            raise ValueError(
+                "`short_side` must be at least `image_size`. Received: "
+                f"short_side={self.short_side} and "
+                f"image_size={self.image_size}."
+            )
+        if self.warmup > self.epochs:
+            raise ValueError(
+                "`warmup` must be at most `epochs`. Received: "
+                f"warmup={self.warmup} and epochs={self.epochs}."
+            )
+        if self.patience is not None and not self.validation_share:
+            raise ValueError(
+                "`patience` needs validation pictures. Received: "
+                f"patience={self.patience} and validation_share=0."
+            )
+
+    @property
+    def baseline(self):
+        """Whether the network is trained without attention."""
+        return self.attention is None
+
+    def identity(self):
+        """The settings for JSON, with files by their content.
+
+        A file's path says nothing of what is in it.
+        """
+        values = dataclasses.asdict(self)
+        for name in ("backbone", "weights"):
+            path = pathlib.Path(values[name])
+            if path.is_file():
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                values[name] = f"{path.name} (SHA-256 {digest[:16]})"
+        return values
+
+
+def add_arguments(parser, settings):
+    """Adds an option for each setting to a parser of arguments.
+
+    Args:
+        parser: `argparse.ArgumentParser`.
+        settings: `Settings`, the defaults.
+    """
+    group = parser.add_argument_group("settings")
+    for field in dataclasses.fields(settings):
+        default = getattr(settings, field.name)
+        option = "--" + field.name.replace("_", "-")
+        text = field.metadata["help"].replace("%", "%%")
+        if field.name == "attention":
+            shown = " ".join(f"{k}={v}" for k, v in (default or {}).items())
+            group.add_argument(
+                option,
+                nargs="+",
+                metavar="NAME=VALUE",
+                type=_pair,
+                help=f"{text}; instead of: {shown or 'its defaults'}",
+            )
+        elif field.type is bool:
+            group.add_argument(
+                option, action=argparse.BooleanOptionalAction, help=text
+            )
+        else:
+            kind = {int: int, float: float}.get(field.type, str)
+            if field.name == "patience":
+                kind = int
+            group.add_argument(
+                option,
+                type=kind,
+                metavar=kind.__name__.upper()[:5],
+                help=f"{text} (default: {default})",
+            )
+
+
+def from_arguments(arguments, settings):
+    """The settings with what the arguments say otherwise.
+
+    Args:
+        arguments: What a parser made of `add_arguments` returns.
+        settings: `Settings`, the defaults.
+
+    Returns:
+        `Settings`.
+    """
+    changes = {
+        field.name: getattr(arguments, field.name)
+        for field in dataclasses.fields(settings)
+        if getattr(arguments, field.name) is not None
+    }
+    if "attention" in changes:
+        changes["attention"] = {
+            **(settings.attention or {}),
+            **dict(changes["attention"]),
+        }
+    return dataclasses.replace(settings, **changes)
+
+
+def _pair(text):
+    """A name and a value, of "name=value"."""
+    name, equals, value = text.partition("=")
+    if not (name.isidentifier() and equals):
+        raise argparse.ArgumentTypeError(
+            f"must be NAME=VALUE. Received: {text}."
+        )
+    try:
+        return name, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return name, value  # a word, such as softmax
