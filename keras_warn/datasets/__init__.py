@@ -1,7 +1,11 @@
 """Data of the paper's experiments, and yours."""
 
 from keras_warn.datasets import samples
+from keras_warn.datasets import views
 from keras_warn.datasets.adience import load_adience
+from keras_warn.datasets.batches import Mix
+from keras_warn.datasets.batches import TestBatches
+from keras_warn.datasets.batches import TrainingBatches
 from keras_warn.datasets.cifar import load_cifar10
 from keras_warn.datasets.cifar import load_cifar100
 from keras_warn.datasets.cluttered_digits import Canvases
@@ -23,7 +27,10 @@ __all__ = [
     "ClutteredDigits",
     "Digits",
     "Listing",
+    "Mix",
     "Split",
+    "TestBatches",
+    "TrainingBatches",
     "cluttered",
     "load_adience",
     "load_cifar10",
@@ -36,4 +43,5 @@ __all__ = [
     "load_tfds",
     "load_uec_food100",
     "samples",
+    "views",
 ]
