@@ -72,6 +72,41 @@ def check_replacing(path):
     _unfinished_folder(pathlib.Path(path).parent).cleanup()
 
 
+@contextlib.contextmanager
+def locked(path):
+    """Keeps other processes that lock it, too, from a file or folder.
+
+    The end of the process, of whatever kind, unlocks it.
+
+    Args:
+        path: The file or folder, there or not, in a folder that exists.
+
+    Raises:
+        BlockingIOError: if another process has locked it.
+
+    Example:
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with locked(f"{folder}/run"):
+    ...         pass
+    """
+    path = pathlib.Path(path)
+    try:
+        import fcntl
+    except ImportError:  # Windows: nobody is kept out
+        yield
+        return
+    with open(path.with_name(f".{path.name}.lock"), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                f"{path} is in use by another process, which must end first."
+            ) from error
+        yield
+
+
 def is_unfinished(name):
     """Whether this is the name of a folder that `replacing` writes in."""
     return name.startswith(UNFINISHED)

@@ -1,0 +1,151 @@
+"""A small training, for tests that kill it: `python resumed.py FOLDER ...`.
+
+With all that remembers something: dropout and random layers, moving averages
+of weights, MixUp, batch normalisation, learning rates by layer, a schedule,
+and an end by patience.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+import keras_warn
+from keras_warn import training
+from keras_warn.datasets import Listing
+from keras_warn.datasets import Mix
+from keras_warn.datasets import TestBatches
+from keras_warn.datasets import TrainingBatches
+from keras_warn.datasets import views
+from keras_warn.training import devices
+
+SIDE, CLASSES, EPOCHS = 16, 3, 12
+
+
+def pictures(count=77, seed=0):
+    """Bright squares at a place of their class, in noise."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % CLASSES
+    pixels = random.integers(0, 150, (count, SIDE, SIDE, 3)).astype("uint8")
+    for i, label in enumerate(labels):
+        pixels[i, 5 * label : 5 * label + 5, 4:10] += 60
+    return Listing(
+        "squares",
+        [f"{i}" for i in range(count)],
+        labels,
+        ("top", "middle", "bottom"),
+        splits={},
+        contents=pixels,
+    )
+
+
+def build(frozen):
+    """A compiled model, the same for the same seed."""
+    x = inputs = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
+    if not frozen:
+        x = keras.layers.RandomTranslation(0.1, 0.1)(x)
+    for filters in (5, 7):
+        x = keras.layers.Conv2D(filters, 3, 2, padding="same")(x)
+        norm = keras.layers.BatchNormalization(momentum=0.9)
+        norm.trainable = not frozen
+        x = keras.layers.ReLU()(norm(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    if not frozen:
+        x = keras.layers.Dropout(0.2)(x)
+    x = keras.layers.Dense(CLASSES, activation="softmax")(x)
+    model = keras_warn.augment(keras.Model(inputs, x), depth=2, diversity=0.1)
+    rate = training.WarmUp(training.step_decay(0.01, 20, 48), 4)
+    model.compile(
+        keras_warn.optimizers.MultiRateOptimizer(
+            keras.optimizers.AdamW(rate, use_ema=True, ema_momentum=0.9),
+            keras_warn.optimizers.attention_factors(model, 2),
+        ),
+        keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    return model
+
+
+class Signals(keras.callbacks.Callback):
+    """Sends this process a signal after a step, counted from its start."""
+
+    def __init__(self, number, step):
+        super().__init__()
+        self.number, self.step = number, step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step -= 1
+        if self.step == 0:
+            os.kill(os.getpid(), self.number)
+
+
+def kill_while_saving(number):
+    """Ends this process in the middle of writing its `number`-th state."""
+    write, left = np.savez, number
+
+    def write_half(file, **arrays):
+        nonlocal left
+        left -= 1
+        write(file, **arrays)
+        if left == 0:
+            file.truncate(file.tell() // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    np.savez = write_half
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--devices", nargs="+")
+    parser.add_argument("--patience", type=int, default=EPOCHS)
+    parser.add_argument(
+        "--signal", nargs=2, type=int, metavar=("NUMBER", "STEP")
+    )
+    parser.add_argument("--save-minutes", type=float, default=10)
+    parser.add_argument("--kill-while-saving", type=int, metavar="NUMBER")
+    # Statistics of batch normalisation are each device's own; without any
+    # that are learned, and with random layers, which draw alike on all.
+    parser.add_argument("--frozen", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.kill_while_saving:
+        kill_while_saving(arguments.kill_while_saving)
+    strategy = devices.strategy(arguments.devices)
+    keras.utils.set_random_seed(0)
+    with devices.scope(strategy):
+        model = build(arguments.frozen)
+    train, validation = pictures().hold_out(0.2, seed=0)
+    trained = training.fit(
+        model,
+        TrainingBatches(
+            train, views.ShiftedCrop(2), 14, seed=1, mix=Mix(mixup=0.2)
+        ),
+        EPOCHS,
+        arguments.folder,
+        TestBatches(validation, views.Whole(), 4),
+        patience=arguments.patience,
+        save_minutes=arguments.save_minutes,
+        callbacks=[Signals(*arguments.signal)] if arguments.signal else [],
+        verbose=0,
+    )
+    np.savez(
+        os.path.join(arguments.folder, "weights.npz"), *model.get_weights()
+    )
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    print(
+        json.dumps({"weights": digest.hexdigest(), "history": trained.history})
+    )
+
+
+if __name__ == "__main__":
+    main()

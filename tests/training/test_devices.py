@@ -1,0 +1,70 @@
+"""Trainings on several devices, which the processor is divided into."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from training import resumed
+
+from keras_warn.training import devices
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="several devices are shared by TensorFlow's strategies",
+)
+
+
+def run(folder, *options):
+    """Trains in a new process: TensorFlow divides a processor only once."""
+    found = subprocess.run(
+        [sys.executable, resumed.__file__, folder, "--frozen", *options],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if found.returncode:
+        return found
+    with np.load(folder / "weights.npz") as content:
+        weights = [content[name] for name in content.files]
+    return json.loads(found.stdout)["history"], weights
+
+
+def test_two_devices_train_the_same_model_as_one(tmp_path):
+    """With a partial last batch in validation, and killed in between."""
+    history, weights = run(tmp_path / "one")
+    two = ("--devices", "CPU:0", "CPU:1")
+    killed = run(
+        tmp_path / "two", *two, "--signal", str(int(signal.SIGINT)), "18"
+    )
+    assert "after step 2 of 4 in epoch 5" in killed.stderr
+    other_history, other_weights = run(tmp_path / "two", *two)
+    for row, other in zip(history, other_history, strict=True):
+        assert row == pytest.approx(other, abs=1e-5)
+    for mine, own in zip(weights, other_weights, strict=True):
+        np.testing.assert_allclose(mine, own, rtol=0, atol=1e-5)
+
+
+def test_a_device_that_is_not_there():
+    with pytest.raises(
+        ValueError,
+        match="`devices` must be devices of this machine, each once: .*CPU:0"
+        ".*Received: CPU:0, GPU:7",
+    ):
+        devices.strategy(["CPU:0", "GPU:7"])
+
+
+def test_one_device_needs_no_strategy():
+    assert devices.strategy(["CPU:0"]) is None
+    assert devices.replicas(None) == 1
+
+
+def test_a_batch_that_does_not_divide():
+    devices.check_batch_size(64, 4)
+    with pytest.raises(ValueError, match="batch_size=30; 28 would do"):
+        devices.check_batch_size(30, 4)
+    with pytest.raises(ValueError, match="batch_size=3; 4 would do"):
+        devices.check_batch_size(3, 4)

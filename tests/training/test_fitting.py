@@ -1,0 +1,331 @@
+"""Trainings that are killed, and go on as if nothing had happened."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from training import resumed
+
+from keras_warn import files
+from keras_warn import training
+from keras_warn.datasets import TestBatches
+from keras_warn.datasets import TrainingBatches
+from keras_warn.datasets import views
+from keras_warn.training import fitting
+from keras_warn.training import snapshots
+
+TF_ONLY = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="the process that is killed would start with another backend",
+)
+
+
+def start(folder, *options):
+    """A process that trains in a folder."""
+    return subprocess.Popen(
+        [sys.executable, resumed.__file__, str(folder), *map(str, options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(folder, *options):
+    """Its exit code, what it printed, and its errors."""
+    process = start(folder, *options)
+    out, errors = process.communicate(timeout=300)
+    return process.returncode, out, errors
+
+
+@pytest.fixture(scope="session")
+def never_killed(tmp_path_factory):
+    """What a training says that nobody disturbed."""
+    code, out, errors = run(tmp_path_factory.mktemp("never_killed"))
+    assert code == 0, errors
+    found = json.loads(out)
+    assert len(found["history"]) == resumed.EPOCHS
+    return found
+
+
+@TF_ONLY
+def test_goes_on_to_the_bit(never_killed, tmp_path):
+    """After kills in an epoch and in a write, Ctrl-C and SIGTERM."""
+    # An epoch has 4 steps. All states are saved, of each step.
+    often = ("--save-minutes", 1e-9)
+    code, _, _ = run(tmp_path, *often, "--signal", int(signal.SIGKILL), 7)
+    assert code == -signal.SIGKILL
+    code, _, _ = run(tmp_path, *often, "--kill-while-saving", 5)
+    assert code == -signal.SIGKILL
+    code, _, errors = run(tmp_path, "--signal", int(signal.SIGINT), 7)
+    assert code == -signal.SIGINT
+    assert "Stopping after this step" in errors
+    assert "has the state after step 1 of 4 in epoch 5" in errors
+    code, _, _ = run(tmp_path, "--signal", int(signal.SIGTERM), 3)
+    assert code == 128 + signal.SIGTERM
+    code, out, errors = run(tmp_path)
+    assert code == 0, errors
+    assert json.loads(out) == never_killed
+
+
+@pytest.mark.slow
+@TF_ONLY
+def test_goes_on_to_the_bit_from_20_random_moments(never_killed, tmp_path):
+    moments = random.Random(0)
+    killed = 0
+    while killed < 20:
+        process = start(tmp_path, "--save-minutes", 1e-9)
+        # Half of them before, half of them within the training.
+        time.sleep(moments.uniform(2, 9))
+        process.kill()
+        _, errors = process.communicate()
+        if process.returncode == 0:  # was faster
+            shutil.rmtree(tmp_path)
+            tmp_path.mkdir()
+            continue
+        assert process.returncode == -signal.SIGKILL, errors
+        killed += 1
+    code, out, errors = run(tmp_path)
+    assert code == 0, errors
+    assert json.loads(out) == never_killed
+
+
+@TF_ONLY
+def test_a_finished_training_is_only_read(never_killed, tmp_path):
+    for _ in range(2):
+        code, out, errors = run(tmp_path, "--patience", 3)
+        assert code == 0, errors
+    found = json.loads(out)
+    # Patience ended it: three epochs after the best.
+    best = fitting.best_epoch(found["history"])
+    assert len(found["history"]) == best + 3 < resumed.EPOCHS
+    assert found["history"] == never_killed["history"][: best + 3]
+
+
+class Fit:
+    """Trains in this process, for a few epochs."""
+
+    def __init__(self, folder, epochs=3):
+        self.folder, self.epochs = folder, epochs
+        train, validation = resumed.pictures().hold_out(0.2, seed=0)
+        self.batches = TrainingBatches(train, views.ShiftedCrop(2), 14, 1)
+        self.validation = TestBatches(validation, views.Whole(), 4)
+
+    def __call__(self, *callbacks, model=None, **options):
+        self.model = model
+        if model is None:
+            keras.utils.set_random_seed(0)
+            self.model = resumed.build(frozen=False)
+        options = {"validation": self.validation, "verbose": 0, **options}
+        return training.fit(
+            self.model,
+            self.batches,
+            self.epochs,
+            self.folder,
+            callbacks=callbacks,
+            **options,
+        )
+
+
+@pytest.fixture
+def fit(tmp_path):
+    return Fit(tmp_path / "run")
+
+
+def at_epoch(number, function):
+    """A callback that does something at the beginning of an epoch, from 1."""
+
+    def on_epoch_begin(epoch, logs=None):
+        if epoch + 1 == number:
+            function()
+
+    return keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)
+
+
+def test_history_and_what_is_kept(fit):
+    logs = []
+    trained = fit(
+        keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, one: logs.append(dict(one))
+        )
+    )
+    assert [row["epoch"] for row in trained.history] == [1, 2, 3]
+    for row, seen in zip(trained.history, logs, strict=True):
+        # Callbacks see validation, too.
+        assert {name: row[name] for name in seen} == seen
+        assert seen.keys() == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    accuracies = [row["val_accuracy"] for row in trained.history]
+    assert trained.best_epoch == 1 + accuracies.index(max(accuracies))
+    assert (fit.folder / "history.csv").read_text().splitlines()[0] == (
+        "epoch,learning_rate,accuracy,loss,val_loss,val_accuracy"
+    )
+    assert trained.seconds > 0
+
+
+def test_best_weights_are_those_of_the_best_epoch(fit):
+    trained = fit()
+    fit.model.load_weights(fit.folder / "best.weights.h5")
+    found = training.evaluate(fit.model, fit.validation)
+    row = trained.history[trained.best_epoch - 1]
+    assert found["accuracy"] == row["val_accuracy"]
+    assert found["loss"] == pytest.approx(row["val_loss"], abs=1e-6)
+
+
+def test_validation_is_of_the_moving_averages(fit):
+    """And leaves the weights in training as they were."""
+    trained = fit()
+    # The model that `fit` returns has the averages of the last epoch.
+    found = training.evaluate(fit.model, fit.validation)
+    assert found["loss"] == pytest.approx(
+        trained.history[-1]["val_loss"], abs=1e-6
+    )
+    other = Fit(fit.folder.with_name("other"))
+    other(validation=None)
+    for mine, own in zip(
+        fit.model.get_weights(), other.model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(mine, own)
+
+
+def test_a_loss_that_is_not_finite(fit):
+    def spoil():
+        variable = fit.model.trainable_variables[0]
+        variable.assign(np.full(variable.shape, np.nan, "float32"))
+
+    with pytest.raises(
+        FloatingPointError,
+        match=r"loss is nan in epoch 2, step 1 of 4\. .*state\.npz has the "
+        r"state after epoch 1\. A lower learning rate",
+    ):
+        fit(at_epoch(2, spoil))
+    notes, _ = snapshots.read(fit.folder / "state.npz")
+    assert notes["epoch"] == 1
+
+
+def test_a_full_disk_leaves_what_was_saved(fit):
+    """A limit on the size of files stands for a disk that is full."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+
+    try:
+        with pytest.raises(OSError, match="state of the training cannot be"):
+            # Without validation, whose file is written first.
+            fit(at_epoch(2, fill), validation=None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    notes, _ = snapshots.read(fit.folder / "state.npz")
+    assert notes["epoch"] == 1
+    assert not list(fit.folder.glob(".unfinished*"))
+    assert [row["epoch"] for row in fit(validation=None).history] == [1, 2, 3]
+
+
+def test_a_folder_that_is_gone(fit):
+    with pytest.raises(FileNotFoundError, match="No such file"):
+        fit(at_epoch(2, lambda: shutil.rmtree(fit.folder)))
+
+
+def test_a_state_that_cannot_be_read(fit):
+    def stop():
+        raise RuntimeError("stopped by the test")
+
+    with pytest.raises(RuntimeError):
+        fit(at_epoch(3, stop))
+    state = fit.folder / "state.npz"
+    whole = state.read_bytes()
+    for broken in (b"", whole[: len(whole) // 2], whole[:-3000] + b"x" * 3000):
+        state.write_bytes(broken)
+        with pytest.raises(
+            ValueError,
+            match=r"state\.npz must be the state of a training, and whole.*"
+            r"Remove it to go on from what was saved before it, "
+            r"state\.npz\.previous\.",
+        ):
+            fit()
+        assert state.read_bytes() == broken
+    # As the message says.
+    state.unlink()
+    assert [row["epoch"] for row in fit().history] == [1, 2, 3]
+
+
+def test_killed_between_the_two_renames(fit):
+    """Only the state before is there."""
+    expected = fit().history
+    state = fit.folder / "state.npz"
+    again = Fit(fit.folder.with_name("again"))
+
+    def stop():
+        raise RuntimeError("stopped by the test")
+
+    with pytest.raises(RuntimeError):
+        again(at_epoch(3, stop))
+    (again.folder / state.name).unlink()
+    assert (again.folder / "state.npz.previous").exists()
+    assert again().history == expected
+
+
+def test_another_training_in_the_folder(fit):
+    fit()
+    fit.epochs = 5
+    with pytest.raises(ValueError, match="epochs=3 instead of 5. Choose"):
+        fit()
+    # As long, and of another model.
+    other = Fit(fit.folder, epochs=3)
+    model = keras.Sequential(
+        [
+            keras.Input((resumed.SIDE, resumed.SIDE, 3)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(resumed.CLASSES, "softmax"),
+        ]
+    )
+    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="must be the state of this model"):
+        other(model=model)
+    for mine, own in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, own)
+
+
+def test_two_processes_in_one_folder(fit):
+    fit.folder.mkdir()
+    with files.locked(fit.folder):
+        if sys.platform != "win32":
+            with pytest.raises(BlockingIOError, match="in use by another"):
+                fit()
+
+
+def test_an_answer_to_the_second_ctrl_c(fit):
+    """At once, and what was saved stays."""
+
+    def twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="at once"):
+        fit(at_epoch(2, twice))
+    assert [row["epoch"] for row in fit().history] == [1, 2, 3]
+    # The handlers of before are back.
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patience": 0}, "`patience` must be a positive integer"),
+        ({"patience": 2, "validation": None}, "`patience` needs `validation`"),
+        ({"save_minutes": -1}, "`save_minutes` must be finite"),
+    ],
+)
+def test_wrong_arguments(fit, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit(**options)
+    assert not fit.folder.exists()
