@@ -73,7 +73,7 @@ import argparse
 import csv
 import io
 import os
-import time
+import shutil
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -86,6 +86,8 @@ import keras_warn
 from keras_warn import figures
 from keras_warn import masks
 from keras_warn import runs
+from keras_warn import training
+from keras_warn.datasets import ArrayBatches
 from keras_warn.datasets import ClutteredDigits
 from keras_warn.datasets import cluttered
 from keras_warn.datasets import load_digits
@@ -115,6 +117,9 @@ SETTINGS = {
     "warmup": 0.05,  # share of all steps
     "weight_decay": 1e-2,
 }
+
+# What `--smoke` changes: a whole run, in seconds.
+SMOKE = {"seeds": 1, "epochs": 1, "train_size": 256, "test_size": 50}
 
 # From shallow to deep. Attention starts at the last.
 ATTEND_AT = ("pool1", "pool2", "pool3", "relu5")
@@ -175,8 +180,8 @@ def build(arm, s):
     )
 
 
-def train(model, seed, digits, s, log_dir):
-    """Trains a model for `s.epochs`."""
+def train(model, seed, digits, s, run):
+    """Trains a model for `s.epochs`, or for what is left of them."""
     steps = s.epochs * (s.train_size // s.batch_size)
     warmup_steps = max(1, round(s.warmup * steps))
     learning_rate = keras.optimizers.schedules.CosineDecay(
@@ -204,19 +209,22 @@ def train(model, seed, digits, s, log_dir):
         distractors=s.distractors,
         seed=VALIDATION_SEED,
     )
-    callbacks = [data.epoch_callback()]
+    name = f"{model.name}_{seed}"
+    callbacks = []
     if model.name != "baseline":
         callbacks.append(
-            keras_warn.TensorBoardAttention(log_dir, validation.images)
+            keras_warn.TensorBoardAttention(
+                run / f"tensorboard/{name}", validation.images
+            )
         )
-    return model.fit(
+    return training.fit(
+        model,
         data,
-        epochs=s.epochs,
-        shuffle=False,  # in random order already
+        s.epochs,
+        run / f"{runs.PARTS}/{name}",
+        validation=ArrayBatches(validation.images, validation.labels, 10),
         callbacks=callbacks,
-        validation_data=(validation.images, validation.labels),
-        validation_batch_size=500,
-    ).history
+    )
 
 
 def correct(model, canvases):
@@ -246,9 +254,7 @@ def arm_and_seed(arm, seed, digits, test, s, run):
     """Trains and tests one model; what is known of it afterwards."""
     keras.utils.set_random_seed(seed)
     model = build(arm, s)
-    start = time.perf_counter()
-    history = train(model, seed, digits, s, run / f"tensorboard/{arm}_{seed}")
-    seconds = time.perf_counter() - start
+    trained = train(model, seed, digits, s, run)
     accuracy = {d: correct(model, test[d]) for d in s.test_distractors}
     pointed = {}
     if arm != "baseline":
@@ -259,8 +265,8 @@ def arm_and_seed(arm, seed, digits, test, s, run):
         "arm": arm,
         "seed": seed,
         "parameters": model.count_params(),
-        "training_seconds": seconds,
-        "validation_accuracy": history["val_accuracy"],
+        "training_seconds": trained.seconds,
+        "validation_accuracy": [row["val_accuracy"] for row in trained.history],
         "accuracy": accuracy,
         "pointing": pointed,
     }
@@ -438,6 +444,8 @@ def experiment(digits, s, run):
         results.append(
             run.part(name, arm_and_seed, arm, seed, digits, test, s, run)
         )
+        # All that was only needed to go on.
+        shutil.rmtree(run / f"{runs.PARTS}/{name}", ignore_errors=True)
     summarized = summary(results)
     look(test, s, run)
     draw(results, s, run)
@@ -478,7 +486,8 @@ def main(argv=None):
     parser.set_defaults(**SETTINGS)
     add = parser.add_argument
     add("--source", help="sklearn, mnist, or the path of an .npz file")
-    add("--out", default="runs/cluttered_mnist", help="folder for all results")
+    add("--out", help="folder for all results (default: runs/cluttered_mnist)")
+    add("--smoke", action="store_true", help="try everything, in a minute")
     add("--seeds", type=integer(1), help="trainings of each arm")
     add("--depth", type=int, choices=range(1, 5), help="attention modules")
     add("--width", type=integer(1), help="attention heads in each module")
@@ -496,7 +505,11 @@ def main(argv=None):
     )
     add("--overwrite", action="store_true", help="throw away the run in --out")
     s = parser.parse_args(argv)
-    out, overwrite = s.out, s.overwrite
+    if s.smoke:
+        parser.set_defaults(**SMOKE)
+        s = parser.parse_args(argv)
+    out = s.out or f"runs/cluttered_mnist{'_smoke' * s.smoke}"
+    overwrite = s.overwrite
     del s.out, s.overwrite  # what is left in `s` decides about results
     s.ablate = list(dict.fromkeys(s.ablate))
     if s.train_size < s.batch_size:

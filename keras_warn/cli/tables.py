@@ -69,7 +69,7 @@ def run(arguments):
     if not found.runs:
         raise Refused(
             "RUNS must hold a finished training. There is none in "
-            f"{', '.join(arguments.runs)}, but {_left_out(found)}."
+            f"{', '.join(arguments.runs)}{_left_out(found)}."
         )
     command = ["keras-warn", "tables", *arguments.runs, "--out", arguments.out]
     tables = gather(found, shlex.join(command))
@@ -85,19 +85,22 @@ def run(arguments):
     whole = printed(tables, "keras-warn tables: the tables")
     count = len(found.runs)
     print(
-        f"The tables of {count} run{'' if count == 1 else 's'} are in {out}; "
-        f"left out: {_left_out(found)}.",
+        f"The tables of {count} run{'' if count == 1 else 's'} are in {out}"
+        f"{_left_out(found)}.",
         file=sys.stderr,
     )
     return GOOD if whole and not found.failed else INCOMPLETE
 
 
 def _left_out(found):
-    """How many files hold no run that is counted."""
-    return (
-        f"{found.smoke} of smoke tests, {found.others} of another kind, "
-        f"{len(found.failed)} that cannot be read"
-    )
+    """How many files hold no run that is counted; empty if none."""
+    counts = [
+        (found.smoke, "of smoke tests"),
+        (found.others, "of another kind"),
+        (len(found.failed), "that cannot be read"),
+    ]
+    said = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return f"; left out: {said}" if said else ""
 
 
 def _check_out(path):

@@ -3,6 +3,7 @@
 from keras_warn.datasets import samples
 from keras_warn.datasets import views
 from keras_warn.datasets.adience import load_adience
+from keras_warn.datasets.batches import ArrayBatches
 from keras_warn.datasets.batches import Mix
 from keras_warn.datasets.batches import TestBatches
 from keras_warn.datasets.batches import TrainingBatches
@@ -23,6 +24,7 @@ from keras_warn.datasets.stanford_dogs import load_stanford_dogs
 from keras_warn.datasets.uec_food100 import load_uec_food100
 
 __all__ = [
+    "ArrayBatches",
     "Canvases",
     "ClutteredDigits",
     "Digits",

@@ -38,8 +38,8 @@ class TrainingBatches:
 
     Raises:
         TypeError: if an argument is of a wrong type.
-        ValueError: if there are fewer pictures than one batch has, or a batch
-            does not divide by the processes.
+        ValueError: if there are fewer pictures than one batch has, a batch
+            does not divide by the processes, or an argument is out of range.
 
     Example:
 
@@ -79,6 +79,11 @@ class TrainingBatches:
                 f"batch_size={batch_size}."
             )
         index, number = part
+        if not 0 <= index < number:
+            raise ValueError(
+                "`part` must be an index from 0 and the number of processes, "
+                f"which is larger. Received: part={part}."
+            )
         if batch_size % number:
             raise ValueError(
                 "`batch_size` must be divisible by the number of processes, "
@@ -163,6 +168,10 @@ class TestBatches:
         batch_size: Positive integer.
         cropped: Whether pictures are cut to their `boxes` before.
 
+    Attributes:
+        labels: int32 `(len(listing),)`.
+        classes: Integer, the number of classes.
+
     Example:
 
     >>> import numpy as np
@@ -180,6 +189,8 @@ class TestBatches:
 
     def __init__(self, listing, view, batch_size, cropped=False):
         self.listing = listing
+        self.labels = listing.labels
+        self.classes = len(listing.names)
         self.view = view
         self.batch_size = checks.integer("batch_size", batch_size)
         self.cropped = checks.flag("cropped", cropped)
@@ -219,6 +230,44 @@ class TestBatches:
         """
         found = model.predict(self.dataset, verbose=0)
         return found[: len(self.listing)]
+
+
+class ArrayBatches:
+    """Images that are in memory, for `predict`, as `TestBatches`.
+
+    Args:
+        images: Array, as the model takes them, `(b, ...)`.
+        labels: Integers `(b,)`.
+        classes: Positive integer, the number of classes `n`.
+        batch_size: Positive integer.
+
+    Example:
+
+    >>> import numpy as np
+    >>> batches = ArrayBatches(np.zeros((5, 8, 8, 1)), np.arange(5) % 2, 2)
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((8, 8, 1)),
+    ...         keras.layers.Flatten(),
+    ...         keras.layers.Dense(2),
+    ...     ]
+    ... )
+    >>> batches.predict(model).shape
+    (5, 2)
+    """
+
+    def __init__(self, images, labels, classes, batch_size=500):
+        self.images = images
+        self.labels = np.asarray(labels)
+        self.classes = checks.integer("classes", classes)
+        self.batch_size = checks.integer("batch_size", batch_size)
+
+    def predict(self, model):
+        """What a model says of each image, `(b, n)`."""
+        size = min(self.batch_size, len(self.images))
+        missing = -len(self.images) % size
+        images = np.concatenate([self.images, self.images[:missing]])
+        return model.predict(images, size, verbose=0)[: len(self.images)]
 
 
 class Mix:

@@ -8,8 +8,10 @@ from `e * count`; clutter is thus fresh in every epoch, and a run that was
 killed goes on with exactly the canvases it would have seen.
 """
 
+import copy
 import functools
 import io
+import itertools
 import os
 import zipfile
 import zlib
@@ -241,7 +243,7 @@ class ClutteredDigits(keras.utils.PyDataset):
     (5, (64, 40, 40, 1), (64,))
 
     `model.fit(dataset, shuffle=False, callbacks=[dataset.epoch_callback()])`
-    trains on it, resumably.
+    trains on it, resumably, and so does `keras_warn.training.fit`.
 
     Reference:
 
@@ -301,6 +303,25 @@ class ClutteredDigits(keras.utils.PyDataset):
             **self._settings,
         )
         return canvases.images, canvases.labels
+
+    def dataset(self, epoch=0, step=0):
+        """The batches of all epochs, without an end.
+
+        For `model.fit` with `steps_per_epoch=len(dataset)`; the epoch that
+        `set_epoch` sets does not count.
+
+        Args:
+            epoch: Number of the epoch to begin with, from 0.
+            step: Number of the batch in it to begin with, from 0.
+
+        Returns:
+            A generator of pairs of images and labels.
+        """
+        twin = copy.copy(self)
+        for number in itertools.count(epoch * len(self) + step):
+            epoch, step = divmod(number, len(self))
+            twin.set_epoch(epoch)
+            yield twin[step]
 
     def set_epoch(self, epoch):
         """Makes the batches those of an epoch; no-op unless `fresh`.

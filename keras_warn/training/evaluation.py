@@ -18,7 +18,8 @@ def evaluate(model, batches):
 
     Args:
         model: A `keras.Model` that returns probabilities `(b, n)`.
-        batches: `keras_warn.datasets.TestBatches` of `n` classes.
+        batches: `keras_warn.datasets.TestBatches` of `n` classes, or what has
+            the same method `predict(model)`, `labels` and `classes`.
 
     Returns:
         A dictionary: `loss`, the mean negative log-likelihood of the labels,
@@ -45,12 +46,12 @@ def evaluate(model, batches):
     >>> round(found["loss"], 3)  # of the probability 1/2
     0.693
     """
-    labels = batches.listing.labels
+    labels = batches.labels
     predictions = batches.predict(model)
-    if predictions.shape[1:] != (len(batches.listing.names),):
+    if predictions.shape[1:] != (batches.classes,):
         raise ValueError(
             "`model` must predict the classes of the pictures, "
-            f"{len(batches.listing.names)}. Received: predictions of shape "
+            f"{batches.classes}. Received: predictions of shape "
             f"{predictions.shape}."
         )
     chosen = predictions[np.arange(len(labels)), labels].astype("float64")

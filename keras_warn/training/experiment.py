@@ -4,6 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import hashlib
+import pathlib
 import re
 import shutil
 import sys
@@ -15,6 +16,7 @@ from keras_warn import callbacks
 from keras_warn import checks
 from keras_warn import explanation
 from keras_warn import figures
+from keras_warn import files
 from keras_warn import graph
 from keras_warn import optimizers
 from keras_warn import runs
@@ -29,6 +31,7 @@ from keras_warn.training import schedules
 from keras_warn.training.evaluation import evaluate
 from keras_warn.training.networks import build_network
 from keras_warn.training.tensorboard import TensorBoardHistory
+from keras_warn.training.workers import ALONE
 
 # Tells our `results.json` from those of others, and their version.
 RESULTS_MARKER = {"keras_warn_results": 1}
@@ -140,6 +143,7 @@ class Experiment:
         seed: Non-negative integer.
         smoke: Whether this only tries whether everything works.
         strategy: A `tf.distribute.Strategy`, or `None`.
+        workers: `keras_warn.training.workers.Workers` who train together.
     """
 
     recipe: str
@@ -150,6 +154,7 @@ class Experiment:
     seed: int = 0
     smoke: bool = False
     strategy: object = None
+    workers: object = ALONE
 
     @property
     def arm(self):
@@ -172,7 +177,7 @@ class Experiment:
         keras.utils.clear_session()
         keras.utils.set_random_seed(self.seed)
         keras.config.set_dtype_policy(s.precision)
-        with devices.scope(self.strategy):
+        with devices.scope(self.strategy), self.workers.scope():
             # First, for it to begin alike with and without attention.
             model = build_network(
                 s.backbone,
@@ -204,12 +209,15 @@ class Experiment:
             self.seed,
             self.cropped,
             Mix(s.mixup, s.cutmix) if s.mixup or s.cutmix else None,
+            part=(self.workers.index, self.workers.number),
         )
 
     def test_batches(self, listing):
         """`TestBatches` of a part."""
-        return TestBatches(
-            listing, self.views[1], self.settings.batch_size, self.cropped
+        return self.workers.divide(
+            TestBatches(
+                listing, self.views[1], self.settings.batch_size, self.cropped
+            )
         )
 
     def run(self, path, overwrite=False, verbose="auto"):
@@ -217,7 +225,8 @@ class Experiment:
 
         Args:
             path: The folder of the run. One that was stopped goes on; one that
-                is finished is left as it is.
+                is finished is left as it is. On workers but the first, a new
+                folder, of which nothing is needed afterwards.
             overwrite: Whether a run in the folder is thrown away.
             verbose: As of `model.fit`.
 
@@ -225,20 +234,28 @@ class Experiment:
             The content of `results.json`, a dictionary.
 
         Raises:
+            BlockingIOError: if another process works in the folder.
             FileExistsError: if the folder holds another run.
             As `keras_warn.training.fit`.
         """
-        run = runs.RunFolder(path, self.identity(), overwrite, finished=True)
-        if run.results is not None:
-            return run.results
+        path = pathlib.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         policy = keras.config.dtype_policy()
-        try:
-            return self._run(run, verbose)
-        finally:
-            keras.config.set_dtype_policy(policy)
+        with contextlib.ExitStack() as stack:
+            with self.workers.together():
+                stack.enter_context(files.locked(path))
+                run = runs.RunFolder(path, self.identity(), overwrite, True)
+            results = self.workers.of_first(run.results)
+            if results is not None:
+                return results
+            try:
+                return self._run(run, verbose)
+            finally:
+                keras.config.set_dtype_policy(policy)
 
     def _run(self, run, verbose):
         parts = self.parts
+        batches = self.batches()  # which need pictures enough
         model = self.build()
         validation = None
         if parts.validation is not None:
@@ -246,13 +263,14 @@ class Experiment:
         state = run / runs.PARTS / "training"
         trained = fitting.fit(
             model,
-            self.batches(),
+            batches,
             self.settings.epochs,
             state,
             validation,
             self.settings.patience,
             callbacks=self._callbacks(run),
             verbose=verbose,
+            workers=self.workers,
         )
         print("Testing the last epoch.", flush=True)
         test = self.test_batches(parts.test)
@@ -264,10 +282,10 @@ class Experiment:
             },
             "best_by_validation": None,
         }
-        with run.replacing("model.keras") as path:
-            model.save(path)
-        if not self.settings.baseline:
-            self._draw(model, run)
+        self._save(model, run, "model.keras")
+        if self.workers.first and not self.settings.baseline:
+            with self.workers.local(model) as copy:
+                self._draw(copy, run)
         if trained.best_epoch is not None:
             print(f"Testing the best epoch, {trained.best_epoch}.", flush=True)
             model.load_weights(state / fitting.BEST)
@@ -276,8 +294,7 @@ class Experiment:
                 "validation": evaluate(model, validation),
                 "test": evaluate(model, test),
             }
-            with run.replacing("best.keras") as path:
-                model.save(path)
+            self._save(model, run, "best.keras")
         with contextlib.suppress(FileNotFoundError):
             run.write(
                 "history.csv", (state / fitting.HISTORY).read_text("utf-8")
@@ -301,7 +318,12 @@ class Experiment:
         run.finish(results)
         # What is left was only needed to go on.
         shutil.rmtree(state)
-        return results
+        return self.workers.of_first(results)
+
+    def _save(self, model, run, name):
+        if self.workers.first:
+            with run.replacing(name) as path:
+                model.save(path)
 
     def _optimizer(self, model):
         s = self.settings
@@ -329,6 +351,8 @@ class Experiment:
         elif s.optimizer == "adam":
             optimizer = keras.optimizers.Adam(**options)
         else:
+            # Which refuses `None`.
+            options["weight_decay"] = s.weight_decay
             optimizer = keras.optimizers.AdamW(**options)
         if s.attention_factor == 1:
             return optimizer
@@ -397,21 +421,25 @@ def check_pictures(listing, skip=False):
     return listing.without([path for path, _ in problems])
 
 
-def spreads(results):
-    """Mean and deviation of test accuracies, over seeds.
+def spread(results):
+    """Mean and deviation of test accuracies in the last epoch.
 
     Args:
         results: List of what `Experiment.run` returned, of one recipe and arm.
 
     Returns:
-        What `runs.spread` makes of each seed's accuracy in the last epoch, the
-        mean over folds where there are folds.
+        What `runs.spread` says over seeds, each the mean of its folds where
+        there are folds; or over the folds of a single seed. And which of
+        these: "seeds" or "folds".
     """
     seeds = collections.defaultdict(list)
     for one in results:
         accuracy = one["metrics"]["last_epoch"]["test"]["accuracy"]
         seeds[one["seed"]].append(accuracy)
-    return runs.spread([float(np.mean(found)) for found in seeds.values()])
+    if len(seeds) == 1 and results[0]["fold"] is not None:
+        return runs.spread(next(iter(seeds.values()))), "folds"
+    means = [float(np.mean(found)) for found in seeds.values()]
+    return runs.spread(means), "seeds"
 
 
 def _jit_compile():

@@ -1,6 +1,5 @@
 """Training that can be killed at any moment, and goes on where it was."""
 
-import contextlib
 import csv
 import dataclasses
 import io
@@ -18,6 +17,7 @@ from keras_warn import files
 from keras_warn.training import snapshots
 from keras_warn.training.evaluation import averaged
 from keras_warn.training.evaluation import evaluate
+from keras_warn.training.workers import ALONE
 
 STATE = "state.npz"
 BEST = "best.weights.h5"
@@ -52,6 +52,7 @@ def fit(
     save_minutes=10.0,
     callbacks=(),
     verbose="auto",
+    workers=ALONE,
 ):
     """Trains a model as `model.fit` does, but for kills.
 
@@ -82,6 +83,10 @@ def fit(
         callbacks: Keras callbacks. They see `val_loss` and `val_accuracy` in
             the logs. What they remember themselves is lost in a kill.
         verbose: As of `model.fit`.
+        workers: `keras_warn.training.workers.Workers` who train together, in
+            whose `scope` the model was built. Each calls this, with a folder
+            of its own; callbacks must do the same on all. The state is read
+            and written by the first. Ctrl-C on one stops all.
 
     Returns:
         A `Trained`. The model has the weights of the last epoch, or their
@@ -91,7 +96,8 @@ def fit(
         FloatingPointError: if the loss is not finite. It names the epoch, the
             step, and what was saved last.
         KeyboardInterrupt: after Ctrl-C, when the state is saved.
-        OSError: if the folder cannot be written to.
+        OSError: if the folder cannot be written to, or another process trains
+            in it (`BlockingIOError`).
         SystemExit: after SIGTERM, when the state is saved.
         TypeError, ValueError: if an argument is not what it must be, or the
             folder has the state of another training, or one that cannot be
@@ -108,30 +114,33 @@ def fit(
             )
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    files.remove_unfinished(folder)
-    files.check_replacing(folder / STATE)
-    progress = _Progress.read(folder, len(batches), epochs)
-    _build_optimizer(model)
-    if progress.done:
-        snapshots.load(progress.file, model, metrics=False)
-        model.optimizer.finalize_variable_values(model.trainable_variables)
+    with files.locked(folder):
+        files.remove_unfinished(folder)
+        files.check_replacing(folder / STATE)
+        workers.send_folder(folder)
+        progress = _Progress.read(folder, len(batches), epochs)
+        _build_optimizer(model, workers)
+        if progress.done:
+            snapshots.load(progress.file, model, metrics=False)
+            model.optimizer.finalize_variable_values(model.trainable_variables)
+            return progress.trained()
+        dataset = batches.dataset(progress.epoch, progress.step)
+        with workers.scope(), _Signals(workers) as signals:
+            model.fit(
+                dataset,
+                steps_per_epoch=len(batches),
+                epochs=epochs,
+                initial_epoch=progress.epoch,
+                shuffle=False,  # in random order already
+                callbacks=[
+                    # Before all that read logs, and after all that may fail.
+                    _Validation(validation, progress),
+                    *callbacks,
+                    _Keeper(progress, batches, patience, save_minutes, signals),
+                ],
+                verbose=verbose,
+            )
         return progress.trained()
-    with _Signals() as signals:
-        model.fit(
-            batches.dataset(progress.epoch, progress.step),
-            steps_per_epoch=len(batches),
-            epochs=epochs,
-            initial_epoch=progress.epoch,
-            shuffle=False,  # in random order already
-            callbacks=[
-                # Before all that read logs, and after all that may fail.
-                _Validation(validation, progress),
-                *callbacks,
-                _Keeper(progress, patience, save_minutes, signals),
-            ],
-            verbose=verbose,
-        )
-    return progress.trained()
 
 
 def best_epoch(history):
@@ -173,9 +182,9 @@ class _Progress:
                 )
         return cls(folder=folder, file=file, **notes)
 
-    def restore(self, model):
+    def restore(self, model, batches):
         """Brings the model to where the training is."""
-        _build_metrics(model)
+        _build_metrics(model, batches)
         snapshots.load(self.file, model)
         self.file = None
         if self.step == 0:
@@ -228,9 +237,10 @@ class _Validation(keras.callbacks.Callback):
 class _Keeper(keras.callbacks.Callback):
     """Writes the state of the training, and reads it at the start."""
 
-    def __init__(self, progress, patience, save_minutes, signals):
+    def __init__(self, progress, batches, patience, save_minutes, signals):
         super().__init__()
         self.progress = progress
+        self.batches = batches
         self.patience = patience
         self.save_seconds = 60 * save_minutes
         self.signals = signals
@@ -242,7 +252,7 @@ class _Keeper(keras.callbacks.Callback):
         # Only now: metrics exist when the training begins, and are reset
         # before its first epoch.
         if self.progress.file is not None:
-            self.progress.restore(self.model)
+            self.progress.restore(self.model, self.batches)
 
     def on_train_batch_end(self, batch, logs=None):
         self.progress.step += 1
@@ -252,7 +262,7 @@ class _Keeper(keras.callbacks.Callback):
             self.model.stop_training = True
             return
         waited = time.monotonic() - self._saved
-        if self.signals.received or waited > self.save_seconds:
+        if self.signals.agree() or waited > self.save_seconds:
             self._save()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -268,6 +278,7 @@ class _Keeper(keras.callbacks.Callback):
         progress.done = bool(plateau) or progress.epoch == progress.epochs
         with files.replacing(progress.folder / HISTORY) as path:
             path.write_text(_to_csv(progress.history), "utf-8")
+        self.signals.agree()
         self._save()
         self.model.stop_training = progress.done
 
@@ -275,8 +286,9 @@ class _Keeper(keras.callbacks.Callback):
         now = time.monotonic()
         self.progress.seconds += now - self._clock
         self._clock = self._saved = now
-        self.progress.save(self.model)
-        self.signals.raise_if_received(self.progress)
+        if self.signals.workers.first:
+            self.progress.save(self.model)
+        self.signals.raise_if_agreed(self.progress)
 
     def _check_finite(self, loss):
         if not math.isfinite(loss):
@@ -292,10 +304,15 @@ class _Signals:
     """Notes Ctrl-C and SIGTERM, for the state to be saved first.
 
     As a context manager, in the main thread alone: others get no signals.
+    A signal to one of several workers stops all after the same step.
     """
+
+    def __init__(self, workers=ALONE):
+        self.workers = workers
 
     def __enter__(self):
         self.received = None
+        self.agreed = 0
         self._handlers = {}
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -315,30 +332,47 @@ class _Signals:
             file=sys.stderr,
         )
 
-    def raise_if_received(self, progress):
-        if self.received == signal.SIGINT:
-            raise KeyboardInterrupt(progress.saved())
-        if self.received == signal.SIGTERM:
+    def agree(self):
+        """Which signal a worker has received by now, or 0."""
+        self.agreed = self.workers.highest(self.received or 0)
+        return self.agreed
+
+    def raise_if_agreed(self, progress):
+        if not self.agreed:
+            return
+        # Who left before the first has saved would take it along.
+        self.workers.agree_to_end()
+        if self.agreed == signal.SIGINT:
+            raise KeyboardInterrupt(
+                progress.saved()
+                if self.workers.first
+                else "Worker 0 has saved the state"
+            )
+        if self.agreed == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM)
 
 
-def _build_optimizer(model):
+def _build_optimizer(model, workers):
     """Makes the optimizer's variables, which are to be read from a file."""
     strategy = getattr(model, "distribute_strategy", None)
-    with strategy.scope() if strategy else contextlib.nullcontext():
+    with strategy.scope() if strategy else workers.scope():
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
 
 
-def _build_metrics(model):
+def _build_metrics(model, batches):
     """Makes the variables of metrics, which else come with the first step.
 
-    With several devices, `fit` makes them when it begins.
+    With several devices or workers, `fit` makes them when it begins.
     """
+    if keras.distribution.distribution() is not None:
+        return
     strategy = getattr(model, "distribute_strategy", None)
     if strategy is None or strategy.num_replicas_in_sync == 1:
-        any_batch = keras.ops.zeros((1, *model.output_shape[1:]))
-        model.compute_metrics(None, any_batch, any_batch)
+        # Keras chooses some metrics by the shape of labels.
+        _, labels = next(iter(batches.dataset()))
+        shape = (len(labels), *model.output_shape[1:])
+        model.compute_metrics(None, labels, keras.ops.zeros(shape))
 
 
 def _place(epoch, step, steps, **others):

@@ -6,8 +6,10 @@ nothing about that.
 """
 
 import ast
+import os
 import pathlib
 import warnings
+import zipfile
 
 import keras
 import numpy as np
@@ -21,6 +23,9 @@ from keras_warn.classifier import read_classifier
 # Networks that `keras.applications` lacks, and that take bytes from 0 to 255
 # brought to [-1, 1].
 OURS = {"WideResNet": models.WideResNet}
+
+# What `weights` may be beside a file.
+NAMED_WEIGHTS = ("imagenet", "none")
 
 
 def build_network(
@@ -59,6 +64,7 @@ def build_network(
         ConnectionError: if weights of ImageNet are not on this machine and
             cannot be downloaded.
         FileNotFoundError: if a file does not exist.
+        TypeError: if an argument has the wrong type.
         ValueError: if an argument is not what it must be, or if weights are
             of another network.
 
@@ -75,12 +81,30 @@ def build_network(
     image_size = checks.integer("image_size", image_size)
     if preprocessing is not None:
         checks.one_of("preprocessing", preprocessing, images.PREPROCESSING)
+    if not isinstance(weights, (str, os.PathLike)):
+        raise TypeError(
+            "`weights` must be 'imagenet', 'none', or a file. Received: "
+            f"weights={weights!r}."
+        )
     if str(backbone).endswith(".keras"):
+        if weights not in NAMED_WEIGHTS:
+            raise ValueError(
+                "`weights` must be left out with a file as `backbone`, which "
+                f"has its own. Received: weights={str(weights)!r}."
+            )
         network = _from_file(backbone, image_size)
         wanted = preprocessing or images.default_preprocessing(network)
         prepared = _preprocessing_layers(wanted)
     else:
         constructor, arguments = _constructor(backbone)
+        if arguments.get("include_preprocessing") is False and (
+            preprocessing is None
+        ):
+            raise ValueError(
+                "`preprocessing` must be given where the network is made "
+                f"without its own. Received: backbone={backbone!r} and "
+                "preprocessing=None."
+            )
         network = _construct(constructor, arguments, image_size, weights)
         prepared = (
             _preprocessing_layers(preprocessing)
@@ -134,7 +158,7 @@ def _constructor(backbone):
 def _construct(constructor, arguments, image_size, weights):
     """The network without its classifier, with its weights."""
     path = None
-    if weights not in ("imagenet", "none"):
+    if weights not in NAMED_WEIGHTS:
         path = pathlib.Path(weights)
         if not path.is_file():
             raise FileNotFoundError(
@@ -195,6 +219,12 @@ def _from_file(path, image_size):
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(
             f"`backbone` must be an existing file. Received: {path}."
+        )
+    if not zipfile.is_zipfile(path):
+        # Keras says "not found".
+        raise ValueError(
+            "`backbone` must be a file that model.save wrote, and whole. "
+            f"Received: {path}, which is no zip archive."
         )
     network = keras.saving.load_model(path, compile=False)
     shape = network.input_shape

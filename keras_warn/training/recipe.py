@@ -13,6 +13,7 @@ from keras_warn.datasets import views
 from keras_warn.training import devices
 from keras_warn.training import experiment
 from keras_warn.training import settings
+from keras_warn.training import workers
 
 # What `--smoke` changes: a whole run, in seconds.
 SMOKE = {
@@ -95,9 +96,15 @@ class Recipe:
             code = FAILED if isinstance(error, FloatingPointError) else WRONG
             parser.exit(code, f"{self.name}: {error}\n")
         except KeyboardInterrupt as error:
+            # Before the training began, it says nothing.
+            words = [
+                "stopped",
+                str(error).rstrip("."),
+                "The same command goes on",
+            ]
             parser.exit(
                 INTERRUPTED,
-                f"\n{self.name}: stopped. {error}. The same command goes on.\n",
+                f"\n{self.name}: {'. '.join(filter(None, words))}.\n",
             )
         print(self._table(results, arguments))
 
@@ -110,8 +117,31 @@ class Recipe:
         )
         if arguments.baseline:
             s = dataclasses.replace(s, attention=None)
-        strategy = devices.strategy(arguments.devices)
-        devices.check_batch_size(s.batch_size, devices.replicas(strategy))
+        if arguments.devices and arguments.workers:
+            raise ValueError(
+                "`devices` must be left out with `workers`, who use all that "
+                f"their machines have. Received: {arguments.devices}."
+            )
+        group = workers.from_arguments(arguments)
+        with group.watched():
+            with group.together():
+                todo = self._todo(arguments, s, folder, group)
+            group.check_same(
+                "Data and settings", [one.identity() for one in todo]
+            )
+            return [
+                self._run_one(one, f"{i}/{len(todo)}", arguments, folder)
+                for i, one in enumerate(todo, start=1)
+            ]
+
+    def _todo(self, arguments, s, folder, group):
+        """The experiments that arguments ask for."""
+        strategy = None
+        if group.number == 1:
+            strategy = devices.strategy(arguments.devices)
+        devices.check_batch_size(
+            s.batch_size, devices.replicas(strategy) * group.devices
+        )
         data = arguments.data_dir
         if arguments.smoke and data is None:
             data = self.sample(pathlib.Path(folder))
@@ -120,7 +150,7 @@ class Recipe:
             listing = few(listing)
         listing = experiment.check_pictures(listing, arguments.skip_bad_images)
         folds = self._folds(listing, arguments)
-        todo = [
+        return [
             experiment.Experiment(
                 self.name,
                 s,
@@ -130,18 +160,20 @@ class Recipe:
                 seed,
                 arguments.smoke,
                 strategy,
+                group,
             )
-            for fold in folds
-            for seed in arguments.seeds
+            for fold in dict.fromkeys(folds)
+            for seed in dict.fromkeys(arguments.seeds)
         ]
-        results = []
-        for i, one in enumerate(todo, start=1):
-            path = self._path(one, arguments)
-            print(f"\n[{i}/{len(todo)}] {path}", flush=True)
-            results.append(
-                one.run(path, arguments.overwrite, _verbose(arguments))
-            )
-        return results
+
+    def _run_one(self, one, number, arguments, folder):
+        path = self._path(one, arguments)
+        if not one.workers.first:
+            print(f"\n[{number}] for worker 0", flush=True)
+            with tempfile.TemporaryDirectory(dir=folder) as own:
+                return one.run(pathlib.Path(own, "run"), False, 0)
+        print(f"\n[{number}] {path}", flush=True)
+        return one.run(path, arguments.overwrite, _verbose(arguments))
 
     def _folds(self, listing, arguments):
         there = [
@@ -190,12 +222,11 @@ class Recipe:
                     f"by validation, {best['epoch']}"
                 )
         if len(results) > 1:
-            found = experiment.spreads(results)
-            std = found["std"]
+            found, of = experiment.spread(results)
             lines.append(
-                f"mean of {len(found['values'])} seed(s), last epoch: "
-                f"{100 * found['mean']:.1f} %"
-                + ("" if std is None else f" ± {100 * std:.1f}")
+                f"mean ± standard deviation over {len(found['values'])} {of}, "
+                f"last epoch: {100 * found['mean']:.1f} ± "
+                f"{100 * found['std']:.1f} %"
             )
         return "\n".join(lines)
 
@@ -241,6 +272,7 @@ class Recipe:
             metavar="DEVICE",
             help="such as GPU:0 GPU:1 (default: all GPUs)",
         )
+        workers.add_arguments(parser)
         add(
             "--skip-bad-images",
             action="store_true",

@@ -4,9 +4,11 @@ import argparse
 import ast
 import dataclasses
 import hashlib
+import os
 import pathlib
 
 from keras_warn import checks
+from keras_warn import images
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("steps", "cosine", "constant")
@@ -36,6 +38,15 @@ def _one_of(*choices):
 
 def _or_none(check):
     return lambda name, value: None if value is None else check(name, value)
+
+
+def _word_or_file(name, value):
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(
+            f"`{name}` must be a string, or the path of a file. Received: "
+            f"{name}={value!r}."
+        )
+    return os.fspath(value)
 
 
 def _positive(name, value):
@@ -78,14 +89,18 @@ class Settings:
         "ResNet50V2",
         "a constructor of keras.applications, such as "
         "'MobileNetV2(alpha=0.35)', or WideResNet, or a .keras file",
+        _word_or_file,
     )
     weights: str = _setting(
-        "imagenet", "what the backbone starts from: imagenet, none, or a file"
+        "imagenet",
+        "what the backbone starts from: imagenet, none, or a file",
+        _word_or_file,
     )
     preprocessing: str | None = _setting(
         None,
         "how the backbone wants images, if it does not say so itself: none, "
         "unit, or a module of keras.applications",
+        _or_none(_one_of(*images.PREPROCESSING)),
     )
     attention: dict | None = _setting(
         {},
@@ -149,7 +164,8 @@ class Settings:
     )
     patience: int | None = _setting(
         None,
-        "epochs without a better validation accuracy after which to stop",
+        "epochs without a better validation accuracy after which to stop, or "
+        "none",
         _or_none(_integer(1)),
     )
 
@@ -207,6 +223,8 @@ def add_arguments(parser, settings):
         default = getattr(settings, field.name)
         option = "--" + field.name.replace("_", "-")
         text = field.metadata["help"].replace("%", "%%")
+        # Absent where they are not given: `None` is a value of some.
+        common = {"default": argparse.SUPPRESS}
         if field.name == "attention":
             shown = " ".join(f"{k}={v}" for k, v in (default or {}).items())
             group.add_argument(
@@ -215,20 +233,29 @@ def add_arguments(parser, settings):
                 metavar="NAME=VALUE",
                 type=_pair,
                 help=f"{text}; instead of: {shown or 'its defaults'}",
+                **common,
             )
-        elif field.type is bool:
+            continue
+        if default is None:
+            default = "none" if field.name == "patience" else "its own"
+        text += f" (default: {default})"
+        if field.type is bool:
             group.add_argument(
-                option, action=argparse.BooleanOptionalAction, help=text
+                option,
+                action=argparse.BooleanOptionalAction,
+                help=text,
+                **common,
             )
         else:
             kind = {int: int, float: float}.get(field.type, str)
             if field.name == "patience":
-                kind = int
+                kind = _integer_or_none
             group.add_argument(
                 option,
                 type=kind,
-                metavar=kind.__name__.upper()[:5],
-                help=f"{text} (default: {default})",
+                metavar={int: "INT", float: "FLOAT"}.get(kind, "VALUE"),
+                help=text,
+                **common,
             )
 
 
@@ -245,7 +272,7 @@ def from_arguments(arguments, settings):
     changes = {
         field.name: getattr(arguments, field.name)
         for field in dataclasses.fields(settings)
-        if getattr(arguments, field.name) is not None
+        if hasattr(arguments, field.name)
     }
     if "attention" in changes:
         changes["attention"] = {
@@ -253,6 +280,15 @@ def from_arguments(arguments, settings):
             **dict(changes["attention"]),
         }
     return dataclasses.replace(settings, **changes)
+
+
+def _integer_or_none(text):
+    try:
+        return None if text == "none" else int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"must be an integer, or none. Received: {text}."
+        ) from error
 
 
 def _pair(text):

@@ -1,0 +1,138 @@
+"""How well a model does, counted one by one."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from support import to_numpy
+
+from keras_warn.datasets import Listing
+from keras_warn.datasets import TestBatches
+from keras_warn.datasets import views
+from keras_warn.training import evaluate
+from keras_warn.training.evaluation import averaged
+
+
+class Fixed:
+    """A model that predicts what it is told, whatever it sees."""
+
+    def __init__(self, predictions):
+        self.predictions = np.array(predictions, "float32")
+
+    def predict(self, dataset, verbose):
+        count = sum(len(batch) for batch in dataset.as_numpy_iterator())
+        # Of what fills up the last batch, nonsense.
+        more = np.full((count, *self.predictions.shape[1:]), np.nan)
+        more[: len(self.predictions)] = self.predictions
+        return more
+
+
+def batches(labels, batch_size=4, classes=3):
+    listing = Listing(
+        "gray",
+        [f"{i}" for i in range(len(labels))],
+        labels,
+        [f"class {k}" for k in range(classes)],
+        splits={},
+        contents=np.zeros((len(labels), 8, 8, 3), "uint8"),
+    )
+    return TestBatches(listing, views.Whole(), batch_size)
+
+
+PREDICTIONS = [
+    [0.5, 0.3, 0.2],
+    [0.1, 0.8, 0.1],
+    [0.25, 0.25, 0.5],
+    [0.7, 0.2, 0.1],
+    [0.05, 0.05, 0.9],
+]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 5, 8])
+def test_loss_and_accuracy_by_hand(batch_size):
+    found = evaluate(Fixed(PREDICTIONS), batches([0, 1, 2, 2, 0], batch_size))
+    logs = [math.log(p) for p in (0.5, 0.8, 0.5, 0.1, 0.05)]
+    assert found["loss"] == pytest.approx(-sum(logs) / 5, rel=1e-6)
+    assert found["accuracy"] == pytest.approx(3 / 5)
+
+
+def test_as_keras_evaluates_whole_batches():
+    labels = np.arange(8) % 3
+    rng = np.random.default_rng(0)
+    listing = Listing(
+        "noise",
+        [f"{i}" for i in range(8)],
+        labels,
+        ["a", "b", "c"],
+        splits={},
+        contents=rng.integers(0, 256, (8, 8, 8, 3), "uint8"),
+    )
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, "softmax"),
+        ]
+    )
+    model.compile(
+        "sgd", "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    expected = model.evaluate(
+        listing.contents.astype("float32"), labels, 4, verbose=0
+    )
+    found = evaluate(model, TestBatches(listing, views.Whole(), 4))
+    assert [found["loss"], found["accuracy"]] == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+def test_a_model_that_diverged_does_not_look_like_one_that_learned():
+    found = evaluate(Fixed([[np.nan] * 3] * 5), batches([0] * 5))
+    assert math.isnan(found["loss"])
+    some = [[np.nan] * 3, *PREDICTIONS[1:]]
+    assert math.isnan(evaluate(Fixed(some), batches([0, 1, 2, 2, 0]))["loss"])
+
+
+def test_probabilities_of_zero_count_as_keras_counts_them():
+    found = evaluate(Fixed([[1.0, 0.0, 0.0]]), batches([1]))
+    assert found["loss"] == pytest.approx(-math.log(1e-7), rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (5,), (5, 2, 3)])
+def test_predictions_of_other_classes(shape):
+    with pytest.raises(
+        ValueError, match="`model` must predict the classes .*, 3. Received"
+    ):
+        evaluate(Fixed(np.ones(shape)), batches([0] * 5))
+
+
+def test_averages_are_lent():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(
+        keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse"
+    )
+    model.fit(np.ones((8, 2)), np.ones((8, 1)), batch_size=2, verbose=0)
+    # At its end, `fit` itself leaves the averages.
+    averages = to_numpy(model.layers[0].kernel).copy()
+    own = averages + 1
+    model.layers[0].kernel.assign(own)
+    with averaged(model):
+        np.testing.assert_array_equal(
+            to_numpy(model.layers[0].kernel), averages
+        )
+        model.layers[0].kernel.assign(own + 100)
+    np.testing.assert_array_equal(to_numpy(model.layers[0].kernel), own)
+    with pytest.raises(RuntimeError), averaged(model):
+        raise RuntimeError
+    np.testing.assert_array_equal(to_numpy(model.layers[0].kernel), own)
+
+
+def test_without_averages_the_model_stays_as_it_is():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((8, 2)), np.ones((8, 1)), verbose=0)
+    own = to_numpy(model.layers[0].kernel).copy()
+    with averaged(model):
+        np.testing.assert_array_equal(to_numpy(model.layers[0].kernel), own)

@@ -1,0 +1,474 @@
+"""The command that a recipe is: what it refuses, and what it prints."""
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_warn import training
+from keras_warn.datasets import Listing
+from keras_warn.datasets import load_adience
+from keras_warn.datasets import load_image_folder
+from keras_warn.datasets import samples
+from keras_warn.training import Experiment
+from keras_warn.training import recipe as recipes_module
+
+RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
+DOCSTRING = "Pictures of mine.\n\n    100 % mine"
+
+
+def load(folder):
+    if folder is None:
+        raise ValueError("`--data-dir` must name a folder.")
+    return load_image_folder(folder)
+
+
+TINY = training.Recipe(
+    name="tiny",
+    load=load,
+    settings=training.Settings(
+        backbone="WideResNet(depth=10, width=1)",
+        weights="none",
+        attention={"depth": 1, "width": 2},
+        image_size=32,
+        short_side=36,
+        epochs=1,
+        batch_size=8,
+        freeze_batch_norm=False,
+    ),
+    sample=samples.write_image_folder,
+    folder="a folder of class folders",
+)
+FACES = dataclasses.replace(
+    TINY,
+    name="faces",
+    load=lambda folder: load_adience(folder, "gender"),
+    sample=samples.write_adience,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    return samples.write_image_folder(folder, classes=3, train=6, test=2)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return samples.write_adience(tmp_path_factory.mktemp("faces"), faces=1)
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The recipes of the repository, by name."""
+    found = {}
+    for path in RECIPES.glob("*.py"):
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found[path.stem] = module
+    return found
+
+
+def command(recipe, arguments, capsys):
+    """Exit code, and what stands in the output and beside it."""
+    capsys.readouterr()
+    code = 0
+    try:
+        recipe.main(DOCSTRING, [str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    found = capsys.readouterr()
+    return code, found.out, found.err
+
+
+class Trainings:
+    """Stands for `Experiment.run`: notes what is run, and trains nothing."""
+
+    def __init__(self):
+        self.done = []
+
+    def run(self, one, path, overwrite=False, verbose="auto"):
+        self.done.append((one, path))
+        accuracy = (1 + len(self.done)) / 10
+        figures = {"loss": 1.0, "accuracy": accuracy}
+        return {
+            "arm": one.arm,
+            "seed": one.seed,
+            "fold": one.parts.fold,
+            "metrics": {
+                "last_epoch": {"epoch": 5, "test": figures},
+                "best_by_validation": {
+                    "epoch": 3,
+                    "test": {"loss": 1.0, "accuracy": accuracy + 0.05},
+                },
+            },
+        }
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    found = Trainings()
+    monkeypatch.setattr(
+        Experiment, "run", lambda one, *args, **more: found.run(one, *args)
+    )
+    return found
+
+
+def test_one_training(data, tmp_path, trainings, capsys):
+    code, out, err = command(
+        TINY, ["--data-dir", data, "--out", tmp_path], capsys
+    )
+    assert (code, err) == (0, "")
+    ((one, path),) = trainings.done
+    assert path == tmp_path / "attention" / "seed_0"
+    assert one.settings == TINY.settings
+    assert (one.seed, one.smoke, one.parts.fold) == (0, False, None)
+    assert out.splitlines()[-1] == (
+        "attention, seed 0: test accuracy 20.0 % after epoch 5, 25.0 % after "
+        "the best by validation, 3"
+    )
+    assert "mean" not in out
+
+
+def test_seeds_one_after_another(data, tmp_path, trainings, capsys):
+    code, out, _ = command(
+        TINY,
+        ["--data-dir", data, "--out", tmp_path, "--seeds", 3, 1, 3],
+        capsys,
+    )
+    assert code == 0
+    # Each once.
+    assert [path.name for _, path in trainings.done] == ["seed_3", "seed_1"]
+    assert [one.seed for one, _ in trainings.done] == [3, 1]
+    assert out.splitlines()[-3:] == [
+        "attention, seed 3: test accuracy 20.0 % after epoch 5, 25.0 % after "
+        "the best by validation, 3",
+        "attention, seed 1: test accuracy 30.0 % after epoch 5, 35.0 % after "
+        "the best by validation, 3",
+        "mean ± standard deviation over 2 seeds, last epoch: 25.0 ± 7.1 %",
+    ]
+    splits = [one.parts.summary() for one, _ in trainings.done]
+    assert splits[0] == splits[1]
+
+
+def test_the_baseline_lies_beside(data, tmp_path, trainings, capsys):
+    command(
+        TINY,
+        ["--data-dir", data, "--out", tmp_path, "--baseline"],
+        capsys,
+    )
+    ((one, path),) = trainings.done
+    assert path == tmp_path / "baseline" / "seed_0"
+    assert one.settings == dataclasses.replace(TINY.settings, attention=None)
+
+
+def test_folds_one_after_another(faces, tmp_path, trainings, capsys):
+    arguments = ["--data-dir", faces, "--out", tmp_path]
+    code, out, _ = command(FACES, arguments, capsys)
+    assert code == 0
+    assert [one.parts.fold for one, _ in trainings.done] == list(range(5))
+    assert trainings.done[4][1] == tmp_path / "attention/fold_4/seed_0"
+    assert "attention, fold 4, seed 0: test accuracy 60.0 %" in out
+    assert "over 5 folds, last epoch: 40.0 ± 15.8 %" in out
+    command(FACES, [*arguments, "--folds", 3, 1, "--seeds", 0, 1], capsys)
+    assert [(one.parts.fold, one.seed) for one, _ in trainings.done[5:]] == [
+        (3, 0),
+        (3, 1),
+        (1, 0),
+        (1, 1),
+    ]
+
+
+def test_smoke_takes_a_sample(trainings, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, *_ = command(TINY, ["--smoke", "--epochs", 3], capsys)
+    assert code == 0
+    ((one, path),) = trainings.done
+    assert str(path) == "runs/tiny_smoke/attention/seed_0"
+    assert one.smoke
+    # What is asked for goes before what a smoke run changes.
+    assert one.settings.epochs == 3
+    assert one.settings.batch_size == training.SMOKE["batch_size"]
+    assert one.settings.attention == TINY.settings.attention
+
+
+def test_smoke_takes_a_part_of_the_data(faces, trainings, tmp_path, capsys):
+    """And of folds the first."""
+    command(
+        FACES,
+        ["--smoke", "--data-dir", faces, "--out", tmp_path, "--seeds", 2],
+        capsys,
+    )
+    ((one, _),) = trainings.done
+    assert one.parts.fold == 0
+
+
+def test_few():
+    labels = np.arange(600) % 6
+    listing = Listing(
+        "many",
+        [f"{i}" for i in range(600)],
+        labels,
+        "abcdef",
+        splits={"train": range(500), "test": range(500, 600)},
+    )
+    found = recipes_module.few(listing)
+    assert found.names == listing.names
+    for name in ("train", "test"):
+        part = found.split(name)
+        assert np.bincount(part.labels).tolist() == [8, 8, 8, 8]
+
+
+def test_data_of_one_class_and_few_pictures():
+    listing = Listing("one", ["a"], [0], ["a"], splits={"train": [0]})
+    assert len(recipes_module.few(listing)) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--seeds", "-1"], "--seeds: must be a non-negative integer. Rec"),
+        (["--seeds", "one"], "--seeds: must be a non-negative integer. Rec"),
+        (["--epochs", "0"], "tiny: `epochs` must be a positive integer. Re"),
+        (["--batch-size", "99"], "tiny: `batch_size` must be at most the "),
+        (["--folds", "0"], "tiny: `folds` must be left out for photos, which"),
+        (["--image-size", "64"], "tiny: `short_side` must be at least `image"),
+        (["--devices", "GPU:7", "CPU:0"], "tiny: `devices` must be devices "),
+        (["--backbone", "ResNet"], "tiny: `backbone` must be a constructor"),
+        (["--weights", "no.h5"], "tiny: `weights` must be .* existing file"),
+        (["--attention", "dept=2"], "tiny: .*unexpected .* 'dept'"),
+        (["--attention", "depth=0"], "tiny: `depth` must be a positive int"),
+    ],
+    ids=lambda x: x[0] if isinstance(x, list) else "",
+)
+def test_what_is_refused(data, tmp_path, arguments, message, capsys):
+    code, out, err = command(
+        TINY,
+        ["--data-dir", data, "--out", tmp_path / "out", *arguments],
+        capsys,
+    )
+    assert code == 2
+    assert re.search(message, err)
+    assert "Traceback" not in err
+    assert not list(tmp_path.rglob("results.json"))
+
+
+@pytest.mark.parametrize("folds, wrong", [(["5"], 5), (["0", "-1"], -1)])
+def test_unknown_folds(faces, tmp_path, folds, wrong, capsys):
+    code, _, err = command(
+        FACES, ["--data-dir", faces, "--folds", *folds], capsys
+    )
+    assert code == 2
+    assert f"`folds` must be among [0, 1, 2, 3, 4]. Received: {wrong}." in err
+
+
+def test_folders_that_are_not_there(tmp_path, capsys):
+    code, _, err = command(TINY, ["--data-dir", tmp_path / "no"], capsys)
+    assert code == 2
+    assert f"tiny: {tmp_path / 'no'} does not exist." in err
+    assert command(TINY, [], capsys)[::2] == (
+        2,
+        "tiny: `--data-dir` must name a folder.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "adience_gender",
+        "cifar10",
+        "cifar100",
+        "cub200",
+        "image_folder",
+        "stanford_cars",
+        "stanford_dogs",
+        "uec_food100",
+    ],
+)
+def test_folder_of_another_data_set(name, published, tmp_path, capsys):
+    """It is named."""
+    write, other = samples.write_cub200, "CUB-200-2011"
+    if name == "cub200":
+        write, other = samples.write_stanford_dogs, "Stanford Dogs"
+    folder = write(tmp_path / "data", classes=2, train=2, test=1)
+    code, _, err = command(
+        published[name].RECIPE, ["--data-dir", folder], capsys
+    )
+    assert code == 2
+    assert err.startswith(f"{name}: ")
+    assert re.search(f"looks like (the folder|that) of {other}", err)
+    code, _, err = command(
+        published[name].RECIPE, ["--data-dir", tmp_path / "missing"], capsys
+    )
+    assert code == 2
+    assert "missing" in err and "Traceback" not in err
+
+
+def test_class_folder_without_pictures(tmp_path, capsys):
+    samples.write_image_folder(tmp_path / "data", classes=2, train=2, test=1)
+    (tmp_path / "data" / "train" / "Zebra").mkdir()
+    code, _, err = command(TINY, ["--data-dir", tmp_path / "data"], capsys)
+    assert code == 2
+    assert "Zebra holds no images" in err
+
+
+def test_labels_that_do_not_match(tmp_path, capsys):
+    samples.write_image_folder(tmp_path / "data", classes=2, train=2, test=1)
+    test = tmp_path / "data" / "test"
+    (test / "Disc_1").rename(test / "Disk_1")
+    code, _, err = command(TINY, ["--data-dir", tmp_path / "data"], capsys)
+    assert code == 2
+    assert "'Disk_1'" in err and "in test alone" in err
+
+
+def test_bad_pictures_stop_before_the_training(tmp_path, trainings, capsys):
+    samples.write_image_folder(tmp_path / "data", classes=2, train=6, test=2)
+    bad = []
+    for name, content in {"a.jpg": b"", "b.jpg": b"text"}.items():
+        bad.append(tmp_path / "data" / "train" / "Disc_1" / name)
+        bad[-1].write_bytes(content)
+    arguments = ["--data-dir", tmp_path / "data", "--out", tmp_path / "out"]
+    code, _, err = command(TINY, arguments, capsys)
+    assert code == 2
+    assert "tiny: 2 of the 18 pictures of data cannot be used" in err
+    assert all(str(path) in err for path in bad)
+    assert trainings.done == []
+    assert not (tmp_path / "out").exists()
+    code, _, err = command(TINY, [*arguments, "--skip-bad-images"], capsys)
+    assert code == 0
+    assert all(f"left out: {path}" in err for path in bad)
+    ((one, _),) = trainings.done
+    assert one.parts.summary()["left_out"] == {"cannot be read": 2}
+
+
+@pytest.mark.parametrize(
+    "error, code, message",
+    [
+        (FloatingPointError("The loss is nan."), 1, "tiny: The loss is nan."),
+        (OSError("No space left."), 2, "tiny: No space left."),
+        (ImportError("No Pillow."), 2, "tiny: No Pillow."),
+        (
+            KeyboardInterrupt("x has epoch 1"),
+            130,
+            "tiny: stopped. x has epoch 1. The same command goes on.",
+        ),
+        (
+            KeyboardInterrupt(),
+            130,
+            "tiny: stopped. The same command goes on.",
+        ),
+        (
+            KeyboardInterrupt("Stopped at once."),
+            130,
+            "tiny: stopped. Stopped at once. The same command goes on.",
+        ),
+    ],
+)
+def test_exit_codes(data, monkeypatch, tmp_path, error, code, message, capsys):
+    def run(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(Experiment, "run", run)
+    found, _, err = command(
+        TINY, ["--data-dir", data, "--out", tmp_path], capsys
+    )
+    assert (found, err.strip()) == (code, message)
+
+
+def test_bugs_are_not_hidden(data, monkeypatch, tmp_path, capsys):
+    def run(*args, **kwargs):
+        raise KeyError("bug")
+
+    monkeypatch.setattr(Experiment, "run", run)
+    with pytest.raises(KeyError, match="bug"):
+        command(TINY, ["--data-dir", data, "--out", tmp_path], capsys)
+
+
+def test_trained_refused_and_found_again(data, tmp_path, capsys):
+    """A whole training, with nothing in place of it."""
+    arguments = ["--data-dir", data, "--out", tmp_path, "--baseline"]
+    code, out, _ = command(TINY, arguments, capsys)
+    assert code == 0
+    table = out.splitlines()[-1]
+    assert re.fullmatch(r"baseline, seed 0: test accuracy \d+\.\d % .*", table)
+    results = tmp_path / "baseline" / "seed_0" / "results.json"
+    accuracy = json.loads(results.read_text("utf-8"))["metrics"]["last_epoch"]
+    assert f"{100 * accuracy['test']['accuracy']:.1f} %" in table
+    before = results.stat().st_mtime_ns
+    code, out, _ = command(TINY, arguments, capsys)
+    assert (code, out.splitlines()[-1]) == (0, table)
+    assert results.stat().st_mtime_ns == before
+    code, _, err = command(TINY, [*arguments, "--epochs", 2], capsys)
+    assert code == 2
+    assert "'epochs': 1" in err and "overwrite" in err
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in RECIPES.glob("*.py")))
+def test_help(name, published, capsys):
+    module = published[name]
+    with pytest.raises(SystemExit) as stop:
+        if hasattr(module, "RECIPE"):
+            module.RECIPE.main(module.__doc__, ["--help"])
+        else:
+            module.main(["--help"])
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert " ".join(module.__doc__.split()) in text
+    assert "--smoke" in text
+    if hasattr(module, "RECIPE"):
+        s = module.RECIPE.settings
+        # At a line's end, words are broken at hyphens.
+        text = text.replace("- ", "-")
+        assert f"(default: {s.learning_rate})" in text
+        assert f"(default: {s.backbone})" in text
+        assert f"(default: runs/{name})" in text
+        assert f"depth={s.attention['depth']} " in text
+
+
+def test_help_may_have_any_sign(capsys):
+    """Argparse takes those of percent for its own."""
+    code, out, _ = command(TINY, ["--help"], capsys)
+    assert code == 0
+    assert "100 % mine" in out
+
+
+def test_names_of_recipes_are_those_of_their_files(published):
+    for name, module in published.items():
+        if hasattr(module, "RECIPE"):
+            assert module.RECIPE.name == name
+
+
+def test_a_batch_that_devices_cannot_share(tmp_path):
+    """In a process of its own, whose processor can be divided."""
+    found = subprocess.run(
+        [
+            sys.executable,
+            RECIPES / "image_folder.py",
+            *("--smoke", "--devices", "CPU:0", "CPU:1", "--batch-size", "7"),
+            *("--out", tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 2
+    assert found.stderr == (
+        "image_folder: `batch_size` must be divisible by the number of "
+        "devices, 2, for each to have the same part. Received: batch_size=7; "
+        "6 would do.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_seeds_are_plain_numbers():
+    for text in ("-1", "1.0", "²", "", "1e3"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            recipes_module._seed(text)
+    assert recipes_module._seed("007") == 7

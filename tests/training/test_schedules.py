@@ -1,0 +1,99 @@
+"""Learning rates that change while a model trains."""
+
+import keras
+import numpy as np
+import pytest
+from support import to_numpy
+
+from keras_warn.training import WarmUp
+from keras_warn.training import step_decay
+
+
+def rates(schedule, steps):
+    return [float(to_numpy(schedule(step))) for step in steps]
+
+
+def test_warm_up_rises_to_where_the_schedule_begins():
+    found = rates(WarmUp(0.3, steps=3), range(5))
+    np.testing.assert_allclose(found, [0.1, 0.2, 0.3, 0.3, 0.3], rtol=1e-6)
+
+
+def test_the_schedule_counts_its_own_steps():
+    """From the end of the warm-up on; in it, the schedule has not begun."""
+    cosine = keras.optimizers.schedules.CosineDecay(0.3, 7)
+    found = rates(WarmUp(cosine, steps=3), range(10))
+    np.testing.assert_allclose(found[:3], [0.1, 0.2, 0.3], rtol=1e-6)
+    np.testing.assert_allclose(found[3:], rates(cosine, range(7)), rtol=1e-6)
+
+
+def test_no_warm_up():
+    assert rates(WarmUp(0.25, steps=0), range(2)) == [0.25, 0.25]
+
+
+def test_steps_as_optimizers_count_them():
+    """Integers, in the backend's variables."""
+    step = keras.ops.convert_to_tensor(1, "int64")
+    schedule = WarmUp(step_decay(0.3, 2, 6), steps=3)
+    assert float(to_numpy(schedule(step))) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("steps, error", [(-1, ValueError), (1.5, TypeError)])
+def test_wrong_warm_up(steps, error):
+    with pytest.raises(error, match="`steps` must be a non-negative integer"):
+        WarmUp(0.1, steps)
+
+
+def test_step_decay_changes_at_the_step_and_not_before():
+    found = rates(step_decay(1.0, every=30, steps=95), [0, 29, 30, 59, 60, 89])
+    np.testing.assert_allclose(found, [1, 1, 0.1, 0.1, 0.01, 0.01], rtol=1e-5)
+    assert rates(step_decay(1.0, 30, 95), [90])[0] == pytest.approx(1e-3)
+
+
+def test_step_decay_by_another_factor():
+    found = rates(step_decay(8.0, every=1, steps=4, factor=0.5), range(4))
+    assert found == [8, 4, 2, 1]
+
+
+@pytest.mark.parametrize("steps", [1, 29, 30])
+def test_training_that_ends_before_the_first_change(steps):
+    assert step_decay(0.5, every=30, steps=steps) == 0.5
+
+
+def test_every_rate_is_used():
+    """None for steps after the end."""
+    assert len(step_decay(0.5, every=30, steps=31).values) == 2
+    assert len(step_decay(0.5, every=30, steps=60).values) == 2
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [0.3, step_decay(0.3, 2, 6), keras.optimizers.schedules.CosineDecay(1, 5)],
+    ids=["number", "steps", "cosine"],
+)
+def test_configuration(inner):
+    schedule = WarmUp(inner, steps=3)
+    config = keras.saving.serialize_keras_object(schedule)
+    loaded = keras.saving.deserialize_keras_object(config)
+    assert isinstance(loaded, WarmUp)
+    assert rates(loaded, range(9)) == rates(schedule, range(9))
+
+
+def test_saved_and_loaded_with_its_optimizer(tmp_path):
+    """And goes on at the same step."""
+    schedule = WarmUp(step_decay(0.3, 2, 6), steps=3)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(schedule), "mse")
+    x, y = np.ones((8, 2)), np.ones((8, 1))
+    model.fit(x, y, batch_size=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert int(to_numpy(loaded.optimizer.iterations)) == 4
+    for one in (model, loaded):
+        # Step 4 is the second after the warm-up.
+        assert float(to_numpy(one.optimizer.learning_rate)) == pytest.approx(
+            0.3
+        )
+        one.fit(x, y, batch_size=4, verbose=0)
+        assert float(to_numpy(one.optimizer.learning_rate)) == pytest.approx(
+            0.03
+        )
