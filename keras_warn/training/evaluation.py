@@ -62,6 +62,20 @@ def evaluate(model, batches):
     }
 
 
+def take_averages(model):
+    """Sets weights to their moving averages, if there are any.
+
+    Args:
+        model: A compiled `keras.Model`.
+    """
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    if keras.backend.backend() == "jax":
+        # In Keras 3.15 both would be the same memory, which `predict` gives
+        # away.
+        for variable in model.trainable_variables:
+            variable.assign(keras.ops.copy(variable.value))
+
+
 @contextlib.contextmanager
 def averaged(model):
     """Lends a model the moving averages of its weights, if there are any.
@@ -74,7 +88,7 @@ def averaged(model):
     """
     variables = model.trainable_variables
     kept = [keras.ops.convert_to_numpy(v).copy() for v in variables]
-    model.optimizer.finalize_variable_values(variables)
+    take_averages(model)
     try:
         yield
     finally:

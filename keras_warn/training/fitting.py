@@ -17,6 +17,7 @@ from keras_warn import files
 from keras_warn.training import snapshots
 from keras_warn.training.evaluation import averaged
 from keras_warn.training.evaluation import evaluate
+from keras_warn.training.evaluation import take_averages
 from keras_warn.training.workers import ALONE
 
 STATE = "state.npz"
@@ -122,24 +123,28 @@ def fit(
         _build_optimizer(model, workers)
         if progress.done:
             snapshots.load(progress.file, model, metrics=False)
-            model.optimizer.finalize_variable_values(model.trainable_variables)
-            return progress.trained()
-        dataset = batches.dataset(progress.epoch, progress.step)
-        with workers.scope(), _Signals(workers) as signals:
-            model.fit(
-                dataset,
-                steps_per_epoch=len(batches),
-                epochs=epochs,
-                initial_epoch=progress.epoch,
-                shuffle=False,  # in random order already
-                callbacks=[
-                    # Before all that read logs, and after all that may fail.
-                    _Validation(validation, progress),
-                    *callbacks,
-                    _Keeper(progress, batches, patience, save_minutes, signals),
-                ],
-                verbose=verbose,
-            )
+        else:
+            dataset = batches.dataset(progress.epoch, progress.step)
+            with workers.scope(), _Signals(workers) as signals:
+                keeper = _Keeper(
+                    progress, batches, patience, save_minutes, signals
+                )
+                model.fit(
+                    dataset,
+                    steps_per_epoch=len(batches),
+                    epochs=epochs,
+                    initial_epoch=progress.epoch,
+                    shuffle=False,  # in random order already
+                    # Those that read logs after what adds to them; and what
+                    # counts an epoch as done after all that may fail.
+                    callbacks=[
+                        _Validation(validation, progress),
+                        *callbacks,
+                        keeper,
+                    ],
+                    verbose=verbose,
+                )
+        take_averages(model)
         return progress.trained()
 
 

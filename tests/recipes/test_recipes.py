@@ -3,14 +3,14 @@
 import ast
 import json
 import pathlib
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
-# A minute on two cores that nobody else needs.
+# Of processors, whoever else is at work on them: a minute on two.
 SECONDS = 120
 
 
@@ -26,6 +26,12 @@ def is_command(path):
 COMMANDS = [path for path in sorted(RECIPES.glob("*.py")) if is_command(path)]
 
 
+def seconds():
+    """What processes that have ended took of processors."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_there_are_recipes():
     assert len(COMMANDS) >= 10
 
@@ -34,16 +40,16 @@ def test_there_are_recipes():
 def test_smoke(path, tmp_path):
     """In a folder of its own, for it to leave nothing elsewhere."""
     (tmp_path / "here").mkdir()
-    began = time.monotonic()
+    before = seconds()
     found = subprocess.run(
         [sys.executable, path, "--smoke", "--out", tmp_path / "out"],
         cwd=tmp_path / "here",
         capture_output=True,
         text=True,
-        timeout=2 * SECONDS,
+        timeout=10 * SECONDS,
     )
     assert found.returncode == 0, found.stderr[-2000:]
-    assert time.monotonic() - began < SECONDS
+    assert seconds() - before < SECONDS
     assert "Traceback" not in found.stderr
     assert list((tmp_path / "here").iterdir()) == []
     (results,) = (tmp_path / "out").rglob("results.json")
