@@ -41,12 +41,6 @@ RECIPE = training.Recipe(
     folder="cifar-100-binary or cifar-100-python",
     sample=datasets.samples.write_cifar100,
     views=training.shifts,
-    smoke=training.SMOKE
-    | {
-        "backbone": "WideResNet(depth=10, width=1)",
-        "image_size": 32,
-        "short_side": 32,
-    },
     settings=training.Settings(
         # The network, and what is added to it.
         backbone="WideResNet(depth=28, width=10)",

@@ -286,7 +286,10 @@ class Experiment:
         if self.workers.first and not self.settings.baseline:
             with self.workers.local(model) as copy:
                 self._draw(copy, run)
-        if trained.best_epoch is not None:
+        if trained.best_epoch is None:
+            # Of a run that this one overwrites.
+            (run / "best.keras").unlink(missing_ok=True)
+        else:
             print(f"Testing the best epoch, {trained.best_epoch}.", flush=True)
             model.load_weights(state / fitting.BEST)
             metrics["best_by_validation"] = {
@@ -410,7 +413,7 @@ def check_pictures(listing, skip=False):
 
     Raises:
         ValueError: with the list of all of them, if `skip` is `False`; or if
-            hardly anything is left.
+            a class loses all its pictures.
     """
     if not skip:
         listing.check(verbose=_verbose())
@@ -418,7 +421,14 @@ def check_pictures(listing, skip=False):
     problems = listing.problems(verbose=_verbose())
     for path, reason in problems:
         print(f"left out: {path}: {reason}", file=sys.stderr)
-    return listing.without([path for path, _ in problems])
+    left = listing.without([path for path, _ in problems])
+    lost = sorted(set(listing.labels.tolist()) - set(left.labels.tolist()))
+    if lost:
+        raise ValueError(
+            "Every class must have a picture that can be read. Received: none "
+            f"of {', '.join(listing.names[label] for label in lost)}."
+        )
+    return left
 
 
 def spread(results):

@@ -17,10 +17,10 @@ from keras_warn.training import workers
 
 # What `--smoke` changes: a whole run, in seconds.
 SMOKE = {
-    "backbone": "MobileNetV2(alpha=0.35)",
+    "backbone": "WideResNet(depth=10, width=1)",
     "weights": "none",
-    "image_size": 64,
-    "short_side": 72,
+    "image_size": 32,
+    "short_side": 36,
     "epochs": 2,
     "batch_size": 8,
     "warmup": 0.0,
@@ -116,6 +116,11 @@ class Recipe:
             else self.settings,
         )
         if arguments.baseline:
+            if hasattr(arguments, "attention"):
+                raise ValueError(
+                    "`attention` must be left out with `baseline`, which has "
+                    f"none. Received: {dict(arguments.attention)}."
+                )
             s = dataclasses.replace(s, attention=None)
         if arguments.devices and arguments.workers:
             raise ValueError(

@@ -175,6 +175,12 @@ def test_summary_of_data_that_are_other_data():
         for one in (first, *others)
     }
     assert len(digests) == 6
+    # Labels alone, with the same pictures in each part.
+    parts = experiment.part(first, 0.2)
+    changed = (parts.training.labels + 1) % 4
+    training = dataclasses.replace(parts.training, labels=changed)
+    other = dataclasses.replace(parts, training=training)
+    assert other.summary()["digest"] not in digests
     moved = listed(splits=splits, folder="elsewhere")
     assert experiment.part(moved, 0.2).summary()["digest"] in digests
     summary = experiment.part(first, 0.2).summary()
@@ -265,6 +271,11 @@ def test_every_optimizer_without_weight_decay(parts, optimizer):
         (
             {"schedule": "cosine", "epochs": 2},
             [(1 + np.cos(np.pi * i / 6)) / 2 for i in range(6)],
+        ),
+        (
+            {"schedule": "cosine", "warmup": 1, "epochs": 3},
+            [1 / 3, 2 / 3, 1]
+            + [(1 + np.cos(np.pi * i / 6)) / 2 for i in range(6)],
         ),
     ],
 )
