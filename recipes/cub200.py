@@ -13,7 +13,8 @@ Differences from the paper: ResNet50V2, since Keras has no wide ResNet-50 that
 is pretrained; a tenth of the training pictures is held out, by which the
 plateau is found; "every 30 iterations" is read as every 30 epochs.
 
-Results: not yet measured.
+Results: not yet measured on all classes. On the first 50, with a MobileNetV2
+for processors: recipes/README.md.
 
 Writes a folder for each training to `--out`: `results.json`, `history.csv`,
 `model.keras` (last epoch), `best.keras` (best epoch by validation),

@@ -49,3 +49,18 @@ def call(layer, weights, *inputs):
     frozen = [variable.value for variable in layer.non_trainable_variables]
     outputs, _ = layer.stateless_call(weights, frozen, *inputs)
     return outputs
+
+
+def convolves_channels_first():
+    """Whether the backend has such convolutions for this machine."""
+    images = np.zeros((1, 1, 5, 5), "float32")
+    kernel = np.zeros((3, 3, 1, 2), "float32")
+    if keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+
+    try:
+        ops.conv(images, kernel, data_format="channels_first")
+    except tf.errors.UnimplementedError:
+        return False
+    return True

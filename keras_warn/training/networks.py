@@ -123,6 +123,39 @@ def build_network(
     return _classifying(network, classes)
 
 
+def check_names(backbone, weights):
+    """Raises what `build_network` would of names and of files that are gone.
+
+    Without building anything: to say so before long work.
+
+    Args:
+        backbone: As of `build_network`.
+        weights: As of `build_network`.
+    """
+    if str(backbone).endswith(".keras"):
+        _existing("backbone", backbone, "a file")
+    else:
+        _constructor(backbone)
+        _weights_file(weights)
+
+
+def _weights_file(weights):
+    """The file that weights are in, or `None`."""
+    if weights in NAMED_WEIGHTS:
+        return None
+    return _existing("weights", weights, "'imagenet', 'none', or a file")
+
+
+def _existing(name, path, rule):
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`{name}` must be {rule} that exists. Received: "
+            f"{name}={str(path)!r}."
+        )
+    return path
+
+
 def _constructor(backbone):
     """The function that a string names, and its keyword arguments."""
     names = sorted(
@@ -157,14 +190,7 @@ def _constructor(backbone):
 
 def _construct(constructor, arguments, image_size, weights):
     """The network without its classifier, with its weights."""
-    path = None
-    if weights not in NAMED_WEIGHTS:
-        path = pathlib.Path(weights)
-        if not path.is_file():
-            raise FileNotFoundError(
-                "`weights` must be 'imagenet', 'none', or an existing file. "
-                f"Received: weights={str(weights)!r}."
-            )
+    path = _weights_file(weights)
     name = constructor.__name__
     if weights == "imagenet" and name in OURS:
         raise ValueError(
@@ -216,10 +242,7 @@ def _load_weights(network, path):
 
 def _from_file(path, image_size):
     """A model of a file, for images of this size."""
-    if not pathlib.Path(path).is_file():
-        raise FileNotFoundError(
-            f"`backbone` must be an existing file. Received: {path}."
-        )
+    _existing("backbone", path, "a file")
     if not zipfile.is_zipfile(path):
         # Keras says "not found".
         raise ValueError(

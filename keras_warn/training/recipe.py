@@ -12,6 +12,7 @@ import numpy as np
 from keras_warn.datasets import views
 from keras_warn.training import devices
 from keras_warn.training import experiment
+from keras_warn.training import networks
 from keras_warn.training import settings
 from keras_warn.training import workers
 
@@ -127,6 +128,7 @@ class Recipe:
                 "`devices` must be left out with `workers`, who use all that "
                 f"their machines have. Received: {arguments.devices}."
             )
+        networks.check_names(s.backbone, s.weights)
         group = workers.from_arguments(arguments)
         with group.watched():
             with group.together():

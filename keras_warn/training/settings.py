@@ -4,11 +4,13 @@ import argparse
 import ast
 import dataclasses
 import hashlib
+import inspect
 import os
 import pathlib
 
 from keras_warn import checks
 from keras_warn import images
+from keras_warn.augment import augment
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("steps", "cosine", "constant")
@@ -64,6 +66,18 @@ def _attention(name, value):
             f"`{name}` must be a dictionary of arguments of "
             f"keras_warn.augment, or None. Received: {name}={value!r}."
         )
+    # Beside the network, its classes, and probabilities for the loss.
+    known = [
+        name
+        for name in inspect.signature(augment).parameters
+        if name not in ("backbone", "classes", "from_logits")
+    ]
+    for argument in value or ():
+        if argument not in known:
+            raise ValueError(
+                f"`{name}` must have arguments of keras_warn.augment: "
+                f"{', '.join(known)}. Received: {argument!r}."
+            )
     return value
 
 

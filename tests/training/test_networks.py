@@ -314,7 +314,7 @@ def test_file_that_says_how_it_takes_pixels_or_must_be_told(tmp_path):
 def test_wrong_files(tmp_path):
     path = tmp_path / "mine.keras"
     with pytest.raises(
-        FileNotFoundError, match="`backbone` must be an existing file. .*mine"
+        FileNotFoundError, match="`backbone` must be a file that exists. .*mine"
     ):
         build_network(path, 5, 32)
     saved_backbone(path, classes=5)

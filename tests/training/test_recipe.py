@@ -243,7 +243,7 @@ def test_data_of_one_class_and_few_pictures():
         (["--image-size", "64"], "tiny: `short_side` must be at least `image"),
         (["--devices", "GPU:7", "CPU:0"], "tiny: `devices` must be devices "),
         (["--backbone", "ResNet"], "tiny: `backbone` must be a constructor"),
-        (["--weights", "no.h5"], "tiny: `weights` must be .* existing file"),
+        (["--weights", "no.h5"], "tiny: `weights` must be .* file that exists"),
         (["--attention", "dept=2"], "tiny: .*unexpected .* 'dept'"),
         (["--attention", "depth=0"], "tiny: `depth` must be a positive int"),
     ],

@@ -205,3 +205,12 @@ def test_identity_has_all_settings():
     assert identity.keys() == {f.name for f in dataclasses.fields(Settings)}
     assert identity["weights"] == "imagenet"
     assert identity != Settings(cutmix=0.5).identity()
+
+
+@pytest.mark.parametrize("name", ["dept", "from_logits", "classes"])
+def test_attention_has_arguments_of_augment(name):
+    with pytest.raises(
+        ValueError,
+        match=f"arguments of keras_warn.augment: depth, .*Received: '{name}'",
+    ):
+        Settings(attention={name: 3})
