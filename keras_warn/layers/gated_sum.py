@@ -108,11 +108,14 @@ class GatedSum(keras.layers.Layer):
         dtype = wide(self.compute_dtype)
         gates = ops.cast(gates, dtype)[:, :, None]
         logits = [ops.cast(prediction, dtype) for prediction in predictions]
+        if self.combination == "probabilities" and not self.from_logits:
+            # One by one: where a row lies in memory decides how TensorFlow
+            # rounds on some processors.
+            probabilities = [softmax(one, axis=-1) for one in logits]
+            return ops.sum(gates * ops.stack(probabilities, axis=1), axis=1)
         logits = ops.stack(logits, axis=1)
         if self.combination == "probabilities":
-            if self.from_logits:
-                return _log_of_gated_sum(gates, ops.log_softmax(logits, -1))
-            return ops.sum(gates * softmax(logits, axis=-1), axis=1)
+            return _log_of_gated_sum(gates, ops.log_softmax(logits, -1))
         if self.from_logits:
             return ops.sum(gates * ops.log_softmax(logits, axis=-1), axis=1)
         return softmax(ops.sum(gates * logits, axis=1), axis=-1)

@@ -282,13 +282,10 @@ def test_initial_kernels_have_the_fan_in_of_one_convolution():
 def test_no_gate_has_weight_of_its_own_in_the_probabilities():
     """Gates all on the network give its softmax to the bit."""
     gates = np.eye(M, dtype="float32")[[0, 0]]
-    # A tensor that was computed, too: where arrays of NumPy begin in memory
-    # decides how TensorFlow rounds on some processors.
-    scores = ops.multiply(PREDICTIONS[0], 1.0)
     for combination in ("log_probabilities", "probabilities"):
         found = keras_warn.GatedSum(combination)(gates, PREDICTIONS)
         np.testing.assert_array_equal(
-            to_numpy(found), to_numpy(ops.softmax(scores, axis=-1))
+            to_numpy(found), to_numpy(ops.softmax(PREDICTIONS[0], axis=-1))
         )
 
 
