@@ -455,8 +455,8 @@ def spread(results):
 def _jit_compile():
     """Whether to compile by XLA: not for processors in TensorFlow.
 
-    A step of MobileNetV2 took 14 times as long with it (TensorFlow 2.21, 2
-    cores of an AMD EPYC).
+    There its convolutions by channel, as MobileNetV2 has them, are many times
+    slower (TensorFlow 2.21).
     """
     if keras.backend.backend() != "tensorflow":
         return "auto"
