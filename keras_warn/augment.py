@@ -42,6 +42,7 @@ def augment(
     mask_activation="softmax",
     diversity=0.0,
     diversity_pool=1,
+    agreement=0.0,
     gates="softmax",
     gate_score_activation="tanh",
     gate_batch_norm=False,
@@ -91,6 +92,10 @@ def augment(
         diversity: Non-negative number, the weight of the penalty on
             overlapping masks, averaged over modules. See `MaskDiversity`.
         diversity_pool: Positive integer, see `MaskDiversity`.
+        agreement: Non-negative number, the weight of the penalty on
+            predictions that contradict each other, see `GatedSum`. With
+            cross-entropy, 0 trains the rectified prediction alone, and 1 each
+            prediction on its own, as the reference does.
         gates: How predictions are weighed, within and across modules:
             `"softmax"`, `"sigmoid"` (divided by their sum), or one of the
             paper's ablations `"average"` (equal weights) and `"linear"` (one
@@ -154,6 +159,7 @@ def augment(
     checks.one_of("mask_activation", mask_activation, ("softmax", "sigmoid"))
     diversity = checks.real("diversity", diversity)
     diversity_pool = checks.integer("diversity_pool", diversity_pool)
+    agreement = checks.real("agreement", agreement)
     checks.activation("gate_score_activation", gate_score_activation)
     checks.one_of("gates", gates, ("softmax", "sigmoid", "average", "linear"))
     checks.flag("gate_batch_norm", gate_batch_norm)
@@ -230,7 +236,7 @@ def augment(
             name="global_gates",
         )
     rectified = GatedSum(
-        combination, from_logits, dtype=dtype, name="rectified"
+        combination, from_logits, agreement, dtype=dtype, name="rectified"
     )(global_gate(features), predictions)
     return keras.Model(
         graph.inputs(network), rectified, name=name or f"{backbone.name}_warn"

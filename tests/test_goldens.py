@@ -4,8 +4,10 @@ The files hold two or three attention modules end to end, from feature maps to
 the loss, as the PyTorch reference computes them.
 """
 
+import functools
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -35,6 +37,7 @@ class Golden:
             self.modules + 1, self.activation, batch_norm=True
         )
         self.combine = keras_warn.GatedSum(from_logits=True)
+        self.rectify = keras_warn.GatedSum(agreement=1.0)
         self.build()
 
     def __getitem__(self, name):
@@ -80,8 +83,14 @@ class Golden:
             "module_output": ops.sum(gates[:, :, None] * outputs, axis=1),
         }
 
-    def loss(self, *arrays):
-        """The loss, as a function of features and kernels of all modules."""
+    def loss(self, *arrays, in_parts=False):
+        """The loss, as a function of features and kernels of all modules.
+
+        Args:
+            *arrays: Of each module features and kernels.
+            in_parts: Whether it is computed as the cross-entropy of the
+                rectified prediction and a penalty on disagreement.
+        """
         penalty = keras_warn.MaskDiversity(0.1 / self.modules, pool=2)
         predictions = [ops.convert_to_tensor(self["network_logits"])]
         loss = 0.0
@@ -89,9 +98,13 @@ class Golden:
             module = self.forward(i, *arrays[4 * i : 4 * i + 4])
             predictions.append(module["module_output"])
             loss += penalty(module["masks"]) / len(self["labels"])
-        scores = self.combine(
-            self.global_gate(self["last_features"]), predictions
-        )
+        gates = self.global_gate(self["last_features"])
+        if in_parts:
+            rectified = self.rectify(gates, predictions)
+            likelihood = keras.losses.SparseCategoricalCrossentropy()
+            (penalty,) = self.rectify.losses
+            return loss + penalty + likelihood(self["labels"], rectified)
+        scores = self.combine(gates, predictions)
         likelihood = keras_warn.GatedLogLikelihood()
         return loss + likelihood(self["labels"], scores)
 
@@ -147,13 +160,17 @@ def test_diversity(golden):
         np.testing.assert_allclose(found, golden[f"diversity_loss_{i}"], 1e-5)
 
 
-def test_loss(golden):
-    found = golden.loss(*map(ops.convert_to_tensor, golden.arrays()))
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_loss(golden, in_parts):
+    arrays = map(ops.convert_to_tensor, golden.arrays())
+    found = golden.loss(*arrays, in_parts=in_parts)
     np.testing.assert_allclose(to_numpy(found), golden["loss"], atol=TOLERANCE)
 
 
-def test_gradients(golden):
-    found = iter(gradients(golden.loss, golden.arrays()))
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_gradients(golden, in_parts):
+    loss = functools.partial(golden.loss, in_parts=in_parts)
+    found = iter(gradients(loss, golden.arrays()))
     for i in range(golden.modules):
         expected = [golden[f"grad_features_{i}"]]
         for name in ("mask", "output", "gate"):

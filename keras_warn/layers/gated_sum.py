@@ -20,6 +20,12 @@ def _log_of_gated_sum(gates, log_probabilities):
     return highest[:, 0] + ops.log(ops.maximum(total, 1e-37))
 
 
+def _disagreement(gates, logits):
+    """How far predictions `(b, n)` are from the rectified one, in nats."""
+    scores = gates * ops.log_softmax(ops.stack(logits, axis=1), axis=-1)
+    return -ops.mean(ops.logsumexp(ops.sum(scores, axis=1), axis=-1))
+
+
 @keras.saving.register_keras_serializable(package="keras_warn")
 class GatedSum(keras.layers.Layer):
     """The network's prediction, rectified by the modules' (equation 8).
@@ -35,11 +41,25 @@ class GatedSum(keras.layers.Layer):
     softmax, bit for bit (in float32; a network that ends in half precision has
     rounded its own).
 
+    `agreement` adds a penalty on predictions that contradict each other, its
+    weight times the mean over images of
+
+    `-logsumexp(sum_i gates_i log_softmax(predictions_i))
+        = sum_i gates_i KL(rectified || softmax(predictions_i))`
+
+    (with gates that sum to 1). Cross-entropy trains the rectified prediction
+    and leaves it to a prediction alone whether it means anything. With this
+    penalty at weight 1, the loss is the gate-weighted mean of the *separate*
+    cross-entropies, each of which must become small: the reference's loss,
+    see `keras_warn.GatedLogLikelihood`. No label is needed for it, so that it
+    goes with every loss that is a cross-entropy.
+
     Args:
         combination: `"log_probabilities"` (a weighted geometric mean, the
             reference's choice) or `"probabilities"` (an arithmetic mean, the
             paper's words).
         from_logits: Whether to return the scores instead of probabilities.
+        agreement: Non-negative number, the weight of the penalty.
         **kwargs: `name`, `dtype` and `trainable`.
 
     Call arguments:
@@ -55,9 +75,11 @@ class GatedSum(keras.layers.Layer):
         mixed precision.
 
     Raises:
-        TypeError: if `from_logits` is not a boolean.
-        ValueError: if `combination` is unknown, or the gates are not as many
-            as the predictions, or the predictions differ in shape.
+        TypeError: if `from_logits` is not a boolean, or `agreement` not a
+            number.
+        ValueError: if `combination` is unknown, `agreement` is negative, the
+            gates are not as many as the predictions, or the predictions differ
+            in shape.
 
     Example:
 
@@ -72,13 +94,18 @@ class GatedSum(keras.layers.Layer):
     """
 
     def __init__(
-        self, combination="log_probabilities", from_logits=False, **kwargs
+        self,
+        combination="log_probabilities",
+        from_logits=False,
+        agreement=0.0,
+        **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
         self.combination = checks.one_of(
             "combination", combination, ("log_probabilities", "probabilities")
         )
         self.from_logits = checks.flag("from_logits", from_logits)
+        self.agreement = checks.real("agreement", agreement)
 
     def build(self, gates_shape, predictions_shape):
         checks.rank("gates", gates_shape, (2,), "(b, m + 1)")
@@ -108,6 +135,8 @@ class GatedSum(keras.layers.Layer):
         dtype = wide(self.compute_dtype)
         gates = ops.cast(gates, dtype)[:, :, None]
         logits = [ops.cast(prediction, dtype) for prediction in predictions]
+        if self.agreement:
+            self.add_loss(self.agreement * _disagreement(gates, logits))
         if self.combination == "probabilities" and not self.from_logits:
             # One by one: where a row lies in memory decides how TensorFlow
             # rounds on some processors.
@@ -133,4 +162,5 @@ class GatedSum(keras.layers.Layer):
             **super().get_config(),
             "combination": self.combination,
             "from_logits": self.from_logits,
+            "agreement": self.agreement,
         }

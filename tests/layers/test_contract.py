@@ -71,7 +71,7 @@ LAYERS = {
     ),
     "UniformGate": (dict(gates=M), (ATTENDED,)),
     "GatedSum": (
-        dict(combination="probabilities", from_logits=True),
+        dict(combination="probabilities", from_logits=True, agreement=0.3),
         (GATES, PREDICTIONS),
     ),
     "GradientScale": (dict(factor=0.5), (MAP,)),
@@ -352,6 +352,7 @@ BAD = [
     ("UniformGate", dict(gates=-1), ValueError, "gates=-1"),
     ("GatedSum", dict(combination="sum"), ValueError, "combination='sum'"),
     ("GatedSum", dict(from_logits="no"), TypeError, "from_logits='no'"),
+    ("GatedSum", dict(agreement=-1), ValueError, "`agreement` .* agreement=-1"),
     ("GradientScale", dict(factor=-1), ValueError, "`factor` .* factor=-1"),
     ("GradientScale", dict(factor="1"), TypeError, "`factor` .* factor='1'"),
     ("GradientScale", dict(factor=float("nan")), ValueError, "factor=nan"),

@@ -119,6 +119,25 @@ def test_gated_sum(combination):
         assert_close(probabilities, reference.softmax(expected))
 
 
+@pytest.mark.parametrize("combination", ["log_probabilities", "probabilities"])
+def test_agreement(combination):
+    """The mean distance of the predictions from what the gates make of them."""
+    rng = np.random.default_rng(3)
+    gates = reference.softmax(rng.normal(size=(B, 3)))
+    predictions = list(3 * rng.normal(size=(3, B, N)))
+    rectified = reference.log_softmax(reference.combine(gates, predictions))
+    distances = [
+        np.sum(np.exp(rectified) * (rectified - reference.log_softmax(p)), -1)
+        for p in predictions
+    ]
+    expected = np.mean(np.sum(gates * np.transpose(distances), axis=-1))
+    layer = keras_warn.GatedSum(combination, agreement=0.7, dtype="float64")
+    layer(gates, predictions)
+    assert_close(layer.losses, [0.7 * expected])
+    layer(gates, [predictions[0]] * 3)
+    np.testing.assert_allclose(to_numpy(layer.losses[0]), 0, atol=1e-12)
+
+
 @pytest.mark.parametrize("pool", [1, 2])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_diversity(features, pool, data_format):
