@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import tempfile
+import time
 
 import pytest
 
@@ -16,7 +17,7 @@ def browser(width=1400, height=1000):
         height: Of the window, in pixels.
 
     Yields:
-        A `selenium.webdriver.Chrome`. `driver.get(path.as_uri())` opens a
+        A `selenium.webdriver.Chrome`. `opened(driver, path.as_uri())` opens a
         file, `driver.save_screenshot(path)` shows what it looks like.
     """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -53,3 +54,18 @@ def browser(width=1400, height=1000):
             yield driver
         finally:
             driver.quit()
+
+
+def opened(driver, address, seconds=60):
+    """Opens a page, and waits until all of it is there.
+
+    On a busy machine `driver.get` alone can return while the page is parsed.
+    """
+    driver.get("about:blank")  # or the page before could be taken for this one
+    driver.get(address)
+    deadline = time.monotonic() + seconds
+    while driver.execute_script("return document.readyState") != "complete":
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{address} did not load in {seconds} s.")
+        time.sleep(0.05)
+    return driver

@@ -4,6 +4,7 @@ import time
 
 import pytest
 from browser import browser
+from browser import opened
 from test_report import changed_set
 from test_report import changing_model
 
@@ -34,8 +35,7 @@ def driver():
 def page(driver, found):
     """The page, freshly opened, on a desktop and in daylight."""
     emulate(driver)
-    driver.get(found[1])
-    return driver
+    return opened(driver, found[1])
 
 
 def emulate(driver, width=WIDE, scheme="light", media="screen"):
@@ -212,7 +212,7 @@ def test_without_scripts(page, found):
         "Emulation.setScriptExecutionDisabled", {"value": True}
     )
     try:
-        page.get(found[1])
+        opened(page, found[1])
         # Buttons that would do nothing are not shown.
         assert not any(e.is_displayed() for e in elements(page, "button"))
         assert all(e.is_displayed() for e in elements(page, "article"))
