@@ -3,26 +3,17 @@
 import collections
 import dataclasses
 import re
-from collections.abc import Callable
-from collections.abc import Mapping
 
 import keras
-import numpy as np
 
 from keras_warn import graph
 from keras_warn import inspection
 from keras_warn.layers import GlobalGate
 from keras_warn.layers import HeadGate
+from keras_warn.models import pytorch
 
 # What PyTorch keeps beside weights: counters, and a constant.
 _NOT_WEIGHTS = re.compile(r".*\.(num_batches_tracked|att_head\.diag)")
-# The reference's names of the variables of a batch normalisation.
-_BN = {
-    "weight": "gamma",
-    "bias": "beta",
-    "running_mean": "moving_mean",
-    "running_var": "moving_variance",
-}
 # What a module reads, and the reference's name of it.
 _PLACES = {
     "group2_block1_relu1": "att0",
@@ -34,21 +25,6 @@ _ADVICE = (
     "activate_shortcuts=False), kernel_size=3, gate_batch_norm=True, ...)`, "
     "as the reference is. Received: the model {name!r}, {fault}."
 )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Weight:
-    """What an array of the reference is for.
-
-    Attributes:
-        variable: The variable of the model.
-        shape: The shape of the reference's array.
-        convert: A function from that array to the variable's value.
-    """
-
-    variable: keras.Variable
-    shape: tuple
-    convert: Callable
 
 
 def load_reference_weights(model, weights):
@@ -89,58 +65,14 @@ def load_reference_weights(model, weights):
     Reference:
         [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320)
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            "`model` must be a `keras.Model`. "
-            f"Received: model={model!r} (of type {type(model).__name__})."
-        )
-    if not isinstance(weights, Mapping):
-        raise TypeError(
-            "`weights` must be a mapping from names to arrays. "
-            f"Received: one of type {type(weights).__name__}."
-        )
-    expected = _Reading(model).weights()
-    arrays = {
-        name: keras.ops.convert_to_numpy(weights[name])
-        for name in weights
-        if not _NOT_WEIGHTS.fullmatch(str(name))
-    }
-    _check_arrays(model, expected, arrays)
-    # All are converted before the first is set.
-    values = [
-        (weight.variable, weight.convert(arrays[name]))
-        for name, weight in expected.items()
-    ]
-    for variable, value in values:
-        variable.assign(value)
-
-
-def _check_arrays(model, expected, arrays):
-    """Checks names and shapes, and lists all that is wrong with them."""
-    faults = []
-    missing = [name for name in expected if name not in arrays]
-    if missing:
-        faults.append(f"missing: {', '.join(map(repr, missing))}")
-    unknown = [name for name in arrays if name not in expected]
-    if unknown:
-        faults.append(f"unknown: {', '.join(map(repr, unknown))}")
-    wrong = [
-        f"{name!r} of shape {arrays[name].shape} and dtype "
-        f"{arrays[name].dtype} instead of {weight.shape} and floats"
-        for name, weight in expected.items()
-        if name in arrays
-        and (
-            arrays[name].shape != weight.shape or arrays[name].dtype.kind != "f"
-        )
-    ]
-    if wrong:
-        faults.append(f"wrong: {', '.join(wrong)}")
-    if faults:
-        raise ValueError(
-            "`weights` must have the names and shapes of the reference's "
-            f"network that is like the model {model.name!r}, which was left "
-            f"as it is. Received: {'; '.join(faults)}."
-        )
+    pytorch.check_arguments(model, weights)
+    pytorch.assign(
+        model,
+        weights,
+        _Reading(model).weights(),
+        origin="the reference's",
+        is_weight=lambda name: not _NOT_WEIGHTS.fullmatch(name),
+    )
 
 
 class _Reading:
@@ -151,20 +83,20 @@ class _Reading:
         self.layers = {layer.name: layer for layer in model.layers}
 
     def weights(self):
-        """A dictionary from the reference's names to `_Weight`s."""
+        """A dictionary from the reference's names to `Weight`s."""
         self.blocks = self.count_blocks()
         self.check_shortcuts()
         self.check_settings()
         found = {}
-        found.update(_conv("conv0", self.layer("stem_conv")))
-        found.update(_normalization("bn0", self.layer("stem_bn")))
+        found.update(pytorch.conv("conv0", self.layer("stem_conv")))
+        found.update(pytorch.normalization("bn0", self.layer("stem_bn")))
         for group, blocks in self.blocks.items():
             for block in range(1, blocks + 1):
                 found.update(self.block(group, block))
-        found.update(_normalization("bn_g2", self.layer("final_bn")))
+        found.update(pytorch.normalization("bn_g2", self.layer("final_bn")))
         # The second, if `augment` made the classifier.
         found.update(
-            _dense(
+            pytorch.dense(
                 "classifier",
                 self.layers.get("predictions") or self.layer("network_logits"),
             )
@@ -203,12 +135,14 @@ class _Reading:
         found = {}
         for i in (1, 2):
             conv = self.layer(f"{ours}_conv{i}")
-            found.update(_conv(f"{theirs}.conv{i - 1}", conv))
+            found.update(pytorch.conv(f"{theirs}.conv{i - 1}", conv))
             normalization = self.layer(f"{ours}_bn{i}")
-            found.update(_normalization(f"{theirs}.bn{i - 1}", normalization))
+            found.update(
+                pytorch.normalization(f"{theirs}.bn{i - 1}", normalization)
+            )
         if f"{ours}_shortcut" in self.layers:
             shortcut = self.layer(f"{ours}_shortcut")
-            found.update(_conv(f"{theirs}.conv_reduce", shortcut))
+            found.update(pytorch.conv(f"{theirs}.conv_reduce", shortcut))
         return found
 
     def check_shortcuts(self):
@@ -273,31 +207,6 @@ class _Reading:
         return found
 
 
-def _conv(name, layer):
-    height, width, channels, outputs = layer.kernel.shape
-    yield (
-        f"{name}.weight",
-        _Weight(
-            layer.kernel,
-            (outputs, channels, height, width),
-            _channels_last,
-        ),
-    )
-
-
-def _dense(name, layer):
-    yield (
-        f"{name}.weight",
-        _Weight(layer.kernel, tuple(layer.kernel.shape[::-1]), np.transpose),
-    )
-    yield f"{name}.bias", _plain(layer.bias)
-
-
-def _normalization(name, layer):
-    for theirs, ours in _BN.items():
-        yield f"{name}.{theirs}", _plain(getattr(layer, ours))
-
-
 def _module(name, layers):
     """The weights of an attention module, which are three convolutions."""
     masks = layers["masks"].kernel
@@ -306,19 +215,22 @@ def _module(name, layers):
     classes = hypotheses.shape[-1]
 
     def by_head(kernel):
-        kernel = _channels_last(kernel).reshape(-1, heads, classes)
+        kernel = pytorch.channels_last(kernel).reshape(-1, heads, classes)
         return kernel.transpose(1, 0, 2)
 
     def gates(kernel):
-        return _channels_last(kernel).reshape(-1, heads).T
+        return pytorch.channels_last(kernel).reshape(-1, heads).T
 
     for part, variable, outputs, convert in (
-        ("att_head", masks, heads, _channels_last),
+        ("att_head", masks, heads, pytorch.channels_last),
         ("out_head", hypotheses, heads * classes, by_head),
         ("score", layers["head_gates"].kernel, heads, gates),
     ):
         shape = (outputs, channels, height, width)
-        yield f"{name}.{part}.conv.weight", _Weight(variable, shape, convert)
+        yield (
+            f"{name}.{part}.conv.weight",
+            pytorch.Weight(variable, shape, convert),
+        )
 
 
 def _global_gate(layer, places):
@@ -330,22 +242,16 @@ def _global_gate(layer, places):
     order = [theirs.index(place) for place in ["network", *places]]
     yield (
         "output_gate.gates.weight",
-        _Weight(
+        pytorch.Weight(
             layer.kernel,
             tuple(layer.kernel.shape[::-1]),
             lambda kernel: kernel[order].T,
         ),
     )
-    for name, weight in _normalization("output_gate.bn", layer.normalization):
+    for name, weight in pytorch.normalization(
+        "output_gate.bn", layer.normalization
+    ):
         yield (
             name,
             dataclasses.replace(weight, convert=lambda array: array[order]),
         )
-
-
-def _plain(variable):
-    return _Weight(variable, tuple(variable.shape), np.asarray)
-
-
-def _channels_last(kernel):
-    return kernel.transpose(2, 3, 1, 0)

@@ -1,0 +1,80 @@
+"""The networks of the paper's Table 2, and what it says of them."""
+
+import dataclasses
+import functools
+
+import keras_warn
+from keras_warn import models
+
+# Two networks by name, the second with attention, as pairs to time closely.
+PAIRS = (("WRN-28-10", "WARN-28-10"), ("WRN-40-10", "WARN-40-10"))
+BASE = "WRN-40-10"
+HARDWARE = "one of two NVIDIA GTX 1080 Ti, PyTorch, 2018"
+# Its peak, float32: 3,584 cores, a multiplication and an addition in each of
+# 1.58 billion cycles a second.
+OPERATIONS_PER_SECOND = 11.3e12
+IMAGES = 10_000  # of which the paper's seconds are
+BATCH_SIZE = 256  # of the paper's
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """What the paper's Table 2 says of a network.
+
+    Attributes:
+        parameters: In millions.
+        products: In billions, the paper's "GFlop".
+        seconds: To forward the 10,000 images of CIFAR's test set.
+        errors: In percent, of CIFAR-10 and CIFAR-100.
+    """
+
+    parameters: int
+    products: float
+    seconds: float
+    errors: tuple
+
+
+# WRN-28-10 is not in it.
+PUBLISHED = {
+    "ResNeXt-29 (16x64d)": Published(68, 10.7, 5.02, (3.58, 17.31)),
+    "DenseNet-190 (k=40)": Published(26, 9.3, 6.41, (3.46, 17.18)),
+    "WRN-40-10": Published(56, 8.1, 0.18, (3.80, 18.30)),
+    "WRN-att2": Published(64, 8.6, 0.24, (3.90, 19.20)),
+    "WARN-28-10": Published(37, 5.3, 0.17, (3.44, 18.26)),
+    "WARN-40-10": Published(56, 8.2, 0.18, (3.46, 17.82)),
+}
+
+
+def constructors(smoke):
+    """Functions that build the networks, by name; tiny ones for `smoke`."""
+    if smoke:
+        resnext = {"depth": 11, "cardinality": 2, "base_width": 4}
+        densenet = {"depth": 10, "growth": 4}
+        shallow, deep = (10, 1), (16, 1)
+    else:
+        resnext, densenet = {}, {}
+        shallow, deep = (28, 10), (40, 10)
+    build = functools.partial
+    return {
+        "ResNeXt-29 (16x64d)": build(models.ResNeXt, **resnext),
+        "DenseNet-190 (k=40)": build(models.DenseNetBC, **densenet),
+        "WRN-28-10": build(models.WideResNet, *shallow),
+        "WRN-40-10": build(models.WideResNet, *deep),
+        "WRN-att2": build(models.WideResNetAtt2, *deep),
+        "WARN-28-10": build(attended, *shallow),
+        "WARN-40-10": build(attended, *deep),
+    }
+
+
+def attended(depth, width):
+    """WARN: three modules of four heads, as the reference builds them.
+
+    `augment` attaches them after each of the three groups.
+    """
+    return keras_warn.augment(
+        models.WideResNet(depth, width),
+        depth=3,
+        width=4,
+        kernel_size=3,
+        gate_batch_norm=True,
+    )

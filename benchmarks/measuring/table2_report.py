@@ -1,0 +1,167 @@
+"""Table 2 and Figure 5, the paper's numbers beside those measured here."""
+
+from keras_warn import figures
+from measuring.table2_networks import BASE
+from measuring.table2_networks import BATCH_SIZE
+from measuring.table2_networks import HARDWARE
+from measuring.table2_networks import IMAGES
+from measuring.table2_networks import OPERATIONS_PER_SECOND
+from measuring.table2_networks import PUBLISHED
+
+HEADER = (
+    "network",
+    "million parameters: paper",
+    "here",
+    "billion products: paper",
+    "here",
+    "seconds: paper",
+    "here",
+    f"time / {BASE}: paper",
+    "here",
+)
+
+
+def markdown(result):
+    """The whole result."""
+    settings, machine = result["settings"], result["environment"]
+    devices = ", ".join(machine["gpus"]) or machine["cpu"]
+    lines = ["# Table 2 of the paper, and the same networks here", ""]
+    if settings["smoke"]:
+        lines += ["**A smoke test, of tiny networks under these names.**", ""]
+    lines += [
+        f"`KERAS_BACKEND={machine['backend']} {machine['command']}`",
+        "",
+        f"Here: {machine['backend']} on {devices}, {machine['cores']} cores, "
+        f"{machine['date']}. {scaling(settings)}",
+        f"Paper: {HARDWARE}, batches of {BATCH_SIZE}.",
+        "Products are multiplications, each with its addition, for one image "
+        'of 32x32; the paper calls them "Flop". Seconds and ratios are '
+        "medians, in brackets quartiles; a ratio is taken within each round.",
+        "",
+        *_rows(HEADER, (_row(name, result) for name in result["networks"])),
+        "",
+        doubt(),
+        "",
+        "## What attention adds",
+        "",
+        *_rows(
+            ("", "rounds", "parameters", "products", "time"),
+            (_pair_row(pair) for pair in result["pairs"].values()),
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def scaling(settings):
+    """What was forwarded, and how seconds were made from that."""
+    rounds = settings["rounds"]
+    forwarded = rounds * settings["batch_size"]
+    return (
+        f"Each network forwarded {forwarded:,} images, {rounds} batches of "
+        f"{settings['batch_size']} of noise; seconds are for {IMAGES:,} "
+        "images, as in the paper: those of the median batch times "
+        f"{IMAGES / settings['batch_size']:g}."
+    )
+
+
+def doubt():
+    """Why the paper's seconds are not to be compared with."""
+    rates = [
+        2 * paper.products * 1e9 * IMAGES / paper.seconds
+        for paper in PUBLISHED.values()
+    ]
+    return (
+        f"The paper's seconds cannot be those of {IMAGES:,} images on its GPU: "
+        f"they would take {min(rates) / 1e12:.0f} to {max(rates) / 1e12:.0f} "
+        "trillion operations a second, by the paper's own counts. The GPU's "
+        f"peak is {OPERATIONS_PER_SECOND / 1e12:g}."
+    )
+
+
+def _row(name, result):
+    found = result["networks"][name]
+    paper = PUBLISHED.get(name)
+    per_batch = IMAGES / result["settings"]["batch_size"] / 1e3
+
+    def seconds(milliseconds):
+        return f"{milliseconds * per_batch:.3g}"
+
+    time = found["time"]
+    if paper is None:
+        theirs = ("–",) * 4
+    else:
+        base = PUBLISHED[BASE].seconds
+        theirs = (
+            str(paper.parameters),
+            str(paper.products),
+            str(paper.seconds),
+            f"{paper.seconds / base:.2f}",
+        )
+    ours = (
+        f"{found['parameters'] / 1e6:.2f}",
+        f"{found['products'] / 1e9:.3f}",
+        _spread(time, "median", "quartiles", "ours", seconds),
+        _ratio(time),
+    )
+    pairs = zip(theirs, ours, strict=True)
+    return [name, *(cell for pair in pairs for cell in pair)]
+
+
+def _pair_row(pair):
+    base, attended = pair["names"]
+    rounds = len(pair["time"]["samples"]["ours"])
+    return [
+        f"{attended} / {base}",
+        str(rounds),
+        f"{pair['parameters']:.4f}",
+        f"{pair['products']:.4f}",
+        _ratio(pair["time"]),
+    ]
+
+
+def _ratio(time):
+    name = "ours / backbone"
+    return _spread(time, "ratio", "ratio_quartiles", name, "{:.3f}".format)
+
+
+def _spread(time, middle, quartiles, name, form):
+    low, high = map(form, time[quartiles][name])
+    text = form(time[middle][name])
+    return text if low == high else f"{text} ({low}–{high})"
+
+
+def _rows(header, rows):
+    rows = [header, ("---",) + ("---:",) * (len(header) - 1), *rows]
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def plot(result):
+    """Figure 5: errors, which are the paper's, against products."""
+    figure = figures.new_figure(11, 3.8)
+    for i, (axes, data) in enumerate(
+        zip(figure.subplots(1, 2), ("CIFAR-10", "CIFAR-100"), strict=True)
+    ):
+        for j, (name, paper) in enumerate(PUBLISHED.items()):
+            axes.plot(
+                result["networks"][name]["products"] / 1e9,
+                paper.errors[i],
+                figures.MARKERS[j],
+                color=figures.COLORS[j],
+                label=name,
+            )
+        axes.set_title(data)
+        axes.set_xlabel("billion products an image, counted here")
+        axes.set_ylabel("error (%), as the paper reports it")
+        axes.margins(0.12)
+        axes.grid(alpha=0.3, linewidth=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside right center",
+        frameon=False,
+    )
+    title = "Figure 5 of the paper: its errors; none of these was trained here"
+    if result["settings"]["smoke"]:
+        title += " (a smoke test: products of tiny networks)"
+    figure.suptitle(title)
+    return figure

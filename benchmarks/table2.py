@@ -1,0 +1,197 @@
+"""Table 2 of the paper: what its networks cost, side by side.
+
+    python benchmarks/table2.py
+    KERAS_BACKEND=jax python benchmarks/table2.py
+    python benchmarks/table2.py --smoke  # seconds, of tiny networks
+
+Of ResNeXt-29 (16x64d), DenseNet-190, WRN-28-10, WRN-40-10, WRN-att2,
+WARN-28-10 and WARN-40-10, for 32x32 images and 10 classes, with random
+weights:
+
+- Parameters that are trained.
+- Products: multiplications, each with its addition, for one image. The paper's
+  "GFlop" are billions of these.
+- Time of the compiled `predict_step` of Keras, on a batch that lies on the
+  device, until the results are there. Networks take turns, batch by batch,
+  and a ratio is the median over rounds of the ratio within a round.
+- The same of each WARN and its WRN alone, in more rounds: whether attention
+  is as good as free is a matter of percents.
+
+The paper forwards 10,000 images in batches of 256. So does this on a GPU. On a
+processor, where such a network takes a tenth of a second and more for an
+image, it is 32 images in batches of 4, and seconds are scaled to 10,000
+images. `--images`, `--pair-images` and `--batch-size` say otherwise. Errors
+are the paper's own: nothing is trained.
+
+The paper's seconds are quoted, but cannot be what it says they are: 10,000
+images of WRN-40 in 0.18 s would be 900 trillion operations a second, of which
+its GPU does 11. Compare ratios between networks with care, and seconds not at
+all.
+
+Duration with the defaults: about 5 minutes on 2 cores (estimated).
+
+Writes `results.json` (with every single sample), `table2.md` and `figure5.png`
+to `--out`. A run that was stopped goes on where it was: start it again.
+"""
+
+import argparse
+import logging
+import os
+
+# Before TensorFlow is imported: its start-up lines are not ours to explain.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+from measuring import models
+from measuring import table2_report as report
+from measuring.arguments import integer
+from measuring.backends import backend
+from measuring.products import products
+from measuring.summary import summary
+from measuring.table2_networks import BASE
+from measuring.table2_networks import BATCH_SIZE
+from measuring.table2_networks import IMAGES
+from measuring.table2_networks import PAIRS
+from measuring.table2_networks import constructors
+from measuring.timing import measure_time
+from measuring.timing import take_turns
+
+import keras_warn
+from keras_warn import figures
+from keras_warn import runs
+
+# Images of a network, images of one of a pair, and images of a batch.
+ON_GPU = {
+    "images": IMAGES,
+    "pair_images": 4 * IMAGES,
+    "batch_size": BATCH_SIZE,
+}
+ON_CPU = {"images": 32, "pair_images": 200, "batch_size": 4}
+SMOKE = {"images": 6, "pair_images": 10, "batch_size": 2}
+
+
+def build(s, names):
+    """The networks of these names, compiled, by name."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    made = constructors(s.smoke)
+    networks = {name: made[name]() for name in names}
+    for network in networks.values():
+        network.compile()
+    return networks
+
+
+def steps(s, networks):
+    """Functions that forward one batch, the same for all networks."""
+    images, _ = models.random_batch(next(iter(networks.values())), s.batch_size)
+    return {k: backend.predict(m, images) for k, m in networks.items()}
+
+
+def measure_all(s):
+    """Parameters, products and times of all networks, by name."""
+    networks = build(s, constructors(s.smoke))
+    rounds = take_turns(
+        f"all networks, batch of {s.batch_size}", steps(s, networks), s.rounds
+    )
+    return {
+        name: {
+            **counts(network),
+            # With its ratio to the base in each round.
+            "time": summary(
+                name,
+                "ms",
+                [{"ours": r[name], "backbone": r[BASE]} for r in rounds],
+            ),
+        }
+        for name, network in networks.items()
+    }
+
+
+def measure_pair(s, base, attended):
+    """What attention adds to a network, as ratios."""
+    names = {"backbone": base, "ours": attended}
+    networks = build(s, names.values())
+    forward = steps(s, networks)
+    ours, backbone = counts(networks[attended]), counts(networks[base])
+    return {
+        "names": [base, attended],
+        **{name: ours[name] / backbone[name] for name in ours},
+        "time": measure_time(
+            f"{attended} / {base}, batch of {s.batch_size}",
+            {role: forward[name] for role, name in names.items()},
+            s.pair_rounds,
+        ),
+    }
+
+
+def counts(network):
+    trained = [np.prod(v.shape) for v in network.trainable_variables]
+    return {"parameters": int(sum(trained)), "products": products(network)}
+
+
+def benchmark(s, run):
+    """Everything, but for what an earlier start of this run has done."""
+    print(report.scaling(vars(s)))
+    result = {
+        "settings": vars(s),
+        "environment": {**runs.environment(), "gpus": backend.gpus()},
+        "networks": run.part("networks", measure_all, s),
+        "pairs": {
+            attended: run.part(f"pair_{attended}", measure_pair, s, *pair)
+            for pair in PAIRS
+            for attended in pair[1:]
+        },
+    }
+    text = report.markdown(result)
+    run.write("table2.md", text)
+    with run.replacing("figure5.png") as path:
+        report.plot(result).savefig(path)
+    run.finish(result)
+    print(f"\n{text}\nEverything is in {run.path}.")
+
+
+def parser():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("--images", type=integer(1), help="that each network forwards")
+    add("--pair-images", type=integer(1), help="the same, WRN against WARN")
+    add("--batch-size", type=integer(1))
+    add("--smoke", action="store_true", help="tiny networks, a few images")
+    add("--out", default="runs/table2", help="folder for all results")
+    add("--overwrite", action="store_true", help="throw away the run in --out")
+    return parser
+
+
+def main(argv=None):
+    arguments = parser()
+    s = arguments.parse_args(argv)
+    out, overwrite = s.out, s.overwrite
+    del s.out, s.overwrite  # what is left in `s` decides about results
+    defaults = SMOKE if s.smoke else ON_GPU if backend.gpus() else ON_CPU
+    for name, value in defaults.items():
+        if getattr(s, name) is None:
+            setattr(s, name, value)
+    # Whole batches only.
+    s.rounds = -(-s.images // s.batch_size)
+    s.pair_rounds = -(-s.pair_images // s.batch_size)
+    if keras.config.image_data_format() != "channels_last":
+        arguments.error("image_data_format must be channels_last in keras.json")
+    # It takes the graphs of many networks for one that is traced anew.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    try:
+        figures.new_figure(1, 1)  # needs matplotlib: now, not after measuring
+        code = {
+            "backend": keras.backend.backend(),
+            "keras_warn": keras_warn.__version__,
+        }
+        run = runs.RunFolder(out, {**vars(s), **code}, overwrite)
+    except (ImportError, OSError) as error:
+        arguments.error(str(error))
+    benchmark(s, run)
+
+
+if __name__ == "__main__":
+    main()

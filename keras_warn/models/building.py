@@ -1,0 +1,253 @@
+"""What networks are built from, and the arguments that they share.
+
+Convolutions have no bias. As in PyTorch, strided ones pad both sides alike,
+and batch normalisation has `momentum=0.9` and `epsilon=1e-5`.
+"""
+
+import numbers
+import os
+
+import keras
+
+from keras_warn import checks
+
+# Defaults of Torch and PyTorch, in which these networks were trained. Keras's
+# own, 0.001 and 0.99, would compute something else from the same weights.
+_EPSILON = 1e-5
+_MOMENTUM = 0.9  # PyTorch counts the other way, and calls it 0.1.
+
+
+def conv(channels, size, strides=1, padding="same", *, groups=1, name):
+    """A convolution without bias, as a layer."""
+    return keras.layers.Conv2D(
+        channels,
+        size,
+        strides,
+        padding,
+        groups=groups,
+        use_bias=False,
+        kernel_initializer=initializer(),
+        name=name,
+    )
+
+
+def centred_conv(x, channels, size, strides, *, groups=1, name, pad_name):
+    """The map, convolved by windows around every `strides`-th position."""
+    if strides == 1:
+        return conv(channels, size, groups=groups, name=name)(x)
+    # `padding="same"` would pad even sizes at the end alone.
+    x = keras.layers.ZeroPadding2D(size // 2, name=pad_name)(x)
+    layer = conv(channels, size, strides, "valid", groups=groups, name=name)
+    return layer(x)
+
+
+def normalized(x, name):
+    """The map, batch-normalised."""
+    return keras.layers.BatchNormalization(
+        axis=channel_axis(), momentum=_MOMENTUM, epsilon=_EPSILON, name=name
+    )(x)
+
+
+def activated(x, bn_name, relu_name):
+    """The map, normalised and activated."""
+    return keras.layers.ReLU(name=relu_name)(normalized(x, bn_name))
+
+
+def dropped(x, share, name):
+    """The map with a share of values dropped while training, if any."""
+    return keras.layers.Dropout(share, name=name)(x) if share > 0 else x
+
+
+def bottleneck(x, inner, channels, strides=1, *, groups=1, name):
+    """A residual block of three convolutions, activated after the sum.
+
+    The middle one has `inner` channels and the strides. A convolution takes
+    the shortcut if the shape changes.
+    """
+    shortcut = x
+    if strides > 1 or x.shape[channel_axis()] != channels:
+        shortcut = conv(channels, 1, strides, name=f"{name}_shortcut")(x)
+        shortcut = normalized(shortcut, f"{name}_shortcut_bn")
+    x = conv(inner, 1, name=f"{name}_conv1")(x)
+    x = activated(x, f"{name}_bn1", f"{name}_relu1")
+    x = centred_conv(
+        x,
+        inner,
+        3,
+        strides,
+        groups=groups,
+        name=f"{name}_conv2",
+        pad_name=f"{name}_pad",
+    )
+    x = activated(x, f"{name}_bn2", f"{name}_relu2")
+    x = conv(channels, 1, name=f"{name}_conv3")(x)
+    x = normalized(x, f"{name}_bn3")
+    x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+def initializer():
+    """He's normal distribution of the fan-in, not truncated."""
+    # One for each kernel: it repeats the values that it drew once.
+    return keras.initializers.VarianceScaling(
+        2.0, "fan_in", "untruncated_normal"
+    )
+
+
+def channel_axis():
+    """Where Keras's data format has channels."""
+    first = keras.config.image_data_format() == "channels_first"
+    return 1 if first else -1
+
+
+def blocks_in_group(depth, convolutions, others, examples):
+    """How many blocks each of three groups has.
+
+    Args:
+        depth: The argument, the number of layers.
+        convolutions: Integer, layers of a block.
+        others: Integer, layers outside of blocks.
+        examples: String, depths that are right.
+    """
+    depth = checks.integer("depth", depth)
+    blocks, rest = divmod(depth - others, 3 * convolutions)
+    if blocks < 1 or rest:
+        number = {2: "two", 3: "three"}[convolutions]
+        raise ValueError(
+            f"`depth` must be {3 * convolutions} * blocks + {others}, such as "
+            f"{examples}: {number} convolutions in each block of the 3 groups. "
+            f"Received: depth={depth}."
+        )
+    return blocks
+
+
+def check_end(classes, include_top, classifier_activation, pooling, weights):
+    """Checks what `network` takes by the same names.
+
+    Returns:
+        `classes` as an `int`.
+    """
+    classes = checks.integer("classes", classes)
+    checks.flag("include_top", include_top)
+    checks.activation("classifier_activation", classifier_activation)
+    _check_pooling(pooling, include_top)
+    check_weights(weights)
+    return classes
+
+
+def network(
+    images,
+    x,
+    *,
+    classes,
+    include_top,
+    classifier_activation,
+    pooling,
+    weights,
+    name,
+):
+    """The model that ends in the map `x`, its mean, or a classifier of it."""
+    if include_top or pooling == "avg":
+        x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    elif pooling == "max":
+        x = keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
+    if include_top:
+        x = classifier(x, classes, classifier_activation)
+    return model(images, x, weights, name)
+
+
+def classifier(x, classes, activation):
+    """The classes, predicted from pooled features."""
+    return keras.layers.Dense(
+        classes,
+        activation=activation,
+        kernel_initializer=initializer(),
+        name="predictions",
+    )(x)
+
+
+def model(images, x, weights, name):
+    """The model from what `images` are computed from, with its weights."""
+    inputs = keras.utils.get_source_inputs(images)
+    # A list of one would have to be called on lists.
+    inputs = inputs[0] if len(inputs) == 1 else inputs
+    made = keras.Model(inputs, x, name=name)
+    if weights is not None:
+        made.load_weights(weights)
+    return made
+
+
+def images(input_shape, input_tensor, size=32):
+    """The images that a network starts from, as a `KerasTensor`."""
+    first = keras.config.image_data_format() == "channels_first"
+    layout = "(c, h, w)" if first else "(h, w, c)"
+    if input_tensor is None:
+        if input_shape is None:
+            input_shape = (3, size, size) if first else (size, size, 3)
+        return keras.Input(_checked_shape(input_shape, layout))
+    if not isinstance(input_tensor, keras.KerasTensor):
+        raise TypeError(
+            "`input_tensor` must be a KerasTensor, such as `keras.Input` "
+            f"returns. Received: input_tensor={input_tensor!r} (of type "
+            f"{type(input_tensor).__name__})."
+        )
+    shape = tuple(input_tensor.shape)
+    checks.rank("input_tensor", shape, (4,), f"(b, {layout[1:]}")
+    checks.known_axis("input_tensor", shape, channel_axis(), "channels")
+    if input_shape is not None and (
+        _checked_shape(input_shape, layout) != shape[1:]
+    ):
+        raise ValueError(
+            "`input_shape` must be left out with `input_tensor`, or be its "
+            f"shape, {shape[1:]}. Received: input_shape={input_shape}."
+        )
+    return input_tensor
+
+
+def _checked_shape(input_shape, layout):
+    """The shape as a tuple of three integers, or `None` for sizes."""
+    rule = (
+        f"`input_shape` must be {layout}, positive integers, or None for h "
+        f"and w. Received: input_shape={input_shape!r}"
+    )
+    if not isinstance(input_shape, (tuple, list)):
+        raise TypeError(f"{rule} (of type {type(input_shape).__name__}).")
+    if len(input_shape) != 3:
+        raise ValueError(f"{rule}.")
+    for length in input_shape:
+        if length is not None and (
+            isinstance(length, bool)
+            or not isinstance(length, numbers.Integral)
+            or length < 1
+        ):
+            raise ValueError(f"{rule}.")
+    if input_shape[0 if layout == "(c, h, w)" else 2] is None:
+        raise ValueError(f"{rule}.")
+    return tuple(length and int(length) for length in input_shape)
+
+
+def _check_pooling(pooling, include_top):
+    if pooling is None:
+        return
+    checks.one_of("pooling", pooling, ("avg", "max"))
+    if include_top:
+        raise ValueError(
+            "`pooling` must be None with the classifier (`include_top=True`), "
+            f"which reads the mean. Received: pooling={pooling!r}."
+        )
+
+
+def check_weights(weights):
+    """Checks that `weights` is `None`, or the path of a file."""
+    if weights is None:
+        return
+    if not isinstance(weights, (str, os.PathLike)):
+        raise TypeError(
+            "`weights` must be None or a path. Received: "
+            f"weights={weights!r} (of type {type(weights).__name__})."
+        )
+    if not os.path.isfile(weights):
+        raise ValueError(
+            "`weights` must be None or the path of a file of weights, of "
+            f"which none come with the library. Received: weights={weights!r}."
+        )

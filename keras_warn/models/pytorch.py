@@ -1,0 +1,136 @@
+"""Weights of PyTorch's modules for layers of Keras: all of them, or none."""
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+# PyTorch's names of the variables of a batch normalisation.
+_BN = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Weight:
+    """What an array of PyTorch's is for.
+
+    Attributes:
+        variable: The variable of the model.
+        shape: The shape of PyTorch's array.
+        convert: A function from that array to the variable's value.
+    """
+
+    variable: keras.Variable
+    shape: tuple
+    convert: Callable
+
+
+def check_arguments(model, weights):
+    """Checks the types of what takes a model and a mapping of weights."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "`model` must be a `keras.Model`. "
+            f"Received: model={model!r} (of type {type(model).__name__})."
+        )
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            "`weights` must be a mapping from names to arrays. "
+            f"Received: one of type {type(weights).__name__}."
+        )
+
+
+def assign(model, weights, expected, origin, is_weight):
+    """Sets all variables, or raises one error that lists all faults.
+
+    Args:
+        model: The model, for its name.
+        weights: Mapping from PyTorch's names to arrays.
+        expected: Dictionary from these names to `Weight`s.
+        origin: String, whose names they are.
+        is_weight: Function that tells a name from those to pass over.
+    """
+    arrays = {
+        name: keras.ops.convert_to_numpy(weights[name])
+        for name in weights
+        if is_weight(str(name))
+    }
+    _check_arrays(model, expected, arrays, origin)
+    # All are converted before the first is set.
+    values = [
+        (weight.variable, weight.convert(arrays[name]))
+        for name, weight in expected.items()
+    ]
+    for variable, value in values:
+        variable.assign(value)
+
+
+def _check_arrays(model, expected, arrays, origin):
+    """Checks names and shapes, and lists all that is wrong with them."""
+    faults = []
+    missing = [name for name in expected if name not in arrays]
+    if missing:
+        faults.append(f"missing: {', '.join(map(repr, missing))}")
+    unknown = [name for name in arrays if name not in expected]
+    if unknown:
+        faults.append(f"unknown: {', '.join(map(repr, unknown))}")
+    wrong = [
+        f"{name!r} of shape {arrays[name].shape} and dtype "
+        f"{arrays[name].dtype} instead of {weight.shape} and floats"
+        for name, weight in expected.items()
+        if name in arrays
+        and (
+            arrays[name].shape != weight.shape or arrays[name].dtype.kind != "f"
+        )
+    ]
+    if wrong:
+        faults.append(f"wrong: {', '.join(wrong)}")
+    if faults:
+        raise ValueError(
+            f"`weights` must have the names and shapes of {origin} network "
+            f"that is like the model {model.name!r}, which was left as it is. "
+            f"Received: {'; '.join(faults)}."
+        )
+
+
+def conv(name, layer):
+    """Names and `Weight`s of a convolution, without bias."""
+    height, width, channels, outputs = layer.kernel.shape
+    yield (
+        f"{name}.weight",
+        Weight(
+            layer.kernel,
+            (outputs, channels, height, width),
+            channels_last,
+        ),
+    )
+
+
+def dense(name, layer):
+    """Names and `Weight`s of a dense layer."""
+    yield (
+        f"{name}.weight",
+        Weight(layer.kernel, tuple(layer.kernel.shape[::-1]), np.transpose),
+    )
+    yield f"{name}.bias", plain(layer.bias)
+
+
+def normalization(name, layer):
+    """Names and `Weight`s of a batch normalisation."""
+    for theirs, ours in _BN.items():
+        yield f"{name}.{theirs}", plain(getattr(layer, ours))
+
+
+def plain(variable):
+    """The `Weight` of an array that is alike in both."""
+    return Weight(variable, tuple(variable.shape), np.asarray)
+
+
+def channels_last(kernel):
+    """PyTorch's kernel `(out, c, h, w)` as Keras's, `(h, w, c, out)`."""
+    return kernel.transpose(2, 3, 1, 0)
