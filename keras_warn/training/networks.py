@@ -21,8 +21,17 @@ from keras_warn import models
 from keras_warn.classifier import read_classifier
 
 # Networks that `keras.applications` lacks, and that take bytes from 0 to 255
-# brought to [-1, 1].
-OURS = {"WideResNet": models.WideResNet}
+# brought to [-1, 1], but for those of `torchvision`.
+OURS = {
+    constructor.__name__: constructor
+    for constructor in (
+        models.WideResNet,
+        models.WideResNet50,
+        models.WideResNetAtt2,
+        models.ResNeXt,
+        models.DenseNetBC,
+    )
+}
 
 # What `weights` may be beside a file.
 NAMED_WEIGHTS = ("imagenet", "none")
@@ -39,10 +48,10 @@ def build_network(
     """A network for these classes, without attention.
 
     Args:
-        backbone: String: a constructor of `keras.applications`, or
-            `WideResNet`, with or without arguments, such as `"ResNet50V2"` or
-            `"MobileNetV2(alpha=0.35)"`; or a file that `model.save` wrote and
-            whose name ends in `.keras`.
+        backbone: String: a constructor of `keras.applications` or of
+            `keras_warn.models`, with or without arguments, such as
+            `"ResNet50V2"` or `"MobileNetV2(alpha=0.35)"`; or a file that
+            `model.save` wrote and whose name ends in `.keras`.
         classes: Integer of at least 2, the number of classes.
         image_size: Positive integer, height and width of images in pixels.
         weights: `"imagenet"`; a file of weights of this network without its
@@ -270,6 +279,9 @@ def _own_preprocessing(constructor):
     It is asked for black and for the brightest red, green and blue; all that
     there are in Keras scale channels, shift them, and may swap red and blue.
     """
+    if constructor is models.WideResNet50:
+        # Channels of [0, 1], normalised as torchvision does.
+        return _affine_layers(keras.applications.densenet.preprocess_input)
     if constructor.__name__ in OURS:
         return [keras.layers.Rescaling(1 / 127.5, -1.0, name="scaled")]
     return _affine_layers(_module(constructor).preprocess_input)

@@ -102,7 +102,7 @@ class Settings:
     backbone: str = _setting(
         "ResNet50V2",
         "a constructor of keras.applications, such as "
-        "'MobileNetV2(alpha=0.35)', or WideResNet, or a .keras file",
+        "'MobileNetV2(alpha=0.35)', or of keras_warn.models, or a .keras file",
         _word_or_file,
     )
     weights: str = _setting(

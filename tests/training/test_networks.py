@@ -11,6 +11,7 @@ from support import to_numpy
 
 import keras_warn
 from keras_warn import images
+from keras_warn import models
 from keras_warn.models import WideResNet
 from keras_warn.training import build_network
 from keras_warn.training import networks
@@ -55,6 +56,32 @@ def test_pixels_are_brought_to_what_each_network_of_keras_takes(name):
     np.testing.assert_allclose(
         applied(layers, PIXELS), expected, rtol=1e-5, atol=1e-4
     )
+
+
+def test_pixels_are_brought_to_what_torchvision_takes():
+    """https://docs.pytorch.org/vision/stable/models.html, of all its networks."""
+    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    layers = networks._own_preprocessing(models.WideResNet50)
+    np.testing.assert_allclose(
+        applied(layers, PIXELS),
+        (PIXELS / 255 - mean) / deviation,
+        rtol=1e-5,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "WideResNetAtt2(depth=10, width=1)",
+        "ResNeXt(depth=11, cardinality=2, base_width=4)",
+        "DenseNetBC(depth=10, growth=4)",
+        "WideResNet50(width=1)",
+    ],
+)
+def test_networks_of_the_paper(backbone):
+    network = build_network(backbone, 5, 32, "none")
+    assert to_numpy(network(PIXELS)).shape == (2, 5)
 
 
 @pytest.mark.parametrize("name", images.PREPROCESSING)
