@@ -22,6 +22,24 @@ CONSTRUCTORS = {
     and "classifier_activation" in inspect.signature(constructor).parameters
 }
 
+# Of each family the members that are built in seconds; CI leaves the others.
+LIGHT = (
+    "ConvNeXtTiny",
+    "DenseNet121",
+    "EfficientNetB0",
+    "EfficientNetV2B0",
+    "InceptionV3",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Large",
+    "MobileNetV3Small",
+    "NASNetMobile",
+    "ResNet50",
+    "ResNet50V2",
+    "VGG16",
+    "Xception",
+)
+
 # The four deepest points of networks of each family: sizes and channels.
 DEEPEST = {
     # Activated sums.
@@ -79,7 +97,13 @@ def test_there_are_networks_to_try():
     assert len(CONSTRUCTORS) >= 40
 
 
-@pytest.mark.parametrize("name", CONSTRUCTORS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[] if n in LIGHT else pytest.mark.slow)
+        for n in CONSTRUCTORS
+    ],
+)
 def test_networks_of_keras(name):
     skip_without_backend_support(name)
     with without_weights():

@@ -15,6 +15,8 @@ import keras
 import numpy as np
 import pytest
 
+import keras_warn
+
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cluttered_mnist.py"
 SMALL = "--seeds 1 --epochs 2 --train-size 640 --test-size 60".split()
 
@@ -282,10 +284,82 @@ def test_every_ablation_changes_the_model(recipe):
 
     plain = built("attention")
     assert built("attention") == plain
-    for arm in recipe.ABLATIONS:
+    for arm in recipe.MORE_ARMS:
         changed = built(arm)
         assert changed != plain, arm
         assert built(arm) == changed, arm
+
+
+@pytest.mark.parametrize(
+    "depth, width", [(1, 1), (2, 1), (3, 1), (4, 1), (4, 2), (4, 8)]
+)
+def test_depth_and_width_of_an_arm(recipe, depth, width):
+    """Whatever those of the attention are."""
+    s = settings(recipe, depth=2, width=3)
+    model = recipe.build(f"depth_{depth}_width_{width}", s)
+    masks = [
+        layer.output.shape[-1]
+        for layer in model.layers
+        if isinstance(layer, keras_warn.AttentionHeads)
+    ]
+    assert masks == [width] * depth
+    deepest = model.get_layer(f"module_{depth}_masks").input
+    assert deepest is model.get_layer("relu5").output
+
+
+def test_spatial_transformer_is_the_baseline_behind_an_identity(recipe):
+    s = settings(recipe)
+    baseline = recipe.build("baseline", s)
+    model = recipe.build("spatial_transformer", s)
+    for layer in baseline.layers[1:]:
+        model.get_layer(layer.name).set_weights(layer.get_weights())
+    images = np.random.default_rng(0).random((3, 40, 40, 1), "float32")
+    np.testing.assert_allclose(
+        model.predict(images, verbose=0),
+        baseline.predict(images, verbose=0),
+        atol=1e-6,
+    )
+
+
+def test_spatial_transformer_learns_at_a_tenth_of_the_rate(recipe, tmp_path):
+    """In the second step, the first of a rate above zero; Adam's is near it."""
+    s = settings(recipe, epochs=1, train_size=2 * 128, validation_size=10)
+    keras.utils.set_random_seed(0)
+    model = recipe.build("spatial_transformer", s)
+    before = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
+    run = recipe.runs.RunFolder(tmp_path / "run", {})
+    recipe.train(model, 0, recipe.load_digits(s.source), s, run)
+    steps = {True: [], False: []}
+    for variable, value in zip(model.trainable_variables, before, strict=True):
+        slow = variable.path.startswith(("locate", "transformer"))
+        step = keras.ops.convert_to_numpy(variable) - value
+        steps[slow].append(np.abs(step).max())
+    assert len(steps[True]) == 8
+    assert 0.5e-3 < max(steps[True]) < 1.5e-3
+    assert 0.5e-2 < min(steps[False]) <= max(steps[False]) < 1.5e-2
+
+
+def test_all_arms_of_figure_4(recipe, tmp_path, monkeypatch):
+    """In one word, with others, and no arm twice."""
+    seen = []
+    monkeypatch.setattr(
+        recipe, "experiment", lambda digits, s, run: seen.append(s.ablate)
+    )
+    for i, names in enumerate(
+        [
+            ["figure_4"],
+            ["average", "figure_4", "kernel_3"],
+            ["spatial_transformer"],
+        ]
+    ):
+        out = str(tmp_path / str(i))
+        recipe.main(["--ablate", *names, "--out", out])
+    arms = set(recipe.FIGURE_4)
+    assert len(recipe.FIGURE_4) == len(arms) == 13
+    assert arms < set(recipe.MORE_ARMS)
+    assert seen[0] == recipe.FIGURE_4
+    assert len(seen[1]) == 14 and set(seen[1]) == {*arms, "kernel_3"}
+    assert seen[2] == ["spatial_transformer"]
 
 
 def test_spreads_of_seeds_in_the_table(recipe):

@@ -1,0 +1,226 @@
+"""Every table and plot of docs/evidence.md, from the runs in docs/results/.
+
+    python benchmarks/evidence.py
+    python benchmarks/evidence.py --check
+
+The first writes the tables into their marked places on the page, whose prose
+stays as it is, and the plots to docs/images/. The second changes nothing, and
+fails if the page or a plot is not that of the runs.
+
+Runs are rows of CSV files, with the columns `arm`, `seed`, `parameters` and
+test accuracies, as shares:
+
+- `figure4_mnist.csv`, the `results.csv` of
+  `recipes/cluttered_mnist.py --source mnist.npz --ablate figure_4`
+- `cub50_study.csv`, as the `runs.csv` of `keras-warn tables`, with one name for
+  each arm
+
+What there is no file of, or no arm in it, is "not yet measured". Differences
+are paired by seed; intervals are Student's t over seeds.
+"""
+
+import argparse
+import hashlib
+import os
+import pathlib
+import sys
+
+# Before TensorFlow is imported: its start-up lines are not ours to explain.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from measuring import arms
+from measuring import dots
+from measuring import marked
+from PIL import Image
+
+from keras_warn import figures
+from keras_warn import files
+
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
+FIGURE_4, BIRDS = "figure4_mnist.csv", "cub50_study.csv"
+
+# Figure 4: what each arm is called in its parts.
+DEPTHS = {f"depth_{n}_width_1": n for n in (1, 2, 3, 4)}
+WIDTHS = {
+    "depth_4_width_1": 1,
+    "depth_4_width_2": 2,
+    "attention": 4,
+    "depth_4_width_8": 8,
+}
+PARTS = {
+    "baseline": "baseline",
+    "attention": "attention, depth 4, width 4",
+    "no_diversity": "without regularizer",
+    "sigmoid_masks": "sigmoid masks",
+    "sigmoid_gates": "sigmoid gates",
+    "average": "average, no gates",
+    "linear": "linear map, no gates",
+    "blocked_gradient": "no gradient to the network",
+}
+NETWORKS = {
+    "baseline": "baseline",
+    "attention": "attention",
+    "spatial_transformer": "spatial transformer",
+}
+DISTRACTORS = (4, 8, 16, 32, 64)
+TRAINED_WITH = "accuracy_8"
+
+# Of `keras-warn tables`.
+BIRDS_ACCURACY = "last_epoch_test_accuracy"
+
+
+def figure_4(found):
+    """Table and plot of each part of the figure."""
+    return {
+        "figure4b": along(
+            found,
+            DEPTHS,
+            "depth {}, width 1",
+            "modules of one head",
+            log2=False,
+        ),
+        "figure4c": along(
+            found, WIDTHS, "depth 4, width {}", "heads in each of 4 modules"
+        ),
+        "figure4d": side_by_side(found, PARTS, TRAINED_WITH, error=True),
+        "figure4e": more_clutter(found),
+    }
+
+
+def along(found, attended, label, x_label, log2=True):
+    """Attention of several sizes, beside the baseline."""
+    rows = [("baseline", "baseline", TRAINED_WITH)]
+    for arm, size in attended.items():
+        rows.append((label.format(size), arm, TRAINED_WITH))
+    points = {
+        "baseline": rows[:1] * len(attended),
+        "attention": rows[1:],
+    }
+    plot = curves(found, [*attended.values()], points, x_label, log2)
+    return arms.table(found, rows, error=True), plot
+
+
+def more_clutter(found):
+    """Networks among more distractors than they were trained with."""
+    points = {
+        says: [
+            (f"{says}, {n} distractors", arm, f"accuracy_{n}")
+            for n in DISTRACTORS
+        ]
+        for arm, says in NETWORKS.items()
+    }
+    rows = [
+        row for of_row in zip(*points.values(), strict=True) for row in of_row
+    ]
+    plot = curves(found, DISTRACTORS, points, "distractors (trained with 8)")
+    if plot:
+        # Errors double with them. On one scale, none could be told apart.
+        plot.axes[0].set_yscale("log", base=2)
+        plot.axes[0].yaxis.set_major_formatter("{x:g}")
+    return arms.table(found, rows, error=True), plot
+
+
+def curves(found, x, points, x_label, log2=True):
+    """Test errors along `x`, or `None` where an arm is missing."""
+    values = {
+        name: arms.by_seed(found, of_name, error=True)
+        for name, of_name in points.items()
+    }
+    if not all(values.values()):
+        return None
+    return figures.curves_figure(x, values, x_label, "test error (%)", log2)
+
+
+def side_by_side(found, labels, column, error):
+    """Arms one below the other."""
+    rows = [(says, arm, column) for arm, says in labels.items()]
+    values = {row[0]: arms.by_seed(found, [row], error) for row in rows}
+    kind = "error" if error else "accuracy"
+    plot = None
+    if values and all(values.values()):
+        plot = dots.figure(values, f"test {kind} (%)")
+    return arms.table(found, rows, error), plot
+
+
+def evidence(results):
+    """What the places of the page show.
+
+    Args:
+        results: Folder of the CSV files.
+
+    Returns:
+        A dictionary from the name of a place to its table, its plot or `None`,
+        and the path of the file that both are made of.
+    """
+    mnist = arms.read(results / FIGURE_4, TRAINED_WITH)
+    birds = arms.read(results / BIRDS, BIRDS_ACCURACY)
+    names = {arm: arm.replace("_", " ") for arm in birds or ["baseline"]}
+    return {
+        **{k: (*v, results / FIGURE_4) for k, v in figure_4(mnist).items()},
+        "birds": (
+            *side_by_side(birds, names, BIRDS_ACCURACY, error=False),
+            results / BIRDS,
+        ),
+    }
+
+
+def digest(path):
+    """Tells files from each other; kept in plots, to know them again."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def is_drawn(path, source):
+    """Whether the plot at `path` is of the runs in `source`."""
+    if not path.exists():
+        return False
+    with Image.open(path) as picture:
+        return picture.info.get("Source") == digest(source)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("--check", action="store_true", help="change nothing, say what differs")
+    add("--docs", type=pathlib.Path, default=DOCS, help="folder of the page")
+    s = parser.parse_args(argv)
+    page = s.docs / "evidence.md"
+    try:
+        old = page.read_text("utf-8")
+        places = evidence(s.docs / "results")
+        contents = {
+            name: f"{table}\n\n![The same, drawn](images/{name}.png)"
+            if plot
+            else table
+            for name, (table, plot, _) in places.items()
+        }
+        new = marked.filled(old, contents)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    plots = {
+        s.docs / f"images/{name}.png": (plot, source)
+        for name, (_, plot, source) in places.items()
+        if plot
+    }
+    if s.check:
+        was, now = marked.places(old), marked.places(new)
+        differ = [f"{page}: {name}" for name in now if was[name] != now[name]]
+        differ += [
+            str(path)
+            for path, (_, source) in plots.items()
+            if not is_drawn(path, source)
+        ]
+        for name in differ:
+            print(f"Not of the runs in {s.docs / 'results'}: {name}")
+        return 1 if differ else 0
+    for path, (plot, source) in plots.items():
+        with files.replacing(path) as unfinished:
+            plot.savefig(unfinished, metadata={"Source": digest(source)})
+    with files.replacing(page) as unfinished:
+        unfinished.write_text(new, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

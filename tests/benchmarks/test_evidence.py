@@ -1,0 +1,200 @@
+"""The page shows the runs, and nothing else."""
+
+import csv
+
+import evidence
+import pytest
+from measuring import arms
+from measuring import marked
+
+ARMS = [
+    *evidence.NETWORKS,
+    *evidence.DEPTHS,
+    *evidence.WIDTHS,
+    *evidence.PARTS,
+]
+
+
+def rows(path, lines):
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two arms by hand, of seeds that are not the same."""
+    return rows(
+        tmp_path / "runs.csv",
+        [
+            "arm,seed,parameters,accuracy",
+            "baseline,0,1000,0.80",
+            "attention,0,1200,0.84",
+            "baseline,1,1000,0.70",
+            "attention,1,1200,0.80",
+            "attention,2,1200,0.94",
+        ],
+    )
+
+
+@pytest.fixture
+def docs(tmp_path):
+    """The page, and results of all that it shows."""
+    (tmp_path / "images").mkdir()
+    results = tmp_path / "results"
+    results.mkdir()
+    page = (evidence.DOCS / "evidence.md").read_text("utf-8")
+    (tmp_path / "evidence.md").write_text(page, "utf-8")
+    columns = [f"accuracy_{n}" for n in evidence.DISTRACTORS]
+    with open(results / evidence.FIGURE_4, "w", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["arm", "seed", "parameters", *columns])
+        for i, arm in enumerate(dict.fromkeys(ARMS)):
+            for seed in range(3):
+                share = 0.9 + 0.005 * i + 0.001 * seed
+                writer.writerow([arm, seed, 1000 + i, *[share] * len(columns)])
+    rows(
+        results / evidence.BIRDS,
+        [
+            f"recipe,arm,seed,parameters,{evidence.BIRDS_ACCURACY}",
+            "cub200,baseline,0,1000,0.650",
+            "cub200,depth_1,0,1200,0.660",
+        ],
+    )
+    return tmp_path
+
+
+def run(docs, *arguments):
+    return evidence.main(["--docs", str(docs), *arguments])
+
+
+def test_the_page_is_that_of_the_runs(capsys):
+    """Of this repository. `python benchmarks/evidence.py` makes it so."""
+    assert evidence.main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_numbers_by_hand(runs):
+    """Errors 20, 30; 16, 20, 6. Differences -4, -10: t is 12.706."""
+    found = arms.read(runs, "accuracy")
+    table = arms.table(
+        found,
+        [("base", "baseline", "accuracy"), ("ours", "attention", "accuracy")],
+        error=True,
+    )
+    *_, baseline, ours = table.splitlines()
+    assert baseline == "| base | 1,000 | 2 | 25.00 ± 7.07 | – | – | – |"
+    assert ours == (
+        "| ours | 1,200 | 3 | 14.00 ± 7.21 | -7.00 ± 4.24 "
+        "| -45.12 to +31.12 | 28 % |"
+    )
+    table = arms.table(found, [("ours", "attention", "accuracy")], error=False)
+    assert table.splitlines()[-1] == (
+        "| ours | 1,200 | 3 | 86.00 ± 7.21 | +7.00 ± 4.24 "
+        "| -31.12 to +45.12 | 28 % |"
+    )
+
+
+def test_only_seeds_that_all_have_are_plotted(runs):
+    found = arms.read(runs, "accuracy")
+    points = [("", "baseline", "accuracy"), ("", "attention", "accuracy")]
+    errors = arms.by_seed(found, points, error=True)
+    assert [[round(e, 6) for e in seed] for seed in errors] == [
+        [20, 16],
+        [30, 20],
+    ]
+    assert arms.by_seed(found, [("", "stn", "accuracy")], error=True) == []
+
+
+def test_what_is_not_there_is_not_measured(runs, tmp_path):
+    row = "| x | – | – | not yet measured | – | – | – |"
+    for path in (runs, tmp_path / "missing.csv"):
+        found = arms.read(path, "accuracy")
+        table = arms.table(found, [("x", "stn", "accuracy")], error=True)
+        assert table.splitlines()[-1] == row
+    places = evidence.evidence(tmp_path)
+    assert all(plot is None for _, plot, _ in places.values())
+    assert all("not yet measured" in table for table, *_ in places.values())
+
+
+def test_tables_and_plots_are_written(docs, capsys):
+    prose = "## Birds\n\nWhat birds show.\n"
+    page = docs / "evidence.md"
+    page.write_text(page.read_text("utf-8").replace("## Birds\n", prose))
+    assert run(docs, "--check") == 1
+    said = capsys.readouterr().out
+    for name in ("figure4b", "figure4c", "figure4d", "figure4e", "birds"):
+        assert f"evidence.md: {name}" in said and f"{name}.png" in said
+    assert run(docs) == 0
+    assert run(docs, "--check") == 0
+    assert prose in page.read_text("utf-8")
+    places = marked.places(page.read_text("utf-8"))
+    assert (
+        "| depth 1 | 1,200 | 1 | 66.00 | +1.00 | – | 3 % |" in places["birds"]
+    )
+    assert "not yet measured" not in page.read_text("utf-8")
+    for name, text in places.items():
+        assert text.endswith(f"(images/{name}.png)\n")
+        assert (docs / f"images/{name}.png").stat().st_size > 10_000
+    before = page.read_bytes()
+    assert run(docs) == 0
+    assert page.read_bytes() == before
+
+
+def test_what_differs_is_named(docs, capsys):
+    """A number that somebody typed, and runs that were exchanged."""
+    run(docs)
+    page = docs / "evidence.md"
+    page.write_text(page.read_text("utf-8").replace("66.00", "67.00"))
+    assert run(docs, "--check") == 1
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.endswith("evidence.md: birds")
+    run(docs)
+    birds = docs / "results" / evidence.BIRDS
+    birds.write_text(birds.read_text("utf-8").replace("0.660", "0.66"))
+    assert run(docs, "--check") == 1
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.endswith("birds.png")
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        (["arm,seed,accuracy"], "without parameters"),
+        (
+            ["arm,seed,parameters,accuracy", "attention,0,1,0.5"],
+            "must be 'baseline'",
+        ),
+        (["arm,seed,parameters,accuracy"], "with no run"),
+        (
+            ["arm,seed,parameters,accuracy", *["baseline,0,1,0.5"] * 2],
+            "another of arm=baseline, seed=0",
+        ),
+    ],
+)
+def test_files_of_another_kind(tmp_path, lines, message):
+    with pytest.raises(ValueError, match=message):
+        arms.read(rows(tmp_path / "runs.csv", lines), "accuracy")
+
+
+@pytest.mark.parametrize(
+    "page, message",
+    [
+        ("<!-- table: a -->\n", "1 beginnings .* 0 ends"),
+        ("<!-- table: a -->\n<!-- end -->\n" * 2, "name of its own"),
+        (
+            "<!-- table: a -->\n<!-- table: b -->\n<!-- end -->\n",
+            "2 beginnings .* 1 ends",
+        ),
+        ("<!-- table: b -->\n<!-- end -->\n", "places a. Received: b"),
+    ],
+)
+def test_pages_with_other_places(page, message):
+    with pytest.raises(ValueError, match=message):
+        marked.filled(page, {"a": "text"})
+
+
+def test_errors_are_told(docs, capsys):
+    (docs / "evidence.md").write_text("Nothing here.\n")
+    with pytest.raises(SystemExit) as stop:
+        run(docs)
+    assert stop.value.code == 2
+    assert "must have the places figure4b" in capsys.readouterr().err
