@@ -4,7 +4,7 @@ import os
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Tests that run side by side (`pytest -n`) share the processor, and threads that
+# Tests that run side by side (`pytest -n`) share the processor. Threads that
 # wait for each other would only take it from them.
 if "PYTEST_XDIST_WORKER" in os.environ:
     for threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):

@@ -59,7 +59,7 @@ def test_pixels_are_brought_to_what_each_network_of_keras_takes(name):
 
 
 def test_pixels_are_brought_to_what_torchvision_takes():
-    """https://docs.pytorch.org/vision/stable/models.html, of all its networks."""
+    """As docs.pytorch.org/vision/stable/models.html says."""
     mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     layers = networks._own_preprocessing(models.WideResNet50)
     np.testing.assert_allclose(
