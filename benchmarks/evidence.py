@@ -7,13 +7,14 @@ The first writes the tables into their marked places on the page, whose prose
 stays as it is, and the plots to docs/images/. The second changes nothing, and
 fails if the page or a plot is not that of the runs.
 
-Runs are rows of CSV files, with the columns `arm`, `seed`, `parameters` and
-test accuracies, as shares:
+Those are, of trainings with a row each, whose columns are `arm`, `seed`,
+`parameters` and test accuracies, as shares:
 
 - `figure4_mnist.csv`, the `results.csv` of
   `recipes/cluttered_mnist.py --source mnist.npz --ablate figure_4`
 - `cub50_study.csv`, as the `runs.csv` of `keras-warn tables`, with one name for
   each arm
+- `table2.json`, the `results.json` of `benchmarks/table2.py`
 
 What there is no file of, or no arm in it, is "not yet measured". Differences
 are paired by seed; intervals are Student's t over seeds.
@@ -21,6 +22,7 @@ are paired by seed; intervals are Student's t over seeds.
 
 import argparse
 import hashlib
+import json
 import os
 import pathlib
 import sys
@@ -31,6 +33,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from measuring import arms
 from measuring import dots
 from measuring import marked
+from measuring import table2_report
 from PIL import Image
 
 from keras_warn import figures
@@ -38,6 +41,7 @@ from keras_warn import files
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 FIGURE_4, BIRDS = "figure4_mnist.csv", "cub50_study.csv"
+TABLE_2 = "table2.json"
 
 # Figure 4: what each arm is called in its parts.
 DEPTHS = {f"depth_{n}_width_1": n for n in (1, 2, 3, 4)}
@@ -142,11 +146,19 @@ def side_by_side(found, labels, column, error):
     return arms.table(found, rows, error), plot
 
 
+def table_2(path):
+    """Tables and plot of what the paper's networks cost."""
+    if not path.exists():
+        return "not yet measured", None
+    result = json.loads(path.read_text("utf-8"))
+    return table2_report.tables(result), table2_report.plot(result)
+
+
 def evidence(results):
     """What the places of the page show.
 
     Args:
-        results: Folder of the CSV files.
+        results: Folder of the files of runs.
 
     Returns:
         A dictionary from the name of a place to its table, its plot or `None`,
@@ -161,6 +173,7 @@ def evidence(results):
             *side_by_side(birds, names, BIRDS_ACCURACY, error=False),
             results / BIRDS,
         ),
+        "table2": (*table_2(results / TABLE_2), results / TABLE_2),
     }
 
 

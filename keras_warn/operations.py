@@ -92,8 +92,9 @@ def counting_backend():
 def _on_tensorflow(model, specs):
     """By the profiler, which knows no `Einsum`: it is added here.
 
-    The profiler silently counts zero for shapes that it does not know: that
-    is checked.
+    So are convolutions in groups: Keras calls them as functions, into which
+    the profiler does not look. It silently counts zero for shapes that it does
+    not know: that is checked.
     """
     import tensorflow as tf
 
@@ -124,6 +125,8 @@ def _on_tensorflow(model, specs):
         if operation.type == "Einsum":
             count = _einsum_operations(operation)
             counts["Einsum"] = counts.get("Einsum", 0) + count
+    for count in _called_convolutions(graph):
+        counts["Conv2D"] = counts.get("Conv2D", 0) + count
     return {name: count for name, count in counts.items() if count}
 
 
@@ -155,6 +158,36 @@ def _einsum_operations(operation):
     for term, tensor in zip(terms, operation.inputs, strict=True):
         sizes.update(zip(term, tensor.shape, strict=True))
     return 2 * int(np.prod(list(sizes.values()), dtype="int64"))
+
+
+def _called_convolutions(graph):
+    """Two for each product of the convolutions that are called as functions."""
+    kernels = {}  # which argument of a function is one
+    for function in graph.as_graph_def().library.function:
+        nodes = {node.name: node for node in function.node_def}
+        names = [argument.name for argument in function.signature.input_arg]
+        for node in function.node_def:
+            if node.op == "Conv2D":
+                name = node.input[1]
+                while name not in names:  # where it is read, or cast
+                    name = nodes[name.partition(":")[0]].input[0]
+                kernels[function.signature.name] = names.index(name)
+    shapes = {
+        inside.name: variable.shape
+        for outside, inside in graph.captures
+        for variable in graph.variables
+        if variable.handle is outside
+    }
+    for operation in graph.get_operations():
+        if not operation.type.endswith("PartitionedCall"):
+            continue
+        name = operation.get_attr("f").name
+        if name in kernels:
+            _check_shapes(operation)
+            kernel = operation.inputs[kernels[name]]
+            shape = shapes.get(kernel.name, kernel.shape)
+            positions = operation.outputs[0].shape.num_elements() // shape[-1]
+            yield 2 * positions * shape.num_elements()
 
 
 def _on_jax(model, specs):

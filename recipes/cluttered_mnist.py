@@ -144,6 +144,7 @@ ABLATIONS = {
     "sigmoid_masks": {"mask_activation": "sigmoid"},
     "probabilities": {"combination": "probabilities"},
     "no_diversity": {"diversity": 0.0},
+    "agreement": {"agreement": 1.0},
     "blocked_gradient": {"gradient_scale": 0.0},
     "kernel_3": {"kernel_size": 3},
     "depth_1_width_1": {"depth": 1, "width": 1},

@@ -25,6 +25,11 @@ class Overlap(layers.Layer):
             (7, 11, 3),
             2 * 45 * 9 * 3,
         ),
+        (
+            layers.Conv2D(6, 3, groups=3, strides=2, use_bias=False),
+            (7, 11, 9),
+            2 * 15 * 9 * 3 * 6,
+        ),
         (layers.Dense(5, use_bias=False), (7,), 2 * 35),
         (keras_warn.OutputHeads(5), (3, 7), 2 * 3 * 7 * 5),
         (Overlap(), (5, 7, 3), 2 * 35 * 3 * 3),

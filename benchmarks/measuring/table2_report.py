@@ -22,13 +22,18 @@ HEADER = (
 
 
 def markdown(result):
-    """The whole result."""
+    """The whole result, as a page."""
+    lines = ["# Table 2 of the paper, and the same networks here", ""]
+    if result["settings"]["smoke"]:
+        lines += ["**A smoke test, of tiny networks under these names.**", ""]
+    return "\n".join([*lines, tables(result)]) + "\n"
+
+
+def tables(result):
+    """Table 2, what attention adds, and how both were measured."""
     settings, machine = result["settings"], result["environment"]
     devices = ", ".join(machine["gpus"]) or machine["cpu"]
-    lines = ["# Table 2 of the paper, and the same networks here", ""]
-    if settings["smoke"]:
-        lines += ["**A smoke test, of tiny networks under these names.**", ""]
-    lines += [
+    lines = [
         f"`KERAS_BACKEND={machine['backend']} {machine['command']}`",
         "",
         f"Here: {machine['backend']} on {devices}, {machine['cores']} cores, "
@@ -42,14 +47,14 @@ def markdown(result):
         "",
         doubt(),
         "",
-        "## What attention adds",
+        "What attention adds, measured in turns by themselves:",
         "",
         *_rows(
             ("", "rounds", "parameters", "products", "time"),
             (_pair_row(pair) for pair in result["pairs"].values()),
         ),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def scaling(settings):
