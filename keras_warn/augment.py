@@ -95,7 +95,8 @@ def augment(
         agreement: Non-negative number, the weight of the penalty on
             predictions that contradict each other, see `GatedSum`. With
             cross-entropy, 0 trains the rectified prediction alone, and 1 each
-            prediction on its own, as the reference does.
+            prediction on its own, as the reference does. It needs gates, and
+            `combination="log_probabilities"`.
         gates: How predictions are weighed, within and across modules:
             `"softmax"`, `"sigmoid"` (divided by their sum), or one of the
             paper's ablations `"average"` (equal weights) and `"linear"` (one
@@ -162,6 +163,11 @@ def augment(
     agreement = checks.real("agreement", agreement)
     checks.activation("gate_score_activation", gate_score_activation)
     checks.one_of("gates", gates, ("softmax", "sigmoid", "average", "linear"))
+    if agreement and gates == "linear":
+        raise ValueError(
+            "`agreement` must be 0 with gates='linear', which leave one "
+            f"prediction. Received: agreement={agreement}."
+        )
     checks.flag("gate_batch_norm", gate_batch_norm)
     checks.one_of(
         "combination", combination, ("log_probabilities", "probabilities")

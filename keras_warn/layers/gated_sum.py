@@ -47,19 +47,22 @@ class GatedSum(keras.layers.Layer):
     `-logsumexp(sum_i gates_i log_softmax(predictions_i))
         = sum_i gates_i KL(rectified || softmax(predictions_i))`
 
-    (with gates that sum to 1). Cross-entropy trains the rectified prediction
-    and leaves it to a prediction alone whether it means anything. With this
-    penalty at weight 1, the loss is the gate-weighted mean of the *separate*
-    cross-entropies, each of which must become small: the reference's loss,
-    see `keras_warn.GatedLogLikelihood`. No label is needed for it, so that it
-    goes with every loss that is a cross-entropy.
+    (with gates that sum to 1). Cross-entropy alone trains the rectified
+    prediction, whatever becomes of the single ones. With this penalty at
+    weight 1, the loss is the gate-weighted mean of the *separate*
+    cross-entropies, each of which must become small: the reference's loss. No
+    label is needed for it, so that it goes with every cross-entropy, also of
+    smoothed and mixed labels; but weights of samples and classes do not reach
+    it. `keras_warn.GatedLogLikelihood` has it already.
 
     Args:
         combination: `"log_probabilities"` (a weighted geometric mean, the
             reference's choice) or `"probabilities"` (an arithmetic mean, the
             paper's words).
         from_logits: Whether to return the scores instead of probabilities.
-        agreement: Non-negative number, the weight of the penalty.
+        agreement: Non-negative number, the weight of the penalty. Only with
+            `"log_probabilities"`: of an arithmetic mean, no penalty without
+            labels is what is said above.
         **kwargs: `name`, `dtype` and `trainable`.
 
     Call arguments:
@@ -77,9 +80,9 @@ class GatedSum(keras.layers.Layer):
     Raises:
         TypeError: if `from_logits` is not a boolean, or `agreement` not a
             number.
-        ValueError: if `combination` is unknown, `agreement` is negative, the
-            gates are not as many as the predictions, or the predictions differ
-            in shape.
+        ValueError: if `combination` is unknown; `agreement` is negative, or
+            positive with `"probabilities"`; the gates are not as many as the
+            predictions, or the predictions differ in shape.
 
     Example:
 
@@ -106,6 +109,11 @@ class GatedSum(keras.layers.Layer):
         )
         self.from_logits = checks.flag("from_logits", from_logits)
         self.agreement = checks.real("agreement", agreement)
+        if self.agreement and combination == "probabilities":
+            raise ValueError(
+                "`agreement` must be 0 with combination='probabilities'. "
+                f"Received: agreement={agreement}."
+            )
 
     def build(self, gates_shape, predictions_shape):
         checks.rank("gates", gates_shape, (2,), "(b, m + 1)")

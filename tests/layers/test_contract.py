@@ -71,7 +71,7 @@ LAYERS = {
     ),
     "UniformGate": (dict(gates=M), (ATTENDED,)),
     "GatedSum": (
-        dict(combination="probabilities", from_logits=True, agreement=0.3),
+        dict(combination="log_probabilities", from_logits=True, agreement=0.3),
         (GATES, PREDICTIONS),
     ),
     "GradientScale": (dict(factor=0.5), (MAP,)),
@@ -353,6 +353,12 @@ BAD = [
     ("GatedSum", dict(combination="sum"), ValueError, "combination='sum'"),
     ("GatedSum", dict(from_logits="no"), TypeError, "from_logits='no'"),
     ("GatedSum", dict(agreement=-1), ValueError, "`agreement` .* agreement=-1"),
+    (
+        "GatedSum",
+        dict(combination="probabilities", agreement=1),
+        ValueError,
+        "`agreement` must be 0 with combination='probabilities'",
+    ),
     ("GradientScale", dict(factor=-1), ValueError, "`factor` .* factor=-1"),
     ("GradientScale", dict(factor="1"), TypeError, "`factor` .* factor='1'"),
     ("GradientScale", dict(factor=float("nan")), ValueError, "factor=nan"),
