@@ -1,6 +1,9 @@
 """Gated attention for Keras: attend, and rectify the prediction."""
 
+# What a saved model may name must be known, or the model would not load.
+from keras_warn import models as models
 from keras_warn import optimizers as optimizers
+from keras_warn import schedules as schedules
 from keras_warn._version import __version__ as __version__
 from keras_warn.augment import augment as augment
 from keras_warn.callbacks import TensorBoardAttention as TensorBoardAttention

@@ -78,3 +78,21 @@ def test_import_adds_nothing_heavy_to_keras():
     )
     added = set(ast.literal_eval(found.stdout))
     assert added - set(sys.stdlib_module_names) == {"keras_warn"}
+
+
+def test_import_is_enough_to_load_any_model():
+    """All that a saved model may name is registered, and nothing later."""
+    script = (
+        "import keras, keras_warn, pkgutil; "
+        "known = set(keras.saving.get_custom_objects()); "
+        "[__import__(m.name) for m in pkgutil.walk_packages("
+        "keras_warn.__path__, 'keras_warn.') if m.name[-8:] != '__main__']; "
+        "print(sorted(set(keras.saving.get_custom_objects()) - known))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ast.literal_eval(found.stdout.splitlines()[-1]) == []

@@ -9,8 +9,6 @@ from keras_warn.training.recipe import SMOKE
 from keras_warn.training.recipe import Recipe
 from keras_warn.training.recipe import crops
 from keras_warn.training.recipe import shifts
-from keras_warn.training.schedules import WarmUp
-from keras_warn.training.schedules import step_decay
 from keras_warn.training.settings import Settings
 
 __all__ = [
@@ -19,11 +17,9 @@ __all__ = [
     "Recipe",
     "Settings",
     "Trained",
-    "WarmUp",
     "build_network",
     "crops",
     "evaluate",
     "fit",
     "shifts",
-    "step_decay",
 ]

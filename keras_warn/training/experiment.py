@@ -20,6 +20,7 @@ from keras_warn import files
 from keras_warn import graph
 from keras_warn import optimizers
 from keras_warn import runs
+from keras_warn import schedules
 from keras_warn.augment import augment
 from keras_warn.classifier import find_ending
 from keras_warn.datasets.batches import Mix
@@ -27,7 +28,6 @@ from keras_warn.datasets.batches import TestBatches
 from keras_warn.datasets.batches import TrainingBatches
 from keras_warn.training import devices
 from keras_warn.training import fitting
-from keras_warn.training import schedules
 from keras_warn.training.evaluation import evaluate
 from keras_warn.training.networks import build_network
 from keras_warn.training.tensorboard import TensorBoardHistory

@@ -202,9 +202,16 @@ def _construct(constructor, arguments, image_size, weights):
     path = _weights_file(weights)
     name = constructor.__name__
     if weights == "imagenet" and name in OURS:
+        advice = ""
+        if constructor is models.WideResNet50:
+            advice = (
+                " Make the file once: load_torchvision_weights(network, ...) "
+                "with network = WideResNet50(include_top=False), then "
+                "network.save_weights('wide_resnet_50.weights.h5')."
+            )
         raise ValueError(
-            f"`weights` must be 'none' or a file for {name}, which was not "
-            "trained on ImageNet. Received: weights='imagenet'."
+            f"`weights` must be 'none' or a file for {name}, whose weights do "
+            f"not come with the library. Received: weights='imagenet'.{advice}"
         )
     given = {"include_top": False, "input_shape": (image_size, image_size, 3)}
     if name not in OURS:

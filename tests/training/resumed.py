@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 import keras_warn
+from keras_warn import schedules
 from keras_warn import training
 from keras_warn.datasets import Listing
 from keras_warn.datasets import Mix
@@ -61,7 +62,7 @@ def build(frozen):
         x = keras.layers.Dropout(0.2)(x)
     x = keras.layers.Dense(CLASSES, activation="softmax")(x)
     model = keras_warn.augment(keras.Model(inputs, x), depth=2, diversity=0.1)
-    rate = training.WarmUp(training.step_decay(0.01, 20, 48), 4)
+    rate = schedules.WarmUp(schedules.step_decay(0.01, 20, 48), 4)
     model.compile(
         keras_warn.optimizers.MultiRateOptimizer(
             keras.optimizers.AdamW(rate, use_ema=True, ema_momentum=0.9),

@@ -386,7 +386,12 @@ def test_wrong_files(tmp_path):
         (
             {"backbone": WIDE, "weights": "imagenet"},
             ValueError,
-            "`weights` must be 'none' or a file for WideResNet",
+            "file for WideResNet, whose .* with the library. Rec.*imagenet'.$",
+        ),
+        (
+            {"backbone": "WideResNet50", "weights": "imagenet"},
+            ValueError,
+            "WideResNet50, whose .* Make the file once: load_torchvision_wei",
         ),
         ({"classes": 1}, ValueError, "`classes` must be an integer of at le"),
         ({"image_size": 0}, ValueError, "`image_size` must be a positive"),

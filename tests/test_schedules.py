@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from support import to_numpy
 
-from keras_warn.training import WarmUp
-from keras_warn.training import step_decay
+from keras_warn.schedules import WarmUp
+from keras_warn.schedules import step_decay
 
 
 def rates(schedule, steps):
