@@ -14,7 +14,7 @@ Those are, of trainings with a row each, whose columns are `arm`, `seed`,
   `recipes/cluttered_mnist.py --source mnist.npz --ablate figure_4`
 - `cub50_study.csv`, as the `runs.csv` of `keras-warn tables`, with one name for
   each arm
-- `table2.json`, the `results.json` of `benchmarks/table2.py`
+- `table2.json`, the `results.json` of `benchmarks/table2.py` without `--smoke`
 
 What there is no file of, or no arm in it, is "not yet measured". Differences
 are paired by seed; intervals are Student's t over seeds.
@@ -34,6 +34,7 @@ from measuring import arms
 from measuring import dots
 from measuring import marked
 from measuring import table2_report
+from measuring.table2_networks import PUBLISHED
 from PIL import Image
 
 from keras_warn import figures
@@ -149,8 +150,20 @@ def side_by_side(found, labels, column, error):
 def table_2(path):
     """Tables and plot of what the paper's networks cost."""
     if not path.exists():
-        return "not yet measured", None
-    result = json.loads(path.read_text("utf-8"))
+        return arms.NOT_MEASURED, None
+    try:
+        result = json.loads(path.read_text("utf-8"))
+        networks, smoke = result["networks"], result["settings"]["smoke"]
+        known = PUBLISHED.keys() <= networks.keys()
+        known = known and {"environment", "pairs"} <= result.keys()
+    except (AttributeError, KeyError, TypeError, ValueError):
+        known = False
+    if not known or smoke:
+        kind = "one of a smoke test" if known else "another file"
+        raise ValueError(
+            f"{TABLE_2} must be the results.json of benchmarks/table2.py, "
+            f"without --smoke. Received: {path}, {kind}."
+        )
     return table2_report.tables(result), table2_report.plot(result)
 
 
@@ -164,7 +177,9 @@ def evidence(results):
         A dictionary from the name of a place to its table, its plot or `None`,
         and the path of the file that both are made of.
     """
-    mnist = arms.read(results / FIGURE_4, TRAINED_WITH)
+    mnist = arms.read(
+        results / FIGURE_4, *(f"accuracy_{n}" for n in DISTRACTORS)
+    )
     birds = arms.read(results / BIRDS, BIRDS_ACCURACY)
     names = {arm: arm.replace("_", " ") for arm in birds or ["baseline"]}
     return {

@@ -9,7 +9,8 @@ import numpy as np
 
 # What counts, by backend.
 COUNTERS = {
-    "tensorflow": "tf.compat.v1.profiler, float_operation; Einsum added",
+    "tensorflow": "tf.compat.v1.profiler, float_operation; Einsum and "
+    "convolutions in groups added",
     "jax": "jax.jit(...).lower(...).cost_analysis()",
     "torch": "torch.utils.flop_counter.FlopCounterMode",
 }
@@ -92,9 +93,9 @@ def counting_backend():
 def _on_tensorflow(model, specs):
     """By the profiler, which knows no `Einsum`: it is added here.
 
-    So are convolutions in groups: Keras calls them as functions, into which
-    the profiler does not look. It silently counts zero for shapes that it does
-    not know: that is checked.
+    So are convolutions in functions, into which the profiler does not look:
+    those in groups, which Keras calls so. It silently counts zero for shapes
+    that it does not know: that is checked.
     """
     import tensorflow as tf
 
@@ -161,33 +162,43 @@ def _einsum_operations(operation):
 
 
 def _called_convolutions(graph):
-    """Two for each product of the convolutions that are called as functions."""
-    kernels = {}  # which argument of a function is one
-    for function in graph.as_graph_def().library.function:
-        nodes = {node.name: node for node in function.node_def}
-        names = [argument.name for argument in function.signature.input_arg]
-        for node in function.node_def:
-            if node.op == "Conv2D":
-                name = node.input[1]
-                while name not in names:  # where it is read, or cast
-                    name = nodes[name.partition(":")[0]].input[0]
-                kernels[function.signature.name] = names.index(name)
-    shapes = {
-        inside.name: variable.shape
-        for outside, inside in graph.captures
-        for variable in graph.variables
-        if variable.handle is outside
-    }
-    for operation in graph.get_operations():
-        if not operation.type.endswith("PartitionedCall"):
-            continue
-        name = operation.get_attr("f").name
-        if name in kernels:
-            _check_shapes(operation)
-            kernel = operation.inputs[kernels[name]]
-            shape = shapes.get(kernel.name, kernel.shape)
-            positions = operation.outputs[0].shape.num_elements() // shape[-1]
-            yield 2 * positions * shape.num_elements()
+    """Two for each product of the convolutions in functions that are called."""
+    definition = graph.as_graph_def(add_shapes=True)
+    functions = {f.signature.name: f for f in definition.library.function}
+
+    def called_by(nodes):
+        for node in nodes:
+            if node.op.endswith("PartitionedCall"):
+                function = functions[node.attr["f"].func.name]
+                yield from _convolutions_in(function)
+                yield from called_by(function.node_def)
+
+    return called_by(definition.node)
+
+
+def _convolutions_in(function):
+    """Two for each product of each convolution in the body of a function."""
+    import tensorflow as tf
+
+    names = [argument.name for argument in function.signature.input_arg]
+    given = function.attr["_input_shapes"].list.shape
+    shapes = dict(zip(names, given, strict=False))
+    for node in function.node_def:
+        for shape in node.attr["_output_shapes"].list.shape[:1]:
+            shapes[node.name] = shape
+    for node in function.node_def:
+        if node.op == "Conv2D":
+            kernel, output = (
+                tf.TensorShape(shapes.get(name.partition(":")[0]))
+                for name in (node.input[1], node.name)
+            )
+            if not (kernel.is_fully_defined() and output.is_fully_defined()):
+                raise RuntimeError(
+                    "Operations cannot be counted: unknown shapes of "
+                    f"{node.op} {node.name!r} in {function.signature.name!r}."
+                )
+            positions = output.num_elements() // kernel[-1]
+            yield 2 * positions * kernel.num_elements()
 
 
 def _on_jax(model, specs):

@@ -41,6 +41,63 @@ def test_operations_of_one_layer(layer, shape, expected):
     assert sum(counts.values()) == expected
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="Only TensorFlow counts on graphs that call functions.",
+)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_convolutions_in_functions(groups):
+    """Two in one, of other shapes; in one that it calls; constant kernels."""
+    import tensorflow as tf
+
+    kernel = tf.ones((3, 3, 9 // groups, 6))
+
+    def inner(images, kernel):
+        return tf.nn.conv2d(images, kernel, 2, "VALID")
+
+    def outer(images):
+        same = tf.nn.conv2d(images, kernel, 1, "SAME")
+        constant = tf.constant(1.0, shape=(1, 1, 6, 5))
+        first = tf.nn.conv2d(same, constant, 1, "SAME")
+        return first, tf.function(inner)(images, kernel)
+
+    class Both(layers.Layer):
+        def call(self, images):
+            # Anew, for this number of images.
+            return tf.function(outer)(images)
+
+    inputs = keras.Input((7, 11, 9))
+    counts = operations(keras.Model(inputs, Both()(inputs)))
+    products = 77 * 9 * (9 // groups) * 6 + 77 * 6 * 5
+    products += 15 * 9 * (9 // groups) * 6
+    assert counts == {"Conv2D": 2 * products}
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="Only TensorFlow has functions of unknown shapes.",
+)
+def test_convolutions_of_unknown_shapes_are_not_counted_as_nothing():
+    import tensorflow as tf
+
+    signature = [
+        tf.TensorSpec((1, 7, 11, 3)),
+        tf.TensorSpec((3, 3, None, None)),
+    ]
+    convolve = tf.function(
+        lambda images, kernel: tf.nn.conv2d(images, kernel, 1, "SAME"),
+        input_signature=signature,
+    )
+
+    class Called(layers.Layer):
+        def call(self, images):
+            return convolve(images, tf.ones((3, 3, 3, 5)))
+
+    inputs = keras.Input((7, 11, 3))
+    with pytest.raises(RuntimeError, match="unknown shapes of Conv2D"):
+        operations(keras.Model(inputs, Called()(inputs)))
+
+
 def open_model():
     inputs = keras.Input((None, None, 3))
     return keras.Model(inputs, layers.Conv2D(5, 3, use_bias=False)(inputs))

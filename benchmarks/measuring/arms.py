@@ -1,6 +1,7 @@
 """Arms of an experiment, seed by seed, beside the baseline."""
 
 import csv
+import math
 import pathlib
 
 from keras_warn import runs
@@ -10,16 +11,20 @@ NOT_MEASURED = "not yet measured"
 BASELINE = "baseline"
 
 
-def read(path, column):
+def read(path, *columns):
     """Runs of an experiment: rows of a CSV file, by arm and seed.
 
     Args:
         path: A CSV file, one row a run. It need not exist.
-        column: A column that it must have beside `arm`, `seed` and
-            `parameters`.
+        *columns: Columns of accuracies, as shares, that it must have beside
+            `arm`, `seed` and `parameters`.
 
     Returns:
-        A dictionary of dictionaries of dictionaries of strings.
+        A dictionary of dictionaries of dictionaries from `parameters` and
+        `columns` to numbers.
+
+    Raises:
+        ValueError: if the file is not as it must be.
     """
     path = pathlib.Path(path)
     arms = {}
@@ -27,8 +32,9 @@ def read(path, column):
         return arms
     with open(path, newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
-        needed = ("arm", "seed", "parameters", column)
-        missing = [name for name in needed if name not in rows.fieldnames]
+        needed = ("arm", "seed", "parameters", *columns)
+        has = rows.fieldnames or ()  # None of an empty file
+        missing = [name for name in needed if name not in has]
         if missing:
             raise ValueError(
                 f"Runs must have the columns {', '.join(needed)}. Received: "
@@ -41,7 +47,10 @@ def read(path, column):
                     f"{path} with another of arm={row['arm']}, "
                     f"seed={row['seed']}."
                 )
-            arms[row["arm"]][row["seed"]] = row
+            arms[row["arm"]][row["seed"]] = {
+                "parameters": _number(path, row, "parameters", int, 1),
+                **{c: _number(path, row, c, float, 0, 1) for c in columns},
+            }
     if BASELINE not in arms:
         raise ValueError(
             f"One of the arms must be {BASELINE!r}. Received: {path} with "
@@ -50,12 +59,25 @@ def read(path, column):
     return arms
 
 
+def _number(path, row, column, kind, minimum, maximum=math.inf):
+    """A cell of a row as a number of this kind, within bounds."""
+    try:
+        value = kind(row[column])
+        # False for NaN, too.
+        if minimum <= value <= maximum:
+            return value
+    except (TypeError, ValueError):
+        pass
+    number = {int: "a positive integer", float: "a number from 0 to 1"}[kind]
+    raise ValueError(
+        f"`{column}` of a run must be {number}. Received: {row[column]!r} in "
+        f"{path}, arm={row['arm']}, seed={row['seed']}."
+    )
+
+
 def percent(arms, arm, column, error):
     """Test accuracies of an arm in %, or errors, by seed."""
-    found = {
-        seed: 100 * float(row[column])
-        for seed, row in arms.get(arm, {}).items()
-    }
+    found = {seed: 100 * row[column] for seed, row in arms.get(arm, {}).items()}
     return {s: 100 - v if error else v for s, v in found.items()}
 
 
@@ -108,7 +130,7 @@ def _cells(arms, arm, column, error):
         return ["–", "–", NOT_MEASURED, "–", "–", "–"]
     parameters = next(iter(arms[arm].values()))["parameters"]
     start = [
-        f"{int(parameters):,}",
+        f"{parameters:,}",
         str(len(values)),
         _spread([*values.values()]),
     ]

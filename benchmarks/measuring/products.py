@@ -1,7 +1,9 @@
 """Multiplications of a network for one image, each with its addition.
 
 What papers call FLOPs of a network. Read off the shapes of layers, so that all
-backends count alike: `keras_warn.operations` asks each backend's own counter.
+backends count alike. `keras_warn.operations` asks each backend's own counter:
+TensorFlow's and PyTorch's would say nearly twice as many, a multiplication and
+an addition being two; JAX's leaves out products with what is padded.
 """
 
 import math
@@ -15,15 +17,18 @@ def products(model):
     """The sum over all layers of a flat model, without elementwise ones.
 
     Args:
-        model: A functional model of layers that are known here, each called
-            once, for images of known size, channels last.
+        model: A functional model, whose layers with weights are all known
+            here, each called once, for images of known size, channels last.
+
+    Raises:
+        TypeError: if a layer with weights is not known.
     """
     total = 0
     for layer in model.layers:
         count = _COUNTS.get(type(layer))
         if count is not None:
             total += count(layer)
-        elif hasattr(layer, "kernel"):
+        elif layer.weights and not isinstance(layer, layers.BatchNormalization):
             raise TypeError(
                 f"Products of {type(layer).__name__} {layer.name!r} are not "
                 "known."

@@ -100,7 +100,9 @@ def channel_axis():
     return 1 if first else -1
 
 
-def blocks_in_group(depth, convolutions, others, examples):
+def blocks_in_group(
+    depth, convolutions, others, examples, nouns=("block", "group")
+):
     """How many blocks each of three groups has.
 
     Args:
@@ -108,15 +110,17 @@ def blocks_in_group(depth, convolutions, others, examples):
         convolutions: Integer, layers of a block.
         others: Integer, layers outside of blocks.
         examples: String, depths that are right.
+        nouns: What the network calls a block and a group.
     """
     depth = checks.integer("depth", depth)
     blocks, rest = divmod(depth - others, 3 * convolutions)
     if blocks < 1 or rest:
         number = {2: "two", 3: "three"}[convolutions]
+        block, group = nouns
         raise ValueError(
-            f"`depth` must be {3 * convolutions} * blocks + {others}, such as "
-            f"{examples}: {number} convolutions in each block of the 3 groups. "
-            f"Received: depth={depth}."
+            f"`depth` must be {3 * convolutions} * {block}s + {others}, such "
+            f"as {examples}: {number} convolutions in each {block} of the 3 "
+            f"{group}s. Received: depth={depth}."
         )
     return blocks
 

@@ -45,8 +45,8 @@ def DenseNetBC(
         reduction: Number above 0 and at most 1, the share of channels that a
             transition keeps, rounded down.
         input_shape: Shape of the images without the batch, in Keras's data
-            format; sizes, but not channels, may be `None`. Defaults to 32 x 32
-            pixels of 3 channels.
+            format; sizes, but not channels, may be `None`, and must be 4 or
+            more otherwise. Defaults to 32 x 32 pixels of 3 channels.
         classes: Positive integer, the number of classes, with `include_top`.
         dropout: Number from 0 to 1, the share of values that is dropped after
             each convolution but the first while training.
@@ -93,7 +93,9 @@ def DenseNetBC(
     Reference:
         [Huang et al., 2017](https://arxiv.org/abs/1608.06993)
     """
-    layers = building.blocks_in_group(depth, 2, 4, "10, 16, 40, 100 or 190")
+    layers = building.blocks_in_group(
+        depth, 2, 4, "10, 16, 40, 100 or 190", nouns=("layer", "block")
+    )
     growth = checks.integer("growth", growth)
     reduction = checks.real("reduction", reduction, maximum=1.0)
     dropout = checks.real("dropout", dropout, maximum=1.0)
@@ -101,6 +103,7 @@ def DenseNetBC(
         classes, include_top, classifier_activation, pooling, weights
     )
     images = building.images(input_shape, input_tensor)
+    _check_size(images)
     x = building.conv(2 * growth, 3, name="stem_conv")(images)
     for block in range(1, _BLOCKS + 1):
         for layer in range(1, layers + 1):
@@ -118,6 +121,18 @@ def DenseNetBC(
         weights=weights,
         name=f"densenet_bc_{depth}_{growth}" if name is None else name,
     )
+
+
+def _check_size(images):
+    """Checks that transitions leave a pixel of the images."""
+    shape = tuple(images.shape)
+    sizes = shape[2:] if building.channel_axis() == 1 else shape[1:3]
+    smallest = 2 ** (_BLOCKS - 1)
+    if any(size is not None and size < smallest for size in sizes):
+        raise ValueError(
+            f"`input_shape` must have h and w of at least {smallest}, which "
+            f"each transition halves. Received: images of shape {shape}."
+        )
 
 
 def _layer(x, growth, dropout, name):

@@ -27,21 +27,25 @@ class SpatialTransformer(keras.layers.Layer):
     at the identity, where the layer returns the images as they are.
 
     Args:
+        data_format: `"channels_last"` or `"channels_first"`, of the images.
+            Defaults to `keras.config.image_data_format()`.
         **kwargs: `name`, `dtype` and `trainable`.
 
     Call arguments:
-        images: Images, or a feature map, with channels last.
+        images: Images, or a feature map, of integers or floating-point
+            numbers.
         found: The last features of the localisation network.
 
     Input shape:
-        `(b, h, w, c)` and `(b, f)`. `b`, `h`, `w` and `c` may be unknown.
+        `(b, h, w, c)`, or `(b, c, h, w)` with `data_format="channels_first"`,
+        and `(b, f)`. `b`, `h`, `w` and `c` may be unknown.
 
     Output shape:
-        Same as the images.
+        Same as the images, in the layer's compute dtype.
 
     Raises:
-        ValueError: if an input has another number of axes, or if the number
-            of features is unknown.
+        ValueError: if `data_format` is unknown, if an input has another number
+            of axes, or if the number of features is unknown.
 
     Example:
 
@@ -55,29 +59,53 @@ class SpatialTransformer(keras.layers.Layer):
         [Jaderberg et al., 2015](https://arxiv.org/abs/1506.02025)
     """
 
+    def __init__(self, data_format=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.data_format = checks.data_format(data_format)
+
     def build(self, images_shape, found_shape):
-        checks.rank("images", images_shape, (4,), "(b, h, w, c)")
+        first = self.data_format == "channels_first"
+        layout = "(b, c, h, w)" if first else "(b, h, w, c)"
+        checks.rank("images", images_shape, (4,), layout)
         checks.rank("found", found_shape, (2,), "(b, f)")
+        # Keras would round weights for a layer that does not cast its inputs.
         self.kernel = self.add_weight(
             shape=(checks.known_axis("found", found_shape, 1, "features"), 6),
             initializer="zeros",
+            autocast=False,
             name="kernel",
         )
         self.bias = self.add_weight(
             shape=(6,),
             initializer=lambda shape, dtype: ops.array(_IDENTITY, dtype),
+            autocast=False,
             name="bias",
         )
 
     def call(self, images, found):
         # Half precision would miss the pixel.
         dtype = wide(self.compute_dtype)
-        theta = ops.matmul(found, self.kernel) + self.bias
-        x, y = _places(ops.cast(theta, dtype), *ops.shape(images)[1:3])
-        return ops.cast(_read(ops.cast(images, dtype), x, y), images.dtype)
+        images, found, kernel, bias = (
+            ops.cast(x, dtype) for x in (images, found, self.kernel, self.bias)
+        )
+        first = self.data_format == "channels_first"
+        if first:
+            images = ops.transpose(images, (0, 2, 3, 1))
+        theta = ops.matmul(found, kernel) + bias
+        x, y = _places(theta, *ops.shape(images)[1:3])
+        seen = _read(images, x, y)
+        if first:
+            seen = ops.transpose(seen, (0, 3, 1, 2))
+        return ops.cast(seen, self.compute_dtype)
 
     def compute_output_shape(self, images_shape, found_shape):
         return tuple(images_shape)
+
+    def compute_output_spec(self, images, found):
+        return keras.KerasTensor(images.shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "data_format": self.data_format}
 
 
 def _places(theta, height, width):

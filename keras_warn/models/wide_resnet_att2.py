@@ -67,12 +67,16 @@ def WideResNetAtt2(
 
     Returns:
         A flat functional `keras.Model`. Its layers are those of `WideResNet`
-        up to `final_relu`; `global_conv<i>`, `global_bn<i>` and
-        `global_relu<i>` for `i` of 1 and 2, `global_pool` and `global`; for
-        `g` of 2 and 3, `group<g>_global`, `group<g>_locals`,
-        `group<g>_scores`, `group<g>_masks` `(b, h * w, 1)`, `group<g>_context`
-        `(b, c)`, `group<g>_bn` and `group<g>_relu`; and `contexts` and
-        `predictions`.
+        up to `final_bn` and `final_relu`; `global_conv1`, `global_bn1`,
+        `global_relu1`, `global_conv2`, `global_bn2`, `global_relu2`,
+        `global_pool` and `global`, which is the global feature, and
+        `group2_global`, its linear map; for `j` of 2 and 3, `group<j>_locals`
+        `(b, h * w, c)`, `group<j>_place`, `group<j>_sums` of
+        `"parametrised"`, `group<j>_scores`, `group<j>_masks` `(b, h * w, 1)`,
+        `group<j>_mean`, `group<j>_context` `(b, c)`, `group<j>_bn` and
+        `group<j>_relu`; and `contexts` and `predictions`. With dropout there
+        are `global_dropout` and `contexts_dropout`; with channels first,
+        `group<j>_channels_last`.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -82,7 +86,7 @@ def WideResNetAtt2(
 
     >>> from keras_warn.models import WideResNetAtt2
     >>> network = WideResNetAtt2(depth=10, width=1, classes=5)
-    >>> [network.get_layer(f"group{g}_masks").output.shape for g in (2, 3)]
+    >>> [network.get_layer(f"group{j}_masks").output.shape for j in (2, 3)]
     [(None, 256, 1), (None, 64, 1)]
 
     The paper says no more of it than that it attends after the groups "as

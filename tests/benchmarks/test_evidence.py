@@ -1,12 +1,14 @@
 """The page shows the runs, and nothing else."""
 
 import csv
-import shutil
 
 import evidence
 import pytest
+import table2
 from measuring import arms
 from measuring import marked
+from measuring.summary import summary
+from measuring.table2_networks import constructors
 
 ARMS = [
     *evidence.NETWORKS,
@@ -37,8 +39,23 @@ def runs(tmp_path):
     )
 
 
+def write_table_2(path, monkeypatch, out, *arguments):
+    """What the benchmark writes, but for its measuring."""
+    time = summary("", "ms", [{"ours": 3.0, "backbone": 2.0}])
+    one = {"parameters": 1000, "products": 5000, "time": time}
+    names = constructors(smoke=True)
+    monkeypatch.setattr(
+        table2, "measure_all", lambda s: dict.fromkeys(names, one)
+    )
+    monkeypatch.setattr(
+        table2, "measure_pair", lambda s, *pair: {"names": pair, **one}
+    )
+    table2.main(["--out", str(out), *arguments])
+    path.write_text((out / "results.json").read_text("utf-8"), "utf-8")
+
+
 @pytest.fixture
-def docs(tmp_path):
+def docs(tmp_path, monkeypatch):
     """The page, and results of all that it shows."""
     (tmp_path / "images").mkdir()
     results = tmp_path / "results"
@@ -61,7 +78,7 @@ def docs(tmp_path):
             "cub200,depth_1,0,1200,0.660",
         ],
     )
-    shutil.copy(evidence.DOCS / "results" / evidence.TABLE_2, results)
+    write_table_2(results / evidence.TABLE_2, monkeypatch, tmp_path / "out")
     return tmp_path
 
 
@@ -169,6 +186,19 @@ def test_what_differs_is_named(docs, capsys):
             "must be 'baseline'",
         ),
         (["arm,seed,parameters,accuracy"], "with no run"),
+        *(
+            (
+                ["arm,seed,parameters,accuracy", f"baseline,7,1{cell}"],
+                "`accuracy` of a run must be a number from 0 to 1. Received: "
+                ".*runs.csv, arm=baseline, seed=7",
+            )
+            for cell in ("", ",", ",much", ",nan", ",84.0")
+        ),
+        (
+            ["arm,seed,parameters,accuracy", "baseline,7,many,0.5"],
+            "`parameters` of a run must be a positive integer. Received: "
+            "'many' in .*runs.csv, arm=baseline, seed=7",
+        ),
         (
             ["arm,seed,parameters,accuracy", *["baseline,0,1,0.5"] * 2],
             "another of arm=baseline, seed=0",
@@ -178,6 +208,14 @@ def test_what_differs_is_named(docs, capsys):
 def test_files_of_another_kind(tmp_path, lines, message):
     with pytest.raises(ValueError, match=message):
         arms.read(rows(tmp_path / "runs.csv", lines), "accuracy")
+
+
+def test_an_empty_file(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.touch()
+    message = "runs.csv without arm, seed, parameters, accuracy"
+    with pytest.raises(ValueError, match=message):
+        arms.read(path, "accuracy")
 
 
 @pytest.mark.parametrize(
@@ -195,6 +233,36 @@ def test_files_of_another_kind(tmp_path, lines, message):
 def test_pages_with_other_places(page, message):
     with pytest.raises(ValueError, match=message):
         marked.filled(page, {"a": "text"})
+
+
+def test_all_columns_are_asked_for(docs, capsys):
+    """Before one of them is looked for."""
+    rows(
+        docs / "results" / evidence.FIGURE_4,
+        ["arm,seed,parameters,accuracy_8", "baseline,0,1000,0.9"],
+    )
+    with pytest.raises(SystemExit):
+        run(docs)
+    missing = "accuracy_4, accuracy_16, accuracy_32, accuracy_64"
+    assert f"{evidence.FIGURE_4} without {missing}." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"settings": {"smoke": false}, "networks": {}}']
+)
+def test_a_table_2_that_is_none(docs, text, capsys):
+    (docs / "results" / evidence.TABLE_2).write_text(text)
+    with pytest.raises(SystemExit):
+        run(docs)
+    assert "table2.json, another file." in capsys.readouterr().err
+
+
+def test_a_smoke_test_is_no_evidence(docs, tmp_path, monkeypatch, capsys):
+    path = docs / "results" / evidence.TABLE_2
+    write_table_2(path, monkeypatch, tmp_path / "tiny", "--smoke")
+    with pytest.raises(SystemExit):
+        run(docs)
+    assert "one of a smoke test." in capsys.readouterr().err
 
 
 def test_errors_are_told(docs, capsys):

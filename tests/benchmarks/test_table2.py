@@ -10,10 +10,12 @@ from measuring.products import products
 from measuring.table2_networks import IMAGES
 from measuring.table2_networks import OPERATIONS_PER_SECOND
 from measuring.table2_networks import PUBLISHED
+from measuring.table2_networks import Published
 from measuring.table2_networks import attended
 from measuring.table2_networks import constructors
 
 from keras_warn import models
+from keras_warn import tables
 from keras_warn.operations import operations
 
 HEADS, MODULES, OFFSETS, CLASSES = 4, 3, 9, 10
@@ -73,7 +75,8 @@ def test_warn_in_the_paper(depth):
 
 
 @pytest.mark.parametrize(
-    "name", ["DenseNet-190 (k=40)", "WRN-att2", "WARN-40-10"]
+    "name",
+    ["ResNeXt-29 (16x64d)", "DenseNet-190 (k=40)", "WRN-att2", "WARN-40-10"],
 )
 def test_products_are_what_backends_count(name):
     network = constructors(smoke=True)[name]()
@@ -85,12 +88,39 @@ def test_products_are_what_backends_count(name):
         assert counted == pytest.approx(2 * products(network), rel=0.05)
 
 
-def test_products_of_an_unknown_layer():
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Conv2DTranspose(2, 3),
+        keras.layers.SeparableConv2D(2, 3),
+        keras.layers.EinsumDense("bhwc,cd->bhwd", (None, None, 2)),
+        keras.Sequential([keras.layers.Conv2D(2, 3)], name="nested"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_products_of_an_unknown_layer(layer):
+    """None is counted as nothing."""
     inputs = keras.Input((8, 8, 3))
-    outputs = keras.layers.DepthwiseConv2D(3)(inputs)
-    outputs = keras.layers.Conv2DTranspose(2, 3)(outputs)
-    with pytest.raises(TypeError, match="Products of .*Conv2D"):
+    message = f"Products of {type(layer).__name__} .* are not known"
+    with pytest.raises(TypeError, match=message):
+        products(keras.Model(inputs, layer(inputs)))
+
+
+def test_products_of_a_network_with_attention_of_another_kind():
+    """`MultiHeadAttention` has kernels, but inside of layers of its own."""
+    inputs = keras.Input((7, 3))
+    outputs = keras.layers.MultiHeadAttention(2, 5)(inputs, inputs)
+    with pytest.raises(TypeError, match="Products of MultiHeadAttention"):
         products(keras.Model(inputs, outputs))
+
+
+def test_the_papers_figures_are_those_of_the_library():
+    for i, name in enumerate(("WRN-40-10", "WARN-28-10", "WARN-40-10")):
+        assert PUBLISHED[name].parameters == tables.TABLE_2_PARAMETERS[i]
+        for j, data in enumerate(("cifar10", "cifar100")):
+            # The very same number, which is written down once.
+            assert PUBLISHED[name].errors[j] is tables.TABLE_2[data][i]
+    assert PUBLISHED["WARN-28-10"] == Published(37, 5.3, 0.17, (3.44, 18.26))
 
 
 def test_the_papers_seconds_are_too_few():

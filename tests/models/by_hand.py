@@ -35,8 +35,8 @@ def trainable(model):
 def products(model):
     """Of all convolutions and dense layers, read off their kernels.
 
-    TensorFlow's own counter misses grouped convolutions, which Keras has
-    compiled apart.
+    Of them alone, and alike on all backends: counters of backends add some
+    other operations, and JAX's leaves out products with what is padded.
     """
     total = 0
     for layer in model.layers:

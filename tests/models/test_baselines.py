@@ -1,5 +1,7 @@
 """What holds for each of the networks that the paper compares itself with."""
 
+import re
+
 import by_hand
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ from support import to_numpy
 import keras_warn
 from keras_warn.models import DenseNetBC
 from keras_warn.models import ResNeXt
+from keras_warn.models import WideResNet
 from keras_warn.models import WideResNet50
 from keras_warn.models import WideResNetAtt2
 
@@ -28,13 +31,15 @@ def tiny_att2(**arguments):
     return WideResNetAtt2(**{"depth": 10, "width": 1} | arguments)
 
 
-def small_50(**arguments):
-    return WideResNet50(**{"width": 1, "input_shape": (43, 37, 3)} | arguments)
+def tiny_50(**arguments):
+    return WideResNet50(**{"width": 1, "classes": 10} | arguments)
 
 
-TINY = [tiny_resnext, tiny_densenet, tiny_att2]
-POOLED = [tiny_resnext, tiny_densenet]
+TINY = [tiny_resnext, tiny_densenet, tiny_att2, tiny_50]
+POOLED = [tiny_resnext, tiny_densenet, tiny_50]
 IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+# Of which `tiny_50`, too, leaves more than a position.
+LARGER = np.random.default_rng(1).normal(size=(2, 43, 37, 3)).astype("float32")
 
 
 @pytest.fixture(params=["channels_last", "channels_first"])
@@ -77,6 +82,18 @@ def data_format(request):
             "wide_resnet_10_1_att2",
             {"group2_block1_add": (16, 32), "global_relu2": (8, 64)},
         ),
+        (
+            tiny_50,
+            "wide_resnet_50_1",
+            {
+                "stem_relu": (112, 64),
+                "stem_pool": (56, 64),
+                "group1_block3_relu": (56, 256),
+                "group2_block1_conv1": (56, 128),
+                "group2_block1_conv2": (28, 128),
+                "group4_block3_relu": (7, 2048),
+            },
+        ),
     ],
 )
 def test_maps(network, name, maps, data_format):
@@ -99,9 +116,25 @@ def test_endings(network):
     last = model.get_layer("avg_pool").input
     features = network(include_top=False)
     assert features.output.shape == last.shape
-    for pooling in ("avg", "max"):
-        pooled = network(include_top=False, pooling=pooling)
-        assert pooled.output_shape == (None, last.shape[-1])
+
+
+@pytest.mark.parametrize("network", POOLED)
+def test_pooling(network):
+    arguments = {"include_top": False, "input_shape": LARGER.shape[1:]}
+    features = network(**arguments)
+    by_hand.set_lively(features)
+    maps = to_numpy(features(LARGER))
+    for pooling, expected in (
+        ("avg", maps.mean(axis=(1, 2))),
+        ("max", maps.max(axis=(1, 2))),
+    ):
+        model = network(pooling=pooling, **arguments)
+        model.set_weights(features.get_weights())
+        found = to_numpy(model(LARGER))
+        np.testing.assert_allclose(
+            found, expected, rtol=1e-4, atol=1e-4 * np.abs(maps).max()
+        )
+    assert np.abs(maps.max(axis=(1, 2)) - maps.mean(axis=(1, 2))).max() > 0.1
 
 
 @pytest.mark.parametrize("network", TINY)
@@ -115,7 +148,7 @@ def test_normalisation_is_that_of_pytorch(network):
 
 @pytest.mark.parametrize("network", TINY)
 def test_input_tensor_and_weights_from_a_file(network, tmp_path):
-    plain = network()
+    plain = network(input_shape=(32, 32, 3))
     by_hand.set_lively(plain)
     path = tmp_path / "some.weights.h5"
     plain.save_weights(path)
@@ -137,21 +170,20 @@ def test_images_of_any_size(network):
     assert to_numpy(model(np.zeros((2, 29, 37, 1)))).shape == (2, 10)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() == "tensorflow",
+    reason="TensorFlow has no such convolution on CPUs.",
+)
 @pytest.mark.parametrize("network", TINY)
+@pytest.mark.parametrize("data_format", ["channels_first"], indirect=True)
 def test_channels_first_computes_the_same(network, data_format):
-    if keras.backend.backend() == "tensorflow":
-        pytest.skip("TensorFlow has no such convolution on CPUs.")
+    first = network(input_shape=(3, 32, 32))
+    by_hand.set_lively(first)
+    found = to_numpy(first(IMAGES.transpose(0, 3, 1, 2)))
     keras.config.set_image_data_format("channels_last")
-    last = network()
-    by_hand.set_lively(last)
-    keras.config.set_image_data_format(data_format)
-    model = network()
-    model.set_weights(last.get_weights())
-    first = data_format == "channels_first"
-    images = IMAGES.transpose(0, 3, 1, 2) if first else IMAGES
-    np.testing.assert_allclose(
-        to_numpy(model(images)), to_numpy(last(IMAGES)), atol=1e-4
-    )
+    last = network(input_shape=(32, 32, 3))
+    last.set_weights(first.get_weights())
+    np.testing.assert_allclose(found, to_numpy(last(IMAGES)), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -167,14 +199,14 @@ def test_channels_first_computes_the_same(network, data_format):
             ["group2_block1_relu1", "group3_block1_relu1", "final_relu"],
         ),
         (
-            small_50,
+            tiny_50,
             ["group2_block4_relu", "group3_block6_relu", "group4_block3_relu"],
         ),
     ],
 )
 def test_attention(network, places, tmp_path):
     """It is attached to the last activated map of each size, and saved."""
-    backbone = network(classes=7)
+    backbone = network(classes=7, input_shape=LARGER.shape[1:])
     model = keras_warn.augment(backbone, depth=3, width=2, kernel_size=3)
     for i, place in enumerate(places, start=1):
         masks = model.get_layer(f"module_{i}_masks")
@@ -183,9 +215,8 @@ def test_attention(network, places, tmp_path):
     path = tmp_path / "model.keras"
     model.save(path)
     loaded = keras.saving.load_model(path)
-    images = IMAGES if network is not small_50 else np.ones((1, 43, 37, 3))
-    found = to_numpy(loaded(images))
-    np.testing.assert_array_equal(found, to_numpy(model(images)))
+    found = to_numpy(loaded(LARGER))
+    np.testing.assert_array_equal(found, to_numpy(model(LARGER)))
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
 
 
@@ -238,6 +269,21 @@ def test_dropout_while_training():
         assert np.abs(first - second).max() > 0.01
 
 
+def test_layers_of_att2_are_those_that_it_says(data_format):
+    says = WideResNetAtt2.__doc__.split("Returns:")[1].split("Raises:")[0]
+    said = {
+        name.replace("<j>", j)
+        for name in re.findall(r"`([a-z0-9_<>]{2,})`", says)
+        for j in ("2", "3")
+    }
+    names = {layer.name for layer in tiny_att2(dropout=0.5).layers[1:]}
+    before = {layer.name for layer in WideResNet(10, 1, dropout=0.5).layers}
+    before -= {"avg_pool", "final_bn", "final_relu", "predictions"}
+    if data_format == "channels_last":
+        said -= {f"group{j}_channels_last" for j in (2, 3)}
+    assert names - before == said
+
+
 @pytest.mark.parametrize("compatibility", ["parametrised", "dot"])
 def test_att2_by_its_equations(compatibility):
     model = tiny_att2(compatibility=compatibility, include_top=False)
@@ -285,10 +331,30 @@ def test_depth_of_resnext(depth):
 
 
 @pytest.mark.parametrize("depth", [1, 4, 5, 121, 189])
-@pytest.mark.parametrize("network", [DenseNetBC, WideResNetAtt2])
-def test_depth_of_others(network, depth):
-    with pytest.raises(ValueError, match=r"`depth` must be 6 \* blocks \+ 4"):
+@pytest.mark.parametrize(
+    "network, rule",
+    [
+        (DenseNetBC, r"6 \* layers \+ 4, .* each layer of the 3 blocks\."),
+        (WideResNetAtt2, r"6 \* blocks \+ 4, .* each block of the 3 groups\."),
+    ],
+)
+def test_depth_of_others(network, rule, depth):
+    with pytest.raises(ValueError, match=f"`depth` must be {rule} Received"):
         network(depth)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4, 3), (None, 1)])
+def test_images_too_small_for_transitions(shape, data_format):
+    def whole(size):
+        first = data_format == "channels_first"
+        return (3, *size) if first else (*size, 3)
+
+    message = "`input_shape` must have h and w of at least 4, which"
+    with pytest.raises(ValueError, match=message):
+        tiny_densenet(input_shape=whole(shape))
+    with pytest.raises(ValueError, match=message):
+        tiny_densenet(input_tensor=keras.Input(whole(shape)))
+    tiny_densenet(input_shape=whole((4, 4)))
 
 
 @pytest.mark.parametrize(
@@ -313,16 +379,16 @@ def test_depth_of_others(network, depth):
             "one of 'parametrised', 'dot'. Received: compatibility='sum'",
         ),
         (tiny_att2, {"dropout": -1}, ValueError, "`dropout` must be finite"),
-        (small_50, {"width": 0}, ValueError, "`width` must be a positive"),
+        (tiny_50, {"width": 0}, ValueError, "`width` must be a positive"),
         (
-            small_50,
+            tiny_50,
             {"weights": "imagenet"},
             ValueError,
             "`weights` must be None or the path",
         ),
         *(
             (network, arguments, ValueError, message)
-            for network in (*TINY, small_50)
+            for network in TINY
             for arguments, message in (
                 ({"classes": 0}, "`classes` must be a positive integer"),
                 ({"input_shape": (32, 32)}, "`input_shape` must be"),
@@ -330,7 +396,7 @@ def test_depth_of_others(network, depth):
         ),
         *(
             (network, {"pooling": "avg"}, ValueError, "`pooling` must be None")
-            for network in (*POOLED, small_50)
+            for network in POOLED
         ),
     ],
 )

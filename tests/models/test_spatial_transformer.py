@@ -176,6 +176,66 @@ def test_half_precision_does_not_miss_the_pixel(policy):
     np.testing.assert_array_equal(to_numpy(ops.cast(seen, "float32")), images)
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "found, kernel, bias", [(0.7, 1, 0), (1, 0.7, 0), (0, 0, 0.7)]
+)
+def test_half_precision_does_not_round_the_map(policy, found, kernel, bias):
+    """A shift by 105 of 300 pixels, which bfloat16 rounds to 104.88."""
+    images = np.arange(300, dtype="float32").reshape(1, 1, 300, 1) % 7
+    layer = SpatialTransformer(dtype=policy)
+    layer.build(images.shape, (1, 1))
+    shift = np.eye(6)[2]
+    layer.set_weights([kernel * shift[None], IDENTITY + bias * shift])
+    seen = layer(images, ops.array([[found]], "float32"))
+    np.testing.assert_allclose(
+        to_numpy(ops.cast(seen, "float32"))[:, :, :195],
+        images[:, :, 105:],
+        atol=1e-2,
+    )
+
+
+def test_integer_images_are_interpolated():
+    """And not cut to integers, neither their values nor what is promised."""
+    images = (10 * np.abs(IMAGES)).astype("uint8")
+    layer = transformer(ROTATED)
+    found = to_numpy(layer(images, FOUND))
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(
+        found, expected(images, [ROTATED] * B), atol=1e-5
+    )
+    symbolic = layer(keras.Input((H, W, C), dtype="uint8"), keras.Input((F,)))
+    assert symbolic.dtype == "float32"
+
+
+def test_channels_first(monkeypatch):
+    """As asked for, or as Keras says."""
+    last = to_numpy(transformer(ROTATED)(IMAGES, FOUND))
+    layers = [transformer(ROTATED, data_format="channels_first")]
+    monkeypatch.setattr(
+        keras.config, "image_data_format", lambda: "channels_first"
+    )
+    layers.append(transformer(ROTATED))
+    for layer in layers:
+        found = to_numpy(layer(IMAGES.transpose(0, 3, 1, 2), FOUND))
+        np.testing.assert_array_equal(found.transpose(0, 2, 3, 1), last)
+        assert layer.get_config()["data_format"] == "channels_first"
+
+
+def test_channels_that_are_not_known():
+    images, found = keras.Input((H, W, None)), keras.Input((F,))
+    layer = transformer(ROTATED)
+    model = keras.Model([images, found], layer(images, found))
+    assert model.output_shape == (None, H, W, None)
+    for channels in (C, 1):
+        some = IMAGES[..., :channels]
+        np.testing.assert_allclose(
+            model.predict([some, FOUND], verbose=0),
+            to_numpy(layer(some, FOUND)),
+            atol=1e-5,
+        )
+
+
 @pytest.mark.parametrize(
     "images, found, message",
     [
@@ -187,3 +247,11 @@ def test_half_precision_does_not_miss_the_pixel(policy):
 def test_bad_inputs(images, found, message):
     with pytest.raises(ValueError, match=message):
         SpatialTransformer()(keras.Input(images), keras.Input(found))
+
+
+def test_bad_data_format():
+    with pytest.raises(ValueError, match="`data_format` must be one of"):
+        SpatialTransformer("last")
+    layer = SpatialTransformer("channels_first")
+    with pytest.raises(ValueError, match=r"must have shape \(b, c, h, w\)"):
+        layer(keras.Input((H, W)), keras.Input((F,)))
