@@ -11,7 +11,8 @@ Those are, of trainings with a row each, whose columns are `arm`, `seed`,
 `parameters` and test accuracies, as shares:
 
 - `figure4_mnist.csv`, the `results.csv` of
-  `recipes/cluttered_mnist.py --source mnist.npz --ablate figure_4`
+  `recipes/cluttered_mnist.py --source mnist.npz` with `--ablate figure_4
+  kernel_3 agreement`
 - `cub50_study.csv`, as the `runs.csv` of `keras-warn tables`, with one name for
   each arm
 - `table2.json`, the `results.json` of `benchmarks/table2.py` without `--smoke`
@@ -61,6 +62,8 @@ PARTS = {
     "average": "average, no gates",
     "linear": "linear map, no gates",
     "blocked_gradient": "no gradient to the network",
+    "agreement": "each prediction on its own",
+    "kernel_3": "3x3 kernels",
 }
 NETWORKS = {
     "baseline": "baseline",
