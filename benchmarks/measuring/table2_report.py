@@ -89,7 +89,8 @@ def _row(name, result):
     per_batch = IMAGES / result["settings"]["batch_size"] / 1e3
 
     def seconds(milliseconds):
-        return f"{milliseconds * per_batch:.3g}"
+        found = milliseconds * per_batch
+        return f"{found:,.0f}" if found >= 100 else f"{found:.3g}"
 
     time = found["time"]
     if paper is None:
