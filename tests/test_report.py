@@ -208,7 +208,9 @@ def noise(random, count, size, channels):
     return np.clip(images + 128, 0, 255).astype("uint8")
 
 
-@pytest.mark.parametrize("size", [224, 64])
+@pytest.mark.parametrize(
+    "size", [pytest.param(224, marks=pytest.mark.slow), 64]
+)
 def test_a_hundred_noisy_examples_stay_below_5_mb(tmp_path, size):
     x = inputs = keras.Input((size, size, 3))
     for i in range(4):
