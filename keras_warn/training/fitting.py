@@ -54,6 +54,7 @@ def fit(
     callbacks=(),
     verbose="auto",
     workers=ALONE,
+    until=None,
 ):
     """Trains a model as `model.fit` does, but for kills.
 
@@ -88,10 +89,14 @@ def fit(
             whose `scope` the model was built. Each calls this, with a folder
             of its own; callbacks must do the same on all. The state is read
             and written by the first. Ctrl-C on one stops all.
+        until: Positive integer, at most `epochs`, or `None`. After that many
+            epochs the training pauses. A later call with more of them, or
+            with `None`, goes on, and ends as if it had not paused. For
+            searches that train further only what is promising.
 
     Returns:
-        A `Trained`. The model has the weights of the last epoch, or their
-        moving averages.
+        A `Trained`, of the epochs so far. The model has the weights of the
+        last of them, or their moving averages.
 
     Raises:
         FloatingPointError: if the loss is not finite. It names the epoch, the
@@ -106,6 +111,12 @@ def fit(
     """
     epochs = checks.integer("epochs", epochs)
     save_minutes = checks.real("save_minutes", save_minutes)
+    until = epochs if until is None else checks.integer("until", until)
+    if until > epochs:
+        raise ValueError(
+            "`until` must be at most `epochs`. Received: "
+            f"until={until} and epochs={epochs}."
+        )
     if patience is not None:
         patience = checks.integer("patience", patience)
         if validation is None:
@@ -121,7 +132,7 @@ def fit(
         workers.send_folder(folder)
         progress = _Progress.read(folder, len(batches), epochs)
         _build_optimizer(model, workers)
-        if progress.done:
+        if progress.done or progress.epoch >= until:
             snapshots.load(progress.file, model, metrics=False)
         else:
             dataset = batches.dataset(progress.epoch, progress.step)
@@ -132,7 +143,7 @@ def fit(
                 model.fit(
                     dataset,
                     steps_per_epoch=len(batches),
-                    epochs=epochs,
+                    epochs=until,
                     initial_epoch=progress.epoch,
                     shuffle=False,  # in random order already
                     # Those that read logs after what adds to them; and what

@@ -179,6 +179,23 @@ def test_best_weights_are_those_of_the_best_epoch(fit):
     assert found["loss"] == pytest.approx(row["val_loss"], abs=1e-6)
 
 
+def test_a_pause_changes_nothing(fit):
+    """Whoever pauses ends with the weights of whoever does not."""
+    assert [row["epoch"] for row in fit(until=1).history] == [1]
+    found = training.evaluate(fit.model, fit.validation)
+    # Asked again, it is only read.
+    trained = fit(until=1)
+    assert trained.history[0]["val_loss"] == pytest.approx(found["loss"])
+    assert training.evaluate(fit.model, fit.validation) == found
+    trained = fit()
+    other = Fit(fit.folder.with_name("other"))
+    assert other().history == trained.history
+    for mine, own in zip(
+        fit.model.get_weights(), other.model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(mine, own)
+
+
 def test_validation_is_of_the_moving_averages(fit):
     """And leaves the weights in training as they were."""
     trained = fit()
@@ -323,6 +340,8 @@ def test_an_answer_to_the_second_ctrl_c(fit):
         ({"patience": 0}, "`patience` must be a positive integer"),
         ({"patience": 2, "validation": None}, "`patience` needs `validation`"),
         ({"save_minutes": -1}, "`save_minutes` must be finite"),
+        ({"until": 0}, "`until` must be a positive integer"),
+        ({"until": 4}, "`until` must be at most `epochs`.*until=4 and epochs=3"),
     ],
 )
 def test_wrong_arguments(fit, options, message):
