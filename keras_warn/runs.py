@@ -68,8 +68,7 @@ class RunFolder:
     def __init__(self, path, settings, overwrite=False, finished=False):
         self.path = pathlib.Path(path)
         self.results = None
-        # As they will be read back: tuples are lists, keys are strings.
-        settings = json.loads(_to_json(settings))
+        settings = _as_read_back(settings)
         if self.path.exists():
             self._check(settings, overwrite, finished)
         if (self / RESULTS).exists():
@@ -167,13 +166,8 @@ class RunFolder:
         if SETTINGS in found:
             # Whether it is ours at all matters to overwriting, too.
             kept = _read_settings(self.path / SETTINGS)
-            if kept != settings and not overwrite:
-                raise FileExistsError(
-                    "The output folder must hold a run with the same settings "
-                    f"to go on with. {self.path} has "
-                    f"{_differences(kept, settings)}. Choose another folder, "
-                    "or overwrite the run."
-                )
+            if not overwrite:
+                _check_same(self.path, kept, settings)
             if RESULTS in found and not (overwrite or finished):
                 raise FileExistsError(
                     f"The output folder must not hold a finished run. "
@@ -186,6 +180,24 @@ class RunFolder:
             (self.path / RESULTS).unlink(missing_ok=True)
             if (self.path / PARTS).exists():
                 shutil.rmtree(self.path / PARTS)
+
+
+def check_same(path, settings):
+    """Raises unless a folder holds a run with these settings.
+
+    For processes that join a run, whose folder another one has made.
+
+    Args:
+        path: The folder.
+        settings: As of `RunFolder`.
+
+    Raises:
+        FileExistsError: if it holds another run, or no run.
+        FileNotFoundError: if there is no run in it.
+    """
+    path = pathlib.Path(path)
+    kept = _read_settings(path / SETTINGS)
+    _check_same(path, kept, _as_read_back(settings))
 
 
 def spread(values):
@@ -276,6 +288,21 @@ def _part(name):
 
 def _to_json(value):
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def _as_read_back(settings):
+    """As JSON keeps them: tuples are lists, keys are strings."""
+    return json.loads(_to_json(settings))
+
+
+def _check_same(path, kept, settings):
+    if kept != settings:
+        raise FileExistsError(
+            "The output folder must hold a run with the same settings "
+            f"to go on with. {path} has "
+            f"{_differences(kept, settings)}. Choose another folder, "
+            "or overwrite the run."
+        )
 
 
 def _is_empty(path):

@@ -80,6 +80,7 @@ while it trains. A run that was stopped goes on where it was: start it again.
 import argparse
 import csv
 import io
+import math
 import os
 import shutil
 
@@ -91,6 +92,7 @@ import numpy as np
 from keras import layers
 
 import keras_warn
+from keras_warn import checks
 from keras_warn import figures
 from keras_warn import masks
 from keras_warn import runs
@@ -100,6 +102,7 @@ from keras_warn.datasets import ClutteredDigits
 from keras_warn.datasets import cluttered
 from keras_warn.datasets import load_digits
 from keras_warn.models import SpatialTransformer
+from keras_warn.training import settings
 
 SETTINGS = {
     # Images. Validation and test canvases are the same for all.
@@ -114,10 +117,9 @@ SETTINGS = {
     # and 2x2 max pooling, then two dense layers.
     "filters": (16, 32, 32, 32, 32),
     "dense": 128,
-    # Attention.
-    "depth": 4,
-    "width": 4,
-    "diversity": 0.1,
+    # Attention: arguments of `keras_warn.augment`. It starts at the last of
+    # `ATTEND_AT`, and goes back from there.
+    "attention": {"depth": 4, "width": 4, "diversity": 0.1},
     # Training, of all arms alike but for `TRANSFORMER_RATE`.
     "seeds": 3,
     "epochs": 8,
@@ -130,11 +132,12 @@ SETTINGS = {
 # What `--smoke` changes: a whole run, in seconds.
 SMOKE = {"seeds": 1, "epochs": 1, "train_size": 256, "test_size": 50}
 
-# From shallow to deep. Attention starts at the last.
+CLASSES = 10
+
+# From shallow to deep.
 ATTEND_AT = ("pool1", "pool2", "pool3", "relu5")
 
-# What each arm of `--ablate` changes in the call of `keras_warn.augment`, or in
-# the depth of the attention.
+# What each arm of `--ablate` changes in the attention.
 ABLATIONS = {
     "average": {"gates": "average"},
     "linear": {"gates": "linear"},
@@ -217,28 +220,34 @@ def network(s, name="baseline"):
             x = layers.MaxPooling2D(name=f"pool{i}")(x)
     x = layers.Flatten(name="flat")(x)
     x = layers.Dense(s.dense, "relu", kernel_initializer=he(), name="dense")(x)
-    x = layers.Dense(10, "softmax", name="digit")(x)
+    x = layers.Dense(CLASSES, "softmax", name="digit")(x)
     return keras.Model(inputs, x, name=name)
+
+
+def check_attention(attention):
+    """Raises if `augment` would not take these arguments here."""
+    settings.check_attention("attention", attention)
+    depth = checks.integer("depth", attention["depth"])
+    if "attend_at" not in attention and depth > len(ATTEND_AT):
+        raise ValueError(
+            f"`depth` must be at most {len(ATTEND_AT)}, for which there are "
+            f"{', '.join(ATTEND_AT)}. Received: depth={depth}."
+        )
 
 
 def build(arm, s):
     """The network, with the attention of this arm."""
     if arm in UNATTENDED:
         return network(s, arm)
-    attention = {
-        "depth": s.depth,
-        "width": s.width,
-        "diversity": s.diversity,
-        **ABLATIONS.get(arm, {}),
-    }
-    attend_at = list(ATTEND_AT[-attention.pop("depth") :])
-    return keras_warn.augment(
-        network(s), attend_at=attend_at, name=arm, **attention
-    )
+    attention = {**s.attention, **ABLATIONS.get(arm, {})}
+    check_attention(attention)
+    if "attend_at" not in attention:
+        attention["attend_at"] = list(ATTEND_AT[-attention["depth"] :])
+    return keras_warn.augment(network(s), name=arm, **attention)
 
 
-def train(model, seed, digits, s, run):
-    """Trains a model for `s.epochs`, or for what is left of them."""
+def compiled(model, s):
+    """The model, ready for a training of `s.epochs`."""
     steps = s.epochs * (s.train_size // s.batch_size)
     warmup_steps = max(1, round(s.warmup * steps))
     learning_rate = keras.optimizers.schedules.CosineDecay(
@@ -259,7 +268,12 @@ def train(model, seed, digits, s, run):
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    data = ClutteredDigits(
+    return model
+
+
+def training_data(seed, digits, s):
+    """Canvases for a training, with fresh clutter in each epoch."""
+    return ClutteredDigits(
         *digits.train,
         s.batch_size,
         s.train_size,
@@ -267,12 +281,22 @@ def train(model, seed, digits, s, run):
         distractors=s.distractors,
         seed=seed,
     )
-    validation = cluttered(
+
+
+def validation_data(digits, s):
+    """Canvases of other digits, the same for all trainings."""
+    canvases = cluttered(
         *digits.validation,
         s.validation_size,
         distractors=s.distractors,
         seed=VALIDATION_SEED,
     )
+    return ArrayBatches(canvases.images, canvases.labels, CLASSES)
+
+
+def train(model, seed, digits, s, run):
+    """Trains a model for `s.epochs`, or for what is left of them."""
+    validation = validation_data(digits, s)
     name = f"{model.name}_{seed}"
     callbacks = []
     if model.name not in UNATTENDED:
@@ -282,11 +306,11 @@ def train(model, seed, digits, s, run):
             )
         )
     return training.fit(
-        model,
-        data,
+        compiled(model, s),
+        training_data(seed, digits, s),
         s.epochs,
         run / f"{runs.PARTS}/{name}",
-        validation=ArrayBatches(validation.images, validation.labels, 10),
+        validation=validation,
         callbacks=callbacks,
     )
 
@@ -546,22 +570,64 @@ def integer(minimum):
     return parse
 
 
+def positive(text):
+    """A type of arguments: positive numbers."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"must be a positive number. Received: {text}."
+        )
+    return value
+
+
+def add_settings(parser):
+    """Adds the options that decide what a training results in."""
+    add = parser.add_argument
+    add("--source", help="sklearn, mnist, or the path of an .npz file")
+    add(
+        "--attention",
+        nargs="+",
+        type=settings.named_value,
+        metavar="NAME=VALUE",
+        help="arguments of keras_warn.augment, such as depth=2 width=8; "
+        "the others stay at: "
+        + " ".join(f"{k}={v}" for k, v in SETTINGS["attention"].items()),
+    )
+    add("--epochs", type=integer(1))
+    add("--learning-rate", type=positive, help="at its peak")
+    add("--train-size", type=integer(1), help="images in an epoch")
+    add("--test-size", type=integer(1), help="images at each clutter")
+    add("--distractors", type=integer(0), help="clutter in training")
+    add("--smoke", action="store_true", help="try everything, in a minute")
+    parser.set_defaults(**SETTINGS)
+
+
+def parse(parser, argv=None):
+    """What a parser with `add_settings` makes of arguments."""
+    s = parser.parse_args(argv)
+    if s.smoke:
+        parser.set_defaults(**SMOKE)
+        s = parser.parse_args(argv)
+    s.attention = {**SETTINGS["attention"], **dict(s.attention)}
+    if s.train_size < s.batch_size:
+        parser.error(
+            f"argument --train-size: must be at least {s.batch_size}, one "
+            f"batch. Received: {s.train_size}."
+        )
+    return s
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.set_defaults(**SETTINGS)
+    add_settings(parser)
     add = parser.add_argument
-    add("--source", help="sklearn, mnist, or the path of an .npz file")
     add("--out", help="folder for all results (default: runs/cluttered_mnist)")
-    add("--smoke", action="store_true", help="try everything, in a minute")
     add("--seeds", type=integer(1), help="trainings of each arm")
-    add("--depth", type=int, choices=range(1, 5), help="attention modules")
-    add("--width", type=integer(1), help="attention heads in each module")
-    add("--epochs", type=integer(1))
-    add("--train-size", type=integer(1), help="images in an epoch")
-    add("--test-size", type=integer(1), help="images at each clutter")
-    add("--distractors", type=integer(0), help="clutter in training")
     add(
         "--ablate",
         nargs="+",
@@ -572,21 +638,14 @@ def main(argv=None):
         "figure",
     )
     add("--overwrite", action="store_true", help="throw away the run in --out")
-    s = parser.parse_args(argv)
-    if s.smoke:
-        parser.set_defaults(**SMOKE)
-        s = parser.parse_args(argv)
+    s = parse(parser, argv)
     out = s.out or f"runs/cluttered_mnist{'_smoke' * s.smoke}"
     overwrite = s.overwrite
     del s.out, s.overwrite  # what is left in `s` decides about results
     groups = [FIGURE_4 if a == "figure_4" else [a] for a in s.ablate]
     s.ablate = list(dict.fromkeys(arm for group in groups for arm in group))
-    if s.train_size < s.batch_size:
-        parser.error(
-            f"argument --train-size: must be at least {s.batch_size}, one "
-            f"batch. Received: {s.train_size}."
-        )
     try:
+        build("attention", s)  # or says what is wrong with the settings
         figures.new_figure(1, 1)  # needs matplotlib: now, not after training
         digits = load_digits(s.source)
         code = {
@@ -594,7 +653,7 @@ def main(argv=None):
             "keras_warn": keras_warn.__version__,
         }
         run = runs.RunFolder(out, {**vars(s), **code}, overwrite)
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:
         parser.error(str(error))
     try:
         experiment(digits, s, run)

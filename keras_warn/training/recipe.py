@@ -109,6 +109,30 @@ class Recipe:
             )
         print(self._table(results, arguments))
 
+    def experiment(self, listing, settings=None, seed=0, fold=None, **options):
+        """One training of this recipe.
+
+        Args:
+            listing: A `Listing` that `load` returned.
+            settings: `Settings`. Defaults to those of the recipe.
+            seed: Non-negative integer.
+            fold: Integer, which fold to test, of data with folds.
+            **options: Further arguments of `Experiment`.
+
+        Returns:
+            An `Experiment`.
+        """
+        settings = settings or self.settings
+        return experiment.Experiment(
+            self.name,
+            settings,
+            experiment.part(listing, settings.validation_share, fold),
+            self.views(settings),
+            self.cropped,
+            seed,
+            **options,
+        )
+
     def _run(self, arguments, folder):
         s = settings.from_arguments(
             arguments,
@@ -158,16 +182,14 @@ class Recipe:
         listing = experiment.check_pictures(listing, arguments.skip_bad_images)
         folds = self._folds(listing, arguments)
         return [
-            experiment.Experiment(
-                self.name,
+            self.experiment(
+                listing,
                 s,
-                experiment.part(listing, s.validation_share, fold),
-                self.views(s),
-                self.cropped,
                 seed,
-                arguments.smoke,
-                strategy,
-                group,
+                fold,
+                smoke=arguments.smoke,
+                strategy=strategy,
+                workers=group,
             )
             for fold in dict.fromkeys(folds)
             for seed in dict.fromkeys(arguments.seeds)

@@ -60,7 +60,20 @@ def _positive(name, value):
     return value
 
 
-def _attention(name, value):
+def check_attention(name, value):
+    """Arguments of `keras_warn.augment` that a training may be set to.
+
+    Args:
+        name: What the argument is called in errors.
+        value: A dictionary, or `None` for no attention.
+
+    Returns:
+        The value.
+
+    Raises:
+        TypeError: if it is no dictionary.
+        ValueError: if it holds what `augment` does not take.
+    """
     if value is not None and not isinstance(value, dict):
         raise TypeError(
             f"`{name}` must be a dictionary of arguments of "
@@ -119,7 +132,7 @@ class Settings:
     attention: dict | None = _setting(
         {},
         "arguments of keras_warn.augment, such as depth=2 width=8",
-        _attention,
+        check_attention,
     )
     image_size: int = _setting(
         224, "height and width of what the network sees", _integer(1)
@@ -245,7 +258,7 @@ def add_arguments(parser, settings):
                 option,
                 nargs="+",
                 metavar="NAME=VALUE",
-                type=_pair,
+                type=named_value,
                 help=f"{text}; instead of: {shown or 'its defaults'}",
                 **common,
             )
@@ -305,8 +318,16 @@ def _integer_or_none(text):
         ) from error
 
 
-def _pair(text):
-    """A name and a value, of "name=value"."""
+def named_value(text):
+    """A name and a value, of the text "name=value": a type of arguments.
+
+    Values are numbers, lists and so on as Python writes them, or else words.
+
+    Example:
+
+    >>> named_value("depth=2"), named_value("gates=average")
+    (('depth', 2), ('gates', 'average'))
+    """
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):
         raise argparse.ArgumentTypeError(

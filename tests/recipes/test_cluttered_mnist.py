@@ -183,8 +183,11 @@ def test_another_run_is_never_mixed_in(
         (["--seeds", 0], "at least 1. Received: 0"),
         (["--seeds", "many"], "at least 1. Received: many"),
         (["--seeds", "+-5"], "at least 1. Received: +-5"),
-        (["--depth", 5], "--depth"),
-        (["--width", -1], "at least 1. Received: -1"),
+        (["--attention", "depth=5"], "at most 4, for which there are pool1"),
+        (["--attention", "width=-1"], "Received: width=-1"),
+        (["--attention", "wide=1"], "Received: 'wide'"),
+        (["--attention", "depth=x"], "Received: depth='x'"),
+        (["--learning-rate", "nan"], "positive number. Received: nan"),
         (["--train-size", 127], "at least 128, one batch. Received: 127"),
         (["--distractors", -1], "at least 0. Received: -1"),
         (["--ablate", "everything"], "--ablate"),
@@ -255,8 +258,11 @@ def test_export_on_other_backends_says_what_is_missing(
     assert "needs the TensorFlow backend" in capsys.readouterr().out
 
 
-def settings(recipe, **others):
-    return argparse.Namespace(**{**recipe.SETTINGS, **others})
+def settings(recipe, attention=None, **others):
+    attention = {**recipe.SETTINGS["attention"], **(attention or {})}
+    return argparse.Namespace(
+        **{**recipe.SETTINGS, **others, "attention": attention}
+    )
 
 
 @pytest.mark.parametrize(
@@ -265,12 +271,19 @@ def settings(recipe, **others):
 def test_attention_goes_backwards_from_the_fifth_convolution(
     recipe, depth, attended
 ):
-    model = recipe.build("attention", settings(recipe, depth=depth))
+    model = recipe.build("attention", settings(recipe, {"depth": depth}))
     found = [
         model.get_layer(f"module_{i}_masks").input._keras_history.operation.name
         for i in range(1, depth + 1)
     ]
     assert found == attended
+
+
+def test_attention_at_other_layers(recipe):
+    attention = {"depth": 2, "attend_at": ["relu4", "relu5"]}
+    model = recipe.build("attention", settings(recipe, attention))
+    relu4 = model.get_layer("relu4").output
+    assert model.get_layer("module_1_masks").input is relu4
 
 
 def test_every_ablation_changes_the_model(recipe):
@@ -295,7 +308,7 @@ def test_every_ablation_changes_the_model(recipe):
 )
 def test_depth_and_width_of_an_arm(recipe, depth, width):
     """Whatever those of the attention are."""
-    s = settings(recipe, depth=2, width=3)
+    s = settings(recipe, {"depth": 2, "width": 3})
     model = recipe.build(f"depth_{depth}_width_{width}", s)
     masks = [
         layer.output.shape[-1]
