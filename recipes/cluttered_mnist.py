@@ -294,6 +294,13 @@ def validation_data(digits, s):
     return ArrayBatches(canvases.images, canvases.labels, CLASSES)
 
 
+def test_canvases(distractors, digits, s):
+    """Canvases of digits that are in no other."""
+    return cluttered(
+        *digits.test, s.test_size, distractors=distractors, seed=TEST_SEED
+    )
+
+
 def train(model, seed, digits, s, run):
     """Trains a model for `s.epochs`, or for what is left of them."""
     validation = validation_data(digits, s)
@@ -518,7 +525,7 @@ def export(run):
 def experiment(digits, s, run):
     """Everything, but for what an earlier start of this run has done."""
     test = {
-        d: cluttered(*digits.test, s.test_size, distractors=d, seed=TEST_SEED)
+        d: test_canvases(d, digits, s)
         for d in {*s.test_distractors, *s.pointing_distractors}
     }
     results = []

@@ -171,6 +171,18 @@ class Experiment:
             "backend": keras.backend.backend(),
         }
 
+    def network(self):
+        """The network without attention, not compiled."""
+        s = self.settings
+        return build_network(
+            s.backbone,
+            len(self.parts.training.names),
+            s.image_size,
+            s.weights,
+            s.preprocessing,
+            s.freeze_batch_norm,
+        )
+
     def build(self):
         """The compiled model, not trained yet."""
         s = self.settings
@@ -179,14 +191,7 @@ class Experiment:
         keras.config.set_dtype_policy(s.precision)
         with devices.scope(self.strategy), self.workers.scope():
             # First, for it to begin alike with and without attention.
-            model = build_network(
-                s.backbone,
-                len(self.parts.training.names),
-                s.image_size,
-                s.weights,
-                s.preprocessing,
-                s.freeze_batch_norm,
-            )
+            model = self.network()
             if not s.baseline:
                 model = augment(model, **s.attention)
             model.compile(

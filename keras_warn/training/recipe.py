@@ -133,13 +133,67 @@ class Recipe:
             **options,
         )
 
-    def _run(self, arguments, folder):
-        s = settings.from_arguments(
-            arguments,
-            dataclasses.replace(self.settings, **self.smoke)
-            if arguments.smoke
-            else self.settings,
+    def listing(self, arguments, folder):
+        """The pictures that arguments ask for, all of them readable.
+
+        Args:
+            arguments: What a parser made of `add_arguments` returns.
+            folder: Where made-up pictures are written to, if those are meant.
+
+        Returns:
+            A `Listing`.
+        """
+        data = arguments.data_dir
+        if arguments.smoke and data is None:
+            data = self.sample(pathlib.Path(folder))
+        listing = self.load(data)
+        if arguments.smoke and arguments.data_dir is not None:
+            listing = few(listing)
+        return experiment.check_pictures(listing, arguments.skip_bad_images)
+
+    def settings_from(self, arguments):
+        """The `Settings` that arguments ask for.
+
+        Args:
+            arguments: What a parser made of `add_arguments` returns.
+        """
+        own = self.settings
+        if arguments.smoke:
+            own = dataclasses.replace(own, **self.smoke)
+        return settings.from_arguments(arguments, own)
+
+    def add_arguments(self, parser):
+        """Adds the options that say what to train on, how, and on what.
+
+        Args:
+            parser: `argparse.ArgumentParser`.
+        """
+        add = parser.add_argument
+        add(
+            "--data-dir",
+            metavar="FOLDER",
+            help=f"{self.folder}; without it, TensorFlow Datasets is asked",
         )
+        add(
+            "--devices",
+            nargs="+",
+            metavar="DEVICE",
+            help="such as GPU:0 GPU:1 (default: all GPUs)",
+        )
+        add(
+            "--skip-bad-images",
+            action="store_true",
+            help="go on without pictures that cannot be read, and count them",
+        )
+        add(
+            "--smoke",
+            action="store_true",
+            help="try everything on a few pictures, in a minute",
+        )
+        settings.add_arguments(parser, self.settings)
+
+    def _run(self, arguments, folder):
+        s = self.settings_from(arguments)
         if arguments.baseline:
             if hasattr(arguments, "attention"):
                 raise ValueError(
@@ -173,13 +227,7 @@ class Recipe:
         devices.check_batch_size(
             s.batch_size, devices.replicas(strategy) * group.devices
         )
-        data = arguments.data_dir
-        if arguments.smoke and data is None:
-            data = self.sample(pathlib.Path(folder))
-        listing = self.load(data)
-        if arguments.smoke and arguments.data_dir is not None:
-            listing = few(listing)
-        listing = experiment.check_pictures(listing, arguments.skip_bad_images)
+        listing = self.listing(arguments, folder)
         folds = self._folds(listing, arguments)
         return [
             self.experiment(
@@ -266,11 +314,6 @@ class Recipe:
         )
         add = parser.add_argument
         add(
-            "--data-dir",
-            metavar="FOLDER",
-            help=f"{self.folder}; without it, TensorFlow Datasets is asked",
-        )
-        add(
             "--out",
             metavar="FOLDER",
             help=f"folder for all results (default: runs/{self.name})",
@@ -296,28 +339,12 @@ class Recipe:
             help="of cross-validated data (default: all)",
         )
         add(
-            "--devices",
-            nargs="+",
-            metavar="DEVICE",
-            help="such as GPU:0 GPU:1 (default: all GPUs)",
-        )
-        workers.add_arguments(parser)
-        add(
-            "--skip-bad-images",
-            action="store_true",
-            help="go on without pictures that cannot be read, and count them",
-        )
-        add(
-            "--smoke",
-            action="store_true",
-            help="try everything on a few pictures, in a minute",
-        )
-        add(
             "--overwrite",
             action="store_true",
             help="throw away earlier runs of these seeds in --out",
         )
-        settings.add_arguments(parser, self.settings)
+        workers.add_arguments(parser)
+        self.add_arguments(parser)
         return parser
 
 

@@ -1,0 +1,1 @@
+"""How a search is done, one idea a file."""

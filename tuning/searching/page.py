@@ -1,0 +1,2 @@
+def page(search):
+    return repr(search)

@@ -1,0 +1,216 @@
+"""A search: what is searched, in which folder, and what comes of it."""
+
+import contextlib
+import dataclasses
+import pathlib
+import shutil
+import sys
+import threading
+
+from keras_warn import files
+from keras_warn import runs
+from searching import hparams
+from searching import page
+from searching import records
+from searching.space import Setting
+
+# Seconds between two looks at what workers have written.
+LOOK = 2.0
+
+
+@dataclasses.dataclass
+class Search:
+    """All that trials need, and all that is made of them.
+
+    Attributes:
+        subject: A recipe, one of the classes of `searching.subjects`.
+        space: `searching.space.Space`.
+        limits: `searching.limits.Limits`.
+        costs: `searching.cost.Costs`.
+        folder: Path of all that is kept.
+        tuner: Name of the tuner.
+        objective: `"val_accuracy"` or `"val_loss"`.
+        executions: How many trainings a trial has, of the seeds from 0.
+        max_trials: How many trials there will be, or `None`.
+        progress: `searching.progress.Progress`.
+        verbose: As of `model.fit`.
+    """
+
+    subject: object
+    space: object
+    limits: object
+    costs: object
+    folder: pathlib.Path
+    tuner: str
+    objective: str
+    executions: int
+    max_trials: int | None
+    progress: object
+    verbose: object
+
+    def __post_init__(self):
+        self.run = None  # on workers, who write their trials alone
+        self.records = None
+        self.logs = self.folder / "tensorboard"
+        self.finished = False
+        self.retrained = []
+
+    @contextlib.contextmanager
+    def opened(self, identity, office, overwrite):
+        """Opens the folder; nobody else can meanwhile.
+
+        Args:
+            identity: All that the trials depend on, for JSON.
+            office: `searching.office.Office`.
+            overwrite: Whether a search in the folder is thrown away.
+
+        Raises:
+            BlockingIOError: if another process works there, or a worker of
+                the same name.
+            FileExistsError: if the folder holds another search, or no search.
+        """
+        with contextlib.ExitStack() as stack:
+            if office.is_worker:
+                runs.check_same(self.folder, identity)
+                own = self.folder / f"parts/{office.name}"
+                stack.enter_context(files.locked(own))
+            else:
+                self.folder.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(files.locked(self.folder))
+                self.run = runs.RunFolder(
+                    self.folder, identity, overwrite, finished=True
+                )
+                if overwrite:
+                    for name in ("retrained", "tensorboard"):
+                        if (self.folder / name).exists():
+                            shutil.rmtree(self.folder / name)
+                hparams.describe(self.logs, self.space)
+            self.records = records.Records(self.folder / "parts/trials")
+            yield
+
+    def best(self):
+        """The record of the best trial, or `None`."""
+        return records.best(self.records.read(), self.objective)
+
+    def report(self):
+        """Writes what is known so far, and says what is new."""
+        found = self.records.read()
+        self.progress.ended(found)
+        if self.run is None:
+            return
+        names = [one.name for one in self.space.varying]
+        summary = self._summary(found)
+        self.run.write("trials.csv", records.to_csv(found, names))
+        self.run.write("search.html", page.page(summary))
+        self.run.write("results.json", summary)
+
+    @contextlib.contextmanager
+    def reporting(self):
+        """Reports now and then what workers have done."""
+        over = threading.Event()
+
+        def look():
+            known = -1
+            while not over.wait(LOOK):
+                found = len(self.records.read())
+                if found != known:
+                    known = found
+                    try:
+                        self.report()
+                    except OSError as error:
+                        print(f"No report: {error}", file=sys.stderr)
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def retrain(self, seeds):
+        """Trains the best setting, the recipe's own and the network alone.
+
+        From scratch, by several seeds, since the best of many trials is better
+        by chance, too. Tested only now.
+
+        Args:
+            seeds: List of non-negative integers.
+        """
+        best = self.best()
+        arms = self._arms(best) if best else []
+        todo = [(arm, seed) for seed in seeds for arm in arms]
+        for i, ((arm, key, setting), seed) in enumerate(todo, start=1):
+            name = f"retrained_{key}_{seed}"
+            done = " is done already" if self.run.has(name) else ""
+            print(
+                f"\n[{i}/{len(todo)}] Retraining: {arm}, seed {seed}{done}",
+                flush=True,
+            )
+            found = self.run.part(
+                name, self._retrained, setting, seed, f"{key}/seed_{seed}"
+            )
+            self.retrained.append({"arm": arm, "seed": seed, **found})
+            self.report()
+        self.finished = True
+        self.report()
+
+    def _arms(self, best):
+        """What is retrained: name, folder and setting of each."""
+        own = self.subject.setting
+        setting = self.space.setting(best["values"])
+        arms = [
+            ("baseline", "baseline", Setting(None, own.learning_rate)),
+            ("default", "default", own),
+        ]
+        if setting.learning_rate != own.learning_rate:
+            # Or a better learning rate would be taken for the attention's.
+            arms.insert(
+                1,
+                (
+                    "baseline_at_best_rate",
+                    f"baseline_{setting.learning_rate:g}",
+                    Setting(None, setting.learning_rate),
+                ),
+            )
+        if setting != own:
+            arms.append(("best", f"trial_{best['trial']}", setting))
+        return arms
+
+    def _retrained(self, setting, seed, name):
+        folder = self.folder / "retrained" / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        cost = self.costs.with_latency(setting.attention)
+        return {
+            **self.subject.retrain(setting, seed, folder, self.verbose),
+            "cost": dataclasses.asdict(cost),
+        }
+
+    def _summary(self, found):
+        best = records.best(found, self.objective)
+        command = None
+        if best is not None:
+            command = self.subject.command(self.space.setting(best["values"]))
+        return {
+            "recipe": self.subject.path.stem,
+            "tuner": self.tuner,
+            "objective": self.objective,
+            "epochs": self.subject.epochs,
+            "executions": self.executions,
+            "max_trials": self.max_trials,
+            "finished": self.finished,
+            "limits": self.limits.limits,
+            "space": [
+                {"name": one.name, "values": str(one), "default": one.default}
+                for one in self.space.varying
+            ],
+            "network": {
+                "parameters": self.costs.parameters,
+                "operations": self.costs.operations,
+            },
+            "trials": found,
+            "best": best and best["trial"],
+            "command": command,
+            "retrained": self.retrained,
+            "environment": runs.environment(),
+        }
