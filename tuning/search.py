@@ -113,11 +113,17 @@ def _run(arguments, load):
         "executions": arguments.executions,
         "tuner_seed": arguments.seed,
     }
+    bounds = limits.Limits(searched, costs, allowed)
+    if not (searched.has_own and bounds.accept({})):
+        print(
+            "The recipe's own setting is not in the space, or costs more "
+            "than is allowed: no trial will have it."
+        )
     max_trials = _max_trials(arguments)
     search = Search(
         subject=subject,
         space=searched,
-        limits=limits.Limits(searched, costs, allowed),
+        limits=bounds,
         costs=costs,
         folder=pathlib.Path(arguments.out),
         tuner=arguments.tuner,

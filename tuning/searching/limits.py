@@ -61,7 +61,12 @@ class Limits:
             self._check()
 
     def accept(self, values):
-        """Whether a trial with these values may begin."""
+        """Whether a trial with these values may begin.
+
+        Args:
+            values: Dictionary from names of hyperparameters; those that are
+                left out have their defaults.
+        """
         if not self.space.fits(values):
             return False
         if not self.limits:

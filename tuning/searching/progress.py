@@ -20,12 +20,11 @@ class Progress:
         self.begun = time.monotonic()
         self._seen = None
 
-    def begin(self, trial, values, epochs):
+    def begin(self, trial, words, epochs):
         """A trial begins."""
         of = f" of {self.max_trials}" if self.max_trials else ""
-        words = " ".join(f"{name}={value}" for name, value in values.items())
         print(
-            f"\nTrial {int(trial) + 1}{of}, {epochs} epochs: {words}",
+            f"\nTrial {trial}{of}, {_count(epochs, 'epoch')}: {words}",
             flush=True,
         )
 
@@ -40,7 +39,9 @@ class Progress:
             # Those of an earlier start are no news.
             self._seen = known
             if found:
-                print(f"{len(found)} trials have ended before.", flush=True)
+                print(
+                    f"{_count(len(found), 'trial')} ended before.", flush=True
+                )
             return
         for one in found:
             if one["trial"] not in self._seen:
@@ -50,16 +51,15 @@ class Progress:
             print(self._outlook(found), flush=True)
 
     def _line(self, one, found):
-        number = int(one["trial"]) + 1
         if one["status"] == records.FAILED:
             reason = one["reason"].partition("\n")[0]
-            return f"Trial {number} has failed: {reason}"
-        cost = one["cost"]
+            return f"Trial {one['trial']} failed: {reason}"
+        added = 100 * one["cost"]["operations_added"]
         return (
-            f"Trial {number}: accuracy {100 * one['accuracy']:.1f} % on "
-            f"validation after {one['epochs']} epochs, "
-            f"{100 * cost['operations_added']:+.1f} % operations, "
-            f"in {one['seconds']:.0f} s"
+            f"Trial {one['trial']}: accuracy "
+            f"{100 * one['accuracy']:.1f} % on validation after "
+            f"{_count(one['epochs'], 'epoch')}, {added:+.1f} % operations, in "
+            f"{one['seconds']:.0f} s"
         )
 
     def _outlook(self, found):
@@ -67,10 +67,10 @@ class Progress:
         best = records.best(found, self.objective)
         if best is not None:
             words.append(
-                f"best so far: trial {int(best['trial']) + 1}, "
+                f"Best so far: trial {best['trial']}, "
                 f"{100 * best['accuracy']:.1f} %"
             )
-        words.append(f"{len(found)} trials have ended")
+        words.append(f"{_count(len(found), 'trial')} ended")
         times = [one["seconds"] for one in found if one["seconds"]]
         if self.max_trials and times:
             workers = len({one["worker"] for one in found})
@@ -78,3 +78,7 @@ class Progress:
             minutes = left * statistics.mean(times) / workers / 60
             words.append(f"about {minutes:.0f} min left")
         return "; ".join(words)
+
+
+def _count(number, word):
+    return f"{number} {word}{'' if number == 1 else 's'}"

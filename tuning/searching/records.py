@@ -10,6 +10,15 @@ from keras_warn import files
 COMPLETED, FAILED = "completed", "failed"
 
 
+def label(trial_id):
+    """What a trial is called: KerasTuner counts from 0, people from 1.
+
+    >>> label("0007")
+    '08'
+    """
+    return f"{int(trial_id) + 1:02d}"
+
+
 class Records:
     """The records of a search's trials, in a folder.
 

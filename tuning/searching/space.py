@@ -180,6 +180,25 @@ class Space:
         of = self._complete(found)
         return of["depth"] + of["skip"] <= self.points
 
+    def words(self, found):
+        """Values in words: where they differ from the recipe's own."""
+        changed = {
+            name: value
+            for name, value in self.values(found).items()
+            if value != self._own[name]
+        }
+        if not changed and self.has_own:
+            return "the recipe's own setting"
+        return " ".join(f"{name}={value}" for name, value in changed.items())
+
+    @property
+    def has_own(self):
+        """Whether the recipe's own setting is in the space."""
+        return all(
+            one.default == self._own[one.name]
+            for one in self.dimensions.values()
+        )
+
     def setting(self, found):
         """The `Setting` that values stand for.
 

@@ -15,6 +15,7 @@ from keras_warn import files
 from keras_warn import training
 from keras_warn.datasets import ArrayBatches
 from keras_warn.training import devices
+from keras_warn.training import networks
 from searching.space import Setting
 
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
@@ -110,7 +111,7 @@ class KitRecipe:
                 "`validation_share` must be positive for a search, which never "
                 "looks at test pictures. Received: 0."
             )
-        training.check_names(self.settings.backbone, self.settings.weights)
+        networks.check_names(self.settings.backbone, self.settings.weights)
         self.strategy = devices.strategy(arguments.devices)
         devices.check_batch_size(
             self.settings.batch_size, devices.replicas(self.strategy)

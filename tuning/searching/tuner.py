@@ -119,7 +119,7 @@ class Tuner(keras_tuner.Tuner):
         values = self.searched.space.values(trial.hyperparameters.values)
         for record in self.searched.records.read():
             if (record["trial"], record["values"], record["status"]) == (
-                trial.trial_id,
+                records.label(trial.trial_id),
                 values,
                 records.COMPLETED,
             ):
@@ -132,15 +132,17 @@ class Tuner(keras_tuner.Tuner):
         setting = search.space.setting(found)
         epochs = found.get("tuner/epochs", search.subject.epochs)
         values = search.space.values(found)
-        search.progress.begin(trial.trial_id, values, epochs)
-        logs = search.logs / trial.trial_id
-        hparams.begin(logs, values, trial.trial_id)
+        words = search.space.words(values)
+        label = records.label(trial.trial_id)
+        search.progress.begin(label, words, epochs)
+        logs = search.logs / label
+        hparams.begin(logs, values, label)
         cost = search.costs.with_latency(setting.attention)
         executions = []
         for seed in range(search.executions):
             state = self._state(trial.trial_id, seed)
-            if "tuner/trial_id" in found:
-                _take_over(self._state(found["tuner/trial_id"], seed), state)
+            if before := found.get("tuner/trial_id"):
+                _take_over(self._state(before, seed), state)
             last = self._execute(setting, seed, epochs, state, logs)
             executions.append({"seed": seed, **last})
         record = self._record(
@@ -182,13 +184,14 @@ class Tuner(keras_tuner.Tuner):
 
     def _record(self, trial, **known):
         found = trial.hyperparameters.values
+        before = found.get("tuner/trial_id")
         record = {
-            "trial": trial.trial_id,
+            "trial": records.label(trial.trial_id),
             "status": None,
             "reason": None,
             "values": self.searched.space.values(found),
             "epochs": found.get("tuner/epochs", self.searched.subject.epochs),
-            "goes_on_from": found.get("tuner/trial_id"),
+            "goes_on_from": before and records.label(before),
             "accuracy": None,
             "loss": None,
             "executions": [],
@@ -205,7 +208,8 @@ class Tuner(keras_tuner.Tuner):
 
     def _state(self, trial_id, seed):
         """The folder from which a training goes on."""
-        return self.searched.folder / f"parts/training/{trial_id}/seed_{seed}"
+        folder = self.searched.folder / "parts/training"
+        return folder / records.label(trial_id) / f"seed_{seed}"
 
 
 def _take_over(before, folder):
