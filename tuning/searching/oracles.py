@@ -69,6 +69,8 @@ class _Oracle:
         # in the space.
         trial.hyperparameters = self.trials[trial.trial_id].hyperparameters
         super().end_trial(trial)
+        # KerasTuner saves before it is over.
+        self.save()
 
     def save(self):
         _write(self._get_oracle_fname(), self.get_state())

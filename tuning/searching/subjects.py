@@ -222,6 +222,7 @@ class Digits:
         devices.check_batch_size(
             arguments.batch_size, devices.replicas(self.strategy)
         )
+        self.validation = recipe.validation_data(self.digits, arguments)
         self.setting = Setting(arguments.attention, arguments.learning_rate)
         self.epochs = arguments.epochs
         self.network = recipe.build("baseline", arguments)
@@ -268,7 +269,7 @@ class Digits:
         return Training(
             model,
             self.recipe.training_data(seed, self.digits, s),
-            self.recipe.validation_data(self.digits, s),
+            self.validation,
             self.epochs,
             None,
         )

@@ -1,0 +1,198 @@
+"""What is tried, in which order: without training anything."""
+
+import json
+
+import keras_tuner
+import numpy as np
+import pytest
+from searching import oracles
+
+from tuning import toy
+
+KINDS = list(oracles.ORACLES)
+
+
+def options(kind):
+    if kind == "hyperband":
+        return {"max_epochs": 9, "max_trials": None}
+    # The Gaussian process takes seconds for each trial.
+    return {"max_trials": 8 if kind == "bayesian" else 20}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_begins_with_the_recipe_and_stays_within_what_is_accepted(
+    kind, tmp_path
+):
+    searched = toy.space(depth=(), width=(), skip=(), gates=())
+
+    def accept(values):
+        return searched.fits(values) and values["width"] != 8
+
+    made = toy.oracle(kind, tmp_path, searched, accept, **options(kind))
+    found = toy.all_of(made)
+    assert searched.setting(found[0]) == toy.OWN
+    assert len(found) >= 8
+    assert all(accept(values) for values in found)
+    # Nothing twice, but what Hyperband promotes.
+    new = [
+        json.dumps(searched.values(values), sort_keys=True)
+        for values in found
+        if "tuner/trial_id" not in values
+    ]
+    assert len(set(new)) == len(new)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_the_recipe_itself_is_not_accepted(kind, tmp_path):
+    searched = toy.space(depth=(), width=())
+
+    def accept(values):
+        return values["width"] == 16
+
+    made = toy.oracle(kind, tmp_path, searched, accept, **options(kind))
+    found = toy.all_of(made)
+    assert found
+    assert {values["width"] for values in found} == {16}
+
+
+def test_the_grid_is_complete(tmp_path):
+    searched = toy.space(depth=(), width=(), skip=())
+    made = toy.oracle("grid", tmp_path, searched, max_trials=None)
+    found = toy.all_of(made)
+    everything = {
+        (depth, width, skip)
+        for depth in (1, 2, 3)
+        for width in (1, 2, 4, 8, 16)
+        for skip in (0, 1)
+        if depth + skip <= 3
+    }
+    assert len(found) == len(everything) == 25
+    assert {(v["depth"], v["width"], v["skip"]) for v in found} == everything
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_goes_on_after_a_kill(kind, tmp_path):
+    """With the trial that was interrupted, and then as if nothing was."""
+    searched = toy.space(depth=(), width=(), gates=())
+
+    def score(values):
+        return 0.01 * values["width"] + 0.1 * values["depth"]
+
+    never_killed = toy.oracle(kind, tmp_path / "a", searched, **options(kind))
+    expected = toy.all_of(never_killed, score)
+    made = toy.oracle(kind, tmp_path / "b", searched, **options(kind))
+    found = [toy.ask(made, score) for _ in range(5)]
+    interrupted = made.create_trial("tuner0")
+    # Another process.
+    again = toy.oracle(kind, tmp_path / "b", searched, **options(kind))
+    again.reload()
+    trial = again.create_trial("tuner0")
+    assert trial.trial_id == interrupted.trial_id
+    assert trial.hyperparameters.values == interrupted.hyperparameters.values
+    toy.end(again, trial, score)
+    found.append(trial.hyperparameters.values)
+    found += toy.all_of(again, score)
+    assert len(found) == len(expected)
+    if kind != "bayesian":  # whose random state KerasTuner does not keep
+        assert found == expected
+
+
+def test_a_kill_between_the_files_of_a_trial_and_of_the_oracle(tmp_path):
+    searched = toy.space(depth=(), width=())
+    made = toy.oracle("random", tmp_path, searched)
+    toy.ask(made, lambda values: 0.5)
+    state = (tmp_path / "tuner/oracle.json").read_bytes()
+    lost = made.create_trial("tuner0")
+    (tmp_path / "tuner/oracle.json").write_bytes(state)
+    again = toy.oracle("random", tmp_path, searched)
+    again.reload()
+    trial = again.create_trial("tuner0")
+    assert trial.trial_id == lost.trial_id
+    assert trial.hyperparameters.values == lost.hyperparameters.values
+
+
+def test_a_write_that_is_cut_short_leaves_what_was_there(tmp_path, monkeypatch):
+    searched = toy.space(depth=(), width=())
+    made = toy.oracle("random", tmp_path, searched)
+    toy.ask(made, lambda values: 0.5)
+
+    def cut(content):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(oracles.json, "dumps", cut)
+    with pytest.raises(KeyboardInterrupt):
+        made.create_trial("tuner0")
+    monkeypatch.undo()
+    again = toy.oracle("random", tmp_path, searched)
+    again.reload()
+    assert list(again.trials) == ["00"]
+
+
+def test_workers_that_send_32_bits_back(tmp_path):
+    """Which are none of the values: KerasTuner's Bayesian search would fail."""
+    searched = toy.space(diversity=(), learning_rate=())
+    made = toy.oracle("bayesian", tmp_path, searched, max_trials=6)
+    for i in range(6):
+        trial = made.create_trial(f"worker_{i % 2}")
+        sent = keras_tuner.engine.trial.Trial.from_proto(trial.to_proto())
+        values = sent.hyperparameters.values
+        assert values["diversity"] == np.float32(values["diversity"])
+        toy.end(made, sent, lambda values: values["learning_rate"])
+    assert made.create_trial("worker_0").status == "STOPPED"
+
+
+@pytest.mark.slow
+def test_the_bayesian_search_finds_what_chance_does_not(tmp_path):
+    """Of a score with one peak, and two dimensions that do not matter."""
+    searched = toy.space(
+        width=(), learning_rate=(), gradient_scale=(), agreement=()
+    )
+
+    def score(values):
+        distance = np.log10(values["learning_rate"] / 0.03)
+        return 1 - distance**2 - 0.02 * abs(values["width"] - 8)
+
+    best = {}
+    for kind in ("random", "bayesian"):
+        made = toy.oracle(kind, tmp_path / kind, searched, max_trials=24)
+        best[kind] = max(map(score, toy.all_of(made, score)))
+    assert best["bayesian"] > best["random"]
+    assert best["bayesian"] > 0.99
+
+
+def test_hyperband_goes_on_with_the_best(tmp_path):
+    searched = toy.space(depth=(), width=(), learning_rate=())
+
+    def score(values):
+        return values["learning_rate"]
+
+    made = toy.oracle(
+        "hyperband", tmp_path, searched, max_epochs=9, max_trials=None
+    )
+    found = toy.all_of(made, score)
+    for values in found:
+        if "tuner/trial_id" in values:
+            before = found[int(values["tuner/trial_id"])]
+            assert searched.values(before) == searched.values(values)
+            assert before["tuner/epochs"] == values["tuner/initial_epoch"]
+            assert values["tuner/epochs"] > before["tuner/epochs"]
+    first = [
+        v for v in found if (v["tuner/bracket"], v["tuner/round"]) == (2, 0)
+    ]
+    second = [
+        v for v in found if (v["tuner/bracket"], v["tuner/round"]) == (2, 1)
+    ]
+    assert {v["tuner/epochs"] for v in first} == {1}
+    rates = sorted((score(v) for v in first), reverse=True)
+    assert sorted(map(score, second), reverse=True) == rates[: len(second)]
+    more = toy.oracle(
+        "hyperband", tmp_path / "more", searched, max_epochs=9, max_trials=40
+    )
+    assert len(found) < len(toy.all_of(more, score)) == 40
+
+
+def test_a_space_in_which_nothing_is_left_ends_the_search(tmp_path):
+    searched = toy.space(width=(2, 4, 8))
+    for kind in ("random", "bayesian"):
+        made = toy.oracle(kind, tmp_path / kind, searched)
+        assert len(toy.all_of(made)) == 3

@@ -1,0 +1,136 @@
+"""Hyperparameters, and the arguments that they stand for."""
+
+import inspect
+
+import pytest
+from searching import space as space_module
+from searching.space import Setting
+from searching.space import Space
+from searching.space import parse
+
+import keras_warn
+from tuning import toy
+
+
+def test_default_values_are_the_recipe_itself():
+    """Not a paraphrase of it: the same arguments, spelled the same way."""
+    for own in (
+        toy.OWN,
+        Setting({}, 0.1),
+        Setting({"depth": 1, "projection": 24, "gates": "average"}, 3e-4),
+        Setting({"gate_score_activation": None, "kernel_size": 3}, 1e-3),
+        Setting({"attend_at": ["a", "c"], "depth": 2}, 1e-3),
+    ):
+        named = own.attention.get("attend_at")
+        searched = Space(own, 3 if named is None else 2, named)
+        defaults = searched.hyperparameters().values
+        assert searched.setting(defaults) == own
+        assert searched.setting({}) == own
+        assert searched.words(defaults) == "the recipe's own setting"
+
+
+def test_hyperparameters_are_arguments_of_augment():
+    """All but two, which say where, and how fast."""
+    names = set(space_module.VALUES) - {"skip", "learning_rate"}
+    assert names < set(inspect.signature(keras_warn.augment).parameters)
+
+
+def test_every_value_can_be_built():
+    searched = toy.space()
+    network = toy.network()
+    for one in searched.varying:
+        for value in one.values:
+            if searched.fits({one.name: value}):
+                setting = searched.setting({one.name: value})
+                keras_warn.augment(network, **setting.attention)
+
+
+@pytest.mark.parametrize(
+    ("values", "attended"),
+    [
+        ({"depth": 1}, ["relu3"]),
+        ({"depth": 3}, ["relu1", "relu2", "relu3"]),
+        ({"depth": 2, "skip": 1}, ["relu1", "relu2"]),
+        ({"depth": 1, "skip": 1}, ["relu2"]),
+    ],
+)
+def test_where_modules_read(values, attended):
+    """With names as without them."""
+    network = toy.network()
+    named = ["relu1", "relu2", "relu3"]
+    for own in (toy.OWN, Setting({"attend_at": named, "depth": 3}, 0.1)):
+        searched = Space(own, 3, own.attention.get("attend_at"))
+        model = keras_warn.augment(
+            network, **searched.setting(values).attention
+        )
+        assert [m.reads for m in keras_warn.summary(model).modules] == attended
+
+
+def test_what_a_value_stands_for():
+    searched = toy.space()
+    assert searched.setting(
+        {
+            "projection": 32,
+            "gate_score_activation": "none",
+            "learning_rate": 0.0123456,
+            "tuner/epochs": 3,
+        }
+    ) == Setting(
+        {**toy.OWN.attention, "projection": 32, "gate_score_activation": None},
+        0.0123,
+    )
+    own = Setting({"projection": 32}, 0.1)
+    given = Space(own, 3).setting({"projection": 0})
+    assert given.attention == {"projection": None}
+
+
+def test_numbers_that_travelled_as_32_bits_are_meant():
+    searched = toy.space()
+    found = {"diversity": 0.10000000149011612, "learning_rate": 0.0099999998}
+    assert searched.setting(found) == toy.OWN
+
+
+def test_gates_that_do_not_learn_have_no_scores():
+    hp = toy.space().hyperparameters()
+    hp.values["gates"] = "average"
+    active = {one.name for one in hp.space if hp.is_active(one)}
+    assert active.isdisjoint(space_module.OF_LEARNED_GATES)
+    fixed = toy.space(gates=("average",), gate_batch_norm=(), width=())
+    assert [one.name for one in fixed.varying] == ["width"]
+
+
+def test_only_what_is_chosen_varies():
+    chosen = parse(["depth", "width=2,8", "gate_batch_norm=True"])
+    searched = toy.space(**chosen)
+    assert [str(one) for one in searched.varying] == ["1, 2, 3", "2, 8"]
+    # The recipe's own width is not among them.
+    assert searched.dimensions["width"].default == 2
+    assert not searched.has_own
+    assert searched.setting({"depth": 1}).attention == {
+        "depth": 1,
+        "width": 2,
+        "diversity": 0.1,
+        "gate_batch_norm": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["dept"], "hyperparameters: depth, width.*Received: 'dept'"),
+        (["depth=1,4"], "depth of 1 to 3 here, for 3 att.*Received: 4"),
+        (["depth=0"], "depth of 1 to 3 here.*Received: 0"),
+        (["skip=3"], "skip of 0 to 2 here.*Received: 3"),
+        (["width=4"], "something to choose"),
+        (["width=4,4"], "width once. Received: 4, 4"),
+        (["width=a"], "an integer as width. Received: 'a'"),
+        (["diversity=0.1,much"], "a number as diversity. Received: 'much'"),
+        (["gate_batch_norm=no"], "False or True as gate_batch_norm"),
+        (["learning_rate=0,0.1"], "positive numbers as learning_rate"),
+        (["width=,"], "alone or with values.*Received: 'width=,'"),
+        (["width", "width=2"], "each once.*Received: 'width=2'"),
+    ],
+)
+def test_spaces_that_cannot_be(texts, message):
+    with pytest.raises(ValueError, match=f"^`space` must .*{message}"):
+        toy.space(**parse(texts))
