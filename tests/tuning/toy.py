@@ -1,13 +1,27 @@
-"""A network that is quick to search, and a search of it without training."""
+"""A network that is quick to search, with and without training."""
+
+import pathlib
 
 import keras
+import keras_tuner
+import numpy as np
 from searching import oracles
 from searching.cost import Costs
 from searching.limits import Limits
+from searching.office import Office
+from searching.progress import Progress
+from searching.search import Search
 from searching.space import Setting
 from searching.space import Space
+from searching.subjects import Training
+from searching.tuner import Tuner
 
 import keras_warn
+from keras_warn import training
+from keras_warn.datasets import Listing
+from keras_warn.datasets import TestBatches
+from keras_warn.datasets import TrainingBatches
+from keras_warn.datasets import views
 
 OWN = Setting({"depth": 2, "width": 4, "diversity": 0.1}, 0.01)
 
@@ -47,8 +61,6 @@ def oracle(kind, folder, searched, accept=None, **options):
 
 
 def objective():
-    import keras_tuner
-
     return keras_tuner.Objective("val_accuracy", "max")
 
 
@@ -78,3 +90,97 @@ def all_of(made, score=lambda values: 0.5):
 
 def within(searched, **limits):
     return Limits(searched, costs(), limits)
+
+
+class Subject:
+    """What `searching.subjects` offers, of random pictures."""
+
+    path = pathlib.Path("recipes/toy.py")
+    points, named, epochs = 3, None, 3
+    setting = OWN
+
+    def __init__(self, refused=None):
+        self.refused = refused
+        self.network = network()
+        random = np.random.default_rng(0)
+        pixels = random.integers(0, 255, (52, 22, 22, 3)).astype("uint8")
+        pictures = Listing(
+            "toys",
+            [str(i) for i in range(52)],
+            np.arange(52) % 13,
+            [f"toy {i}" for i in range(13)],
+            splits={},
+            contents=pixels,
+        )
+        self.pictures, self.held_out = pictures.hold_out(0.25, seed=0)
+
+    def attended(self, attention):
+        return keras_warn.augment(self.network, **attention)
+
+    def training(self, setting, seed):
+        if self.refused and self.refused(setting):
+            raise ValueError("`width` is <too> wide.\nBy far.")
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(seed)
+        model = network()
+        if setting.attention is not None:
+            model = keras_warn.augment(model, **setting.attention)
+        rate = keras.optimizers.schedules.CosineDecay(
+            setting.learning_rate, 3 * self.epochs
+        )
+        model.compile(
+            keras.optimizers.SGD(rate, momentum=0.9),
+            "categorical_crossentropy",
+            metrics=["accuracy"],
+            # Quicker than to trace it, for so few pictures.
+            run_eagerly=True,
+        )
+        return Training(
+            model,
+            TrainingBatches(self.pictures, views.Whole(), 13, seed),
+            TestBatches(self.held_out, views.Whole(), 13),
+            self.epochs,
+            None,
+        )
+
+    def retrain(self, setting, seed, folder, verbose):
+        of = self.training(setting, seed)
+        training.fit(of.model, of.batches, of.epochs, folder, verbose=verbose)
+        found = training.evaluate(of.model, of.validation)
+        return {"validation": found, "test": found}
+
+    def command(self, setting):
+        return f"python recipes/toy.py --learning-rate {setting.learning_rate}"
+
+
+def search(folder, subject, searched, kind="random", **options):
+    """A search of `Subject` in a folder, and what runs it."""
+    costs = Costs(subject.network, subject.attended)
+    one = Search(
+        subject=subject,
+        space=searched,
+        limits=Limits(searched, costs, {}),
+        costs=costs,
+        folder=folder,
+        tuner=kind,
+        objective="val_accuracy",
+        executions=options.pop("executions", 1),
+        max_trials=options.get("max_trials"),
+        progress=Progress("val_accuracy", options.get("max_trials")),
+        verbose=0,
+    )
+
+    def run(**identity):
+        here = Office()
+        with one.opened({"toy": True, **identity}, here, False):
+            made = oracles.ORACLES[kind](
+                accept=one.limits.accept,
+                objective=objective(),
+                hyperparameters=searched.hyperparameters(),
+                **{"max_trials": 20, "seed": 1, **options},
+            )
+            Tuner(made, one, here).search()
+            one.report()
+            return one.records.read()
+
+    return one, run

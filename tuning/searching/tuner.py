@@ -94,18 +94,18 @@ class Tuner(keras_tuner.Tuner):
             self._failures = 0
         else:
             self._failures += 1
-            reason = trial.message.strip()
+            reason = _reason(trial.message)
             self._record(
                 trial,
                 status=records.FAILED,
-                reason=f"{reason.splitlines()[-1]}\n\n{reason}",
+                reason=f"{reason}\n\n{trial.message}",
             )
         super().on_trial_end(trial)
         self.searched.report()
         if self._failures == FAILURES:
             raise Stopped(
                 f"{FAILURES} trials in a row have failed, the last one by "
-                f"{reason.splitlines()[-1]}"
+                f"{reason}"
             )
 
     def save(self):
@@ -218,6 +218,15 @@ def _take_over(before, folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(folder) as path:
             shutil.copytree(before, path)
+
+
+def _reason(message):
+    """The first line of what an error says, of the text of its traceback."""
+    lines = message.splitlines()
+    frames = [i for i, line in enumerate(lines) if line.startswith("  File ")]
+    return next(
+        line for line in lines[frames[-1] + 1 :] if not line.startswith(" ")
+    )
 
 
 def _mean(executions, name):
