@@ -105,8 +105,8 @@ def _run(arguments, load):
     if chosen:
         _try_each(searched, chosen, costs)
     identity = {
-        "subject": subject.identity(),
-        "space": searched.identity(),
+        **_flat(subject.identity()),
+        **_flat({"space": searched.identity()}),
         "tuner": arguments.tuner,
         "objective": arguments.objective,
         "limits": allowed,
@@ -179,6 +179,17 @@ def _try_each(searched, chosen, costs):
                 raise ValueError(
                     f"`space` cannot have {name}={value}: {error}"
                 ) from error
+
+
+def _flat(identity, prefix=""):
+    """Without dictionaries in it, for errors to name what differs alone."""
+    found = {}
+    for name, value in identity.items():
+        if isinstance(value, dict) and value:
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
 
 
 def _max_trials(arguments):
