@@ -45,6 +45,7 @@ from searching import space
 from searching import subjects
 from searching.cost import Costs
 from searching.progress import Progress
+from searching.search import Renewal
 from searching.search import Search
 from searching.tuner import Stopped
 from searching.tuner import Tuner
@@ -57,7 +58,14 @@ SEEDS, SMOKE_SEEDS = 3, 1
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 
-def main(argv=None):
+def main(argv=None, renews=False):
+    """Runs the command.
+
+    Args:
+        argv: List of strings. Defaults to the arguments of the process.
+        renews: Whether this process may be replaced by another one that goes
+            on, to give back its memory.
+    """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0].startswith("-"):
         parser = _parser("RECIPE")
@@ -73,7 +81,15 @@ def main(argv=None):
     arguments = kind.parse(recipe, parser, argv[1:])
     try:
         with tempfile.TemporaryDirectory() as folder:
-            _run(arguments, lambda: kind(recipe, path, arguments, folder))
+            _run(
+                arguments,
+                lambda: kind(recipe, path, arguments, folder),
+                renews,
+            )
+    except Renewal:
+        sys.stdout.flush()
+        words = [word for word in argv if word != "--overwrite"]
+        os.execv(sys.executable, [sys.executable, __file__, *words])
     except (ImportError, OSError, TypeError, ValueError) as error:
         parser.exit(WRONG, f"search: {error}\n")
     except (Stopped, keras_tuner.errors.FatalError) as error:
@@ -84,12 +100,13 @@ def main(argv=None):
         )
 
 
-def _run(arguments, load):
+def _run(arguments, load, renews):
     """Everything, but for what an earlier start has done.
 
     Args:
         arguments: What the command line says.
         load: Function that returns what is searched.
+        renews: As of `main`.
     """
     here = office.parse(arguments.chief, arguments.worker)
     here.check_free()
@@ -132,6 +149,7 @@ def _run(arguments, load):
         max_trials=max_trials,
         progress=Progress(arguments.objective, max_trials),
         verbose=1 if sys.stdout.isatty() else 2,
+        renews=renews,
     )
     with search.opened(identity, here, arguments.overwrite):
         tuner = Tuner(_oracle(arguments, search), search, here)
@@ -298,4 +316,4 @@ def _integer(minimum):
 
 
 if __name__ == "__main__":
-    main()
+    main(renews=True)

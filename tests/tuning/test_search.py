@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -123,7 +124,9 @@ def test_another_search_is_never_mixed_in(searched, arguments, message, capsys):
     with pytest.raises(SystemExit) as stop:
         search.main([*SMALL, "--out", str(searched), *arguments])
     assert stop.value.code == 2
-    assert re.search(f"same settings.*{re.escape(message)}", capsys.readouterr().err)
+    assert re.search(
+        f"same settings.*{re.escape(message)}", capsys.readouterr().err
+    )
     assert snapshot(searched) == before
 
 
@@ -172,6 +175,39 @@ def test_a_worker_without_a_chief(tmp_path, capsys, monkeypatch):
         search.main([*SMALL, "--chief", address, "--worker", "a"])
     assert stop.value.code == 2
     assert f"Received: {address}, where nobody" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_trials(tmp_path):
+    """Over 30 trials, by the process's own measure."""
+    out = tmp_path / "out"
+    arguments = [
+        *("cluttered_mnist", "--smoke", "--space", "width", "learning_rate"),
+        *("--max-trials", 30, "--retrain", 0, "--out", out),
+    ]
+    process = start(tmp_path / "log", *arguments)
+    sizes = {}
+    while process.poll() is None:
+        time.sleep(0.1)
+        ended = len(list((out / "parts/trials").glob("*.json")))
+        sizes.setdefault(ended, []).append(resident(process.pid))
+    assert process.returncode == 0, (tmp_path / "log").read_text()
+    # Of each ten trials, the most in MB: a process trains ten.
+    first, *others = (
+        max(size for i in range(n, n + 10) for size in sizes[i])
+        for n in (0, 10, 20)
+    )
+    print(f"most memory of each ten trials: {first:.0f}, {others} MB")
+    assert max(others) < 1.1 * first
+
+
+def resident(pid):
+    """The memory of a process, in MB; 0 when it has ended."""
+    try:
+        pages = pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except (FileNotFoundError, IndexError, ProcessLookupError):
+        return 0
+    return int(pages) * resource.getpagesize() / 2**20
 
 
 @pytest.mark.slow

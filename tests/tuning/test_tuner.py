@@ -1,9 +1,7 @@
 """Trials: how they are trained, what is recorded, and what stops a search."""
 
 import csv
-import gc
 import json
-import resource
 import tempfile
 
 import numpy as np
@@ -183,31 +181,3 @@ def test_the_best_and_what_it_is_compared_with(tmp_path):
     assert arms["best"]["validation"]["accuracy"] == best["accuracy"]
     assert arms["best"]["cost"]["parameters"] > 0
     assert arms["baseline"]["cost"]["parameters"] == 0
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_trials(tmp_path):
-    """Over 30 trials: less than 3 MB each, after the first ten."""
-    sizes = []
-    subject = toy.Subject()
-    subject.epochs = 1
-    searched = toy.space(learning_rate=(), width=())
-    one, run = toy.search(tmp_path / "s", subject, searched, max_trials=30)
-    report = one.report
-
-    def measured():
-        gc.collect()
-        sizes.append(resident())
-        report()
-
-    one.report = measured
-    run()
-    assert len(sizes) >= 30
-    assert sizes[30] - sizes[10] < 20 * 3
-
-
-def resident():
-    """The memory of this process, in MB."""
-    with open("/proc/self/statm") as file:
-        pages = int(file.read().split()[1])
-    return pages * resource.getpagesize() / 2**20

@@ -16,6 +16,13 @@ from searching.space import Setting
 
 # Seconds between two looks at what workers have written.
 LOOK = 2.0
+# How many models a process trains. TensorFlow 2.21 keeps the graph of each, in
+# which they were trained: 50 MB for a small one.
+TRAININGS = 10
+
+
+class Renewal(Exception):
+    """A process has trained enough: another one must go on."""
 
 
 @dataclasses.dataclass
@@ -34,6 +41,7 @@ class Search:
         max_trials: How many trials there will be, or `None`.
         progress: `searching.progress.Progress`.
         verbose: As of `model.fit`.
+        renews: Whether `Renewal` is raised after a few trainings.
     """
 
     subject: object
@@ -47,6 +55,7 @@ class Search:
     max_trials: int | None
     progress: object
     verbose: object
+    renews: bool = False
 
     def __post_init__(self):
         self.run = None  # on workers, who write their trials alone
@@ -54,6 +63,12 @@ class Search:
         self.logs = self.folder / "tensorboard"
         self.finished = False
         self.retrained = []
+        self.trainings = 0
+
+    def renew(self):
+        """Raises `Renewal` if this process has trained enough."""
+        if self.renews and self.trainings >= TRAININGS:
+            raise Renewal
 
     @contextlib.contextmanager
     def opened(self, identity, office, overwrite):
@@ -152,6 +167,8 @@ class Search:
             )
             self.retrained.append({"arm": arm, "seed": seed, **found})
             self.report()
+            if i < len(todo):
+                self.renew()
         self.finished = True
         self.report()
 
@@ -178,6 +195,7 @@ class Search:
         return arms
 
     def _retrained(self, setting, seed, name):
+        self.trainings += 1
         folder = self.folder / "retrained" / name
         folder.parent.mkdir(parents=True, exist_ok=True)
         cost = self.costs.with_latency(setting.attention)

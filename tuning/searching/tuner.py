@@ -107,6 +107,7 @@ class Tuner(keras_tuner.Tuner):
                 f"{FAILURES} trials in a row have failed, the last one by "
                 f"{reason}"
             )
+        self.searched.renew()
 
     def save(self):
         # Whole or not at all; KerasTuner would write in place.
@@ -162,6 +163,7 @@ class Tuner(keras_tuner.Tuner):
 
     def _execute(self, setting, seed, epochs, state, logs):
         """One training of a trial; its metrics in the last epoch."""
+        self.searched.trainings += 1
         of = self.searched.subject.training(setting, seed)
         state.parent.mkdir(parents=True, exist_ok=True)
         trained = training.fit(
@@ -176,7 +178,6 @@ class Tuner(keras_tuner.Tuner):
             until=epochs,
         )
         last = trained.history[-1]
-        # What TensorFlow keeps of one trial would add up.
         del of
         keras.utils.clear_session()
         gc.collect()
