@@ -1,0 +1,1 @@
+"""The parts of a search, one idea a file."""
