@@ -198,6 +198,7 @@ class Page(html.parser.HTMLParser):
                 self._rows[-1].append(text)
             self._cell = None
         elif tag == "table":
+            assert self._caption not in self.tables
             self.tables[self._caption] = self._rows
 
     def handle_data(self, data):
@@ -340,19 +341,21 @@ def test_by_loss_the_lowest_is_first():
 
 def test_effects_are_means_of_trials_of_full_length():
     of = finished_search()
-    rows = shown(of).table("Trials of 8 epochs, accuracy")
-    depths = [t for t in of["trials"] if t["accuracy"] and t["epochs"] == 8]
-    for row in rows:
-        if "Depth" in row:
+    found = shown(of)
+    whole = [t for t in of["trials"] if t["accuracy"] and t["epochs"] == 8]
+    for name in ("depth", "width"):
+        rows = found.table(f"Trials of 8 epochs by {name}")
+        assert sum(int(row["Trials"]) for row in rows) == len(whole) == 24
+        for row in rows:
             here = [
                 100 * t["accuracy"]
-                for t in depths
-                if str(t["values"]["depth"]) == row["Depth"]
+                for t in whole
+                if str(t["values"][name]) == row[name.capitalize()]
             ]
+            mean, deviation = statistics.mean(here), statistics.stdev(here)
             assert row["Trials"] == str(len(here))
-            assert row["Mean ± deviation"].split(" ")[0] == (
-                f"{statistics.mean(here):.1f}"
-            )
+            assert row["Mean ± deviation"] == f"{mean:.1f} ± {deviation:.1f}"
+            assert row["Best"] == f"{max(here):.1f}"
 
 
 def test_nothing_is_far_outside_of_a_plot():
