@@ -23,7 +23,6 @@ from keras_warn.images import import_pillow
 # TensorBoard reads all files with "tfevents" in their names. The suffix tells
 # ours from those of others in the same folder.
 SUFFIX = ".attention"
-PATTERN = f"*tfevents*{SUFFIX}"
 
 # Of histograms, as many as `tf.summary.histogram` has.
 BUCKETS = 30
@@ -36,19 +35,23 @@ class EventFile:
 
     Args:
         folder: The folder to write to. It is made if it does not exist.
+        suffix: How the name of the file ends. It tells files of one kind from
+            those of others in the same folder, which `drop_steps` leaves as
+            they are.
 
     Raises:
         ImportError: if tensorboard is not installed.
         OSError: if the folder cannot be made or written to.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, suffix=SUFFIX):
         check_installed()
         self.folder = pathlib.Path(folder)
+        self.suffix = suffix
         # Names sort by time, TensorBoard's own included.
         self.path = self.folder / (
             f"events.out.tfevents.{time.time():.6f}."
-            f"{socket.gethostname()}.{os.getpid()}{SUFFIX}"
+            f"{socket.gethostname()}.{os.getpid()}{suffix}"
         )
         with _explained(folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +100,15 @@ class EventFile:
             content.append(png.getvalue())
         self._add_summary("image", tag, step, np.array(content, object))
 
+    def summary(self, summary, step=0):
+        """Adds what a plugin of TensorBoard has made ready.
+
+        Args:
+            summary: A `Summary` protocol buffer of tensorboard.
+            step: Which point in time it is about, if any.
+        """
+        self._add(step=step, summary=summary)
+
     def flush(self):
         """Hands all that was added to the operating system."""
         self._writer.flush()
@@ -108,7 +120,7 @@ class EventFile:
     def drop_steps(self, first):
         """Leaves only this file to say what happened from a step on.
 
-        Other files of ours in the folder, which a process wrote that was
+        Other files of this kind in the folder, which a process wrote that was
         killed or whose training is done again, lose what is at `first` or
         later. Nothing is deleted: a copy of what such a file was stays beside
         it, by a name that TensorBoard does not read.
@@ -116,7 +128,7 @@ class EventFile:
         Args:
             first: The first step that this file will hold.
         """
-        for path in sorted(self.folder.glob(PATTERN)):
+        for path in sorted(self.folder.glob(f"*tfevents*{self.suffix}")):
             if path != self.path:
                 _drop_steps(path, first)
 
@@ -130,7 +142,7 @@ class EventFile:
             metadata=metadata.create_summary_metadata("", ""),
             tensor=tensor_util.make_tensor_proto(value),
         )
-        self._add(step=step, summary=summary)
+        self.summary(summary, step)
 
     def _add(self, **content):
         event_pb2 = _tensorboard("compat.proto.event_pb2")

@@ -4,8 +4,6 @@ Jinja2 and Pillow are imported when a report is made.
 """
 
 import base64
-import hashlib
-import importlib.resources
 import io
 import pathlib
 
@@ -15,6 +13,7 @@ import numpy as np
 from keras_warn import checks
 from keras_warn import files
 from keras_warn import overlays
+from keras_warn import pages
 from keras_warn import runs
 from keras_warn.comparison import batches_of
 from keras_warn.comparison import compare
@@ -108,7 +107,7 @@ def report(
     >>> len(found)
     4
     """
-    template = _template()
+    template = pages.template("report")
     import_pillow()
     path = _checked_path(path)
     examples = checks.integer("examples", examples, 0)
@@ -143,7 +142,6 @@ def report(
             ("the model, with attention", comparison.output.reliability()),
         ],
         facts=_facts(model, comparison),
-        **_page_parts(),
     )
     with files.replacing(path) as unfinished:
         unfinished.write_text(page, "utf-8")
@@ -421,62 +419,6 @@ def _facts(model, comparison):
         "Python": environment["python"],
         "Date": environment["date"].replace("T", " ").replace("+00:00", " UTC"),
     }
-
-
-def _page_parts():
-    """Style and script, and the mark by which browsers know this script."""
-    import markupsafe
-
-    folder = importlib.resources.files("keras_warn") / "templates"
-    script = (folder / "report.js").read_text("utf-8")
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return {
-        "style": markupsafe.Markup((folder / "report.css").read_text("utf-8")),
-        "script": markupsafe.Markup(script),
-        "script_hash": base64.b64encode(digest).decode("ascii"),
-    }
-
-
-def _template():
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ImportError(
-            "Reports need the package Jinja2: `pip install jinja2`."
-        ) from error
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("keras_warn"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {
-        "percent": lambda x, digits=1: (
-            f"{100 * x:.{digits}f}\N{NO-BREAK SPACE}%"
-        ),
-        "points": _points,
-        "signed": lambda x, digits=2: _minus(f"{x:+.{digits}f}"),
-        "number": lambda x: f"{int(x):,}",
-        "probability": _probability,
-    }
-    return environment.get_template("report.html")
-
-
-def _minus(text):
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def _points(x):
-    """A difference of shares in percentage points."""
-    return _minus(f"{100 * x:+.1f}")
-
-
-def _probability(p):
-    sign, text = "=", f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
-    if p < 1e-4:
-        sign, text = "<", "0.0001"
-    return f"{sign}\N{NO-BREAK SPACE}{text}"
 
 
 def _checked_path(path):

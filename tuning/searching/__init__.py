@@ -1,1 +1,1 @@
-"""How a search is done, one idea a file."""
+"""The parts of a search, one idea a file."""

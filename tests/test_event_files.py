@@ -1,0 +1,47 @@
+"""Files of several kinds in one folder, and summaries made ready elsewhere."""
+
+from keras_warn import event_files
+from keras_warn.event_files import EventFile
+
+
+def summaries(folder):
+    """All summaries in a folder, by the ends of the names of their files."""
+    return {
+        path.suffix: [
+            (event.step, event.summary)
+            for event in event_files.read_events(path)
+            if event.HasField("summary")
+        ]
+        for path in folder.glob("*tfevents*")
+    }
+
+
+def test_a_ready_summary_comes_back_as_it_was(tmp_path):
+    from tensorboard.compat.proto import summary_pb2
+
+    summary = summary_pb2.Summary()
+    summary.value.add(tag="ready", simple_value=7)
+    file = EventFile(tmp_path, ".kind")
+    file.summary(summary, 5)
+    file.summary(summary)
+    file.close()
+    assert summaries(tmp_path) == {".kind": [(5, summary), (0, summary)]}
+
+
+def test_dropping_steps_leaves_other_kinds_alone(tmp_path):
+    for suffix in (".one", ".other"):
+        file = EventFile(tmp_path, suffix)
+        for step in (2, 3):
+            file.scalar("curve", step, 0.5)
+        file.close()
+    again = EventFile(tmp_path, ".one")
+    again.drop_steps(3)
+    again.scalar("curve", 3, 0.25)
+    again.close()
+    steps = sorted(
+        (path.suffix, event.step)
+        for path in tmp_path.glob("*tfevents*")
+        for event in event_files.read_events(path)
+        if event.HasField("summary")
+    )
+    assert steps == [(".one", 2), (".one", 3), (".other", 2), (".other", 3)]
