@@ -15,6 +15,7 @@ from searching import plots
 # are drawn.
 ARMS = {
     "baseline": "without attention",
+    "baseline_at_best_rate": "without attention, at the best’s learning rate",
     "default": "the recipe’s own setting",
     "best": "best of the search",
 }

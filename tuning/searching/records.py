@@ -37,6 +37,10 @@ class Records:
         with files.replacing(self._path(record["trial"])) as path:
             path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
+    def of(self, trial):
+        """What is known of one trial."""
+        return json.loads(self._path(trial).read_text("utf-8"))
+
     def read(self):
         """All records, by the numbers of the trials."""
         found = [

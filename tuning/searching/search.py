@@ -99,7 +99,10 @@ class Search:
                     for name in ("retrained", "tensorboard"):
                         if (self.folder / name).exists():
                             shutil.rmtree(self.folder / name)
-                hparams.describe(self.logs, self.space)
+                hparams.describe(
+                    self.logs,
+                    {one.name: one.domain for one in self.space.varying},
+                )
             self.records = records.Records(self.folder / "parts/trials")
             yield
 

@@ -58,6 +58,11 @@ class Dimension:
         return ", ".join(map(str, self.values))
 
     @property
+    def domain(self):
+        """A list of values, or a pair of bounds."""
+        return list(self.values) if self.bounds is None else self.bounds
+
+    @property
     def varies(self):
         return self.bounds is not None or len(self.values) > 1
 

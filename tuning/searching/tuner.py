@@ -100,6 +100,11 @@ class Tuner(keras_tuner.Tuner):
                 status=records.FAILED,
                 reason=f"{reason}\n\n{trial.message}",
             )
+        label = records.label(trial.trial_id)
+        record = self.searched.records.of(label)
+        hparams.end(
+            self.searched.logs / label, record["status"], record["cost"]
+        )
         super().on_trial_end(trial)
         self.searched.report()
         if self._failures == FAILURES:
@@ -155,7 +160,6 @@ class Tuner(keras_tuner.Tuner):
             cost=dataclasses.asdict(cost),
             seconds=round(time.monotonic() - begun, 1),
         )
-        hparams.end(logs, record)
         if "tuner/epochs" not in found:
             # Only Hyperband goes on with what has ended.
             shutil.rmtree(self._state(trial.trial_id, 0).parent)
