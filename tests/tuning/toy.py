@@ -153,9 +153,11 @@ class Subject:
         return f"python recipes/toy.py --learning-rate {setting.learning_rate}"
 
 
-def search(folder, subject, searched, kind="random", **options):
+def search(folder, subject, searched, kind="random", timed=False, **options):
     """A search of `Subject` in a folder, and what runs it."""
     costs = Costs(subject.network, subject.attended)
+    if not timed:  # which takes longer than the training
+        costs.with_latency = costs.of
     one = Search(
         subject=subject,
         space=searched,
