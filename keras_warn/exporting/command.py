@@ -1,18 +1,23 @@
 """`keras_warn.export`: a model, a path and a format."""
 
+import dataclasses
 import pathlib
 
 import keras
+import numpy as np
 
 from keras_warn import checks
 from keras_warn import files
 from keras_warn import images
+from keras_warn.exporting import litert
+from keras_warn.exporting import onnx
 from keras_warn.exporting import saved_model
 from keras_warn.exporting.plan import make_plan
 
-# What can be written. Each is a module with `write(plan, path)`, and
-# `is_own(path)`, whether something at `path` may be replaced.
-FORMATS = {"tf_saved_model": saved_model}
+# What can be written. Each is a module with `check()`, whether its packages
+# are there; `write(plan, path)`; `is_own(path)`, whether something at `path`
+# may be replaced; and `SUFFIX`, how the name of its files ends.
+FORMATS = {"tf_saved_model": saved_model, "onnx": onnx, "litert": litert}
 
 MASKS = ("modules", "heads", "maps")
 
@@ -29,14 +34,17 @@ def export(
     size=None,
     short_side=None,
     encoded=False,
+    quantization=None,
+    representative_images=None,
     overwrite=False,
 ):
     """Writes a model for where this package and Keras are not installed.
 
     Args:
         model: A model made by `keras_warn.augment`, fresh or loaded from disk.
-        path: Where to write it.
-        format: `"tf_saved_model"`.
+        path: Where to write it, in a folder that exists.
+        format: `"tf_saved_model"`, a folder; `"onnx"`, a file that ends in
+            `.onnx`; or `"litert"`, one that ends in `.tflite`.
         class_names: The names of all classes in their order. Defaults to what
             `keras_warn.metadata` knows.
         masks: What `explain` returns of the masks. `"modules"`: one for each
@@ -58,7 +66,14 @@ def export(
         encoded: Whether to add `serve_bytes` and `explain_bytes`, which take
             the bytes of JPEG and PNG files. They preprocess and resize as the
             arguments say, or else as `keras_warn.metadata` or the model's
-            first layers do, and `"crop"` where nothing does.
+            first layers do, and `"crop"` where nothing does. Like `resize`,
+            only with `"tf_saved_model"`: the others have no such operations.
+        quantization: With `"litert"`, `"float16"` for weights of half the
+            bytes, or `"int8"` for a quarter, with which is computed in
+            integers, too.
+        representative_images: With `"int8"`, a hundred or more of the images
+            that `serve` takes, an array: from them the ranges of all numbers
+            inside are found.
         overwrite: Whether to replace an exported model at `path`.
 
     Raises:
@@ -91,6 +106,7 @@ def export(
         checks.one_of("resize", resize, images.RESIZES)
     checks.flag("encoded", encoded)
     checks.flag("overwrite", overwrite)
+    check_format(format, resize, encoded, quantization)
     plan = make_plan(
         model,
         class_names,
@@ -107,11 +123,82 @@ def export(
             f"{keras.backend.backend()}. Load the model with "
             "KERAS_BACKEND=tensorflow."
         )
+    if quantization is not None:
+        plan = dataclasses.replace(
+            plan,
+            quantization=quantization,
+            representative_images=_representative(
+                plan, quantization, representative_images
+            ),
+        )
+    elif representative_images is not None:
+        raise ValueError(
+            "`representative_images` must come with quantization='int8'. "
+            "Received: quantization=None."
+        )
     written = FORMATS[format]
+    written.check()
     path = pathlib.Path(path)
     check_path(path, written, overwrite)
     with files.replacing(path) as unfinished:
         written.write(plan, unfinished)
+
+
+def check_format(format, resize, encoded, quantization):
+    """Whether a format has what is asked of it.
+
+    Args:
+        format, resize, encoded, quantization: As of `export`.
+
+    Raises:
+        ValueError: if it has not.
+    """
+    if format != "tf_saved_model":
+        for name, value in (("resize", resize), ("encoded", encoded)):
+            if value:
+                raise ValueError(
+                    f"`{name}` must be left out with format={format!r}, which "
+                    "has no operations for it: bring images to the model's "
+                    f"size before, or choose 'tf_saved_model'. Received: "
+                    f"{name}={value!r}."
+                )
+    if quantization is None:
+        return
+    checks.one_of("quantization", quantization, litert.QUANTIZATIONS)
+    if format != "litert":
+        raise ValueError(
+            "`quantization` must be None but with format='litert'. Received: "
+            f"quantization={quantization!r}, format={format!r}."
+        )
+
+
+def _representative(plan, quantization, images):
+    """Images to quantize with, checked."""
+    if quantization != "int8":
+        if images is not None:
+            raise ValueError(
+                "`representative_images` must come with quantization='int8'. "
+                f"Received: quantization={quantization!r}."
+            )
+        return None
+    shape = (*plan.size, plan.channels)
+    if plan.data_format == "channels_first" and not plan.prepared:
+        shape = (plan.channels, *plan.size)
+    found = np.shape(images)
+    if (
+        len(found) != 4
+        or not found[0]
+        or any(
+            wanted not in (None, length)
+            for wanted, length in zip(shape, found[1:], strict=True)
+        )
+    ):
+        raise ValueError(
+            "`representative_images` must be images that `serve` takes, of "
+            f"shape {(None, *shape)}, for quantization='int8'. Received: "
+            f"{'None' if images is None else f'shape {found}'}."
+        )
+    return np.asarray(images, "float32")
 
 
 def check_path(path, written, overwrite):
@@ -123,8 +210,13 @@ def check_path(path, written, overwrite):
         overwrite: As of `export`.
 
     Raises:
-        FileExistsError, OSError: as `export`.
+        FileExistsError, OSError, ValueError: as `export`.
     """
+    if written.SUFFIX and path.suffix != written.SUFFIX:
+        raise ValueError(
+            f"`path` must end in {written.SUFFIX!r} for this format. Received: "
+            f"path={str(path)!r}."
+        )
     if path.exists() and not overwrite:
         raise FileExistsError(
             f"`path` must be new, or `overwrite` must be True. Received: "

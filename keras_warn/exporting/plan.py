@@ -33,6 +33,8 @@ class Plan:
         prepared: Whether `serve` and `explain` do the preprocessing.
         fitted: Whether they bring images to `size` before.
         encoded: Whether there are signatures that take encoded images.
+        quantization: `None`, `"float16"` or `"int8"`.
+        representative_images: What `serve` takes, for `"int8"`; an array.
     """
 
     model: object
@@ -47,10 +49,20 @@ class Plan:
     prepared: bool
     fitted: bool
     encoded: bool
+    quantization: str | None = None
+    representative_images: object = None
 
     @property
     def classes(self):
         return self.model.output_shape[-1]
+
+    @property
+    def takes(self):
+        """What `serve` and `explain` take, in words."""
+        if not self.prepared:
+            return "numbers as the model takes them"
+        fitted = ", of any height and width" if self.fitted else ""
+        return f"pixels in [0, 255]{fitted}"
 
     def in_float32(self):
         """The plan for a copy of the model that computes in float32.
@@ -88,6 +100,7 @@ class Plan:
             "short_side": self.short_side,
             "preprocessing": self.preprocessing,
             "masks": self.masks,
+            "quantization": self.quantization,
             "signatures": signatures,
             "training": known.training,
             "keras_warn": __version__,

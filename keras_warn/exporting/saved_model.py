@@ -7,11 +7,16 @@ import keras
 
 from keras_warn.exporting.signatures import Signatures
 
+SUFFIX = None
 # Where a SavedModel keeps files that TensorFlow does not read.
 METADATA = "assets.extra/metadata.json"
 
 # What a folder holds that may be replaced by another SavedModel.
 MARKER = "saved_model.pb"
+
+
+def check():
+    """Raises ImportError if a package is missing: TensorFlow has all."""
 
 
 def is_own(path):

@@ -57,17 +57,11 @@ class Signatures:
 
     def described(self):
         """What a program needs to know of them, for JSON."""
-        plan = self.plan
-        takes = "numbers as the model takes them"
-        if plan.prepared:
-            takes = "pixels in [0, 255]"
-        if plan.fitted:
-            takes += ", of any height and width"
         return {
             name: {
                 "takes": "files of JPEG or PNG"
                 if name.endswith("_bytes")
-                else takes,
+                else self.plan.takes,
                 "input": {
                     "name": spec.name,
                     "shape": spec.shape.as_list(),
@@ -147,7 +141,7 @@ class Signatures:
         if None in size:
             axis = 2 if plan.data_format == "channels_first" else 1
             size = tf.shape(images)[axis : axis + 2]
-        arguments = size, plan.data_format, tf.image.resize
+        arguments = size, plan.data_format, _interpolated
         if plan.masks == "modules":
             return {"masks": masks.masks_of(seen, *arguments)}
         return {
@@ -164,6 +158,60 @@ class Signatures:
         images = tf.shape(found["probabilities"])[0]
         names = tf.tile(tf.constant([self._names]), (images, 1))
         return {**found, "class_names": names}
+
+
+def as_keras_model(plan):
+    """The function `explain` as a Keras model, and what it takes.
+
+    For exporters of Keras that take models. Subclassed, since the size of
+    masks may be known only when the graph runs.
+
+    Args:
+        plan: A `Plan`.
+
+    Returns:
+        A pair: a `keras.Model` and a `tf.TensorSpec`.
+    """
+    signatures = Signatures(plan, strings=False)
+    function = signatures.functions()["explain"]
+
+    class Explained(keras.Model):
+        def __init__(self):
+            super().__init__(name="explained")
+            self.explained = plan.model
+            self.built = True
+
+        def call(self, images):
+            return function(images)
+
+    return Explained(), signatures.specs()["explain"]
+
+
+def _interpolated(maps, size):
+    """Maps `(b, h, w, k)` brought to a size, bilinearly, as by Keras.
+
+    By matrix products, which are the same in every format: tf2onnx 1.17 makes
+    of a resizing one to scales, which miss the size by a pixel.
+    """
+    import tensorflow as tf
+
+    height, width = size[0], size[1]
+    maps = tf.transpose(maps, (0, 3, 1, 2))
+    rows = _interpolation(tf.shape(maps)[2], height)
+    columns = _interpolation(tf.shape(maps)[3], width)
+    maps = tf.matmul(tf.matmul(rows, maps), columns, transpose_b=True)
+    return tf.transpose(maps, (0, 2, 3, 1))
+
+
+def _interpolation(few, many):
+    """How much each of `many` pixels has of each of `few` positions."""
+    import tensorflow as tf
+
+    few, many = tf.cast(few, tf.float32), tf.cast(many, tf.float32)
+    # Middles on middles, and beyond the outermost nothing new.
+    at = (tf.range(many) + 0.5) * few / many - 0.5
+    at = tf.clip_by_value(at, 0.0, few - 1)
+    return tf.nn.relu(1 - tf.abs(at[:, None] - tf.range(few)))
 
 
 def _chained(first, second, tensor):
