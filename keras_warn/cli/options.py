@@ -27,12 +27,7 @@ def add_model(parser):
 
 def add_image_options(parser):
     """Adds what all commands that read images can be told."""
-    parser.add_argument(
-        "--names",
-        metavar="FILE",
-        help="the names of all classes in their order, one a line (default: "
-        "what the model's file says)",
-    )
+    add_names(parser)
     parser.add_argument(
         "--preprocessing",
         choices=images.PREPROCESSING,
@@ -47,14 +42,7 @@ def add_image_options(parser):
         "of its shape from the middle; stretch; or pad, the whole image "
         "on black (default: what the model's file says, or crop)",
     )
-    parser.add_argument(
-        "--short-side",
-        type=count(1),
-        metavar="N",
-        help="with crop: the pixels that an image's short side is brought to "
-        "before the middle is cut, such as 256 for a model of 224 (default: "
-        "what the model's file says, or the largest part)",
-    )
+    add_short_side(parser)
     parser.add_argument(
         "--batch-size",
         type=count(1),
@@ -68,6 +56,28 @@ def add_image_options(parser):
         help="replace files that are there",
     )
     add_size(parser)
+
+
+def add_names(parser):
+    """Adds the names of classes."""
+    parser.add_argument(
+        "--names",
+        metavar="FILE",
+        help="the names of all classes in their order, one a line (default: "
+        "what the model's file says)",
+    )
+
+
+def add_short_side(parser):
+    """Adds how far images are larger than what is cut from their middle."""
+    parser.add_argument(
+        "--short-side",
+        type=count(1),
+        metavar="N",
+        help="with crop: the pixels that an image's short side is brought to "
+        "before the middle is cut, such as 256 for a model of 224 (default: "
+        "what the model's file says, or the largest part)",
+    )
 
 
 def add_size(parser):

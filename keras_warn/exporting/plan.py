@@ -71,12 +71,7 @@ class Plan:
         """
         if all(_is_float32(layer) for layer in self.model.layers):
             return self
-        copy = keras.models.clone_model(
-            self.model, clone_function=_float32_layer
-        )
-        # Mixed precision keeps its weights in float32.
-        copy.set_weights(self.model.get_weights())
-        return dataclasses.replace(self, model=copy)
+        return dataclasses.replace(self, model=float32_copy(self.model))
 
     def metadata(self, file_format, signatures):
         """What a program needs to know of the exported model, for JSON.
@@ -200,6 +195,21 @@ def make_plan(
         fitted=fitted,
         encoded=encoded,
     )
+
+
+def float32_copy(model):
+    """A copy of a model that computes in float32.
+
+    Args:
+        model: A functional model of mixed precision, whose weights are
+            float32 already.
+
+    Returns:
+        A `keras.Model`.
+    """
+    copy = keras.models.clone_model(model, clone_function=_float32_layer)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _is_float32(layer):
