@@ -117,6 +117,7 @@ def exported(model, folder, representative=None):
                 model,
                 paths[f"LiteRT {kind}"],
                 "litert",
+                masks="maps",
                 quantization=kind,
                 representative_images=images,
             )

@@ -163,7 +163,8 @@ def test_quantized_models_are_small_and_near(tmp_path):
     sizes, errors = {}, {}
     for kind, more in options.items():
         path = tmp_path / f"{kind}.tflite"
-        keras_warn.export(model, path, "litert", quantization=kind, **more)
+        more = {"masks": "maps", "quantization": kind, **more}
+        keras_warn.export(model, path, "litert", **more)
         sizes[kind] = path.stat().st_size
         found, metadata = elsewhere("litert", path, taken[:2], tmp_path)
         assert metadata["quantization"] == kind
@@ -193,9 +194,17 @@ def test_names_of_files(tmp_path, arguments, message):
         ({"encoded": True}, "`encoded` must be left out with format='litert'"),
         ({"resize": "crop"}, "`resize` must be left out with"),
         ({"quantization": "int4"}, "`quantization` must be one of"),
-        ({"quantization": "int8"}, "`representative_images` must be images"),
+        ({"quantization": "int8"}, "`masks` must be 'maps'"),
         (
-            {"quantization": "int8", "representative_images": np.zeros((2, 3))},
+            {"quantization": "int8", "masks": "maps"},
+            "`representative_images` must be images",
+        ),
+        (
+            {
+                "quantization": "int8",
+                "masks": "maps",
+                "representative_images": np.zeros((2, 3)),
+            },
             r"of shape \(None, 29, 31, 3\).*Received: shape \(2, 3\)",
         ),
         (

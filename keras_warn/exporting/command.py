@@ -70,7 +70,7 @@ def export(
             only with `"tf_saved_model"`: the others have no such operations.
         quantization: With `"litert"`, `"float16"` for weights of half the
             bytes, or `"int8"` for a quarter, with which is computed in
-            integers, too.
+            integers, too. The latter needs `masks="maps"`.
         representative_images: With `"int8"`, a hundred or more of the images
             that `serve` takes, an array: from them the ranges of all numbers
             inside are found.
@@ -107,6 +107,12 @@ def export(
     checks.flag("encoded", encoded)
     checks.flag("overwrite", overwrite)
     check_format(format, resize, encoded, quantization)
+    if quantization == "int8" and masks != "maps":
+        raise ValueError(
+            "`masks` must be 'maps' with quantization='int8': sums of masks, "
+            "by which the others are divided, may be zero in integers. "
+            f"Received: masks={masks!r}."
+        )
     plan = make_plan(
         model,
         class_names,
