@@ -8,6 +8,7 @@ from keras_warn._version import __version__ as __version__
 from keras_warn.augment import augment as augment
 from keras_warn.callbacks import TensorBoardAttention as TensorBoardAttention
 from keras_warn.explanation import explain as explain
+from keras_warn.exporting import export as export
 from keras_warn.inspection import inspect as inspect
 from keras_warn.layers import AttendedFeatures as AttendedFeatures
 from keras_warn.layers import AttentionHeads as AttentionHeads

@@ -164,7 +164,7 @@ def with_channels(image, channels):
     return np.array(gray)[:, :, None]
 
 
-def fit_image(image, size, resize="crop"):
+def fit_image(image, size, resize="crop", short_side=None):
     """Brings an image to a size.
 
     Bilinear, and smoothed where it shrinks.
@@ -177,6 +177,7 @@ def fit_image(image, size, resize="crop"):
             middle, as the paper tests; `"stretch"` for the whole image in
             another shape; `"pad"` for the whole image in its own shape, on
             black.
+        short_side: As of `placement`.
 
     Returns:
         An array of bytes, `(*size, c)`.
@@ -203,7 +204,7 @@ def fit_image(image, size, resize="crop"):
             "`image` must be bytes (uint8) of shape (height, width, c), with "
             f"1 or 3 channels. Received: shape {image.shape}, {image.dtype}."
         )
-    source, target = placement(image.shape[:2], size, resize)
+    source, target = placement(image.shape[:2], size, resize, short_side)
     top, left, bottom, right = target
     fitted = resample(image, source, (bottom - top, right - left))
     canvas = np.zeros((*size, image.shape[2]), "uint8")
@@ -251,13 +252,17 @@ def resample(image, box, size):
     return np.reshape(resized, (*size, image.shape[2]))
 
 
-def placement(image_size, size, resize="crop"):
+def placement(image_size, size, resize="crop", short_side=None):
     """Which part of an image goes where when it is fitted.
 
     Args:
         image_size: Height and width of the image.
         size: Height and width that it is brought to.
         resize: As of `fit_image`.
+        short_side: With `"crop"`, the length that the short side of the image
+            is brought to before `size` is cut from its middle; an integer of
+            at least the short side of `size`. 256 for 224 by 224 is how the
+            paper tests. `None` for the largest part, to the edges.
 
     Returns:
         Two boxes, each top, left, bottom and right: a part of the image, in
@@ -273,14 +278,18 @@ def placement(image_size, size, resize="crop"):
     ((0.0, 5.0, 20.0, 25.0), (0, 0, 10, 10))
     >>> placement((20, 30), (10, 10), "pad")
     ((0, 0, 20, 30), (1, 0, 8, 10))
+    >>> placement((20, 30), (10, 10), "crop", short_side=20)
+    ((5.0, 10.0, 15.0, 20.0), (0, 0, 10, 10))
     """
-    checks.one_of("resize", resize, RESIZES)
+    check_resize(resize, size, short_side)
     height, width = _pair("image_size", image_size)
     rows, columns = _pair("size", size)
     if resize == "stretch":
         return (0, 0, height, width), (0, 0, rows, columns)
     if resize == "crop":
         scale = min(height / rows, width / columns)
+        if short_side is not None:
+            scale *= min(rows, columns) / short_side
         top = (height - rows * scale) / 2
         left = (width - columns * scale) / 2
         # Rounding may take a border beyond the image.
@@ -298,6 +307,31 @@ def placement(image_size, size, resize="crop"):
         (0, 0, height, width),
         (top, left, top + inner[0], left + inner[1]),
     )
+
+
+def check_resize(resize, size, short_side=None):
+    """Raises what `placement` would of arguments that do not fit.
+
+    Args:
+        resize: As of `fit_image`.
+        size: As of `placement`.
+        short_side: As of `placement`.
+
+    Raises:
+        TypeError: if `size` is not a pair of integers, or `short_side` is no
+            integer.
+        ValueError: if an argument is out of its range.
+    """
+    checks.one_of("resize", resize, RESIZES)
+    size = _pair("size", size)
+    if short_side is None:
+        return
+    checks.integer("short_side", short_side, min(size))
+    if resize != "crop":
+        raise ValueError(
+            "`short_side` must be None with other than resize='crop'. "
+            f"Received: short_side={short_side}, resize={resize!r}."
+        )
 
 
 def list_images(folder):
@@ -439,6 +473,57 @@ def class_number(label, classes, names=None, found=None):
     if names is not None:
         rule = f"one of the {len(names)} names of the classes, or {rule}"
     raise ValueError(f"The class {label!r}{where} must be {rule}.")
+
+
+class ModelInput(typing.NamedTuple):
+    """The one image that a model takes.
+
+    Attributes:
+        data_format: `"channels_last"` or `"channels_first"`.
+        size: Height and width, `None` where the model takes any.
+        channels: 1 or 3.
+    """
+
+    data_format: str
+    size: tuple
+    channels: int
+
+
+def model_input(model):
+    """What image a model takes.
+
+    Args:
+        model: A model with attention.
+
+    Returns:
+        A `ModelInput`.
+
+    Raises:
+        ValueError: if the model takes anything but one image of 1 or 3
+            channels.
+    """
+    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    if len(shapes) == 1 and len(shapes[0]) == 3:
+        data_format = model.get_layer("module_1_masks").data_format
+        *size, channels = shapes[0]
+        if data_format == "channels_first":
+            channels, *size = shapes[0]
+        if channels in (1, 3):
+            return ModelInput(data_format, tuple(size), channels)
+    raise ValueError(
+        "the model must take one image of 1 or 3 channels. It takes "
+        f"{' and '.join(map(str, shapes))}."
+    )
+
+
+def check_preprocessing(name, channels):
+    """Raises what `preprocess` would for images of so many channels."""
+    checks.one_of("preprocessing", name, PREPROCESSING)
+    if name in _MODULES and channels != 3:
+        raise ValueError(
+            f"`preprocessing` must be 'unit' or 'none' for images of "
+            f"{channels} channel: {name!r} is made for 3."
+        )
 
 
 def preprocess(images, name):

@@ -51,29 +51,66 @@ def module_masks(seen, size, data_format=None):
     [[0.25, 0.0], [0.0, 0.0]]
     """
     data_format = checks.data_format(data_format)
-    height, width = _size(size)
+    return ops.convert_to_numpy(masks_of(seen, _size(size), data_format))
+
+
+def _resized(maps, size):
+    return ops.image.resize(maps, size, "bilinear", data_format="channels_last")
+
+
+def masks_of(seen, size, data_format, resize=_resized):
+    """`module_masks` as a tensor, for use inside of a graph.
+
+    Args:
+        seen: As of `module_masks`, tensors.
+        size: Height and width, a pair of integers; or what `resize` takes,
+            where the masks are of maps.
+        data_format: `"channels_last"` or `"channels_first"`, the masks'.
+        resize: Function of maps `(b, h, w, k)` and `size`. Keras's takes no
+            size that is only known when the graph runs.
+
+    Returns:
+        A tensor `(b, m, height, width)` of float32.
+
+    Raises:
+        ValueError: as `module_masks`.
+    """
     names = _mask_names(seen)
-    shares = _shares(seen, len(names))
     modules = []
-    for i, name in enumerate(names, start=1):
-        masks = ops.cast(ops.convert_to_tensor(seen[name]), "float32")
-        if len(masks.shape) == 3:
-            masks = _from_tokens(masks, name, (height, width))
-        elif data_format == "channels_first":
-            masks = ops.transpose(masks, (0, 2, 3, 1))
-        masks = ops.image.resize(
-            masks, (height, width), "bilinear", data_format="channels_last"
-        )
-        totals = ops.sum(masks, axis=(1, 2), keepdims=True)
-        # A sigmoid mask may be zero everywhere, and stays so.
-        masks = ops.divide_no_nan(masks, totals)
+    for i in range(1, len(names) + 1):
+        masks = head_masks(seen, i, size, data_format, resize)
         weights = seen.get(f"module_{i}_head_gates")
         if weights is None:
             weights = np.full((1, masks.shape[-1]), 1 / masks.shape[-1])
         weights = ops.cast(ops.convert_to_tensor(weights), "float32")
-        mask = ops.sum(masks * weights[:, None, None, :], axis=-1)
-        modules.append(ops.convert_to_numpy(mask))
-    return shares[:, 1:, None, None] * np.stack(modules, axis=1)
+        modules.append(ops.sum(masks * weights[:, None, None, :], axis=-1))
+    shares = _shares(seen, len(names))
+    return shares[:, 1:, None, None] * ops.stack(modules, axis=1)
+
+
+def head_masks(seen, i, size, data_format, resize=_resized):
+    """The masks of module `i`'s heads, resized, each with a sum of 1.
+
+    Args:
+        seen: As of `masks_of`.
+        i: Integer from 1.
+        size: As of `masks_of`.
+        data_format: As of `masks_of`.
+        resize: As of `masks_of`.
+
+    Returns:
+        A tensor `(b, height, width, k)` of float32.
+    """
+    name = f"module_{i}_masks"
+    masks = ops.cast(ops.convert_to_tensor(seen[name]), "float32")
+    if len(masks.shape) == 3:
+        masks = _from_tokens(masks, name, size)
+    elif data_format == "channels_first":
+        masks = ops.transpose(masks, (0, 2, 3, 1))
+    masks = resize(masks, size)
+    totals = ops.sum(masks, axis=(1, 2), keepdims=True)
+    # A sigmoid mask may be zero everywhere, and stays so.
+    return ops.divide_no_nan(masks, totals)
 
 
 def combined_mask(seen, size, data_format=None):
@@ -288,8 +325,8 @@ def _mask_names(seen):
 def _shares(seen, modules):
     """Weights `(b, m + 1)`, or `(1, m + 1)`, of the network and modules."""
     if "global_gates" not in seen:
-        return np.full((1, modules + 1), 1 / (modules + 1), "float32")
-    return ops.convert_to_numpy(seen["global_gates"]).astype("float32")
+        return ops.full((1, modules + 1), 1 / (modules + 1), "float32")
+    return ops.cast(ops.convert_to_tensor(seen["global_gates"]), "float32")
 
 
 def _size(size):

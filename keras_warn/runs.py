@@ -223,6 +223,11 @@ def spread(values):
     }
 
 
+def now():
+    """The date and time in UTC, a string."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
 def environment():
     """What a run ran on: versions, hardware, time and command.
 
@@ -237,9 +242,7 @@ def environment():
     backend = keras.backend.backend()
     return {
         "command": shlex.join(["python", *sys.argv]),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(
-            timespec="seconds"
-        ),
+        "date": now(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "keras_warn": importlib.metadata.version("keras-warn"),

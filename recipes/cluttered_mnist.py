@@ -95,6 +95,7 @@ import keras_warn
 from keras_warn import checks
 from keras_warn import figures
 from keras_warn import masks
+from keras_warn import metadata
 from keras_warn import runs
 from keras_warn import training
 from keras_warn.datasets import ArrayBatches
@@ -345,6 +346,26 @@ def pointing(model, canvases):
     }
 
 
+def described(arm, seed, trained, accuracy, s):
+    """What the model's file says of its use."""
+    return metadata.Metadata(
+        class_names=[str(digit) for digit in range(CLASSES)],
+        size=(40, 40),
+        preprocessing="unit",
+        training={
+            "recipe": "cluttered_mnist",
+            "arm": arm,
+            "seed": seed,
+            "epoch": len(trained.history),
+            "validation_accuracy": trained.history[-1]["val_accuracy"],
+            "test_accuracy": accuracy.get(s.distractors),
+            "test_accuracy_at_distractors": accuracy,
+            "date": runs.now(),
+            "settings": vars(s),
+        },
+    )
+
+
 def arm_and_seed(arm, seed, digits, test, s, run):
     """Trains and tests one model; what is known of it afterwards."""
     keras.utils.set_random_seed(seed)
@@ -354,6 +375,8 @@ def arm_and_seed(arm, seed, digits, test, s, run):
     pointed = {}
     if arm not in UNATTENDED:
         pointed = {d: pointing(model, test[d]) for d in s.pointing_distractors}
+    if arm not in UNATTENDED:
+        metadata.attach(model, described(arm, seed, trained, accuracy, s))
     with run.replacing(f"{arm}_{seed}.keras") as path:
         model.save(path)
     return {
@@ -518,8 +541,7 @@ def export(run):
         )
         return
     model = keras.saving.load_model(run / "attention_0.keras")
-    with run.replacing("attention_saved_model") as path:
-        model.export(path, format="tf_saved_model", verbose=False)
+    keras_warn.export(model, run / "attention_saved_model", overwrite=True)
 
 
 def experiment(digits, s, run):

@@ -29,6 +29,8 @@ from keras_warn.comparison import compare
 from keras_warn.explanation import explain
 from keras_warn.images import class_numbers
 from keras_warn.images import find_images
+from keras_warn.metadata import Metadata
+from keras_warn.metadata import attach
 from keras_warn.summary import summary
 
 SIZE, CLASSES = (26, 22), 3
@@ -390,6 +392,61 @@ def test_a_gray_model_with_channels_first(work):
     assert found["contributions"]["network"] == pytest.approx(
         expected.margins[0, 0], abs=1e-5
     )
+
+
+def test_what_the_file_says_is_done_without_options(files, work, capsys):
+    """Names, crop and preprocessing, as the model was tested."""
+    model = keras.saving.load_model(files / "silent.keras")
+    known = Metadata(
+        class_names=NAMES,
+        size=SIZE,
+        short_side=30,
+        preprocessing="mobilenet_v2",
+        training={"test_accuracy": 0.75},
+    )
+    attach(model, known)
+    model.save("known.keras")
+    save_image(work / "a.png", size=(60, 80))
+    assert run("explain", "known.keras", "a.png", "--out", "told") == 0
+    told = explanations(work / "told")
+    assert told["short_side"] == 30
+    assert told["preprocessing"] == "mobilenet_v2"
+    assert {one["name"] for one in told["images"][0]["output"]} == set(NAMES)
+    same = ["--preprocessing", "mobilenet_v2", "--short-side", 30]
+    run("explain", files / "silent.keras", "a.png", "--out", "same", *same)
+    same = explanations(work / "same")["images"][0]
+    assert same["contributions"] == told["images"][0]["contributions"]
+    run("explain", "known.keras", "a.png", "--out", "own", "--resize", "pad")
+    own = explanations(work / "own")
+    assert (own["resize"], own["short_side"]) == ("pad", None)
+    capsys.readouterr()
+    assert run("summary", "known.keras") == 0
+    shown = capsys.readouterr().out
+    assert "classes: wren, finch, owl" in shown
+    assert "test accuracy: 0.75" in shown
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="models are exported on TensorFlow",
+)
+def test_export(files, work, capsys):
+    command = ["export", files / "model.keras", "--out", "birds"]
+    assert run(*command, "--names", files / "names.txt", "--encoded") == 0
+    found = json.loads((work / "birds/assets.extra/metadata.json").read_text())
+    assert found["class_names"] == NAMES
+    assert "explain_bytes" in found["signatures"]
+    before = everything(work)
+    assert run(*command) == 2
+    assert "--overwrite replaces" in capsys.readouterr().err
+    assert run(*command, "--format", "onnx", "--overwrite") == 2
+    assert "must end in '.onnx'" in capsys.readouterr().err
+    silent = ["export", files / "silent.keras", "--out", "silent"]
+    assert run(*silent, "--encoded") == 2
+    assert "`preprocessing` must be given" in capsys.readouterr().err
+    assert run(*silent[:2], "--out", "gone/silent") == 1
+    assert "cannot be written" in capsys.readouterr().err
+    assert everything(work) == before
 
 
 def test_a_model_that_takes_any_size(files, work, capsys):

@@ -17,9 +17,9 @@ from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import Refused
 from keras_warn.cli.errors import refusing
 from keras_warn.cli.inputs import find_intake
+from keras_warn.cli.inputs import find_names
 from keras_warn.cli.inputs import keep_inputs
 from keras_warn.cli.inputs import read_batches
-from keras_warn.cli.inputs import read_names
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import PREPROCESSING_HELP
 from keras_warn.cli.options import add_image_options
@@ -98,7 +98,7 @@ def run(arguments):
     model = load_model(arguments.model)
     intake = find_intake(model, arguments)
     classes = model.output_shape[-1]
-    names = read_names(arguments.names, classes)
+    names = find_names(model, arguments.names)
     target, against = _compared(arguments, classes, names)
     paths = _listed(arguments.image, folder.path)
     planned = _figure_names(paths, arguments.format)
@@ -150,6 +150,7 @@ def run(arguments):
                     "size": list(intake.size),
                     "preprocessing": intake.preprocessing,
                     "resize": intake.resize,
+                    "short_side": intake.short_side,
                     "images": entries,
                     "failed": failed,
                 }

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from keras_warn import images
+from keras_warn import metadata
 from keras_warn.cli.errors import Refused
 from keras_warn.cli.errors import refusing
 from keras_warn.cli.models import check_size
@@ -24,6 +25,7 @@ class Intake:
         data_format: `"channels_last"` or `"channels_first"`.
         preprocessing: One of `images.PREPROCESSING`.
         resize: One of `images.RESIZES`.
+        short_side: As of `images.placement`.
     """
 
     size: tuple
@@ -31,11 +33,14 @@ class Intake:
     data_format: str
     preprocessing: str
     resize: str
+    short_side: int | None = None
 
     def read(self, path):
         """A file as bytes `(*size, channels)`, and its height and width."""
         image = images.read_image(path, self.channels)
-        fitted = images.fit_image(image, self.size, self.resize)
+        fitted = images.fit_image(
+            image, self.size, self.resize, self.short_side
+        )
         return fitted, image.shape[:2]
 
     def prepare(self, pictures):
@@ -59,7 +64,9 @@ class Intake:
         Returns:
             Its row and column in the image; `None` on the padding.
         """
-        source, target = images.placement(image_size, self.size, self.resize)
+        source, target = images.placement(
+            image_size, self.size, self.resize, self.short_side
+        )
         place = []
         for axis, index in enumerate((row, column)):
             start, end = target[axis], target[axis + 2]
@@ -86,20 +93,30 @@ def find_intake(model, arguments):
         Refused: if it is not known, or the arguments do not fit the model.
     """
     data_format, size, channels = image_input(model)
+    known = metadata.of_model(model)
     given = arguments.size
-    if given is None and None in size:
+    check_size(given, size)
+    if given is None:
+        given = known.size if None in size else size
+    if given is None:
         raise Refused(
             "the model takes images of any size. Choose one by --size, such "
             "as --size 224, best the one that it was trained with."
         )
-    check_size(given, size)
-    name = arguments.preprocessing
+    name = arguments.preprocessing or known.preprocessing
     with refusing(ValueError, before="--preprocessing: "):
         if name is None:
             name = images.default_preprocessing(model)
         # Better known before the work whether it can be done.
-        images.preprocess(np.zeros((1, 1, 1, channels), "uint8"), name)
-    return Intake(given or size, channels, data_format, name, arguments.resize)
+        images.check_preprocessing(name, channels)
+    resize, short_side = arguments.resize, arguments.short_side
+    if given == known.size and resize in (None, known.resize):
+        resize = known.resize
+        short_side = short_side or known.short_side
+    resize = resize or "crop"
+    with refusing(ValueError):
+        images.check_resize(resize, given, short_side)
+    return Intake(given, channels, data_format, name, resize, short_side)
 
 
 def keep_inputs(outputs, inputs):
@@ -164,21 +181,26 @@ def _readable(items, intake, fail, update):
             update(done)
 
 
-def read_names(path, classes):
-    """The names of classes in a file, one a line.
+def find_names(model, path):
+    """The names of a model's classes: of a file, or of the model itself.
 
     Args:
-        path: String, or `None`.
-        classes: Integer, how many there must be.
+        model: A model with attention.
+        path: String, a file with one name a line; or `None`.
 
     Returns:
-        A list of strings; `None` without a file.
+        A list of strings; `None` where they are not known.
 
     Raises:
         Refused: if the file cannot be read, or holds anything else.
     """
     if path is None:
-        return None
+        known = metadata.of_model(model).class_names
+        return None if known is None else list(known)
+    return _read_names(path, model.output_shape[-1])
+
+
+def _read_names(path, classes):
     with refusing(
         OSError,
         UnicodeDecodeError,

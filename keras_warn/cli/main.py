@@ -6,6 +6,7 @@ import warnings
 
 import keras_warn
 from keras_warn.cli import explain
+from keras_warn.cli import export
 from keras_warn.cli import report
 from keras_warn.cli import summary
 from keras_warn.cli import tables
@@ -17,6 +18,7 @@ from keras_warn.cli.errors import Refused
 # returns an exit code.
 COMMANDS = {
     "explain": explain,
+    "export": export,
     "report": report,
     "summary": summary,
     "tables": tables,

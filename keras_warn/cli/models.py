@@ -8,6 +8,7 @@ import zlib
 import keras
 
 import keras_warn
+from keras_warn import images
 from keras_warn.cli.errors import Refused
 from keras_warn.cli.errors import refusing
 
@@ -95,24 +96,13 @@ def image_input(model):
         model: A model with attention.
 
     Returns:
-        A tuple: `"channels_last"` or `"channels_first"`; height and width,
-        `None` where the model takes any; and 1 or 3.
+        An `images.ModelInput`.
 
     Raises:
         Refused: if the model takes anything else.
     """
-    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
-    if len(shapes) == 1 and len(shapes[0]) == 3:
-        data_format = model.get_layer("module_1_masks").data_format
-        *size, channels = shapes[0]
-        if data_format == "channels_first":
-            channels, *size = shapes[0]
-        if channels in (1, 3):
-            return data_format, tuple(size), channels
-    raise Refused(
-        "the model must take one image of 1 or 3 channels. It takes "
-        f"{' and '.join(map(str, shapes))}."
-    )
+    with refusing(ValueError):
+        return images.model_input(model)
 
 
 def check_size(given, size):

@@ -6,9 +6,12 @@ from keras_warn import images
 
 PREPROCESSING_HELP = """\
 preprocessing:
-  A model that starts with Rescaling or Normalization layers made for bytes
-  takes images as they are. For others --preprocessing must say what the model
-  was trained with, since a wrong guess makes wrong predictions, silently:
+  What the model's file says of names, size, --resize, --short-side and
+  --preprocessing holds where these are not given. Models of the recipes say
+  all of it; keras-warn summary shows it. Of others, a model that starts with
+  Rescaling or Normalization layers made for bytes takes images as they are.
+  For the rest --preprocessing must say what the model was trained with, since
+  a wrong guess makes wrong predictions, silently:
     unit          numbers in [0, 1]
     none          numbers in [0, 255]
     mobilenet_v2  (and so on) what preprocess_input of this module of
@@ -24,11 +27,7 @@ def add_model(parser):
 
 def add_image_options(parser):
     """Adds what all commands that read images can be told."""
-    parser.add_argument(
-        "--names",
-        metavar="FILE",
-        help="the names of all classes in their order, one a line",
-    )
+    add_names(parser)
     parser.add_argument(
         "--preprocessing",
         choices=images.PREPROCESSING,
@@ -39,11 +38,11 @@ def add_image_options(parser):
     parser.add_argument(
         "--resize",
         choices=images.RESIZES,
-        default="crop",
         help="how images come to the model's size: crop, the largest part "
         "of its shape from the middle; stretch; or pad, the whole image "
-        "on black (default: crop)",
+        "on black (default: what the model's file says, or crop)",
     )
+    add_short_side(parser)
     parser.add_argument(
         "--batch-size",
         type=count(1),
@@ -57,6 +56,28 @@ def add_image_options(parser):
         help="replace files that are there",
     )
     add_size(parser)
+
+
+def add_names(parser):
+    """Adds the names of classes."""
+    parser.add_argument(
+        "--names",
+        metavar="FILE",
+        help="the names of all classes in their order, one a line (default: "
+        "what the model's file says)",
+    )
+
+
+def add_short_side(parser):
+    """Adds how far images are larger than what is cut from their middle."""
+    parser.add_argument(
+        "--short-side",
+        type=count(1),
+        metavar="N",
+        help="with crop: the pixels that an image's short side is brought to "
+        "before the middle is cut, such as 256 for a model of 224 (default: "
+        "what the model's file says, or the largest part)",
+    )
 
 
 def add_size(parser):

@@ -14,9 +14,9 @@ from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import Refused
 from keras_warn.cli.errors import refusing
 from keras_warn.cli.inputs import find_intake
+from keras_warn.cli.inputs import find_names
 from keras_warn.cli.inputs import keep_inputs
 from keras_warn.cli.inputs import read_batches
-from keras_warn.cli.inputs import read_names
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import PREPROCESSING_HELP
 from keras_warn.cli.options import add_image_options
@@ -77,7 +77,7 @@ def run(arguments):
     model = load_model(arguments.model)
     intake = find_intake(model, arguments)
     classes = model.output_shape[-1]
-    names = read_names(arguments.names, classes)
+    names = find_names(model, arguments.names)
     with refusing(OSError, ValueError, before="DATA: "):
         found = images.find_images(arguments.data)
         labels, names = images.class_numbers(found, classes, names)

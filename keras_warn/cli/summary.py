@@ -1,5 +1,6 @@
 """`keras-warn summary`: a table of where attention is, and what it costs."""
 
+from keras_warn import metadata
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
@@ -17,7 +18,8 @@ HELP = "show what attention is attached where, and what it costs"
 EPILOG = f"""\
 outputs:
   a table: which layers the attention modules read, their heads and kernels,
-  and parameters and operations of each, of the network alone, and of both
+  and parameters and operations of each, of the network alone, and of both;
+  and what the model's file says of its use: names, images, training
 
 preprocessing:
   none is needed; no image is read
@@ -47,6 +49,8 @@ def run(arguments):
             shape = (channels, *arguments.size)
     with refusing(ImportError, ValueError):
         found = summary(model, shape)
+    about = metadata.described(metadata.of_model(model))
+    found = f"{found}\n\n{about}" if about else found
     if not printed(found, "keras-warn summary: the table"):
         return INCOMPLETE
     return GOOD

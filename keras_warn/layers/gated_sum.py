@@ -1,5 +1,7 @@
 """The rectified prediction."""
 
+import json
+
 import keras
 from keras import ops
 
@@ -63,6 +65,8 @@ class GatedSum(keras.layers.Layer):
         agreement: Non-negative number, the weight of the penalty. Only with
             `"log_probabilities"`: of an arithmetic mean, no penalty without
             labels is what is said above.
+        metadata: Dictionary for JSON, or `None`: what is saved with the layer
+            and changes nothing, see `keras_warn.metadata`.
         **kwargs: `name`, `dtype` and `trainable`.
 
     Call arguments:
@@ -101,6 +105,7 @@ class GatedSum(keras.layers.Layer):
         combination="log_probabilities",
         from_logits=False,
         agreement=0.0,
+        metadata=None,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
@@ -109,11 +114,21 @@ class GatedSum(keras.layers.Layer):
         )
         self.from_logits = checks.flag("from_logits", from_logits)
         self.agreement = checks.real("agreement", agreement)
+        self._metadata = json.dumps(metadata)
         if self.agreement and combination == "probabilities":
             raise ValueError(
                 "`agreement` must be 0 with combination='probabilities'. "
                 f"Received: agreement={agreement}."
             )
+
+    @property
+    def metadata(self):
+        """What is saved with the layer, a dictionary or `None`."""
+        return json.loads(self._metadata)
+
+    @metadata.setter
+    def metadata(self, value):
+        self._metadata = json.dumps(value)
 
     def build(self, gates_shape, predictions_shape):
         checks.rank("gates", gates_shape, (2,), "(b, m + 1)")
@@ -166,9 +181,12 @@ class GatedSum(keras.layers.Layer):
         )
 
     def get_config(self):
-        return {
+        config = {
             **super().get_config(),
             "combination": self.combination,
             "from_logits": self.from_logits,
             "agreement": self.agreement,
         }
+        if self.metadata is not None:  # else as earlier versions wrote it
+            config["metadata"] = self.metadata
+        return config

@@ -18,6 +18,7 @@ from keras_warn import explanation
 from keras_warn import figures
 from keras_warn import files
 from keras_warn import graph
+from keras_warn import metadata
 from keras_warn import optimizers
 from keras_warn import runs
 from keras_warn import schedules
@@ -26,6 +27,8 @@ from keras_warn.classifier import find_ending
 from keras_warn.datasets.batches import Mix
 from keras_warn.datasets.batches import TestBatches
 from keras_warn.datasets.batches import TrainingBatches
+from keras_warn.datasets.views import CentreCrop
+from keras_warn.metadata import Metadata
 from keras_warn.training import devices
 from keras_warn.training import fitting
 from keras_warn.training.evaluation import evaluate
@@ -287,7 +290,7 @@ class Experiment:
             },
             "best_by_validation": None,
         }
-        self._save(model, run, "model.keras")
+        self._save(model, run, "model.keras", metrics["last_epoch"])
         if self.workers.first and not self.settings.baseline:
             with self.workers.local(model) as copy:
                 self._draw(copy, run)
@@ -302,7 +305,7 @@ class Experiment:
                 "validation": evaluate(model, validation),
                 "test": evaluate(model, test),
             }
-            self._save(model, run, "best.keras")
+            self._save(model, run, "best.keras", metrics["best_by_validation"])
         with contextlib.suppress(FileNotFoundError):
             run.write(
                 "history.csv", (state / fitting.HISTORY).read_text("utf-8")
@@ -328,8 +331,49 @@ class Experiment:
         shutil.rmtree(state)
         return self.workers.of_first(results)
 
-    def _save(self, model, run, name):
+    def metadata(self, measured):
+        """What a model file says of its use.
+
+        Args:
+            measured: Of an epoch: its number, and loss and accuracy on the
+                validation and test pictures. A dictionary.
+
+        Returns:
+            `keras_warn.metadata.Metadata`.
+        """
+        s = self.settings
+        # Of small pictures that are seen as they are, the short side is the
+        # size, too.
+        zoomed = isinstance(self.views[1], CentreCrop)
+        zoomed = zoomed and s.short_side != s.image_size
+        return Metadata(
+            class_names=self.parts.training.names,
+            size=(s.image_size, s.image_size),
+            resize="crop",
+            short_side=s.short_side if zoomed else None,
+            preprocessing="none",  # networks of recipes have their own layers
+            training={
+                "recipe": self.recipe,
+                "data": self.parts.training.name,
+                "seed": self.seed,
+                "fold": self.parts.fold,
+                "cropped_to_boxes": self.cropped,
+                "smoke": self.smoke,
+                "epoch": measured["epoch"],
+                **{
+                    f"{part}_accuracy": measured[part]
+                    and measured[part]["accuracy"]
+                    for part in ("validation", "test")
+                },
+                "date": runs.now(),
+                "settings": s.identity(),
+            },
+        )
+
+    def _save(self, model, run, name, measured):
         if self.workers.first:
+            if not self.settings.baseline:
+                metadata.attach(model, self.metadata(measured))
             with run.replacing(name) as path:
                 model.save(path)
 

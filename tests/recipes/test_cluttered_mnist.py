@@ -144,7 +144,7 @@ out, expected = sys.argv[1:]
 arrays = np.load(expected)
 images, expected = arrays["images"], arrays["expected"]
 exported = tf.saved_model.load(f"{out}/attention_saved_model")
-found = exported.serve(images)
+found = exported.serve(images)["probabilities"]
 np.testing.assert_allclose(found, expected, atol=1e-6)
 assert "keras_warn" not in sys.modules
 

@@ -12,6 +12,7 @@ import keras
 import keras_warn
 from keras_warn import attachment
 from keras_warn import files
+from keras_warn import metadata
 from keras_warn import training
 from keras_warn.datasets import ArrayBatches
 from keras_warn.training import devices
@@ -277,7 +278,7 @@ class Digits:
     def retrain(self, setting, seed, folder, verbose):
         of = self.training(setting, seed)
         folder = pathlib.Path(folder)
-        training.fit(
+        trained = training.fit(
             of.model,
             of.batches,
             of.epochs,
@@ -285,16 +286,24 @@ class Digits:
             of.validation,
             verbose=verbose,
         )
-        with files.replacing(folder / "model.keras") as path:
-            of.model.save(path)
         test = self.recipe.test_canvases(
             self.s.distractors, self.digits, self.s
         )
         test = ArrayBatches(test.images, test.labels, self.recipe.CLASSES)
-        return {
+        found = {
             "validation": training.evaluate(of.model, of.validation),
             "test": training.evaluate(of.model, test),
         }
+        if setting.attention is not None:
+            s = self._with(**dataclasses.asdict(setting))
+            accuracy = {s.distractors: found["test"]["accuracy"]}
+            metadata.attach(
+                of.model,
+                self.recipe.described("attention", seed, trained, accuracy, s),
+            )
+        with files.replacing(folder / "model.keras") as path:
+            of.model.save(path)
+        return found
 
     def command(self, setting):
         given = []

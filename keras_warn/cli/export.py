@@ -1,0 +1,134 @@
+"""`keras-warn export`: a model for where this package is not installed."""
+
+import sys
+
+from keras_warn import exporting
+from keras_warn import images
+from keras_warn.cli.errors import EXIT_CODES
+from keras_warn.cli.errors import GOOD
+from keras_warn.cli.errors import INCOMPLETE
+from keras_warn.cli.errors import Refused
+from keras_warn.cli.inputs import find_names
+from keras_warn.cli.inputs import keep_inputs
+from keras_warn.cli.models import load_model
+from keras_warn.cli.options import add_model
+from keras_warn.cli.options import add_names
+from keras_warn.cli.options import add_short_side
+from keras_warn.cli.options import add_size
+
+HELP = "write a model for where keras_warn is not installed"
+
+EPILOG = f"""\
+formats:
+  tf_saved_model  a folder, for TensorFlow and TensorFlow Serving
+  onnx            a file that ends in .onnx; needs the extra onnx
+  litert          a file that ends in .tflite, for phones and small machines
+
+outputs:
+  serve    what the model predicts, and names of classes in a SavedModel
+  explain  the same, and masks, gates and what the network alone predicts
+  Without --preprocessing and --resize both take what the model takes. With
+  --encoded a SavedModel has serve_bytes and explain_bytes, too, which take
+  files of JPEG or PNG. What the model's file says of names, size, crop and
+  preprocessing holds there where options are not given. A file of ONNX has
+  the outputs of explain. int8 for LiteRT needs images, and so Python:
+  keras_warn.export.
+
+{EXIT_CODES}
+
+examples:
+  keras-warn export birds.keras --out birds --encoded
+  keras-warn export birds.keras --out birds.onnx --format onnx
+  keras-warn export birds.keras --out birds.tflite --format litert \\
+      --quantization float16"""
+
+
+def add_arguments(parser):
+    """Adds what this command can be told."""
+    add_model(parser)
+    add = parser.add_argument
+    add(
+        "--out",
+        required=True,
+        metavar="PATH",
+        help="the folder or file to write",
+    )
+    add(
+        "--format",
+        choices=list(exporting.FORMATS),
+        default="tf_saved_model",
+        help="see below (default: tf_saved_model)",
+    )
+    add(
+        "--masks",
+        choices=exporting.MASKS,
+        default=exporting.MASKS[0],
+        help="of explain: modules, one for each at the size of the images; "
+        "heads, one for each head at that size; or maps, those of the heads "
+        "as they are (default: modules)",
+    )
+    add(
+        "--encoded",
+        action="store_true",
+        help="add signatures that take files of JPEG or PNG",
+    )
+    add(
+        "--preprocessing",
+        choices=images.PREPROCESSING,
+        metavar="NAME",
+        help="take pixels in [0, 255], and do this with them: "
+        f"{', '.join(images.PREPROCESSING)}",
+    )
+    add(
+        "--resize",
+        choices=images.RESIZES,
+        help="take pixels of images of any size, and bring them to the "
+        "model's so",
+    )
+    add_short_side(parser)
+    add_names(parser)
+    add_size(parser)
+    add(
+        "--quantization",
+        choices=("float16",),
+        help="store weights in so many bits; with litert",
+    )
+    add("--overwrite", action="store_true", help="replace an exported model")
+
+
+def run(arguments):
+    """Runs the command, and returns its exit code."""
+    model = load_model(arguments.model)
+    names = find_names(model, arguments.names)
+    keep_inputs([arguments.out], [arguments.model, arguments.names])
+    try:
+        exporting.export(
+            model,
+            arguments.out,
+            arguments.format,
+            class_names=names,
+            masks=arguments.masks,
+            preprocessing=arguments.preprocessing,
+            resize=arguments.resize,
+            size=arguments.size,
+            short_side=arguments.short_side,
+            encoded=arguments.encoded,
+            quantization=arguments.quantization,
+            overwrite=arguments.overwrite,
+        )
+    except FileExistsError as error:
+        raise Refused(
+            f"--out {arguments.out} exists. --overwrite replaces a model of "
+            "the same format, and nothing else."
+        ) from error
+    except (ImportError, RuntimeError, TypeError, ValueError) as error:
+        raise Refused(str(error)) from error
+    except OSError as error:
+        print(
+            f"keras-warn export: --out {arguments.out} cannot be written: "
+            f"{error.strerror or error}.",
+            file=sys.stderr,
+        )
+        return INCOMPLETE
+    print(f"The model is in {arguments.out}.", file=sys.stderr)
+    return GOOD

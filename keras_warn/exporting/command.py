@@ -1,0 +1,244 @@
+"""`keras_warn.export`: a model, a path and a format."""
+
+import dataclasses
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_warn import checks
+from keras_warn import files
+from keras_warn import images
+from keras_warn.exporting import litert
+from keras_warn.exporting import onnx
+from keras_warn.exporting import saved_model
+from keras_warn.exporting.plan import make_plan
+
+# What can be written. Each is a module with `check()`, whether its packages
+# are there; `write(plan, path)`; `is_own(path)`, whether something at `path`
+# may be replaced; and `SUFFIX`, how the name of its files ends.
+FORMATS = {"tf_saved_model": saved_model, "onnx": onnx, "litert": litert}
+
+MASKS = ("modules", "heads", "maps")
+
+
+def export(
+    model,
+    path,
+    format="tf_saved_model",
+    *,
+    class_names=None,
+    masks="modules",
+    preprocessing=None,
+    resize=None,
+    size=None,
+    short_side=None,
+    encoded=False,
+    quantization=None,
+    representative_images=None,
+    overwrite=False,
+):
+    """Writes a model for where this package and Keras are not installed.
+
+    Args:
+        model: A model made by `keras_warn.augment`, fresh or loaded from disk.
+        path: Where to write it, in a folder that exists.
+        format: `"tf_saved_model"`, a folder; `"onnx"`, a file that ends in
+            `.onnx`; or `"litert"`, one that ends in `.tflite`.
+        class_names: The names of all classes in their order. Defaults to what
+            `keras_warn.metadata` knows.
+        masks: What `explain` returns of the masks. `"modules"`: one for each
+            module, at the resolution of the images, as of
+            `keras_warn.masks.module_masks`. `"heads"`: one for each head, at
+            the resolution of the images, each with a sum of 1. `"maps"`: those
+            of the heads as they are.
+        preprocessing: What `serve` and `explain` do with pixels in [0, 255]
+            before the model sees them, one of
+            `keras_warn.images.PREPROCESSING`. `None`: they take what the model
+            takes.
+        resize: How `serve` and `explain` bring images of any height and width
+            to the size that the model takes, one of
+            `keras_warn.images.RESIZES`; they then take pixels in [0, 255].
+            `None`: images have that size.
+        size: Height and width of images, of a model that takes any. `None`
+            leaves them open.
+        short_side: As of `keras_warn.images.placement`.
+        encoded: Whether to add `serve_bytes` and `explain_bytes`, which take
+            the bytes of JPEG and PNG files. They preprocess and resize as the
+            arguments say, or else as `keras_warn.metadata` or the model's
+            first layers do, and `"crop"` where nothing does. Like `resize`,
+            only with `"tf_saved_model"`: the others have no such operations.
+        quantization: With `"litert"`, `"float16"` for weights of half the
+            bytes, or `"int8"` for a quarter, with which is computed in
+            integers, too. The latter needs `masks="maps"`.
+        representative_images: With `"int8"`, a hundred or more of the images
+            that `serve` takes, an array: from them the ranges of all numbers
+            inside are found.
+        overwrite: Whether to replace an exported model at `path`.
+
+    Raises:
+        FileExistsError: if there is something at `path` and `overwrite` is
+            not set, or something else than a model of this format.
+        ImportError: if a package is not installed that the format needs.
+        OSError: if `path` cannot be written. What was there is still there.
+        RuntimeError: if Keras does not run on TensorFlow.
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of its range or does not fit the
+            model, or `model` has no attention of `keras_warn.augment`.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=2, depth=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     keras_warn.export(
+    ...         model, f"{folder}/birds", class_names=["finch", "wren"]
+    ...     )
+    ...     sorted(path.name for path in pathlib.Path(folder).iterdir())
+    ['birds']
+    """
+    checks.one_of("format", format, FORMATS)
+    checks.one_of("masks", masks, MASKS)
+    if resize is not None:
+        checks.one_of("resize", resize, images.RESIZES)
+    checks.flag("encoded", encoded)
+    checks.flag("overwrite", overwrite)
+    check_format(format, resize, encoded, quantization)
+    if quantization == "int8" and masks != "maps":
+        raise ValueError(
+            "`masks` must be 'maps' with quantization='int8': sums of masks, "
+            "by which the others are divided, may be zero in integers. "
+            f"Received: masks={masks!r}."
+        )
+    plan = make_plan(
+        model,
+        class_names,
+        masks,
+        preprocessing,
+        size,
+        resize,
+        short_side,
+        encoded,
+    )
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "`keras_warn.export` needs Keras on TensorFlow. Received: "
+            f"{keras.backend.backend()}. Load the model with "
+            "KERAS_BACKEND=tensorflow."
+        )
+    if quantization is not None:
+        plan = dataclasses.replace(
+            plan,
+            quantization=quantization,
+            representative_images=_representative(
+                plan, quantization, representative_images
+            ),
+        )
+    elif representative_images is not None:
+        raise ValueError(
+            "`representative_images` must come with quantization='int8'. "
+            "Received: quantization=None."
+        )
+    written = FORMATS[format]
+    written.check()
+    path = pathlib.Path(path)
+    check_path(path, written, overwrite)
+    with files.replacing(path) as unfinished:
+        written.write(plan, unfinished)
+
+
+def check_format(format, resize, encoded, quantization):
+    """Whether a format has what is asked of it.
+
+    Args:
+        format, resize, encoded, quantization: As of `export`.
+
+    Raises:
+        ValueError: if it has not.
+    """
+    if format != "tf_saved_model":
+        for name, value in (("resize", resize), ("encoded", encoded)):
+            if value:
+                raise ValueError(
+                    f"`{name}` must be left out with format={format!r}, which "
+                    "has no operations for it: bring images to the model's "
+                    f"size before, or choose 'tf_saved_model'. Received: "
+                    f"{name}={value!r}."
+                )
+    if quantization is None:
+        return
+    checks.one_of("quantization", quantization, litert.QUANTIZATIONS)
+    if format != "litert":
+        raise ValueError(
+            "`quantization` must be None but with format='litert'. Received: "
+            f"quantization={quantization!r}, format={format!r}."
+        )
+
+
+def _representative(plan, quantization, images):
+    """Images to quantize with, checked."""
+    if quantization != "int8":
+        if images is not None:
+            raise ValueError(
+                "`representative_images` must come with quantization='int8'. "
+                f"Received: quantization={quantization!r}."
+            )
+        return None
+    shape = (*plan.size, plan.channels)
+    if plan.data_format == "channels_first" and not plan.prepared:
+        shape = (plan.channels, *plan.size)
+    found = np.shape(images)
+    if (
+        len(found) != 4
+        or not found[0]
+        or any(
+            wanted not in (None, length)
+            for wanted, length in zip(shape, found[1:], strict=True)
+        )
+    ):
+        raise ValueError(
+            "`representative_images` must be images that `serve` takes, of "
+            f"shape {(None, *shape)}, for quantization='int8'. Received: "
+            f"{'None' if images is None else f'shape {found}'}."
+        )
+    return np.asarray(images, "float32")
+
+
+def check_path(path, written, overwrite):
+    """Whether a model may be written to `path`.
+
+    Args:
+        path: `pathlib.Path`.
+        written: The module of its format.
+        overwrite: As of `export`.
+
+    Raises:
+        FileExistsError, OSError, ValueError: as `export`.
+    """
+    if written.SUFFIX and path.suffix != written.SUFFIX:
+        raise ValueError(
+            f"`path` must end in {written.SUFFIX!r} for this format. Received: "
+            f"path={str(path)!r}."
+        )
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"`path` must be new, or `overwrite` must be True. Received: "
+            f"path={str(path)!r}, which exists."
+        )
+    if path.exists() and not written.is_own(path):
+        raise FileExistsError(
+            "`path` must be new, or a model of the same format to overwrite. "
+            f"Received: path={str(path)!r}, which is something else."
+        )
+    try:
+        files.check_replacing(path)
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            "`path` must lie in a folder that can be written to: "
+            f"{error.strerror}",
+            str(path.parent),
+        ) from error

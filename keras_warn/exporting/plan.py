@@ -1,0 +1,225 @@
+"""What is exported: a model, and all that is decided about it."""
+
+import dataclasses
+
+import keras
+
+from keras_warn import images
+from keras_warn import metadata
+from keras_warn._version import __version__
+from keras_warn.inspection import inspect
+
+# Tells our `metadata.json` from those of others, and its version.
+MARKER = {"keras_warn_export": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A model, and how it is exported.
+
+    Attributes:
+        model: A model with attention.
+        size: Height and width of the images of `serve` and `explain` as the
+            model takes them; `None` for any.
+        channels: 1 or 3.
+        data_format: `"channels_last"` or `"channels_first"`.
+        class_names: Tuple of strings, or `None`.
+        masks: `"modules"`, `"heads"` or `"maps"`.
+        preprocessing: How the model takes images, one of
+            `images.PREPROCESSING`, or `None` where it is not known.
+        resize: How images are brought to `size`, or `None` where it is not
+            known.
+        short_side: As of `images.placement`.
+        prepared: Whether `serve` and `explain` do the preprocessing.
+        fitted: Whether they bring images to `size` before.
+        encoded: Whether there are signatures that take encoded images.
+        quantization: `None`, `"float16"` or `"int8"`.
+        representative_images: What `serve` takes, for `"int8"`; an array.
+    """
+
+    model: object
+    size: tuple
+    channels: int
+    data_format: str
+    class_names: tuple | None
+    masks: str
+    preprocessing: str | None
+    resize: str | None
+    short_side: int | None
+    prepared: bool
+    fitted: bool
+    encoded: bool
+    quantization: str | None = None
+    representative_images: object = None
+
+    @property
+    def classes(self):
+        return self.model.output_shape[-1]
+
+    @property
+    def takes(self):
+        """What `serve` and `explain` take, in words."""
+        if not self.prepared:
+            return "numbers as the model takes them"
+        fitted = ", of any height and width" if self.fitted else ""
+        return f"pixels in [0, 255]{fitted}"
+
+    def in_float32(self):
+        """The plan for a copy of the model that computes in float32.
+
+        The same plan where the model does that anyway.
+        """
+        if all(_is_float32(layer) for layer in self.model.layers):
+            return self
+        return dataclasses.replace(self, model=float32_copy(self.model))
+
+    def metadata(self, file_format, signatures):
+        """What a program needs to know of the exported model, for JSON.
+
+        Args:
+            file_format: String.
+            signatures: Dictionary from a signature to what it takes and
+                returns.
+        """
+        known = metadata.of_model(self.model)
+        return {
+            **MARKER,
+            "format": file_format,
+            "model": self.model.name,
+            "classes": self.classes,
+            "class_names": self.class_names and list(self.class_names),
+            "size": list(self.size),
+            "channels": self.channels,
+            "data_format": self.data_format,
+            "resize": self.resize,
+            "short_side": self.short_side,
+            "preprocessing": self.preprocessing,
+            "masks": self.masks,
+            "quantization": self.quantization,
+            "signatures": signatures,
+            "training": known.training,
+            "keras_warn": __version__,
+            "keras": keras.__version__,
+        }
+
+
+def make_plan(
+    model,
+    class_names,
+    masks,
+    preprocessing,
+    size,
+    resize,
+    short_side,
+    encoded,
+):
+    """Decides what arguments leave open, or says what does not fit.
+
+    Args:
+        model, class_names, masks, preprocessing, size, resize, short_side,
+            encoded: As of `keras_warn.export`, checked for themselves.
+
+    Returns:
+        A `Plan`.
+
+    Raises:
+        TypeError: if `model` is not a Keras model.
+        ValueError: if the arguments do not fit the model or each other.
+    """
+    inspect(model)
+    data_format, own, channels = images.model_input(model)
+    known = metadata.of_model(model)
+    if class_names is None:
+        class_names = known.class_names
+    else:
+        class_names = metadata.class_names(
+            "class_names", class_names, model.output_shape[-1]
+        )
+    if preprocessing is not None:
+        images.check_preprocessing(preprocessing, channels)
+    if size is not None:
+        # `RESIZES[0]`, for the size alone to be checked.
+        images.check_resize(images.RESIZES[0], size)
+        size = tuple(size)
+        if any(
+            length not in (None, given)
+            for length, given in zip(own, size, strict=True)
+        ):
+            raise ValueError(
+                f"`size` must be that of the model, {own[0]}x{own[1]}, or be "
+                f"left out. Received: size={size}."
+            )
+    prepared, fitted = preprocessing is not None, resize is not None
+    wanted = preprocessing or known.preprocessing
+    if wanted is None:
+        try:
+            wanted = images.default_preprocessing(model)
+        except ValueError as error:
+            if encoded or fitted:
+                raise ValueError(
+                    f"`preprocessing` must be given with `resize` and "
+                    f"`encoded`. {error}"
+                ) from error
+    chosen = size or (None if None in own else own)
+    if chosen is None and (fitted or encoded):
+        chosen = known.size
+        if chosen is None:
+            raise ValueError(
+                "`size` must be given with `resize` and `encoded` for a model "
+                "that takes images of any size. Received: size=None."
+            )
+    if resize is None and known.size == chosen:
+        resize = known.resize
+    if short_side is None and resize == known.resize and known.size == chosen:
+        short_side = known.short_side
+    if encoded and resize is None:
+        resize = "crop"
+    if resize is not None:
+        images.check_resize(resize, chosen, short_side)
+    elif short_side is not None:
+        raise ValueError(
+            "`short_side` must come with `resize` or `encoded`. Received: "
+            f"short_side={short_side}, resize=None and encoded=False."
+        )
+    return Plan(
+        model=model,
+        size=chosen or own,
+        channels=channels,
+        data_format=data_format,
+        class_names=class_names,
+        masks=masks,
+        preprocessing=wanted,
+        resize=resize,
+        short_side=short_side,
+        prepared=prepared or fitted,
+        fitted=fitted,
+        encoded=encoded,
+    )
+
+
+def float32_copy(model):
+    """A copy of a model that computes in float32.
+
+    Args:
+        model: A functional model of mixed precision, whose weights are
+            float32 already.
+
+    Returns:
+        A `keras.Model`.
+    """
+    copy = keras.models.clone_model(model, clone_function=_float32_layer)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _is_float32(layer):
+    policy = layer.dtype_policy
+    return policy.compute_dtype == policy.variable_dtype == "float32"
+
+
+def _float32_layer(layer):
+    if _is_float32(layer) or isinstance(layer, keras.layers.InputLayer):
+        return layer.__class__.from_config(layer.get_config())
+    return layer.__class__.from_config(
+        {**layer.get_config(), "dtype": "float32"}
+    )

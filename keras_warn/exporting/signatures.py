@@ -1,0 +1,222 @@
+"""The functions of an exported model: what they take and what they return."""
+
+import functools
+
+import keras
+
+from keras_warn import masks
+from keras_warn.exporting import preprocessing
+from keras_warn.inspection import inspect
+
+# Names of what signatures take.
+IMAGES, ENCODED = "images", "image_bytes"
+
+
+class Signatures:
+    """The functions of an exported model, on tensors of TensorFlow.
+
+    Args:
+        plan: A `Plan`.
+        strings: Whether functions may return strings, the names of classes.
+    """
+
+    def __init__(self, plan, strings):
+        self.plan = plan
+        self._names = plan.class_names if strings else None
+        self._inspected = inspect(plan.model)
+
+    def functions(self):
+        """All functions: a dictionary from their names.
+
+        Each takes a batch and returns a dictionary of batches.
+        """
+        makers = {"": self._images}
+        if self.plan.encoded:
+            makers["_bytes"] = self._encoded
+        return {
+            f"{name}{ending}": functools.partial(_chained, make_ready, of)
+            for ending, make_ready in makers.items()
+            for name, of in (("serve", self._serve), ("explain", self._explain))
+        }
+
+    def specs(self):
+        """What the functions of these names take, `tf.TensorSpec`s."""
+        import tensorflow as tf
+
+        plan = self.plan
+        size = (None, None) if plan.fitted else plan.size
+        shape = (*size, plan.channels)
+        if plan.data_format == "channels_first" and not plan.prepared:
+            shape = (plan.channels, *size)
+        own = tf.TensorSpec((None, *shape), tf.float32, name=IMAGES)
+        found = {"serve": own, "explain": own}
+        if plan.encoded:
+            encoded = tf.TensorSpec((None,), tf.string, name=ENCODED)
+            found |= {"serve_bytes": encoded, "explain_bytes": encoded}
+        return found
+
+    def described(self):
+        """What a program needs to know of them, for JSON."""
+        return {
+            name: {
+                "takes": "files of JPEG or PNG"
+                if name.endswith("_bytes")
+                else self.plan.takes,
+                "input": {
+                    "name": spec.name,
+                    "shape": spec.shape.as_list(),
+                    "dtype": spec.dtype.name,
+                },
+            }
+            for name, spec in self.specs().items()
+        }
+
+    def _images(self, images):
+        plan = self.plan
+        if plan.fitted:
+            images = preprocessing.fit(
+                images, plan.size, plan.resize, plan.short_side
+            )
+        if plan.prepared:
+            images = preprocessing.preprocess(
+                images, plan.preprocessing, plan.data_format
+            )
+        return images
+
+    def _encoded(self, encoded):
+        import tensorflow as tf
+
+        plan = self.plan
+
+        def one(of_file):
+            pixels = preprocessing.decode(of_file, plan.channels)
+            return preprocessing.fit(
+                pixels[None], plan.size, plan.resize, plan.short_side
+            )[0]
+
+        pixels = tf.map_fn(
+            one,
+            encoded,
+            fn_output_signature=tf.TensorSpec(
+                (*plan.size, plan.channels), tf.float32
+            ),
+        )
+        return preprocessing.preprocess(
+            pixels, plan.preprocessing, plan.data_format
+        )
+
+    def _serve(self, images):
+        scores = self.plan.model(images, training=False)
+        return self._named({"probabilities": self._probabilities(scores)})
+
+    def _explain(self, images):
+        seen = self._inspected(images, training=False)
+        found = {
+            "probabilities": self._probabilities(seen["prediction"]),
+            "network_probabilities": keras.ops.softmax(
+                _wide(seen["network_prediction"]), axis=-1
+            ),
+            **{
+                name: _wide(value)
+                for name, value in seen.items()
+                if name.endswith("_gates")
+            },
+            **self._masks(seen, images),
+        }
+        return self._named(found)
+
+    def _probabilities(self, scores):
+        if self.plan.model.get_layer("rectified").from_logits:
+            return keras.ops.softmax(_wide(scores), axis=-1)
+        return _wide(scores)
+
+    def _masks(self, seen, images):
+        plan = self.plan
+        names = [name for name in seen if name.endswith("_masks")]
+        if plan.masks == "maps":
+            return {name: _wide(seen[name]) for name in names}
+        import tensorflow as tf
+
+        size = plan.size
+        if None in size:
+            axis = 2 if plan.data_format == "channels_first" else 1
+            size = tf.shape(images)[axis : axis + 2]
+        arguments = size, plan.data_format, _interpolated
+        if plan.masks == "modules":
+            return {"masks": masks.masks_of(seen, *arguments)}
+        return {
+            name: masks.head_masks(seen, i, *arguments)
+            for i, name in enumerate(names, start=1)
+        }
+
+    def _named(self, found):
+        if self._names is None:
+            return found
+        import tensorflow as tf
+
+        # For each image, as programs that serve batches want it.
+        images = tf.shape(found["probabilities"])[0]
+        names = tf.tile(tf.constant([self._names]), (images, 1))
+        return {**found, "class_names": names}
+
+
+def as_keras_model(plan):
+    """The function `explain` as a Keras model, and what it takes.
+
+    For exporters of Keras that take models. Subclassed, since the size of
+    masks may be known only when the graph runs.
+
+    Args:
+        plan: A `Plan`.
+
+    Returns:
+        A pair: a `keras.Model` and a `tf.TensorSpec`.
+    """
+    signatures = Signatures(plan, strings=False)
+    function = signatures.functions()["explain"]
+
+    class Explained(keras.Model):
+        def __init__(self):
+            super().__init__(name="explained")
+            self.explained = plan.model
+            self.built = True
+
+        def call(self, images):
+            return function(images)
+
+    return Explained(), signatures.specs()["explain"]
+
+
+def _interpolated(maps, size):
+    """Maps `(b, h, w, k)` brought to a size, bilinearly, as by Keras.
+
+    By matrix products, which are the same in every format: tf2onnx 1.17 makes
+    of a resizing one to scales, which miss the size by a pixel.
+    """
+    import tensorflow as tf
+
+    height, width = size[0], size[1]
+    maps = tf.transpose(maps, (0, 3, 1, 2))
+    rows = _interpolation(tf.shape(maps)[2], height)
+    columns = _interpolation(tf.shape(maps)[3], width)
+    maps = tf.matmul(tf.matmul(rows, maps), columns, transpose_b=True)
+    return tf.transpose(maps, (0, 2, 3, 1))
+
+
+def _interpolation(few, many):
+    """How much each of `many` pixels has of each of `few` positions."""
+    import tensorflow as tf
+
+    few, many = tf.cast(few, tf.float32), tf.cast(many, tf.float32)
+    # Middles on middles, and beyond the outermost nothing new.
+    at = (tf.range(many) + 0.5) * few / many - 0.5
+    at = tf.clip_by_value(at, 0.0, few - 1)
+    return tf.nn.relu(1 - tf.abs(at[:, None] - tf.range(few)))
+
+
+def _chained(first, second, tensor):
+    return second(first(tensor))
+
+
+def _wide(tensor):
+    return keras.ops.cast(tensor, "float32")

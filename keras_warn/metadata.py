@@ -1,0 +1,266 @@
+"""What a model file says about its use: names, images, training.
+
+It lies in the configuration of the layer `rectified`, which Keras saves with
+the model: it is still there when the file is loaded and saved again, and is
+read without Keras by `read_file`.
+"""
+
+import dataclasses
+import json
+import numbers
+import zipfile
+
+from keras_warn import checks
+from keras_warn import images
+from keras_warn._version import __version__
+from keras_warn.inspection import inspect
+
+# The layer that holds it, and the version of what is kept, and how.
+LAYER = "rectified"
+MARKER = {"keras_warn_metadata": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What is needed to use a model, as far as it is known.
+
+    Attributes:
+        class_names: Tuple of strings, the names of all classes in their
+            order.
+        size: Height and width that images are brought to, in pixels.
+        resize: How they are brought to it, one of
+            `keras_warn.images.RESIZES`.
+        short_side: With `resize="crop"`, the length that the short side of an
+            image is brought to before `size` is cut from its middle. `None`
+            for the largest part of the image.
+        preprocessing: How the model takes images, one of
+            `keras_warn.images.PREPROCESSING`.
+        training: Dictionary, for JSON: where the model comes from, such as
+            the recipe, its settings, and the accuracy that was measured.
+        keras_warn: The version of this package that wrote this.
+
+    Raises:
+        TypeError: if an attribute has the wrong type, or JSON cannot hold
+            `training`.
+        ValueError: if one is out of its range, or `resize` and `short_side`
+            come without what they need.
+
+    Example:
+
+    >>> Metadata(class_names=["finch", "wren"], size=(96, 96)).resize
+    'crop'
+    """
+
+    class_names: tuple | None = None
+    size: tuple | None = None
+    resize: str | None = None
+    short_side: int | None = None
+    preprocessing: str | None = None
+    training: dict | None = None
+    keras_warn: str = __version__
+
+    def __post_init__(self):
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        if self.class_names is not None:
+            put("class_names", class_names("class_names", self.class_names))
+        if self.size is not None:
+            if self.resize is None:
+                put("resize", "crop")
+            images.check_resize(self.resize, self.size, self.short_side)
+            put("size", tuple(int(length) for length in self.size))
+        elif self.resize is not None or self.short_side is not None:
+            raise ValueError(
+                "`resize` and `short_side` must come with `size`. Received: "
+                f"resize={self.resize!r}, short_side={self.short_side!r} and "
+                "size=None."
+            )
+        if self.preprocessing is not None:
+            checks.one_of(
+                "preprocessing", self.preprocessing, images.PREPROCESSING
+            )
+        if self.training is not None:
+            if not isinstance(self.training, dict):
+                raise TypeError(
+                    "`training` must be a dictionary. Received: "
+                    f"training={self.training!r}."
+                )
+            # As it will be read back: tuples are lists, keys are strings.
+            put(
+                "training",
+                json.loads(json.dumps(self.training, allow_nan=False)),
+            )
+
+    def to_json(self):
+        """A dictionary for JSON, which `from_json` takes."""
+        found = {**MARKER, **dataclasses.asdict(self)}
+        for name in ("class_names", "size"):
+            if found[name] is not None:
+                found[name] = list(found[name])
+        return found
+
+
+def class_names(name, value, classes=None):
+    """Names of classes as a tuple, or an error.
+
+    Args:
+        name: What messages call them.
+        value: Names of all classes in their order.
+        classes: How many there must be, or `None`.
+
+    Raises:
+        TypeError: if they are no list of strings.
+        ValueError: if they are not as many as the classes, or one is empty.
+    """
+    if isinstance(value, str) or not all(isinstance(one, str) for one in value):
+        raise TypeError(
+            f"`{name}` must be a list of strings. Received: {name}={value!r}."
+        )
+    value = tuple(value)
+    if classes is not None and len(value) != classes:
+        raise ValueError(
+            f"`{name}` must have a name for each of the {classes} classes of "
+            f"the model. Received: {len(value)} names."
+        )
+    if not value or "" in value:
+        raise ValueError(
+            f"`{name}` must be names that are not empty. Received: "
+            f"{name}={list(value)!r}."
+        )
+    return value
+
+
+def from_json(found):
+    """The `Metadata` that `Metadata.to_json` made a dictionary of.
+
+    What a later version may have added is left out.
+
+    Args:
+        found: Dictionary, or `None`.
+
+    Returns:
+        `Metadata`. What is not known is `None`, its version too.
+    """
+    fields = {field.name for field in dataclasses.fields(Metadata)}
+    known = {"keras_warn": None, **(found or {})}
+    return Metadata(
+        **{name: value for name, value in known.items() if name in fields}
+    )
+
+
+def attach(model, metadata):
+    """Keeps `Metadata` with a model, from `model.save` on.
+
+    Args:
+        model: A model made by `keras_warn.augment`.
+        metadata: `Metadata`, which replaces what the model has.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if `model` has no attention of `keras_warn.augment`, or
+            `metadata` is of a model with other classes or another size.
+
+    Example:
+
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=2, depth=1)
+    >>> attach(model, Metadata(["finch", "wren"], preprocessing="mobilenet_v2"))
+    >>> of_model(model).class_names
+    ('finch', 'wren')
+    """
+    inspect(model)
+    if not isinstance(metadata, Metadata):
+        raise TypeError(
+            "`metadata` must be a `keras_warn.metadata.Metadata`. Received: "
+            f"metadata={metadata!r}."
+        )
+    if metadata.class_names is not None:
+        class_names(
+            "metadata.class_names",
+            metadata.class_names,
+            model.output_shape[-1],
+        )
+    if metadata.size is not None:
+        taken = images.model_input(model).size
+        if any(
+            own not in (None, given)
+            for own, given in zip(taken, metadata.size, strict=True)
+        ):
+            raise ValueError(
+                "`metadata.size` must be that of the model, "
+                f"{taken[0]}x{taken[1]}. Received: {metadata.size}."
+            )
+    model.get_layer(LAYER).metadata = metadata.to_json()
+
+
+def of_model(model):
+    """The `Metadata` of a model with attention.
+
+    Args:
+        model: A model made by `keras_warn.augment`, fresh or loaded from disk.
+
+    Returns:
+        `Metadata`. All of it is `None` where nothing is known, as of models
+        that versions before 0.2 saved.
+    """
+    return from_json(model.get_layer(LAYER).metadata)
+
+
+def read_file(path):
+    """The `Metadata` in a file that `model.save` wrote, without loading it.
+
+    Args:
+        path: A file that ends in `.keras`.
+
+    Returns:
+        `Metadata`, as of `of_model`.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it holds no model of Keras.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"`path` must be a file that model.save wrote. Received: {path} "
+            f"({error})."
+        ) from error
+    for layer in config["config"].get("layers", []):
+        if layer.get("config", {}).get("name") == LAYER:
+            return from_json(layer["config"].get("metadata"))
+    return from_json(None)
+
+
+def described(metadata):
+    """A few lines that say what is known, for people.
+
+    Args:
+        metadata: `Metadata`.
+
+    Returns:
+        A string; empty where nothing is known.
+    """
+    lines = []
+    if metadata.class_names is not None:
+        names = ", ".join(metadata.class_names[:4])
+        more = ", ..." if len(metadata.class_names) > 4 else ""
+        lines.append(("classes", f"{names}{more}"))
+    if metadata.size is not None:
+        height, width = metadata.size
+        how = metadata.resize
+        if metadata.short_side is not None:
+            how = f"the middle of a short side of {metadata.short_side}"
+        lines.append(("images", f"{height}x{width}, {how}"))
+    if metadata.preprocessing is not None:
+        lines.append(("preprocessing", metadata.preprocessing))
+    for name, value in (metadata.training or {}).items():
+        if isinstance(value, str | numbers.Real):
+            lines.append((name.replace("_", " "), f"{value}"))
+    if metadata.keras_warn is not None:
+        lines.append(("keras_warn", metadata.keras_warn))
+    return "\n".join(f"{name}: {value}" for name, value in lines)

@@ -1,0 +1,74 @@
+"""Models to export, and processes that know nothing of this package."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+
+import keras_warn
+
+NAMES = ["finch", "wren", "jay", "crow", "tit"]
+
+
+def network(size=(29, 31), channels=3):
+    """A small network with two maps, whose pixels make a difference."""
+    x = inputs = keras.Input((*size, channels))
+    for i, filters in enumerate((7, 11), start=1):
+        x = keras.layers.Conv2D(
+            filters, 3, strides=2, activation="relu", name=f"conv{i}"
+        )(x)
+    return keras.Model(inputs, x, name="small")
+
+
+def augmented(backbone=None, **arguments):
+    """A model with attention that is sure of something, on random weights."""
+    options = {"classes": len(NAMES), "depth": 2, "width": 3, **arguments}
+    model = keras_warn.augment(backbone or network(), **options)
+    lively(model)
+    return model
+
+
+def lively(model, seed=0):
+    """Draws weights of attention and classifier that tell images apart."""
+    random = np.random.default_rng(seed)
+    for layer in model.layers:
+        if layer.name.startswith(("module_", "global_", "classifier")):
+            layer.set_weights(
+                [
+                    random.normal(0, 2 / np.sqrt(max(w.shape[0], 1)), w.shape)
+                    for w in layer.get_weights()
+                ]
+            )
+
+
+def run_elsewhere(script, *arguments, without):
+    """Runs a script in a new process, where packages are not there.
+
+    Args:
+        script: Python code, which finds `arguments` in `sys.argv[1:]`.
+        *arguments: Strings.
+        without: Names of packages that cannot be imported.
+
+    Returns:
+        What it printed.
+    """
+    head = (
+        f"import sys\nfor name in {list(without)!r}: sys.modules[name] = None\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", head + textwrap.dedent(script), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=pathlib.Path(sys.executable).parent,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def metadata_of(path):
+    text = pathlib.Path(path, "assets.extra/metadata.json").read_text("utf-8")
+    return json.loads(text)

@@ -1,0 +1,361 @@
+"""A SavedModel: what it takes and returns, and how it fails."""
+
+import base64
+import io
+import json
+import resource
+import signal
+
+import keras
+import numpy as np
+import pytest
+from exported import NAMES
+from exported import augmented
+from exported import metadata_of
+from exported import network
+from exported import run_elsewhere
+
+import keras_warn
+from keras_warn import images
+from keras_warn import masks
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="SavedModels are made on TensorFlow",
+)
+
+
+def photo(height=53, width=71, seed=0):
+    """A smooth picture with some noise, bytes."""
+    y, x = np.mgrid[:height, :width]
+    waves = np.stack([np.sin(x / 9 + y / 7), np.cos(x / 11), np.sin(y / 5)], -1)
+    noise = np.random.default_rng(seed).normal(0, 20, waves.shape)
+    return (127.5 * (1 + waves) + noise).clip(0, 255).astype("uint8")
+
+
+def encoded(picture, file_format="JPEG"):
+    import PIL.Image
+
+    file = io.BytesIO()
+    PIL.Image.fromarray(picture).save(file, file_format)
+    return file.getvalue()
+
+
+def close(found, wanted):
+    np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return augmented()
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "birds"
+    keras_warn.export(
+        model,
+        path,
+        class_names=NAMES,
+        preprocessing="mobilenet_v2",
+        resize="crop",
+        short_side=37,
+        encoded=True,
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def loaded(folder):
+    import tensorflow as tf
+
+    return tf.saved_model.load(folder)
+
+
+def prepared(pictures):
+    """What the model of `folder` takes, made by Pillow."""
+    fitted = [images.fit_image(p, (29, 31), "crop", 37) for p in pictures]
+    return images.preprocess(np.stack(fitted), "mobilenet_v2")
+
+
+def test_runs_where_keras_warn_is_not_installed(model, folder, tmp_path):
+    pictures = np.stack([photo(seed=seed) for seed in range(2)])
+    np.save(tmp_path / "pictures.npy", pictures.astype("float32"))
+    run_elsewhere(
+        """
+        import numpy as np
+        import tensorflow as tf
+
+        path, folder = sys.argv[1:]
+        loaded = tf.saved_model.load(path)
+        pictures = tf.constant(np.load(f"{folder}/pictures.npy"))
+        np.savez(f"{folder}/found.npz", **loaded.explain(pictures))
+        served = loaded.signatures["serving_default"](images=pictures)
+        np.savez(f"{folder}/served.npz", **served)
+        """,
+        str(folder),
+        str(tmp_path),
+        without=["keras_warn", "keras"],
+    )
+    found = np.load(tmp_path / "found.npz", allow_pickle=True)
+    served = np.load(tmp_path / "served.npz", allow_pickle=True)
+    # The same pixels, to leave the rounding of Pillow out.
+    taken = images.preprocess(
+        fitted_in_graph(pictures, "crop", 37).astype("uint8"), "mobilenet_v2"
+    )
+    seen = keras_warn.inspect(model)(taken)
+    assert np.ptp(seen["prediction"]) > 0.1  # there is something to agree on
+    close(found["probabilities"], seen["prediction"])
+    close(served["probabilities"], seen["prediction"])
+    close(
+        found["network_probabilities"],
+        keras.ops.softmax(seen["network_prediction"]),
+    )
+    close(found["global_gates"], seen["global_gates"])
+    close(found["module_2_head_gates"], seen["module_2_head_gates"])
+    close(found["masks"], masks.module_masks(seen, (29, 31)))
+    assert [name.decode() for name in served["class_names"][1]] == NAMES
+
+
+def fitted_in_graph(pictures, resize, short_side=None, size=(29, 31)):
+    import tensorflow as tf
+
+    from keras_warn.exporting import preprocessing
+
+    pixels = tf.constant(pictures, tf.float32)
+    return preprocessing.fit(pixels, size, resize, short_side).numpy()
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_files_are_read_as_pillow_reads_them(model, loaded, file_format):
+    files = [
+        encoded(photo(), file_format),
+        encoded(photo(40, 33)[:, :, 0], file_format),  # gray
+    ]
+    if file_format == "PNG":  # partly transparent
+        files.append(encoded(np.dstack([photo(), photo()[:, :, :1]]), "PNG"))
+    taken = prepared([images.read_image(data) for data in files])
+    found = loaded.explain_bytes(np.array(files, object))
+    # Of pixels in [0, 255] a few in a thousand are one level apart.
+    np.testing.assert_allclose(
+        found["probabilities"], model(taken), atol=0.01, rtol=0
+    )
+    served = loaded.serve_bytes(np.array(files, object))
+    close(served["probabilities"], found["probabilities"])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_decoding_is_exact(channels):
+    import tensorflow as tf
+
+    from keras_warn.exporting import preprocessing
+
+    transparent = np.dstack([photo(), photo(seed=1)[:, :, 0]])
+    for data in (
+        encoded(photo()),
+        encoded(photo()[:, :, 0]),
+        encoded(transparent, "PNG"),
+    ):
+        found = preprocessing.decode(tf.constant(data), channels)
+        assert np.array_equal(found, images.read_image(data, channels))
+
+
+@pytest.mark.parametrize(
+    ("resize", "short_side"),
+    [("crop", None), ("crop", 37), ("stretch", None), ("pad", None)],
+)
+@pytest.mark.parametrize("size", [(53, 71), (23, 17), (29, 31)])
+def test_resizing_is_pillows_but_for_a_level(resize, short_side, size):
+    picture = photo(*size)
+    found = fitted_in_graph(picture[None], resize, short_side)[0]
+    wanted = images.fit_image(picture, (29, 31), resize, short_side)
+    assert np.abs(found - wanted).max() <= 1
+    assert np.mean(found != wanted) < 0.02
+
+
+def test_rows_of_tensorflow_serving(model, loaded):
+    """REST requests `{"instances": [{"b64": ...}]}`, answered by rows."""
+    request = {
+        "signature_name": "explain_bytes",
+        "instances": [
+            {"b64": base64.b64encode(encoded(photo(seed=seed))).decode()}
+            for seed in range(3)
+        ],
+    }
+    request = json.loads(json.dumps(request))
+    function = loaded.signatures[request["signature_name"]]
+    ((_, spec),) = function.structured_input_signature[1].items()
+    files = [base64.b64decode(one["b64"]) for one in request["instances"]]
+    found = function(**{spec.name: np.array(files, object)})
+    # The server cuts every output along the batch.
+    assert {len(value) for value in found.values()} == {3}
+
+
+def test_says_what_it_takes(folder, loaded):
+    found = metadata_of(folder)
+    assert found["class_names"] == NAMES
+    assert found["size"] == [29, 31]
+    assert found["resize"], found["short_side"] == ("crop", 37)
+    assert found["preprocessing"] == "mobilenet_v2"
+    assert found["keras_warn"] == keras_warn.__version__
+    signatures = set(loaded.signatures) - {"serving_default"}
+    assert set(found["signatures"]) == signatures
+    masks_of = found["signatures"]["explain_bytes"]["outputs"]["masks"]
+    assert masks_of == [None, 2, 29, 31]
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("maps", (29, 31)), ("heads", None)]
+)
+def test_masks_of_heads_and_as_they_are(tmp_path, kind, size):
+    import tensorflow as tf
+
+    model = augmented(network((None, None)))
+    taken = np.random.default_rng(0).normal(size=(2, 29, 31, 3))
+    taken = taken.astype("float32")
+    seen = keras_warn.inspect(model)(taken)
+    keras_warn.export(model, tmp_path / "m", masks=kind, size=size)
+    assert metadata_of(tmp_path / "m")["size"] == list(size or (None, None))
+    loaded = tf.saved_model.load(tmp_path / "m")
+    found = loaded.explain(taken)
+    assert "class_names" not in found
+    close(found["probabilities"], seen["prediction"])
+    if kind == "maps":
+        close(found["module_1_masks"], seen["module_1_masks"])
+    else:
+        assert found["module_1_masks"].shape == (2, 29, 31, 3)
+        weighed = found["module_1_masks"] * (
+            found["module_1_head_gates"][:, None, None, :]
+            * found["global_gates"][:, 1, None, None, None]
+        )
+        wanted = masks.module_masks(seen, (29, 31))[:, 0]
+        close(np.sum(weighed, -1), wanted)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"gates": "linear"},
+        {"combination": "probabilities", "from_logits": True},
+        {"from_logits": True, "mask_activation": "sigmoid"},
+    ],
+    ids=str,
+)
+def test_every_kind_of_gates(tmp_path, arguments):
+    import tensorflow as tf
+
+    model = augmented(**arguments)
+    taken = np.random.default_rng(0).normal(size=(2, 29, 31, 3))
+    taken = taken.astype("float32")
+    keras_warn.export(model, tmp_path / "m")
+    loaded = tf.saved_model.load(tmp_path / "m")
+    found = loaded.explain(taken)
+    close(
+        found["probabilities"], keras_warn.explain(model, taken).probabilities
+    )
+    close(np.sum(found["probabilities"], axis=1), 1)
+    seen = keras_warn.inspect(model)(taken)
+    close(found["masks"], masks.module_masks(seen, (29, 31)))
+
+
+# What is refused.
+
+
+def test_what_is_there_is_kept(model, folder, tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    keras_warn.export(model, kept / "m", masks="maps")
+    before = (kept / "m" / "saved_model.pb").read_bytes()
+    with pytest.raises(FileExistsError, match="`overwrite` must be True"):
+        keras_warn.export(model, kept / "m")
+    assert (kept / "m" / "saved_model.pb").read_bytes() == before
+    # Nor is a folder of others replaced, whoever says so.
+    with pytest.raises(FileExistsError, match="something else"):
+        keras_warn.export(model, kept, overwrite=True)
+    keras_warn.export(model, kept / "m", overwrite=True)
+    assert metadata_of(kept / "m")["masks"] == "modules"
+    assert [path.name for path in kept.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"format": "tensorrt"}, "`format` must be one of 'tf_saved_model'"),
+        ({"masks": "pixels"}, "`masks` must be one of"),
+        ({"class_names": ["a", "b"]}, "each of the 5 classes"),
+        ({"preprocessing": "resnet_9"}, "`preprocessing` must be one of"),
+        ({"preprocessing": "none", "resize": "fit"}, "`resize` must be one of"),
+        ({"encoded": True}, "`preprocessing` must be given"),
+        ({"resize": "crop"}, "`preprocessing` must be given"),
+        ({"size": (28, 28)}, "must be that of the model, 29x31"),
+        ({"short_side": 40}, "`short_side` must come with"),
+        (
+            {"preprocessing": "unit", "resize": "crop", "short_side": 7},
+            "`short_side` must be an integer of at least 29",
+        ),
+        (
+            {"preprocessing": "unit", "resize": "pad", "short_side": 70},
+            "must be None with other than",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_wrong_arguments(model, tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        keras_warn.export(model, tmp_path / "m", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_models(tmp_path):
+    with pytest.raises(ValueError, match="made by `keras_warn.augment`"):
+        keras_warn.export(network(), tmp_path / "m")
+    with pytest.raises(TypeError, match=r"must be a `keras\.Model`"):
+        keras_warn.export("birds.keras", tmp_path / "m")
+    gray = augmented(network(channels=1))
+    with pytest.raises(ValueError, match="made for 3"):
+        keras_warn.export(gray, tmp_path / "m", preprocessing="mobilenet_v2")
+    any_size = augmented(network((None, None)))
+    with pytest.raises(ValueError, match="`size` must be given"):
+        keras_warn.export(
+            any_size, tmp_path / "m", preprocessing="unit", encoded=True
+        )
+    with pytest.raises(OSError, match="folder that can be written to"):
+        keras_warn.export(augmented(), tmp_path / "gone" / "m")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("bytes_left", [500, 5_000, 60_000])
+def test_a_disk_that_fills_leaves_nothing(model, tmp_path, bytes_left):
+    """At whatever file it ends: metadata, variables, or the graph."""
+    path = tmp_path / "m"
+    keras_warn.export(model, path)
+    sizes = [f.stat().st_size for f in path.rglob("*") if f.is_file()]
+    assert max(sizes) > bytes_left
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, hard))
+    try:
+        with pytest.raises(OSError, match="cannot be written"):
+            keras_warn.export(model, tmp_path / "new")
+        with pytest.raises(OSError, match="cannot be written"):
+            keras_warn.export(model, path, overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    left = [f.stat().st_size for f in path.rglob("*") if f.is_file()]
+    assert left == sizes
+
+
+def test_broken_files_are_errors(loaded):
+    import tensorflow as tf
+
+    for data in (b"", b"no image", encoded(photo())[:500]):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            loaded.serve_bytes(np.array([data], object))
+
+
+def test_needs_tensorflow(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(RuntimeError, match="KERAS_BACKEND=tensorflow"):
+        keras_warn.export(model, tmp_path / "m")

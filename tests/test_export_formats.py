@@ -1,0 +1,255 @@
+"""ONNX and LiteRT: files that run without TensorFlow, and agree."""
+
+import importlib.util
+import json
+
+import keras
+import numpy as np
+import pytest
+from exported import NAMES
+from exported import augmented
+from exported import network
+from exported import run_elsewhere
+
+import keras_warn
+from keras_warn import images
+from keras_warn import masks
+
+# In a process of its own, which reads `images.npy` in a folder and writes
+# `found.npz`.
+SCRIPTS = {
+    "onnx": """
+        import numpy as np
+        import onnxruntime
+
+        path, folder = sys.argv[1:]
+        session = onnxruntime.InferenceSession(path)
+        names = [output.name for output in session.get_outputs()]
+        images = np.load(f"{folder}/images.npy")
+        found = session.run(None, {"images": images})
+        metadata = session.get_modelmeta().custom_metadata_map["keras_warn"]
+        found = dict(zip(names, found))
+        print(metadata)
+        """,
+    "litert": """
+        import zipfile
+        import numpy as np
+        from ai_edge_litert.interpreter import Interpreter
+
+        path, folder = sys.argv[1:]
+        images = np.load(f"{folder}/images.npy")
+        interpreter = Interpreter(path)
+        found = interpreter.get_signature_runner("explain")(images=images)
+        served = interpreter.get_signature_runner("serve")(images=images)
+        found["served"] = served["probabilities"]
+        print(zipfile.ZipFile(path).read("metadata.json").decode())
+        """,
+}
+SAVE = """
+        np.savez(f"{folder}/found.npz", **found)
+        assert not any("tensorflow" in name for name, module in
+                       sys.modules.items() if module is not None)
+        """
+NEEDS = {
+    "onnx": ("tf2onnx", "onnxruntime"),
+    "litert": ("ai_edge_litert",),
+}
+SUFFIX = {"onnx": ".onnx", "litert": ".tflite"}
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="models are exported on TensorFlow",
+)
+
+
+def needing(file_format):
+    missing = [m for m in NEEDS[file_format] if not importlib.util.find_spec(m)]
+    if missing:
+        pytest.skip(
+            f"{', '.join(missing)} not installed: the extra {file_format}"
+        )
+
+
+def elsewhere(file_format, path, taken, folder):
+    """Outputs and metadata of a file, by a process without TensorFlow."""
+    np.save(folder / "images.npy", taken)
+    printed = run_elsewhere(
+        SCRIPTS[file_format] + SAVE,
+        str(path),
+        str(folder),
+        without=["keras_warn", "keras", "tensorflow"],
+    )
+    with np.load(folder / "found.npz") as found:
+        return dict(found), json.loads(printed)
+
+
+def close(found, wanted):
+    np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("file_format", ["onnx", "litert"])
+def test_runs_without_tensorflow(tmp_path, file_format):
+    """In a dynamic batch, with pixels prepared by the graph."""
+    needing(file_format)
+    model = augmented()
+    path = tmp_path / f"birds{SUFFIX[file_format]}"
+    keras_warn.export(
+        model,
+        path,
+        file_format,
+        class_names=NAMES,
+        preprocessing="mobilenet_v2",
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 29, 31, 3), "uint8")
+    taken = images.preprocess(pixels, "mobilenet_v2")
+    found, metadata = elsewhere(
+        file_format, path, pixels.astype("float32"), tmp_path
+    )
+    seen = keras_warn.inspect(model)(taken)
+    assert np.ptp(seen["prediction"]) > 0.1  # there is something to agree on
+    close(found["probabilities"], seen["prediction"])
+    close(
+        found["network_probabilities"],
+        keras.ops.softmax(seen["network_prediction"]),
+    )
+    close(found["global_gates"], seen["global_gates"])
+    close(found["module_1_head_gates"], seen["module_1_head_gates"])
+    close(found["masks"], masks.module_masks(seen, (29, 31)))
+    if file_format == "litert":
+        close(found["served"], seen["prediction"])
+    else:  # first, for programs that go by number
+        outputs = metadata["signatures"]["explain"]["outputs"]
+        assert list(outputs)[0] == "probabilities"
+    assert metadata["class_names"] == NAMES
+    assert metadata["size"] == [29, 31]
+    assert metadata["format"] == file_format
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_is_exported_in_float32(tmp_path, policy):
+    """Which the same weights in a float32 model are, to 1e-5."""
+    needing("onnx")
+    keras.config.set_dtype_policy(policy)
+    model = augmented()
+    keras.config.set_dtype_policy("float32")
+    exact = augmented()
+    exact.set_weights(model.get_weights())
+    keras_warn.export(model, tmp_path / "m.onnx", "onnx", masks="maps")
+    taken = np.random.default_rng(0).normal(size=(2, 29, 31, 3))
+    found, _ = elsewhere(
+        "onnx", tmp_path / "m.onnx", taken.astype("f4"), tmp_path
+    )
+    close(found["probabilities"], exact(taken))
+    # What half precision rounds.
+    np.testing.assert_allclose(
+        found["probabilities"], model(taken), atol=0.1, rtol=0
+    )
+
+
+@pytest.mark.slow
+def test_quantized_models_are_small_and_near(tmp_path):
+    needing("litert")
+    backbone = network()
+    x = keras.layers.Conv2D(300, 3, name="wide")(backbone.output)
+    model = augmented(keras.Model(backbone.input, x, name="wide_network"))
+    taken = np.random.default_rng(0).normal(size=(20, 29, 31, 3))
+    taken = taken.astype("float32")
+    options = {
+        None: {},
+        "float16": {},
+        "int8": {"representative_images": taken},
+    }
+    sizes, errors = {}, {}
+    for kind, more in options.items():
+        path = tmp_path / f"{kind}.tflite"
+        more = {"masks": "maps", "quantization": kind, **more}
+        keras_warn.export(model, path, "litert", **more)
+        sizes[kind] = path.stat().st_size
+        found, metadata = elsewhere("litert", path, taken[:2], tmp_path)
+        assert metadata["quantization"] == kind
+        errors[kind] = np.abs(found["probabilities"] - model(taken[:2])).max()
+    assert sizes["int8"] < sizes["float16"] < sizes[None]
+    assert errors[None] < 1e-5 < errors["float16"] < 0.01
+    assert errors["int8"] < 0.3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("m", "onnx"), "`path` must end in '.onnx'"),
+        (("m.onnx", "litert"), "`path` must end in '.tflite'"),
+    ],
+)
+def test_names_of_files(tmp_path, arguments, message):
+    needing("onnx")
+    path, file_format = arguments
+    with pytest.raises(ValueError, match=message):
+        keras_warn.export(augmented(), tmp_path / path, file_format)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoded": True}, "`encoded` must be left out with format='litert'"),
+        ({"resize": "crop"}, "`resize` must be left out with"),
+        ({"quantization": "int4"}, "`quantization` must be one of"),
+        ({"quantization": "int8"}, "`masks` must be 'maps'"),
+        (
+            {"quantization": "int8", "masks": "maps"},
+            "`representative_images` must be images",
+        ),
+        (
+            {
+                "quantization": "int8",
+                "masks": "maps",
+                "representative_images": np.zeros((2, 3)),
+            },
+            r"of shape \(None, 29, 31, 3\).*Received: shape \(2, 3\)",
+        ),
+        (
+            {"representative_images": np.zeros((2, 29, 31, 3))},
+            "must come with quantization='int8'",
+        ),
+    ],
+)
+def test_what_formats_lack(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        keras_warn.export(
+            augmented(),
+            tmp_path / "m.tflite",
+            "litert",
+            **{"preprocessing": "unit", **options},
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: None if name == "tf2onnx" else find_spec(name),
+    )
+    with pytest.raises(ImportError, match=r"tf2onnx.*keras-warn\[onnx\]"):
+        keras_warn.export(augmented(), tmp_path / "m.onnx", "onnx")
+
+
+@pytest.mark.parametrize("file_format", ["onnx", "litert"])
+def test_a_disk_that_fills_leaves_nothing(tmp_path, file_format):
+    import resource
+    import signal
+
+    needing(file_format)
+    path = tmp_path / f"m{SUFFIX[file_format]}"
+    path.write_text("kept")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
+    try:
+        with pytest.raises(OSError):
+            keras_warn.export(augmented(), path, file_format, overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "kept"
