@@ -1,10 +1,11 @@
 """Who may import whom."""
 
 import ast
-import subprocess
+import json
 import sys
 from pathlib import Path
 
+import fresh
 import pytest
 
 import keras_warn
@@ -64,35 +65,93 @@ def test_recipes_use_public_names(path):
         assert not (ROOT / top).is_dir() or top == "keras_warn"
 
 
-def test_import_adds_nothing_heavy_to_keras():
+IMPORT = """
+import json, pkgutil, sys, time
+
+# As where the package was imported before.
+sys.dont_write_bytecode, sys.pycache_prefix = False, sys.argv[1]
+import keras
+
+before = set(sys.modules)
+import keras_warn
+
+added = set(sys.modules) - before
+known = set(keras.saving.get_custom_objects())
+for module in pkgutil.walk_packages(keras_warn.__path__, "keras_warn."):
+    if not module.name.endswith("__main__"):
+        __import__(module.name)
+later = set(keras.saving.get_custom_objects()) - known
+
+seconds = []
+for _ in range(5):
+    for name in set(sys.modules) - before:
+        if name in added or name.startswith("keras_warn."):
+            del sys.modules[name]
+    start = time.process_time()
+    import keras_warn
+
+    seconds.append(time.process_time() - start)
+found = {"added": sorted(added), "later": sorted(later), "seconds": seconds}
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    """What `import keras_warn` did in a process that had imported Keras."""
+    process = fresh.run(IMPORT, tmp_path_factory.mktemp("bytecode"))
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def test_import_adds_nothing_heavy_to_keras(imported):
     """With any backend: TensorFlow comes with Keras, or not at all."""
-    script = (
-        "import sys, keras; before = set(sys.modules); import keras_warn; "
-        "print(sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    added = set(ast.literal_eval(found.stdout))
+    added = {name.split(".")[0] for name in imported["added"]}
     assert added - set(sys.stdlib_module_names) == {"keras_warn"}
 
 
-def test_import_is_enough_to_load_any_model():
+def test_import_is_enough_to_load_any_model(imported):
     """All that a saved model may name is registered, and nothing later."""
-    script = (
-        "import keras, keras_warn, pkgutil; "
-        "known = set(keras.saving.get_custom_objects()); "
-        "[__import__(m.name) for m in pkgutil.walk_packages("
-        "keras_warn.__path__, 'keras_warn.') if m.name[-8:] != '__main__']; "
-        "print(sorted(set(keras.saving.get_custom_objects()) - known))"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ast.literal_eval(found.stdout.splitlines()[-1]) == []
+    assert imported["later"] == []
+
+
+def test_import_is_quick(imported):
+    """The fastest of five, of which a busy machine may slow down some."""
+    assert min(imported["seconds"]) < 0.05
+
+
+LATER = """
+import pickle, sys, types
+
+import keras_warn
+
+asked_for = ("callbacks", "comparison", "explanation", "report", "summary")
+assert not {f"keras_warn.{name}" for name in asked_for} & set(sys.modules)
+
+# A function, though a module of its name has been imported before.
+from keras_warn.report import place
+from keras_warn import report, summary
+import keras_warn.summary
+
+for name, value in {"report": report, "summary": summary}.items():
+    assert isinstance(value, types.FunctionType)
+    assert getattr(keras_warn, name) is value
+    assert sys.modules[f"keras_warn.{name}"].__dict__[name] is value
+    assert pickle.loads(pickle.dumps(value)) is value
+assert sys.modules["keras_warn.report"].place is place
+
+from keras_warn import TensorBoardAttention, explain
+
+assert explain is keras_warn.explanation.explain
+assert TensorBoardAttention is keras_warn.callbacks.TensorBoardAttention
+assert keras_warn.masks.combined_mask.__module__ == "keras_warn.masks"
+"""
+
+
+def test_parts_that_are_imported_later():
+    """Whoever uses them sees no difference."""
+    fresh.run(LATER)
+    for name in ("augment", "explain", "masks", "report", "summary"):
+        assert name in dir(keras_warn)
+    assert all(hasattr(keras_warn, name) for name in dir(keras_warn))
+    with pytest.raises(AttributeError, match="'keras_warn' has no .* 'repotr'"):
+        _ = keras_warn.repotr

@@ -136,10 +136,9 @@ def fit(
             snapshots.load(progress.file, model, metrics=False)
         else:
             dataset = batches.dataset(progress.epoch, progress.step)
+            _build_metrics(model, batches, dataset)
             with workers.scope(), _Signals(workers) as signals:
-                keeper = _Keeper(
-                    progress, batches, patience, save_minutes, signals
-                )
+                keeper = _Keeper(progress, patience, save_minutes, signals)
                 model.fit(
                     dataset,
                     steps_per_epoch=len(batches),
@@ -198,9 +197,8 @@ class _Progress:
                 )
         return cls(folder=folder, file=file, **notes)
 
-    def restore(self, model, batches):
+    def restore(self, model):
         """Brings the model to where the training is."""
-        _build_metrics(model, batches)
         snapshots.load(self.file, model)
         self.file = None
         if self.step == 0:
@@ -253,10 +251,9 @@ class _Validation(keras.callbacks.Callback):
 class _Keeper(keras.callbacks.Callback):
     """Writes the state of the training, and reads it at the start."""
 
-    def __init__(self, progress, batches, patience, save_minutes, signals):
+    def __init__(self, progress, patience, save_minutes, signals):
         super().__init__()
         self.progress = progress
-        self.batches = batches
         self.patience = patience
         self.save_seconds = 60 * save_minutes
         self.signals = signals
@@ -268,7 +265,7 @@ class _Keeper(keras.callbacks.Callback):
         # Only now: metrics exist when the training begins, and are reset
         # before its first epoch.
         if self.progress.file is not None:
-            self.progress.restore(self.model, self.batches)
+            self.progress.restore(self.model)
 
     def on_train_batch_end(self, batch, logs=None):
         self.progress.step += 1
@@ -376,17 +373,23 @@ def _build_optimizer(model, workers):
             model.optimizer.build(model.trainable_variables)
 
 
-def _build_metrics(model, batches):
+def _build_metrics(model, batches, dataset):
     """Makes the variables of metrics, which else come with the first step.
 
-    With several devices or workers, `fit` makes them when it begins.
+    Then TensorFlow traces that step once: in Keras 3.15, a step that makes
+    variables is traced a second time, without them. With several devices or
+    workers, `fit` makes them when it begins.
     """
     if keras.distribution.distribution() is not None:
         return
     strategy = getattr(model, "distribute_strategy", None)
     if strategy is None or strategy.num_replicas_in_sync == 1:
+        if hasattr(dataset, "element_spec"):
+            _, labels = dataset.element_spec
+        else:  # of `dataset`, no batch may be lost
+            _, labels = next(iter(batches.dataset()))
         # Keras chooses some metrics by the shape of labels.
-        _, labels = next(iter(batches.dataset()))
+        labels = keras.ops.zeros(tuple(labels.shape))
         shape = (len(labels), *model.output_shape[1:])
         model.compute_metrics(None, labels, keras.ops.zeros(shape))
 

@@ -26,7 +26,7 @@ from keras_warn.datasets import TrainingBatches
 from keras_warn.datasets import views
 from keras_warn.training import devices
 
-SIDE, CLASSES, EPOCHS = 16, 3, 12
+SIDE, CLASSES, EPOCHS = 16, 3, 7
 
 
 def pictures(count=77, seed=0):
@@ -52,16 +52,15 @@ def build(frozen):
     x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
     if not frozen:
         x = keras.layers.RandomTranslation(0.1, 0.1)(x)
-    for filters in (5, 7):
-        x = keras.layers.Conv2D(filters, 3, 2, padding="same")(x)
-        norm = keras.layers.BatchNormalization(momentum=0.9)
-        norm.trainable = not frozen
-        x = keras.layers.ReLU()(norm(x))
+    x = keras.layers.Conv2D(5, 3, 2, padding="same")(x)
+    norm = keras.layers.BatchNormalization(momentum=0.9)
+    norm.trainable = not frozen
+    x = keras.layers.ReLU()(norm(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
     if not frozen:
         x = keras.layers.Dropout(0.2)(x)
     x = keras.layers.Dense(CLASSES, activation="softmax")(x)
-    model = keras_warn.augment(keras.Model(inputs, x), depth=2, diversity=0.1)
+    model = keras_warn.augment(keras.Model(inputs, x), depth=1, diversity=0.1)
     rate = schedules.WarmUp(schedules.step_decay(0.01, 20, 48), 4)
     model.compile(
         keras_warn.optimizers.MultiRateOptimizer(

@@ -1,10 +1,10 @@
 """Trainings on several devices, which the processor is divided into."""
 
 import json
+import pathlib
 import signal
-import subprocess
-import sys
 
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -20,12 +20,8 @@ pytestmark = pytest.mark.skipif(
 
 def run(folder, *options):
     """Trains in a new process: TensorFlow divides a processor only once."""
-    found = subprocess.run(
-        [sys.executable, resumed.__file__, folder, "--frozen", *options],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    script = pathlib.Path(resumed.__file__)
+    found = fresh.Process(script, folder, "--frozen", *options).wait()
     if found.returncode:
         return found
     with np.load(folder / "weights.npz") as content:
