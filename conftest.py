@@ -1,5 +1,6 @@
 """What docstring examples and tests start from."""
 
+import gc
 import os
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
@@ -16,6 +17,40 @@ import keras
 import pytest
 
 import keras_warn
+
+# What is imported stays: collections of garbage need not look through it.
+gc.collect()
+gc.freeze()
+
+# Tests side by side (`pytest -n 2 --dist loadfile`) begin with the files that
+# take longest, or in the end one process would wait for the other.
+LONGEST = (
+    "tests/recipes/test_recipes.py",
+    "tests/test_augment.py",
+    "tests/test_callbacks.py",
+    "tests/test_optimizers.py",
+    "tests/recipes/test_cluttered_mnist.py",
+    "tests/training/test_fitting.py",
+    "tests/test_cli.py",
+    "tests/benchmarks/test_overhead.py",
+    "tests/test_tensorboard_pages.py",
+    "tests/training/test_experiment.py",
+    "tests/test_attachment.py",
+)
+
+
+def pytest_configure(config):
+    # pytest-xdist would begin with the files of the most tests.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        turns = {name: i for i, name in enumerate(LONGEST)}
+        items.sort(
+            key=lambda item: turns.get(item.nodeid.split("::")[0], len(turns))
+        )
 
 
 @pytest.fixture(autouse=True)

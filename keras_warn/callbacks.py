@@ -123,6 +123,7 @@ class TensorBoardAttention(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._inspected = inspect(self.model)
+        self._inspected.run_eagerly = self.model.run_eagerly
         if keras.backend.backend() == "tensorflow":
             # XLA would take longer to compile than it saves.
             self._inspected.jit_compile = False

@@ -131,7 +131,13 @@ SETTINGS = {
 }
 
 # What `--smoke` changes: a whole run, in seconds.
-SMOKE = {"seeds": 1, "epochs": 1, "train_size": 256, "test_size": 50}
+SMOKE = {
+    "seeds": 1,
+    "epochs": 1,
+    "train_size": 256,
+    "validation_size": 50,
+    "test_size": 50,
+}
 
 CLASSES = 10
 

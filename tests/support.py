@@ -1,5 +1,7 @@
 """What several tests share."""
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import ops
@@ -49,6 +51,31 @@ def call(layer, weights, *inputs):
     frozen = [variable.value for variable in layer.non_trainable_variables]
     outputs, _ = layer.stateless_call(weights, frozen, *inputs)
     return outputs
+
+
+def prepared(model, labels=None):
+    """The model, with all variables that `fit` makes in its first step.
+
+    A step that makes variables is traced twice by TensorFlow, which takes
+    longer than what most tests train.
+    """
+    model.optimizer.build(model.trainable_variables)
+    if labels is not None:
+        shape = (len(labels), *model.output_shape[1:])
+        model.compute_metrics(None, labels, ops.zeros(shape))
+        model.reset_metrics()
+    return model
+
+
+@contextlib.contextmanager
+def without_weights():
+    """Networks are built in a moment: their variables have no values."""
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        # Or the next scope would give values to all of them.
+        keras.utils.clear_session(free_memory=False)
 
 
 def convolves_channels_first():

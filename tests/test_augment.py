@@ -1,18 +1,20 @@
 """Attention on whole networks."""
 
-import subprocess
-import sys
+import functools
 import warnings
 
+import fresh
 import keras
 import numpy as np
 import pytest
 from keras import layers
 from keras import ops
+from support import prepared
 from support import to_numpy
 
 import keras_warn
 
+TENSORFLOW = keras.backend.backend() == "tensorflow"
 CLASSES = 7
 SIZE = 64
 IMAGES = np.random.default_rng(0).uniform(0, 1, (3, SIZE, SIZE, 3))
@@ -99,25 +101,36 @@ each_family = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(scope="module")
+def family():
+    """Function from a family to a network of it, without and with attention."""
+
+    @functools.cache
+    def make(name):
+        backbone = build(name)
+        return backbone, keras_warn.augment(backbone, depth=3, width=2)
+
+    return make
+
+
 @each_family
-def test_own_prediction_to_the_bit(name):
+def test_own_prediction_to_the_bit(name, family):
     """All gates on the network's own output: its output, bit for bit."""
-    backbone = build(name)
+    backbone, model = family(name)
     images = images_for(backbone)
-    model = keras_warn.augment(backbone, depth=3, width=2)
     np.testing.assert_array_equal(
         with_gates_on_the_network(model, images), to_numpy(backbone(images))
     )
 
 
 @pytest.fixture(scope="module")
-def reloaded(tmp_path_factory):
+def reloaded(family, tmp_path_factory):
     """Function from a family to its outputs here and in a fresh process."""
     folder = tmp_path_factory.mktemp("families")
     here = {}
 
     def save(name):
-        model = keras_warn.augment(build(name), depth=3, width=2)
+        _, model = family(name)
         images = images_for(model)
         here[name] = to_numpy(model(images))
         with warnings.catch_warnings():
@@ -154,7 +167,7 @@ for path in folder.glob("*.keras"):
     np.save(folder / f"{path.stem}_found.npy", found)
     path.unlink()
 """
-    subprocess.run([sys.executable, "-c", script, str(folder)], check=True)
+    fresh.run(script, folder)
 
 
 @each_family
@@ -244,6 +257,10 @@ def name_of(options):
     return "-".join(f"{k}={v}" for k, v in options.items()) or "defaults"
 
 
+# As `fit` does. Without, a step takes less time than it takes to be traced.
+TRACED = [{}, dict(kernel_size=3), dict(gate_batch_norm=True)]
+
+
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("options", OPTIONS, ids=name_of)
 def test_every_option_trains_saves_and_reloads(options, tmp_path):
@@ -254,9 +271,16 @@ def test_every_option_trains_saves_and_reloads(options, tmp_path):
     loss = "sparse_categorical_crossentropy"
     if options.get("from_logits"):
         loss = keras_warn.GatedLogLikelihood()
-    model.compile("sgd", loss, metrics=["accuracy"])
+    model.compile(
+        "sgd",
+        loss,
+        metrics=["accuracy"],
+        run_eagerly=TENSORFLOW and options not in TRACED,
+    )
     before = {v.path: to_numpy(v) for v in model.trainable_variables}
-    history = model.fit(images, labels, batch_size=3, epochs=2, verbose=0)
+    history = prepared(model, labels).fit(
+        images, labels, batch_size=3, epochs=2, verbose=0
+    )
     assert np.isfinite(history.history["loss"]).all()
     if options.get("kernel_initializer") != "zeros":
         still = [
@@ -328,7 +352,9 @@ def test_blocked_gradients_leave_the_backbone_to_its_own_loss():
         model = keras_warn.augment(
             backbone, gradient_scale=gradient_scale, diversity=1e4
         )
-        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.compile(
+            "sgd", "sparse_categorical_crossentropy", run_eagerly=TENSORFLOW
+        )
         # A network whose own prediction is constant: no gradient of its own.
         for weight in model.get_layer("predictions").weights:
             weight.assign(np.zeros(weight.shape))

@@ -1,15 +1,16 @@
 """TensorBoardAttention writes what inspect shows, and disturbs nothing."""
 
 import copy
-import subprocess
 import sys
 import textwrap
 from collections import Counter
 from pathlib import Path
 
+import fresh
 import keras
 import numpy as np
 import pytest
+from support import prepared
 
 import keras_warn
 from keras_warn import event_files
@@ -151,6 +152,7 @@ def test_the_training_stays_what_it_was(tmp_path):
         keras.utils.set_random_seed(7)
         trained = model(traced=True)
         trained.layers[1].trainable = False
+        prepared(trained, data()[1])
         callbacks = []
         if watched:
             callbacks.append(
@@ -291,10 +293,9 @@ def test_killed_and_resumed(tmp_path):
         folder=str(folder),
         backup=str(tmp_path / "backup"),
     )
-    command = [sys.executable, "-c", script]
-    assert subprocess.run([*command, "kill"]).returncode == -9
+    assert fresh.Process(script, "kill").wait().returncode == -9
     assert steps(events(folder)) == [0, 1, 2]
-    subprocess.run([*command, "finish"], check=True)
+    fresh.run(script, "finish")
     found = events(folder)
     assert steps(found) == [0, 1, 2, 3]
     # Every tag at every step.
@@ -311,19 +312,20 @@ def test_on_two_replicas(tmp_path):
             cpu, [tf.config.LogicalDeviceConfiguration()] * 2
         )
         sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from support import prepared
         from test_callbacks import TensorBoardAttention, data, fit, model
         strategy = tf.distribute.MirroredStrategy(
             ["CPU:0", "CPU:1"],
             cross_device_ops=tf.distribute.ReductionToOneDevice(),
         )
         with strategy.scope():
-            trained = model(traced=True)
+            trained = prepared(model(traced=True))
         watch = TensorBoardAttention({str(tmp_path)!r}, data()[0], data())
         x, y = data()
         trained.fit(x[:20], y[:20], 10, epochs=2, callbacks=[watch], verbose=0)
         assert trained.distribute_strategy.num_replicas_in_sync == 2
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+    fresh.run(textwrap.dedent(script))
     found = events(tmp_path)
     assert steps(found) == [0, 1]
     assert np.isfinite(found["mask_overlap/module_2", 1])

@@ -751,7 +751,14 @@ def test_summary(files, model, capsys):
     assert "--size must be that of the model, 26x22" in said
 
 
-@pytest.mark.parametrize("full", [False, True], ids=["pipe", "disk"])
+@pytest.mark.parametrize(
+    "full",
+    [
+        # As test_writing.py tries it on tables of runs.
+        pytest.param(False, id="pipe", marks=pytest.mark.slow),
+        pytest.param(True, id="disk"),
+    ],
+)
 def test_a_table_that_nobody_takes(files, full):
     """As of `keras-warn summary model.keras | head -1`, or on a full disk."""
     if full:

@@ -9,6 +9,7 @@ from keras import layers
 from keras import ops
 from support import to_numpy
 from test_augment import FAMILIES
+from test_augment import TENSORFLOW
 from test_augment import build
 from test_augment import images_for
 from test_augment import small_backbone
@@ -20,6 +21,8 @@ from keras_warn.explanation import outcomes
 from keras_warn.masks import to_pixels
 
 CLASSES = 7
+# Families that end as others do; that they are augmented says test_augment.py.
+SIMILAR = ("DenseNet121", "EfficientNetV2B0", "ResNet50")
 IMAGES = np.random.default_rng(0).uniform(0, 1, (5, 32, 32, 3))
 IMAGES = IMAGES.astype("float32")
 
@@ -168,7 +171,13 @@ def test_a_list_of_images_is_an_array():
     )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in SIMILAR else name
+        for name in FAMILIES
+    ],
+)
 def test_parts_add_up_on_every_family(family):
     model = keras_warn.augment(build(family), width=3)
     images = images_for(model)
@@ -179,7 +188,9 @@ def test_parts_add_up_on_every_family(family):
 
 def test_parts_add_up_after_training_and_reloading(tmp_path):
     model = augmented()
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile(
+        "adam", "sparse_categorical_crossentropy", run_eagerly=TENSORFLOW
+    )
     model.fit(IMAGES, np.arange(5), epochs=2, verbose=0)
     before = assert_parts_are_all(model, IMAGES)
     model.save(tmp_path / "model.keras")

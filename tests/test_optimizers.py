@@ -1,15 +1,15 @@
 """Learning rates by layer, against rates that were set apart."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import fresh
 import keras
 import numpy as np
 import pytest
 from keras import layers
 from keras import optimizers
+from support import prepared
 from support import to_numpy
 
 import keras_warn
@@ -17,6 +17,8 @@ from keras_warn.optimizers import MultiRateOptimizer
 from keras_warn.optimizers import attention_factors
 
 BACKEND = keras.backend.backend()
+# How to compile what trains for a few steps: tracing takes longer.
+QUICK = {"run_eagerly": BACKEND == "tensorflow"}
 # Its products with 10 and 0.5 are exact, as those of 0.1 are not.
 RATE = 2.0**-6
 FACTORS = {"fast/.*": 10.0, "slow/.*": 0.5}
@@ -324,19 +326,19 @@ def keras_own(make, fast=10.0, slow=0.5):
     )
 
 
-def fitted(optimizer, epochs=3, callbacks=(), **options):
+def fitted(optimizer, epochs=3, callbacks=(), validate=False, **options):
     """The weights after training the same network on the same data."""
     keras.utils.set_random_seed(0)
     model = network()
     model.compile(optimizer, "mse", **options)
     x, y = data()
-    model.fit(
+    prepared(model).fit(
         x,
         y,
         batch_size=8,
         epochs=epochs,
         shuffle=False,
-        validation_data=(x, y),
+        validation_data=(x, y) if validate else None,
         callbacks=list(callbacks),
         verbose=0,
     )
@@ -386,13 +388,14 @@ def test_step_is_skipped_where_a_scaled_gradient_overflows():
     start = values(model)
     x, y = data()
     y[0] = np.inf
-    model.fit(x, y, batch_size=24, verbose=0)
+    prepared(model).fit(x, y, batch_size=24, verbose=0)
     for found, expected in zip(values(model), start, strict=True):
         np.testing.assert_array_equal(found, expected)
     assert to_numpy(optimizer.dynamic_scale) == 8
     assert to_numpy(inner.iterations) == 0
     # The next step is the first, of the size of the rate in Adam.
-    model.fit(x[1:], y[1:], batch_size=23, verbose=0)
+    y[0] = 0
+    model.fit(x, y, batch_size=24, verbose=0)
     assert to_numpy(inner.iterations) == 1
     step = np.abs(values(model)[-1] - start[-1])
     np.testing.assert_allclose(step, 10 * RATE, rtol=1e-5)
@@ -403,7 +406,7 @@ def test_swapped_averages_are_refused():
     swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
     optimizer = MultiRateOptimizer(OPTIMIZERS["adamw_ema"](1.0), FACTORS)
     with pytest.raises(ValueError, match="SwapEMAWeights"):
-        fitted(optimizer, callbacks=[swap])
+        fitted(optimizer, callbacks=[swap], **QUICK)
 
 
 def test_plateau_reduces_all_rates():
@@ -412,7 +415,8 @@ def test_plateau_reduces_all_rates():
         "val_loss", factor=0.5, patience=1, min_delta=1e9
     )
     optimizer = MultiRateOptimizer(OPTIMIZERS["adamw"](1.0), FACTORS)
-    found = fitted(optimizer, epochs=4, callbacks=[plateau])
+    options = {"epochs": 4, "validate": True, **QUICK}
+    found = fitted(optimizer, callbacks=[plateau], **options)
     # After the first epoch, which sets the best value, and two more.
     assert float(to_numpy(optimizer.learning_rate)) == RATE / 8
 
@@ -424,7 +428,7 @@ def test_plateau_reduces_all_rates():
                     inner.learning_rate = rate / 2
 
     expected = fitted(
-        keras_own(OPTIMIZERS["adamw"]), epochs=4, callbacks=[Halve()]
+        keras_own(OPTIMIZERS["adamw"]), callbacks=[Halve()], **options
     )
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
@@ -436,7 +440,7 @@ def test_rate_set_by_a_scheduler():
     optimizer = MultiRateOptimizer(OPTIMIZERS["adamw"](1.0), FACTORS)
     keras.utils.set_random_seed(0)
     start = values(network())
-    found = fitted(optimizer, epochs=2, callbacks=[scheduler])
+    found = fitted(optimizer, epochs=2, callbacks=[scheduler], **QUICK)
     for a, b in zip(found, start, strict=True):
         if a.shape != (7, 3):  # which has a constraint
             np.testing.assert_array_equal(a, b)
@@ -451,22 +455,20 @@ def test_resumes_to_the_bit(name, mixed, tmp_path):
     if mixed:
         keras.config.set_dtype_policy("mixed_float16")
     x, y = data()
-    options = {"batch_size": 8, "shuffle": False, "verbose": 0}
 
-    def start():
-        keras.utils.set_random_seed(0)
-        model = network()
-        optimizer = MultiRateOptimizer(OPTIMIZERS[name](1.0), FACTORS)
-        model.compile(optimizer, "mse")
-        return model
+    def fit(model):
+        options = {"batch_size": 8, "shuffle": False, "verbose": 0}
+        model.fit(x[:16], y[:16], epochs=2, **options)
 
-    whole = start()
-    whole.fit(x[:16], y[:16], epochs=4, **options)
-    half = start()
-    half.fit(x[:16], y[:16], epochs=2, **options)
-    half.save(tmp_path / "half.keras")
+    whole = network()
+    optimizer = MultiRateOptimizer(OPTIMIZERS[name](1.0), FACTORS)
+    whole.compile(optimizer, "mse", **QUICK)
+    fit(whole)
+    whole.save(tmp_path / "half.keras")
+    fit(whole)
     rest = keras.models.load_model(tmp_path / "half.keras")
-    rest.fit(x[:16], y[:16], epochs=2, **options)
+    assert rest.run_eagerly == whole.run_eagerly
+    fit(rest)
     for found, expected in zip(values(rest), values(whole), strict=True):
         np.testing.assert_array_equal(found, expected)
     for found, expected in zip(
@@ -497,7 +499,7 @@ def test_state_is_saved_once(tmp_path):
                 layers.Dense(300, name="fast"),
             ]
         )
-        model.compile(wrap(optimizers.AdamW()), "mse")
+        model.compile(wrap(optimizers.AdamW()), "mse", **QUICK)
         model.fit(np.ones((2, 300)), np.ones((2, 300)), verbose=0)
         model.save(tmp_path / "model.keras")
         sizes.append((tmp_path / "model.keras").stat().st_size)
@@ -551,6 +553,7 @@ tf.config.set_logical_device_configuration(
 )
 sys.path.insert(0, {tests!r})
 import keras
+from support import prepared
 from test_optimizers import FACTORS, OPTIMIZERS, data, network, values
 from keras_warn.optimizers import MultiRateOptimizer
 mirrored = tf.distribute.MirroredStrategy(
@@ -572,6 +575,7 @@ for name, policy, tolerance in (
             model = network()
             optimizer = MultiRateOptimizer(OPTIMIZERS[name](1.0), FACTORS)
             model.compile(optimizer, "mse")
+            prepared(model)
         assert model.distribute_strategy is strategy
         model.fit(x, y, 8, epochs=2, shuffle=False, verbose=0)
         assert optimizer.iterations.numpy() == 6
@@ -583,8 +587,7 @@ for name, policy, tolerance in (
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="a strategy of TensorFlow")
 def test_two_replicas_as_one_device():
-    script = MIRRORED.format(tests=str(Path(__file__).parent))
-    subprocess.run([sys.executable, "-c", script], check=True)
+    fresh.run(MIRRORED.format(tests=str(Path(__file__).parent)))
 
 
 # Which variables.
@@ -666,7 +669,7 @@ def test_pattern_outlives_nested_models(tmp_path):
     optimizer = MultiRateOptimizer(
         optimizers.AdamW(RATE), {**attention_factors(model), "conv/.*": 0.5}
     )
-    model.compile(optimizer, "sparse_categorical_crossentropy")
+    model.compile(optimizer, "sparse_categorical_crossentropy", **QUICK)
     images = np.ones((2, 16, 16, 3), "float32")
     model.fit(images, np.zeros(2), verbose=0)
     model.save(tmp_path / "model.keras")
@@ -701,12 +704,14 @@ def test_augmented_model_trains():
     model.compile(optimizer, "sparse_categorical_crossentropy")
     twin = keras.models.clone_model(model)
     twin.set_weights(model.get_weights())
-    twin.compile(optimizers.SGD(RATE), "sparse_categorical_crossentropy")
+    twin.compile(
+        optimizers.SGD(RATE), "sparse_categorical_crossentropy", **QUICK
+    )
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(4, 16, 16, 3)).astype("float32")
     start = {v.path: to_numpy(v) for v in model.trainable_variables}
     for trained in (model, twin):
-        trained.fit(images, np.arange(4), verbose=0)
+        prepared(trained).fit(images, np.arange(4), verbose=0)
     for a, b in zip(
         model.trainable_variables, twin.trainable_variables, strict=True
     ):

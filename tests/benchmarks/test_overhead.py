@@ -172,13 +172,14 @@ def test_whole_run(given, capsys, monkeypatch, tmp_path):
         "_in_a_fresh_process",
         lambda function, settings, kernel_size, name: mebibytes[name] * 2**20,
     )
-    given += ["--out", str(tmp_path)]
+    assert overhead.parser().parse_args([]).kernel_size == [1, 3]
+    given += ["--out", str(tmp_path), "--kernel-size", "3"]
     overhead.main(given)
     printed = capsys.readouterr().out
     result = json.loads((tmp_path / "results.json").read_text())
     assert (tmp_path / "overhead.md").read_text() in printed
     assert (tmp_path / "overhead.png").stat().st_size > 10_000
-    assert set(result["kernel_sizes"]) == {"1", "3"}
+    assert set(result["kernel_sizes"]) == {"3"}
     for measures in result["kernel_sizes"].values():
         assert measures["memory"]["ratio"]["ours / backbone"] == 1.1
         for name in ("inference", "training", "modules_inference_10"):
@@ -194,8 +195,8 @@ def test_whole_run(given, capsys, monkeypatch, tmp_path):
 def test_memory_of_a_step(build):
     if backend.memory() is None:
         pytest.skip("memory cannot be read here")
-    # The first convolution's map of so many images is 242 MB.
-    assert memory.step_memory(build(1)["backbone"], 100_000) > 200 * 2**20
+    # The first convolution's map of so many images is 73 MB.
+    assert memory.step_memory(build(1)["backbone"], 30_000) > 60 * 2**20
 
 
 def test_every_process_is_fresh():

@@ -1,10 +1,9 @@
 """Our builders for TensorFlow Datasets hold what our readers read."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import fresh
 import numpy as np
 import pytest
 from PIL import Image
@@ -171,4 +170,4 @@ def test_tfds_is_imported_when_it_is_needed():
         "b.Adience\n"
         "assert 'tensorflow_datasets' in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", script], check=True)
+    fresh.run(script)

@@ -114,7 +114,7 @@ def test_digits_are_placed_uniformly():
 
 def test_distractors_are_placed_uniformly():
     images, labels = flat(1)
-    top, left = corner(patches_alone(images, labels, 33 * 33 * 20))
+    top, left = corner(patches_alone(images, labels, 33 * 33 * 12))
     assert_uniform(top * 33 + left, 33 * 33)
 
 
@@ -134,7 +134,7 @@ def test_distractors_are_cut_uniformly():
     rows = np.repeat(np.arange(1, 29, dtype=np.uint8)[:, None], 28, axis=1)
     tops, lefts = [], []
     for image, found in ((rows, tops), (rows.T, lefts)):
-        patches = patches_alone(image[None], np.zeros(1, int), 21 * 21 * 20)
+        patches = patches_alone(image[None], np.zeros(1, int), 21 * 21 * 12)
         # The smallest number on a patch is that of its first row or column.
         smallest = np.where(patches > 0, patches, 255).min(axis=(1, 2))
         found.append(smallest - 1)
@@ -442,13 +442,14 @@ def test_labels_stay_with_their_images():
 
     small, labels = datasets.load_digits(return_X_y=True)
     train = load_digits().train
+    chosen = slice(None, None, 5)
     # Undone by taking means over what became of each pixel, more or less.
-    blocks = train.images[:, 4:24, 4:24].reshape(-1, 4, 5, 4, 5)
+    blocks = train.images[chosen, 4:24, 4:24].reshape(-1, 4, 5, 4, 5)
     ours = blocks.mean(axis=(2, 4)).reshape(-1, 16)
     theirs = small.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
     distances = np.square(ours[:, None] / 255 - theirs / 16).sum(axis=2)
     nearest = distances.argmin(axis=1)
-    assert np.mean(labels[nearest] == train.labels) > 0.99
+    assert np.mean(labels[nearest] == train.labels[chosen]) > 0.99
 
 
 def npz_arrays():

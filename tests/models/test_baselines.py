@@ -1,6 +1,7 @@
 """What holds for each of the networks that the paper compares itself with."""
 
 import re
+from unittest import mock
 
 import by_hand
 import keras
@@ -15,6 +16,7 @@ from keras_warn.models import ResNeXt
 from keras_warn.models import WideResNet
 from keras_warn.models import WideResNet50
 from keras_warn.models import WideResNetAtt2
+from keras_warn.models import wide_resnet_50
 
 
 def tiny_resnext(**arguments):
@@ -31,8 +33,14 @@ def tiny_att2(**arguments):
     return WideResNetAtt2(**{"depth": 10, "width": 1} | arguments)
 
 
-def tiny_50(**arguments):
+def narrow_50(**arguments):
     return WideResNet50(**{"width": 1, "classes": 10} | arguments)
+
+
+def tiny_50(**arguments):
+    """With a sixteenth of the channels, which no argument decides."""
+    with mock.patch.object(wide_resnet_50, "_STEM_CHANNELS", 4):
+        return narrow_50(**arguments)
 
 
 TINY = [tiny_resnext, tiny_densenet, tiny_att2, tiny_50]
@@ -83,7 +91,7 @@ def data_format(request):
             {"group2_block1_add": (16, 32), "global_relu2": (8, 64)},
         ),
         (
-            tiny_50,
+            narrow_50,
             "wide_resnet_50_1",
             {
                 "stem_relu": (112, 64),

@@ -10,17 +10,23 @@ from support import to_numpy
 import keras_warn
 from keras_warn.models import WideResNet50
 from keras_warn.models import load_torchvision_weights
+from keras_warn.models import wide_resnet_50
 
 BLOCKS = (3, 4, 6, 3)
 CLASSES = 7
+# Channels of the stem of `narrow` networks; the last map has 32 times as many.
+STEM = 5
 # Odd and even sizes of maps, so that padding at one side alone is seen:
 # 43 x 38, 22 x 19, 11 x 10, 6 x 5, 3 x 3, 2 x 2.
 SHAPE = (43, 38, 3)
 IMAGES = np.random.default_rng(0).normal(size=(2, *SHAPE)).astype("float32")
 
 
-def state_dict(width=1, classes=CLASSES):
-    """Random weights under torchvision's names, in its layout and order."""
+def state_dict(stem, width=1, classes=CLASSES):
+    """Random weights under torchvision's names, in its layout and order.
+
+    Its networks have 64 channels in their stem.
+    """
     rng = np.random.default_rng(1)
     weights = {}
 
@@ -37,11 +43,12 @@ def state_dict(width=1, classes=CLASSES):
         weights[f"{name}.running_var"] = 10 ** rng.uniform(-3, 0.5, channels)
         weights[f"{name}.num_batches_tracked"] = np.array(13)
 
-    conv("conv1", 3, 64, 7)
-    norm("bn1", 64)
-    before = 64
+    conv("conv1", 3, stem, 7)
+    norm("bn1", stem)
+    before = stem
     for group, blocks in enumerate(BLOCKS, start=1):
-        inner, channels = 64 * width * 2 ** (group - 1), 128 * 2**group
+        inner = stem * width * 2 ** (group - 1)
+        channels = stem * 2 ** (group + 1)
         for block in range(blocks):
             name = f"layer{group}.{block}"
             for i, (a, b, size) in enumerate(
@@ -120,12 +127,18 @@ def torchvision(weights, images):
 
 @pytest.fixture(scope="module")
 def weights():
-    return state_dict()
+    return state_dict(STEM)
 
 
 @pytest.fixture(scope="module")
 def expected(weights):
     return torchvision(weights, IMAGES)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """All networks have a few channels, which no argument decides."""
+    monkeypatch.setattr(wide_resnet_50, "_STEM_CHANNELS", STEM)
 
 
 def build(**arguments):
@@ -138,14 +151,17 @@ def check(found, expected):
     assert error < 1e-4 * np.abs(expected).max()
 
 
-def test_whole_network(weights, expected):
+def test_whole_network():
+    """Of torchvision's size."""
+    weights = state_dict(64)
     model = build()
     for variable in model.variables:
         variable.assign(np.full(variable.shape, np.nan))
     load_torchvision_weights(model, weights)
-    check(model(IMAGES), expected[1])
+    check(model(IMAGES), torchvision(weights, IMAGES)[1])
 
 
+@pytest.mark.usefixtures("narrow")
 def test_without_the_classifier(weights, expected):
     """`fc` is passed over, and may be missing."""
     model = build(include_top=False)
@@ -161,6 +177,7 @@ def test_without_the_classifier(weights, expected):
         check(model(IMAGES), expected[0])
 
 
+@pytest.mark.usefixtures("narrow")
 def test_attention_around_it(weights, expected):
     """The network's own weights are set, those of attention stay."""
     for top in (True, False):
@@ -181,6 +198,7 @@ def test_attention_around_it(weights, expected):
                 np.testing.assert_array_equal(new, old)
 
 
+@pytest.mark.usefixtures("narrow")
 def test_all_or_nothing(weights):
     model = build()
     before = model.get_weights()
@@ -197,8 +215,8 @@ def test_all_or_nothing(weights):
         "missing: 'layer2.0.downsample.1.running_var', 'layer4.2.conv3.weight'",
         "unknown: 'layer3.6.conv1.weight'",
         "'layer1.0.conv2.weight' of shape (128, 128, 3, 3) and dtype float32 "
-        "instead of (64, 64, 3, 3)",
-        "'bn1.bias' of shape (64,) and dtype int64",
+        "instead of (5, 5, 3, 3)",
+        "'bn1.bias' of shape (5,) and dtype int64",
         "wide_resnet_50_1",
     ):
         assert part in message
@@ -207,11 +225,12 @@ def test_all_or_nothing(weights):
         np.testing.assert_array_equal(found, old)
 
 
+@pytest.mark.usefixtures("narrow")
 def test_the_classifier_is_asked_for_where_there_is_one(weights):
     few = {k: v for k, v in weights.items() if not k.startswith("fc.")}
     with pytest.raises(ValueError, match="missing: 'fc.weight', 'fc.bias'"):
         load_torchvision_weights(build(), few)
-    with pytest.raises(ValueError, match=r"instead of \(5, 2048\)"):
+    with pytest.raises(ValueError, match=r"instead of \(5, 160\)"):
         load_torchvision_weights(build(classes=5), weights)
 
 

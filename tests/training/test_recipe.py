@@ -6,9 +6,8 @@ import importlib.util
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
+import fresh
 import numpy as np
 import pytest
 
@@ -448,16 +447,11 @@ def test_names_of_recipes_are_those_of_their_files(published):
 
 def test_a_batch_that_devices_cannot_share(tmp_path):
     """In a process of its own, whose processor can be divided."""
-    found = subprocess.run(
-        [
-            sys.executable,
-            RECIPES / "image_folder.py",
-            *("--smoke", "--devices", "CPU:0", "CPU:1", "--batch-size", "7"),
-            *("--out", tmp_path),
-        ],
-        capture_output=True,
-        text=True,
-    )
+    found = fresh.Process(
+        RECIPES / "image_folder.py",
+        *("--smoke", "--devices", "CPU:0", "CPU:1", "--batch-size", "7"),
+        *("--out", tmp_path),
+    ).wait()
     assert found.returncode == 2
     assert found.stderr == (
         "image_folder: `batch_size` must be divisible by the number of "
