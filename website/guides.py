@@ -66,7 +66,6 @@ def executed(path, kept):
     import jupytext
     import nbformat
     from nbclient import NotebookClient
-    from traitlets.config import Config
 
     path, kept = Path(path), Path(kept)
     folder = kept / f"{path.stem}-{fingerprint(path)}"
@@ -80,8 +79,7 @@ def executed(path, kept):
             notebook,
             timeout=SECONDS_A_CELL,
             kernel_name="python3",
-            # Files instead of ports, to which others could connect.
-            config=Config({"KernelManager": {"transport": "ipc"}}),
+            startup_timeout=SECONDS_A_CELL,
             resources={"metadata": {"path": str(unfinished)}},
         ).execute(env=environment(unfinished))
         nbformat.write(notebook, unfinished / f"{path.stem}.ipynb")

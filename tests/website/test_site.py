@@ -104,7 +104,9 @@ def test_reference_shows_docstrings(site):
     for title in ("Parameters", "Input shape", "Output shape", "Example"):
         assert f'<span class="doc-section-title">{title}:</span>' in page
     # Markdown that was not understood would look like this.
-    assert "&gt;&gt;&gt; " not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
+    assert "&gt;&gt;&gt; " not in re.sub(
+        r"<pre>.*?</pre>", "", page, flags=re.DOTALL
+    )
 
 
 def test_pictures_and_search_come_from_the_site(site):
