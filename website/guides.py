@@ -8,7 +8,7 @@ a fresh process. What it shows is not kept in the repository: the site has it,
 and the executed notebook (`.ipynb`) to download.
 
 As a hook of MkDocs, this replaces each guide by what it showed. Executing
-takes longer than all the rest of the site, so that results are kept in
+takes longer than all the rest of the site, so results are kept in
 `build/guides` (or in the folder that `KERAS_WARN_GUIDES` names), for as long
 as neither the guide nor the library changes.
 """
