@@ -1,0 +1,115 @@
+"""The site: its guides run, it builds without a warning, its links lead on.
+
+The guides run once, in a process of their own each, and the site takes what
+they showed.
+"""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mkdocs", reason="needs the extra `docs`")
+pytest.importorskip("mkdocstrings_handlers.python")
+nbformat = pytest.importorskip("nbformat")
+pytest.importorskip("nbclient")
+pytest.importorskip("ipykernel")
+pytest.importorskip("jupytext")
+pytest.importorskip("sklearn", reason="the guides read its digits")
+
+ROOT = Path(__file__).parents[2]
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+
+
+def loaded(name):
+    path = ROOT / "website" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"website_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The folder of what the guides made."""
+    return tmp_path_factory.mktemp("guides")
+
+
+@pytest.fixture(scope="module")
+def site(kept, tmp_path_factory):
+    out = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", out],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_WARN_GUIDES": str(kept)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert built.returncode == 0, built.stdout
+    return out
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda p: p.stem)
+def test_guide_runs(path, kept):
+    folder = loaded("guides").executed(path, kept)
+    notebook = nbformat.read(folder / f"{path.stem}.ipynb", as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    said = [
+        output.text
+        for cell in cells
+        for output in cell.outputs
+        if output.output_type == "stream" and output.name == "stderr"
+    ]
+    assert "Warning" not in "".join(said)
+    assert sum(len(cell.outputs) for cell in cells) >= 5
+
+
+def test_guide_that_fails_is_not_kept(tmp_path):
+    guide = tmp_path / "wrong.md"
+    guide.write_text("# Wrong\n\n```python\n1 / 0\n```\n")
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        loaded("guides").executed(guide, tmp_path / "kept")
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_guides_show_what_they_computed(site):
+    page = (site / "guides" / "augment_your_model.html").read_text("utf-8")
+    assert 'src="augment_your_model_1.png"' in page
+    assert re.search(r"trained on with attention +\d+\.\d %", page)
+    page = (site / "guides" / "read_the_report.html").read_text("utf-8")
+    assert '"report.html"' in page
+    assert (site / "guides" / "report.html").is_file()
+
+
+def test_links(site):
+    assert loaded("links").problems(site) == []
+
+
+def test_pages_of_the_repository(site):
+    """README is the first page, and its links lead to pages, not to files."""
+    page = (site / "index.html").read_text("utf-8")
+    assert 'href="looking.html"' in page
+    assert 'href="results/index.html"' in page
+    assert not re.search(r'href="[^":]*\.md["#]', page)
+
+
+def test_reference_shows_docstrings(site):
+    page = (site / "api" / "layers.html").read_text("utf-8")
+    assert 'id="keras_warn.layers.AttentionHeads"' in page
+    for title in ("Parameters", "Input shape", "Output shape", "Example"):
+        assert f'<span class="doc-section-title">{title}:</span>' in page
+    # Markdown that was not understood would look like this.
+    assert "&gt;&gt;&gt; " not in re.sub(
+        r"<pre>.*?</pre>", "", page, flags=re.DOTALL
+    )
+
+
+def test_pictures_and_search_come_from_the_site(site):
+    assert (site / "search" / "search_index.json").is_file()
+    index = (site / "search" / "search_index.json").read_text("utf-8")
+    assert "keras_warn.layers.AttentionHeads" in index
