@@ -10,9 +10,8 @@ import PIL.Image
 import PIL.ImageOps
 from limits import Refused
 
-# What the model's graph decodes. MPO: JPEG files of phones that hold a second
-# picture, such as one of depth; the first is the photo.
-FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG"}
+# What the model's graph decodes.
+FORMATS = ("JPEG", "PNG")
 
 # Modes of Pillow that the graph reads as Pillow does.
 AS_THEY_ARE = {
@@ -78,7 +77,7 @@ def make_ready(data, name, most_pixels, size):
     if not data:
         raise Refused(400, f"{name} must be a JPEG or PNG file. It is empty.")
     try:
-        with PIL.Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
+        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return _made_ready(image, data, name, most_pixels, size)
     except PIL.UnidentifiedImageError as error:
         raise Refused(
@@ -99,7 +98,9 @@ def _made_ready(image, data, name, most_pixels, size):
         raise _too_many_pixels(
             name, most_pixels, f" It has {image.width} x {image.height}."
         )
-    kind = FORMATS[image.format]
+    # Pillow's name for JPEG files of phones that hold a second picture, such as
+    # one of depth. The first is the photo.
+    kind = "JPEG" if image.format == "MPO" else image.format
     if kind == "PNG" and getattr(image, "is_animated", False):
         raise Refused(400, f"{name} is animated. Send one picture of it.")
     turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)

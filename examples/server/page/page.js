@@ -4,8 +4,9 @@
 // Pictures on their way at a time, and the longest side that is drawn.
 const AT_A_TIME = 2;
 const LONGEST = 720;
+const TYPES = ["image/jpeg", "image/png"];
 // What is left of the picture outside of a mask, and the light within: orange.
-const DIMMED = 0.4;
+const DIMMED = 0.55;
 const LIGHT = [230, 120, 0];
 
 const byId = (id) => document.getElementById(id);
@@ -22,8 +23,11 @@ let working = 0;
 const percent = (share) => {
   const value = 100 * share;
   if (value > 0 && value < 0.1) return "< 0.1 %";
-  return `${value.toFixed(value < 10 || value > 99 ? 1 : 0)} %`;
+  if (value > 99.9 && value < 100) return "> 99.9 %";
+  return `${value.toFixed(1)} %`;
 };
+
+const mebibytes = () => Number((about.body_bytes / 2 ** 20).toPrecision(3));
 
 function element(name, text, attributes = {}) {
   const made = document.createElement(name);
@@ -135,8 +139,8 @@ function showMasks(article, overlay, modules, best) {
   const strength = article.querySelector(".strength input");
   const group = `layer-${groups++}`;
   const layers = overlay.masks.length
-    ? [["All modules", 0], ["Picture alone", null],
-      ...modules.map((name, i) => [name, i + 1])]
+    ? [["All modules", 0], ...modules.map((name, i) => [name, i + 1]),
+      ["Picture alone", null]]
     : [["Picture alone", null]];
   let chosen = layers[0];
   const draw = () => {
@@ -222,7 +226,7 @@ async function explained(file) {
   for (let tries = 5; ; tries--) {
     const response = await fetch("explain", {
       method: "POST",
-      headers: { "Content-Type": file.type || "application/octet-stream" },
+      headers: { "Content-Type": file.type },
       body: file,
     });
     const answer = await response.json();
@@ -277,11 +281,13 @@ function take(files) {
     article.querySelector(".file").textContent = file.name;
     results.append(article);
     asked++;
-    if (about && file.size > about.body_bytes) {
+    const wrong = !TYPES.includes(file.type) ? "This is no JPEG or PNG file."
+      : about && file.size > about.body_bytes
+        ? `This file is too large: at most ${mebibytes()} MiB.` : null;
+    if (wrong !== null) {
       refused++;
       answered++;
-      problem(article, `This file is too large: at most `
-        + `${Math.floor(about.body_bytes / 2 ** 20)} MiB.`);
+      problem(article, wrong);
       continue;
     }
     queue.push({ file, article, from: generation });
@@ -325,6 +331,6 @@ addEventListener("drop", (event) => {
   byId("about").textContent = `${about.model}: ${about.classes} classes, `
     + `pictures of ${about.size[1]} × ${about.size[0]} pixels`;
   byId("rules").textContent = `JPEG or PNG, at most ${about.pictures} at a `
-    + `time, each of at most ${Math.floor(about.body_bytes / 2 ** 20)} MiB. `
+    + `time, each of at most ${mebibytes()} MiB. `
     + "They are not kept.";
 })();
