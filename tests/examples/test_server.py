@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 
-import httpx
+import httpx2
 import numpy as np
 import PIL.Image
 import pytest
@@ -37,7 +37,6 @@ JPEG = {"content-type": "image/jpeg"}
 @pytest.fixture(scope="module")
 def client(model):
     from server import make_app
-
     from starlette.testclient import TestClient
 
     limits = Limits(body_bytes=300_000, pictures=5, pixels=200_000, batch=3)
@@ -287,8 +286,8 @@ def test_those_in_line_wait_and_the_others_are_sent_away():
     app = Line(Starlette(routes=routes), limits)
 
     async def main():
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(
             transport=transport, base_url="http://here"
         ) as client:
             waiting = [asyncio.create_task(client.post("/")) for _ in range(5)]
@@ -315,8 +314,8 @@ def test_slow_clients_lose_their_turn():
     app = Line(Starlette(routes=routes), Limits(at_work=1, seconds=0.05))
 
     async def main():
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(
             transport=transport, base_url="http://here"
         ) as client:
             return [await client.post("/") for _ in range(2)]
@@ -381,7 +380,7 @@ def test_needs_neither_keras_nor_this_package(path):
 
 
 def test_listens_on_this_machine_alone(running):
-    assert httpx.get(f"{running.address}/about").json()["model"] == "birds"
+    assert httpx2.get(f"{running.address}/about").json()["model"] == "birds"
     listening = pathlib.Path("/proc/net/tcp")
     if not listening.exists():
         pytest.skip("needs Linux")
