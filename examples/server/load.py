@@ -3,8 +3,8 @@
     python examples/server/load.py http://127.0.0.1:8500 photos/*.jpg \\
         --clients 100 --seconds 60 --pid PID_OF_THE_SERVER
 
-Each client sends a picture, reads all of the answer, checks it, and sends the
-next. Needs httpx2.
+Each client sends a picture, reads all of the answer, looks how it begins, and
+sends the next. Needs httpx2.
 """
 
 import argparse
@@ -75,7 +75,8 @@ async def one_client(client, choice, made, end, times, errors):
         if answer.status_code != 200:
             errors[f"{answer.status_code} {answer.text[:120]}"] += 1
             continue
-        if not {"predictions", "classes"} & set(answer.json()):
+        # Parsing it would take the processor from the server.
+        if not answer.content.startswith((b'{"predictions":', b'{"classes":')):
             errors["an answer without predictions"] += 1
             continue
         times.append(time.monotonic() - start)

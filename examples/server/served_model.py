@@ -180,7 +180,7 @@ class Batches:
 
 
 def rows(results):
-    """Results as TensorFlow Serving's rows, for JSON."""
+    """Results as TensorFlow Serving's rows: arrays of numbers, and strings."""
     return [
         {key: _plain(value) for key, value in result.items()}
         if len(result) > 1
@@ -192,4 +192,4 @@ def rows(results):
 def _plain(value):
     if value.dtype == object:
         return [one.decode() for one in value.tolist()]
-    return np.asarray(value).tolist()
+    return np.ascontiguousarray(value)

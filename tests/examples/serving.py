@@ -40,7 +40,7 @@ class Running:
             stderr=subprocess.PIPE,
             text=True,
         )
-        end = time.monotonic() + 180
+        end = time.monotonic() + 300
         while not self._listens():
             if self.process.poll() is not None or time.monotonic() > end:
                 self.process.kill()

@@ -95,7 +95,7 @@ def test_a_single_output_has_no_name():
     from served_model import rows
 
     one = {"probabilities": np.array([0.25, 0.75], "float32")}
-    assert rows([one, one]) == [[0.25, 0.75]] * 2
+    assert np.array_equal(rows([one, one]), [[0.25, 0.75]] * 2)
 
 
 def test_pictures_are_turned_as_they_were_held(client):
@@ -437,7 +437,10 @@ def test_lengths_true_and_false(running, length, sent, status):
     assert answer.split()[1] == status
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "sent",
+    [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+)
 def test_ends_when_what_was_asked_is_answered(exported, sent):
     server = Running(exported)
     file = file_of(photo())
