@@ -16,7 +16,13 @@ from PIL import Image
 import keras_warn
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs/production.md"
-CODE = dict(re.findall(r"```python (\w+)\n(.*?)```", PAGE.read_text(), re.S))
+CODE = dict(
+    re.findall(
+        r"<!-- (\w+), executed by .*?-->\n```python\n(.*?)```",
+        PAGE.read_text(),
+        re.S,
+    )
+)
 # What must not be there, and what must.
 WITHOUT = {
     "saved_model": (["keras_warn", "keras"], ["tensorflow"]),

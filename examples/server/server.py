@@ -1,0 +1,501 @@
+"""A server for a model of `keras_warn.export`, with a page to try it.
+
+    python examples/server/server.py EXPORTED_FOLDER
+
+Requests have the shape of TensorFlow Serving's REST interface. It needs
+TensorFlow, Starlette, uvicorn, Pillow and orjson, but neither Keras nor
+keras_warn.
+"""
+
+import argparse
+import asyncio
+import base64
+import binascii
+import concurrent.futures
+import contextlib
+import functools
+import io
+import json
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import orjson
+import PIL.Image
+import tensorflow as tf
+import uvicorn
+from limits import Limits
+from limits import Line
+from limits import Refused
+from limits import error_answer
+from limits import read_body
+from pictures import make_ready
+from pictures import placement
+from served_model import SIGNATURES
+from served_model import Batches
+from served_model import ServedModel
+from served_model import rows
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from starlette.responses import Response
+from starlette.routing import Route
+
+PAGE = pathlib.Path(__file__).with_name("page")
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+
+# Nothing from elsewhere, and nothing inside of other pages.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
+    "style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+# Classes that the page lists: these many of the network's and of the model's.
+CLASSES_SHOWN = 5
+
+# JSON with more braces, brackets and commas than these for each picture holds
+# something else. As Python objects that could take 40 times its bytes.
+MARKS_EACH = 16
+
+
+class Service:
+    """A model, and the answers to requests about it.
+
+    Args:
+        model: A `ServedModel`.
+        limits: `Limits`.
+    """
+
+    def __init__(self, model, limits):
+        self.model = model
+        self.limits = limits
+        # One call of the model at a time, which takes all cores, and beside it
+        # pictures and JSON. How many there are bounds the memory they take.
+        self._calls = concurrent.futures.ThreadPoolExecutor(1, "model")
+        self._chores = concurrent.futures.ThreadPoolExecutor(2, "chores")
+        self._batches = {
+            name: Batches(
+                functools.partial(model, name), self._calls, limits.batch
+            )
+            for name in SIGNATURES
+        }
+
+    def close(self):
+        """Ends the threads. To be called when no request is left."""
+        self._calls.shutdown()
+        self._chores.shutdown()
+
+    async def status(self, request):
+        if request.path_params["name"].endswith(":predict"):
+            raise Refused(405, "Predictions need POST.", {"Allow": "POST"})
+        self._check_name(request)
+        version = {
+            "version": "1",
+            "state": "AVAILABLE",
+            "status": {"error_code": "OK", "error_message": ""},
+        }
+        return JSONResponse({"model_version_status": [version]})
+
+    async def metadata(self, request):
+        """TensorFlow Serving's description, and what was exported with it."""
+        self._check_name(request)
+        return JSONResponse(
+            {
+                "model_spec": {
+                    "name": self.model.name,
+                    "signature_name": "",
+                    "version": "1",
+                },
+                "metadata": {
+                    "signature_def": {
+                        "signature_def": self.model.signature_defs()
+                    },
+                    "keras_warn": self.model.metadata,
+                },
+            }
+        )
+
+    async def about(self, request):
+        """What the page needs to know."""
+        return JSONResponse(
+            {
+                "model": self.model.name,
+                "classes": self.model.metadata["classes"],
+                "size": self.model.size,
+                "body_bytes": self.limits.body_bytes,
+                "pictures": self.limits.pictures,
+            }
+        )
+
+    async def predict(self, request):
+        """`{"signature_name": ..., "instances": [{"b64": ...}, ...]}`."""
+        self._check_name(request)
+        _check_type(request, ("application/json",))
+        body = await read_body(request, self.limits.body_bytes)
+        signature, files = await self._chore(self._parsed, body)
+        del body
+        # Each is freed when it is ready.
+        ready = []
+        for i, file in enumerate(files):
+            ready.append(await self._ready(file, f"instances[{i}]"))
+            files[i] = None
+        results = await self._results(
+            signature,
+            [one.data for one in ready],
+            [f"instances[{i}]" for i in range(len(ready))],
+        )
+        return Response(
+            await self._chore(_predictions, results),
+            media_type="application/json",
+        )
+
+    async def explain(self, request):
+        """A picture as the body; what the page shows of it as the answer."""
+        _check_type(request, ("image/jpeg", "image/png"))
+        body = await read_body(request, self.limits.body_bytes)
+        ready = await self._ready(body, "The picture")
+        (result,) = await self._results(
+            "explain_bytes", [ready.data], ["The picture"]
+        )
+        return Response(
+            await self._chore(self._shown, ready, result),
+            media_type="application/json",
+        )
+
+    def _check_name(self, request):
+        name = request.path_params["name"]
+        if name != self.model.name:
+            raise Refused(
+                404,
+                f"There is no model {name!r} here, only {self.model.name!r}.",
+            )
+
+    async def _chore(self, function, *arguments):
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._chores, function, *arguments)
+
+    async def _ready(self, file, name):
+        return await self._chore(
+            make_ready, file, name, self.limits.pixels, self.model.size
+        )
+
+    async def _results(self, signature, files, names):
+        found = await asyncio.gather(
+            *map(self._batches[signature], files), return_exceptions=True
+        )
+        for name, result in zip(names, found, strict=True):
+            # Pillow could read it, TensorFlow cannot.
+            if isinstance(result, tf.errors.InvalidArgumentError):
+                raise Refused(
+                    400, f"{name} is broken: TensorFlow cannot decode it."
+                ) from result
+            if isinstance(result, BaseException):
+                raise result
+        return found
+
+    def _parsed(self, body):
+        """The signature's name and the files of a request."""
+        most = self.limits.pictures
+        marks = sum(body.count(mark) for mark in (b"{", b"[", b","))
+        if marks > MARKS_EACH * (most + 1):
+            raise Refused(
+                413, f"`instances` must be at most {most} pictures, alone."
+            )
+        try:
+            asked = json.loads(body)
+        except (RecursionError, ValueError) as error:
+            raise Refused(
+                400, f"The body must be JSON. It is not: {error}."
+            ) from error
+        shape = '{"signature_name": ..., "instances": [{"b64": ...}, ...]}'
+        if not isinstance(asked, dict) or "instances" not in asked:
+            raise Refused(400, f"The body must have the shape {shape}.")
+        unknown = set(asked) - {"signature_name", "instances"}
+        if unknown:
+            raise Refused(
+                400,
+                f"The body must have the shape {shape}. Received also: "
+                f"{_listed(unknown)}.",
+            )
+        signature = asked.get("signature_name", "serving_default")
+        if signature not in SIGNATURES:
+            raise Refused(
+                400,
+                f"`signature_name` must be one of {_listed(SIGNATURES)}. "
+                f"Received: {_cut(signature)}.",
+            )
+        instances = asked["instances"]
+        if not isinstance(instances, list) or not instances:
+            raise Refused(
+                400, "`instances` must be a list of at least one picture."
+            )
+        if len(instances) > most:
+            raise Refused(
+                413,
+                f"`instances` must be at most {most} pictures. Received: "
+                f"{len(instances)}.",
+            )
+        (takes,) = self.model.inputs(signature)
+        return signature, [
+            _file(one, i, takes) for i, one in enumerate(instances)
+        ]
+
+    def _shown(self, ready, result):
+        """The page's answer: classes, gates, and masks as pictures."""
+        model = self.model.metadata
+        after = result["probabilities"].astype(float)
+        before = result["network_probabilities"].astype(float)
+        names = model["class_names"] or [
+            f"class {i}" for i in range(model["classes"])
+        ]
+        best = np.argsort(-after, kind="stable")[:CLASSES_SHOWN]
+        listed = list(best)
+        listed += [
+            i
+            for i in np.argsort(-before, kind="stable")[:CLASSES_SHOWN]
+            if i not in best
+        ]
+        picture, masks = placement(
+            (ready.height, ready.width),
+            self.model.size,
+            model["resize"] or "crop",
+            model["short_side"],
+        )
+        heads = [
+            result[key].tolist()
+            for key in sorted(
+                (key for key in result if key.endswith("_head_gates")),
+                key=lambda key: int(key.split("_")[1]),
+            )
+        ]
+        gates = result.get("global_gates")
+        return json.dumps(
+            {
+                "classes": [
+                    {
+                        "name": names[i],
+                        "network": before[i],
+                        "attention": after[i],
+                    }
+                    for i in listed
+                ],
+                "network_class": names[int(before.argmax())],
+                "gates": None if gates is None else gates.tolist(),
+                "head_gates": heads,
+                "seen": {"picture": picture, "masks": masks},
+                "masks": _pngs(result.get("masks")),
+            }
+        )
+
+
+def _check_type(request, wanted):
+    kind = request.headers.get("content-type", "")
+    if kind.split(";")[0].strip().lower() not in wanted:
+        raise Refused(
+            415,
+            f"Content-Type must be {' or '.join(wanted)}. Received: "
+            f"{_cut(kind)}.",
+        )
+
+
+def _file(instance, i, takes):
+    """The bytes of one of `instances`."""
+    if isinstance(instance, dict) and set(instance) == {takes}:
+        instance = instance[takes]
+    text = instance.get("b64") if isinstance(instance, dict) else None
+    if not isinstance(text, str) or len(instance) > 1:
+        raise Refused(
+            400, f'instances[{i}] must be {{"b64": "..."}}, a file in base64.'
+        )
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Refused(
+            400, f"instances[{i}] must be a file in base64: {error}."
+        ) from error
+
+
+def _predictions(results):
+    # Masks are many numbers: `json` takes a tenth of a second for a picture's,
+    # and twice as many digits as these have.
+    return orjson.dumps(
+        {"predictions": rows(results)}, option=orjson.OPT_SERIALIZE_NUMPY
+    )
+
+
+def _pngs(masks):
+    """Masks `(m, h, w)`, and before them their sum, as pictures for a page.
+
+    Each is white at its strongest point.
+    """
+    if masks is None:
+        return []
+    return [_png(mask) for mask in (masks.sum(0), *masks)]
+
+
+def _png(mask):
+    peak = max(float(mask.max()), np.finfo("float32").tiny)
+    file = io.BytesIO()
+    pixels = np.rint(255 * np.clip(mask / peak, 0, 1)).astype("uint8")
+    PIL.Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    text = base64.b64encode(file.getvalue()).decode()
+    return f"data:image/png;base64,{text}"
+
+
+def _listed(names):
+    return ", ".join(_cut(name) for name in sorted(names))
+
+
+def _cut(value):
+    """What was received, for an error, but not all of a long one."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _page(name):
+    path = PAGE / name
+    data = path.read_bytes()
+
+    async def answer(request):
+        return Response(data, media_type=TYPES[path.suffix], headers=HEADERS)
+
+    return answer
+
+
+async def _failed(request, error):
+    """What went wrong is in the server's log, and none of a client's."""
+    return JSONResponse({"error": "The server failed; see its log."}, 500)
+
+
+async def _gone(request, error):
+    """Nobody is there to read the answer."""
+    return Response(status_code=400)
+
+
+def make_app(model, limits=None):
+    """The ASGI application.
+
+    Args:
+        model: A `ServedModel`.
+        limits: `Limits`, or `None` for the defaults.
+
+    Returns:
+        A `starlette.applications.Starlette`.
+    """
+    limits = limits or Limits()
+    service = Service(model, limits)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        yield
+        service.close()
+
+    return Starlette(
+        routes=[
+            Route("/", _page("index.html")),
+            Route("/page.css", _page("page.css")),
+            Route("/page.js", _page("page.js")),
+            Route("/about", service.about),
+            Route("/explain", service.explain, methods=["POST"]),
+            Route(
+                "/v1/models/{name}:predict", service.predict, methods=["POST"]
+            ),
+            Route("/v1/models/{name}/metadata", service.metadata),
+            Route("/v1/models/{name}", service.status),
+        ],
+        middleware=[Middleware(Line, limits=limits)],
+        exception_handlers={
+            HTTPException: error_answer,
+            ClientDisconnect: _gone,
+            500: _failed,
+        },
+        lifespan=lifespan,
+    )
+
+
+def warm_up(model, limits):
+    """Calls what will be called, so that no client waits for the first time."""
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (64, 64)).save(file, "JPEG")
+    for signature in SIGNATURES:
+        for pictures in (1, limits.batch):
+            model(signature, [file.getvalue()] * pictures)
+
+
+def main(arguments=None):
+    """The command."""
+    default = Limits()
+    parser = argparse.ArgumentParser(
+        description="Serves a model of keras_warn.export(..., encoded=True), "
+        "with a page to try it and TensorFlow Serving's REST interface."
+    )
+    parser.add_argument("folder", help="where the model was exported to")
+    parser.add_argument("--name", help="of the model; default: the folder's")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; default: %(default)s, this machine alone",
+    )
+    parser.add_argument("--port", type=int, default=8500)
+    for option, what in (
+        ("body-bytes", "bytes of a request"),
+        ("pictures", "pictures in a request"),
+        ("pixels", "pixels of a picture"),
+        ("at-work", "requests that are read and answered at a time"),
+        ("in-line", "requests that wait, before more are sent away"),
+        ("batch", "pictures that the model sees at a time"),
+    ):
+        parser.add_argument(
+            f"--{option}",
+            type=_positive,
+            default=getattr(default, option.replace("-", "_")),
+            help=f"most {what}; default: %(default)s",
+        )
+    options = parser.parse_args(arguments)
+    limits = Limits(
+        body_bytes=options.body_bytes,
+        pictures=options.pictures,
+        pixels=options.pixels,
+        at_work=options.at_work,
+        in_line=options.in_line,
+        batch=options.batch,
+    )
+    try:
+        model = ServedModel(options.folder, options.name)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    warm_up(model, limits)
+    shown = f"[{options.host}]" if ":" in options.host else options.host
+    print(
+        f"{model.name}: http://{shown}:{options.port}/ "
+        f"(http://{shown}:{options.port}/v1/models/{model.name})",
+        flush=True,
+    )
+    uvicorn.run(
+        make_app(model, limits),
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        # Connections, with or without requests on them.
+        limit_concurrency=limits.at_work + 2 * limits.in_line,
+        timeout_graceful_shutdown=30,
+    )
+
+
+def _positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,492 @@
+"""The server: what it answers, and what it does not take."""
+
+import ast
+import asyncio
+import base64
+import contextlib
+import io
+import json
+import pathlib
+import signal
+import socket
+import threading
+import time
+
+import httpx2
+import numpy as np
+import PIL.Image
+import pytest
+from drawn import animated
+from drawn import file_of
+from drawn import held
+from drawn import huge
+from drawn import photo
+from exported import NAMES
+from limits import Limits
+from limits import Line
+from serving import SERVER
+from serving import Running
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+PREDICT = "/v1/models/birds:predict"
+JPEG = {"content-type": "image/jpeg"}
+
+
+@pytest.fixture(scope="module")
+def client(model):
+    from server import make_app
+    from starlette.testclient import TestClient
+
+    limits = Limits(body_bytes=300_000, pictures=5, pixels=200_000, batch=3)
+    with TestClient(make_app(model, limits)) as client:
+        yield client
+
+
+def instances(*files):
+    return [{"b64": base64.b64encode(file).decode()} for file in files]
+
+
+def asked(*files, signature="explain_bytes"):
+    return {"signature_name": signature, "instances": instances(*files)}
+
+
+def refused(answer, status, *words):
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"error"}
+    for word in words:
+        assert word in answer.json()["error"]
+
+
+# What it answers.
+
+
+def test_predictions_are_the_models_row_by_row(client, model):
+    """More than a batch of the model, each in its place."""
+    files = [file_of(photo(seed=seed)) for seed in range(5)]
+    answer = client.post(PREDICT, json=asked(*files))
+    assert answer.status_code == 200, answer.text
+    assert set(answer.json()) == {"predictions"}
+    found = answer.json()["predictions"]
+    wanted = model("explain_bytes", files)
+    assert np.ptp([w["probabilities"] for w in wanted], axis=0).max() > 0.01
+    for row, one in zip(found, wanted, strict=True):
+        assert set(row) == set(one)
+        assert row["class_names"] == NAMES
+        for key in set(row) - {"class_names"}:
+            np.testing.assert_allclose(row[key], one[key], atol=1e-6)
+
+
+def test_inputs_may_be_named(client):
+    file = file_of(photo())
+    plain = client.post(PREDICT, json=asked(file, signature="serve_bytes"))
+    named = {
+        "signature_name": "serve_bytes",
+        "instances": [{"image_bytes": one} for one in instances(file)],
+    }
+    assert client.post(PREDICT, json=named).json() == plain.json()
+    (row,) = plain.json()["predictions"]
+    assert set(row) == {"probabilities", "class_names"}
+
+
+def test_a_single_output_has_no_name():
+    """As TensorFlow Serving answers, where class names are not known."""
+    from served_model import rows
+
+    one = {"probabilities": np.array([0.25, 0.75], "float32")}
+    assert np.array_equal(rows([one, one]), [[0.25, 0.75]] * 2)
+
+
+def test_pictures_are_turned_as_they_were_held(client):
+    turned = held(6, "PNG")
+    upright = file_of(np.rot90(photo(), -1), "PNG")
+    found = client.post(PREDICT, json=asked(turned, upright, held(1, "PNG")))
+    turned, upright, lying = (
+        np.array(row["probabilities"]) for row in found.json()["predictions"]
+    )
+    np.testing.assert_allclose(turned, upright, atol=1e-6)
+    assert np.abs(turned - lying).max() > 1e-4
+
+
+def test_status_and_metadata(client, model):
+    (status,) = client.get("/v1/models/birds").json()["model_version_status"]
+    assert status["state"] == "AVAILABLE"
+    found = client.get("/v1/models/birds/metadata").json()
+    assert found["model_spec"]["name"] == "birds"
+    definitions = found["metadata"]["signature_def"]["signature_def"]
+    takes = definitions["explain_bytes"]["inputs"]["image_bytes"]
+    assert takes["dtype"] == "DT_STRING"
+    assert takes["tensor_shape"]["dim"] == [{"size": "-1", "name": ""}]
+    masks = definitions["explain_bytes"]["outputs"]["masks"]
+    sizes = [int(one["size"]) for one in masks["tensor_shape"]["dim"]]
+    assert sizes == [-1, 2, 29, 31]
+    assert found["metadata"]["keras_warn"]["class_names"] == NAMES
+
+
+def test_what_the_page_is_told(client, model):
+    file = file_of(photo())
+    found = client.post("/explain", content=file, headers=JPEG).json()
+    (one,) = model("explain_bytes", [file])
+    probabilities = {c["name"]: c["attention"] for c in found["classes"]}
+    wanted = dict(zip(NAMES, one["probabilities"].tolist(), strict=True))
+    assert probabilities == pytest.approx(wanted)
+    assert list(probabilities) == sorted(wanted, key=lambda n: -wanted[n])
+    best = int(one["network_probabilities"].argmax())
+    assert found["network_class"] == NAMES[best]
+    assert found["gates"] == pytest.approx(one["global_gates"].tolist())
+    assert [len(gates) for gates in found["head_gates"]] == [3, 3]
+    masks = [one["masks"].sum(0), *one["masks"]]
+    for address, mask in zip(found["masks"], masks, strict=True):
+        data = base64.b64decode(address.partition(",")[2])
+        pixels = np.asarray(PIL.Image.open(io.BytesIO(data)))
+        np.testing.assert_allclose(pixels, 255 * mask / mask.max(), atol=0.6)
+
+
+def test_the_page_takes_nothing_from_elsewhere(client):
+    page = client.get("/")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    for path in (SERVER / "page").iterdir():
+        text = path.read_text("utf-8").replace("http://www.w3.org", "")
+        assert "http:" not in text and "https:" not in text, path
+
+
+# What it refuses.
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "words"),
+    [
+        (b"no picture", 400, "instances[1] must be a JPEG or PNG file"),
+        (file_of(photo())[:900], 400, "instances[1] is broken"),
+        (animated(), 400, "instances[1] is animated"),
+        (huge(500, 401), 413, "instances[1] must have at most 200000 pixels"),
+    ],
+    ids="text cut animated large".split(),
+)
+def test_a_bad_picture_is_named(client, data, status, words):
+    fine = file_of(photo())
+    answer = client.post(PREDICT, json=asked(fine, data, fine))
+    refused(answer, status, words)
+    answer = client.post("/explain", content=data, headers=JPEG)
+    refused(answer, status, words.replace("instances[1]", "The picture"))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, "must be JSON"),
+        (b"{", 400, "must be JSON"),
+        (b"\xff\xfe", 400, "must be JSON"),
+        (b"9" * 5000, 400, "must be JSON"),
+        (b'{"instances":' + b"[" * 90, 400, "must be JSON"),
+        (b"[" * 100_000, 413, "at most 5 pictures, alone"),
+        (b"[]", 400, "must have the shape"),
+        (b"{}", 400, "must have the shape"),
+        (b'{"inputs": {}}', 400, "must have the shape"),
+        (b'{"instances": [], "more": 1}', 400, "Received also: 'more'"),
+        (b'{"instances": []}', 400, "Received: 'serving_default'"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_bodies_that_are_no_requests(client, body, status, words):
+    headers = {"content-type": "application/json"}
+    refused(client.post(PREDICT, content=body, headers=headers), status, words)
+
+
+@pytest.mark.parametrize(
+    ("instances", "words"),
+    [
+        ([], "at least one picture"),
+        ("abc", "a list of at least one picture"),
+        (["abc"], "instances[0] must be {"),
+        ([{"b64": 3}], "instances[0] must be {"),
+        ([{"b64": "", "c": 1}], "instances[0] must be {"),
+        ([{"b64": "a"}], "instances[0] must be a file in base64"),
+        ([{"b64": "ä"}], "instances[0] must be a file in base64"),
+        ([{"b64": ""}], "instances[0] must be a JPEG or PNG file"),
+    ],
+    ids=str,
+)
+def test_instances_that_are_no_files(client, instances, words):
+    request = {"signature_name": "serve_bytes", "instances": instances}
+    refused(client.post(PREDICT, json=request), 400, words)
+
+
+@pytest.mark.parametrize("signature", ["serve", "explain_byte", 3, None])
+def test_signatures_that_are_not_served(client, signature):
+    answer = client.post(PREDICT, json=asked(b"", signature=signature))
+    refused(answer, 400, "'explain_bytes', 'serve_bytes'", repr(signature))
+
+
+def test_too_many_and_too_large(client):
+    answer = client.post(PREDICT, json=asked(*[file_of(photo())] * 6))
+    refused(answer, 413, "at most 5 pictures. Received: 6")
+    answer = client.post("/explain", content=b"0" * 300_001, headers=JPEG)
+    refused(answer, 413, "at most 300000 bytes")
+    chunks = iter([b"0" * 100_000] * 4)  # sent without Content-Length
+    answer = client.post("/explain", content=chunks, headers=JPEG)
+    refused(answer, 413, "at most 300000 bytes")
+
+
+def test_paths_methods_and_types(client):
+    body = asked(file_of(photo()))
+    refused(client.get("/nothing"), 404)
+    for method, path in (
+        ("get", "/v1/models/fish"),
+        ("get", "/v1/models/fish/metadata"),
+    ):
+        refused(client.request(method, path), 404, "no model 'fish'")
+    refused(client.post("/v1/models/fish:predict", json=body), 404, "'fish'")
+    for method, path in (
+        ("get", PREDICT),
+        ("post", "/v1/models/birds"),
+        ("get", "/explain"),
+        ("put", "/"),
+    ):
+        answer = client.request(method, path)
+        refused(answer, 405)
+        assert answer.headers["allow"]
+    text = json.dumps(body)
+    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+        answer = client.post(
+            PREDICT, content=text, headers={"content-type": kind}
+        )
+        refused(answer, 415, "application/json")
+    answer = client.post(
+        "/explain", content=b"", headers={"content-type": "image/gif"}
+    )
+    refused(answer, 415, "image/jpeg or image/png")
+    headers = {**JPEG, "content-encoding": "gzip"}
+    answer = client.post("/explain", content=b"", headers=headers)
+    refused(answer, 415, "Content-Encoding: gzip")
+
+
+# What happens when much is asked at a time.
+
+
+def test_those_in_line_wait_and_the_others_are_sent_away():
+    go = asyncio.Event()
+    entered = []
+
+    async def slow(request):
+        entered.append(request.url.path)
+        await go.wait()
+        return PlainTextResponse("done")
+
+    async def quick(request):
+        return PlainTextResponse("here")
+
+    routes = [
+        Route("/", slow, methods=["POST"]),
+        Route("/", quick, methods=["GET"]),
+    ]
+    limits = Limits(at_work=2, in_line=3)
+    app = Line(Starlette(routes=routes), limits)
+
+    async def main():
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="http://here"
+        ) as client:
+            waiting = [asyncio.create_task(client.post("/")) for _ in range(5)]
+            await asyncio.sleep(0.05)
+            assert len(entered) == 2
+            sent_away = await client.post("/")
+            assert (await client.get("/")).text == "here"
+            go.set()
+            answers = await asyncio.gather(*waiting)
+            again = await client.post("/")
+        return sent_away, [*answers, again]
+
+    sent_away, answers = asyncio.run(main())
+    refused(sent_away, 503, "3 requests are waiting")
+    assert sent_away.headers["retry-after"] == "1"
+    assert [answer.status_code for answer in answers] == [200] * 6
+
+
+def test_slow_clients_lose_their_turn():
+    async def slow(request):
+        await asyncio.sleep(60)
+
+    routes = [Route("/", slow, methods=["POST"])]
+    app = Line(Starlette(routes=routes), Limits(at_work=1, seconds=0.05))
+
+    async def main():
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="http://here"
+        ) as client:
+            return [await client.post("/") for _ in range(2)]
+
+    for answer in asyncio.run(main()):
+        refused(answer, 408, "within 0.05 seconds")
+
+
+def test_what_waits_goes_together():
+    """And a broken file, or a failed call, harms nobody else."""
+    import concurrent.futures
+
+    import tensorflow as tf
+    from served_model import Batches
+
+    calls, first = [], threading.Event()
+
+    def call(files):
+        calls.append(files)
+        if files == [b"0"]:
+            first.wait(10)
+        if b"bad" in files:
+            raise tf.errors.InvalidArgumentError(None, None, "bad")
+        if files == [b"lost"]:
+            raise MemoryError("lost")
+        return [file + b"!" for file in files]
+
+    async def main():
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            batches = Batches(call, executor, most=3)
+            files = [b"0", b"1", b"2", b"3", b"4", b"bad", b"5"]
+            tasks = []
+            for file in files:
+                tasks.append(asyncio.create_task(batches(file)))
+                await asyncio.sleep(0.02)
+            first.set()
+            found = await asyncio.gather(*tasks, return_exceptions=True)
+            with pytest.raises(MemoryError):
+                await batches(b"lost")
+            return found, await batches(b"6")
+
+    found, last = asyncio.run(main())
+    assert calls[:3] == [[b"0"], [b"1", b"2", b"3"], [b"4", b"bad", b"5"]]
+    assert isinstance(found.pop(5), tf.errors.InvalidArgumentError)
+    assert found == [b"0!", b"1!", b"2!", b"3!", b"4!", b"5!"]
+    assert last == b"6!"
+
+
+# A process, in which neither Keras nor this package can be imported.
+
+
+@pytest.mark.parametrize("path", sorted(SERVER.glob("*.py")), ids=str)
+def test_needs_neither_keras_nor_this_package(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        tops = {name.split(".")[0] for name in names}
+        assert not tops & {"keras", "keras_warn"}, f"{path}:{node.lineno}"
+
+
+def test_listens_on_this_machine_alone(running):
+    assert httpx2.get(f"{running.address}/about").json()["model"] == "birds"
+    listening = pathlib.Path("/proc/net/tcp")
+    if not listening.exists():
+        pytest.skip("needs Linux")
+    port = f"{running.port:04X}"
+    rows = [line.split() for line in listening.read_text().splitlines()[1:]]
+    found = {
+        row[1].split(":")[0]
+        for row in rows
+        if row[1].split(":")[1] == port and row[3] == "0A"
+    }
+    assert found == {"0100007F"}  # 127.0.0.1
+
+
+def answered(port, head, body=b"", times=1):
+    """What a server answers to bytes, sent until it closes or they end."""
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        connection.sendall(head)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(times):
+                connection.sendall(body)
+        return connection.recv(65536)
+
+
+HEAD = b"POST /explain HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\n"
+
+
+def test_endless_bodies_are_counted_not_kept(running):
+    from load import resident
+
+    chunk = b"10000\r\n" + b"0" * 65536 + b"\r\n"
+    before = resident(running.process.pid)
+    answer = answered(
+        running.port, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", chunk, 3000
+    )
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    if before is not None:  # 188 MiB were sent
+        assert resident(running.process.pid) - before < 50
+
+
+@pytest.mark.parametrize(
+    ("length", "sent", "status"),
+    [
+        (2 * 2**20, 2 * 2**20, b"413"),
+        (2 * 2**20, 10, b"413"),  # announced alone: it waits for no more
+        (10, 10, b"400"),
+        (b"many", 10, b"400"),
+        (b"-1", 10, b"400"),
+    ],
+)
+def test_lengths_true_and_false(running, length, sent, status):
+    length = length if isinstance(length, bytes) else b"%d" % length
+    head = HEAD + b"Content-Length: " + length + b"\r\n\r\n"
+    answer = answered(running.port, head, b"0" * sent)
+    assert answer.split()[1] == status
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+)
+def test_ends_when_what_was_asked_is_answered(exported, sent):
+    server = Running(exported)
+    file = file_of(photo())
+    head = HEAD + b"Content-Length: %d\r\n\r\n" % len(file)
+    with socket.create_connection(("127.0.0.1", server.port), 30) as asking:
+        asking.sendall(head + file[:100])
+        time.sleep(0.5)
+        server.process.send_signal(sent)
+        time.sleep(0.5)
+        asking.sendall(file[100:])
+        assert asking.recv(65536).startswith(b"HTTP/1.1 200 ")
+    errors = server.process.communicate(timeout=60)[1]
+    assert "Traceback" not in errors
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", server.port), 1)
+
+
+def test_folders_without_a_model_are_named(tmp_path, capsys):
+    from server import main
+
+    with pytest.raises(SystemExit):
+        main([str(tmp_path)])
+    assert "must hold a model of `keras_warn.export`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("clients", "seconds"),
+    [(20, 3), pytest.param(100, 60, marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize("signature", [None, "explain_bytes"])
+def test_many_clients_at_a_time(running, clients, seconds, signature):
+    from load import load
+
+    files = [file_of(photo(seed=seed)) for seed in range(7)]
+    found = asyncio.run(
+        load(
+            running.address,
+            files,
+            clients,
+            seconds,
+            signature,
+            running.process.pid,
+        )
+    )
+    assert found["errors"] == 0, found
+    assert found["answers"] >= clients
+    memory = found.get("resident_mib")
+    if memory is not None:
+        assert memory["most"] - memory["start"] < 200, found
