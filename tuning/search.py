@@ -37,6 +37,7 @@ import tempfile
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import grpc
 import keras_tuner
 from searching import limits
 from searching import office
@@ -47,13 +48,14 @@ from searching.cost import Costs
 from searching.progress import Progress
 from searching.search import Renewal
 from searching.search import Search
-from searching.tuner import Stopped
+from searching.search import Stopped
 from searching.tuner import Tuner
 
 # Of random and Bayesian searches. Grid and Hyperband have an end of their own.
 MAX_TRIALS, SMOKE_TRIALS = 30, 2
 SEEDS, SMOKE_SEEDS = 3, 1
 
+GOES_ON = "The same command, without --overwrite, goes on."
 # Exit codes, as the shell and argparse know them.
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -93,11 +95,13 @@ def main(argv=None, renews=False):
     except (ImportError, OSError, TypeError, ValueError) as error:
         parser.exit(WRONG, f"search: {error}\n")
     except (Stopped, keras_tuner.errors.FatalError) as error:
-        parser.exit(FAILED, f"search: {error}\nThe same command goes on.\n")
-    except KeyboardInterrupt:
+        parser.exit(FAILED, f"search: {error}\n{GOES_ON}\n")
+    except grpc.RpcError as error:
         parser.exit(
-            INTERRUPTED, "\nsearch: stopped. The same command goes on.\n"
+            FAILED, f"search: the chief is gone ({error.code()}).\n{GOES_ON}\n"
         )
+    except KeyboardInterrupt:
+        parser.exit(INTERRUPTED, f"\nsearch: stopped. {GOES_ON}\n")
 
 
 def _run(arguments, load, renews):
@@ -119,6 +123,7 @@ def _run(arguments, load, renews):
         subject.setting, subject.points, subject.named, chosen
     )
     costs = Costs(subject.network, subject.attended)
+    costs.of(subject.setting.attention)  # or says what is wrong with it
     if chosen:
         _try_each(searched, chosen, costs)
     identity = {
@@ -152,8 +157,11 @@ def _run(arguments, load, renews):
         renews=renews,
     )
     with search.opened(identity, here, arguments.overwrite):
-        tuner = Tuner(_oracle(arguments, search), search, here)
-        if here.is_chief:
+        oracle = _oracle(arguments, search)
+        tuner = Tuner(oracle, search, here)
+        if search.run is not None and search.run.has(search.over):
+            search.report()
+        elif here.is_chief:
             print(
                 f"Waiting for workers at {here}: the same command with "
                 "--worker NAME.",
@@ -165,6 +173,7 @@ def _run(arguments, load, renews):
             search.report()
             tuner.search()
         if not here.is_worker:
+            search.end(oracle)
             search.retrain(range(_seeds(arguments)))
             print(f"\nEverything is in {search.folder}.")
 
@@ -189,14 +198,28 @@ def _oracle(arguments, search):
 
 def _try_each(searched, chosen, costs):
     """Raises what `augment` says of values that were asked for."""
+    others = [
+        {one.name: value} for one in searched.varying for value in one.values
+    ]
     for name, values in chosen.items():
         for value in searched.dimensions[name].values if values else ():
-            try:
-                costs.of(searched.setting({name: value}).attention)
-            except (TypeError, ValueError) as error:
-                raise ValueError(
-                    f"`space` cannot have {name}={value}: {error}"
-                ) from error
+            problem = None
+            # Some values contradict the recipe's own, and no others.
+            for other in ({}, *others):
+                found = {**other, name: value}
+                if not searched.fits(found):
+                    continue
+                try:
+                    costs.of(searched.setting(found).attention)
+                except (TypeError, ValueError) as error:
+                    problem = problem or error
+                else:
+                    break
+            else:
+                if problem is not None:
+                    raise ValueError(
+                        f"`space` cannot have {name}={value}: {problem}"
+                    ) from problem
 
 
 def _flat(identity, prefix=""):
@@ -230,6 +253,7 @@ def _parser(recipe):
         prog=f"search.py {recipe}",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
 
 

@@ -63,8 +63,7 @@ def test_only_what_is_within_the_limits_is_accepted():
     assert 2 < sum(accepted) < 12
 
 
-def test_a_setting_that_cannot_be_is_left_to_its_trial():
-    """Which records the reason."""
+def test_values_that_contradict_each_other_are_not_tried():
     searched = toy.space(depth=(1, 2), kernel_size=(1, 3))
     bounds = toy.within(searched, operations=0.5)
 
@@ -72,7 +71,7 @@ def test_a_setting_that_cannot_be_is_left_to_its_trial():
         raise ValueError("`kernel_size` must be 1 here.")
 
     bounds.costs.of = refuse
-    assert bounds.accept({"kernel_size": 3})
+    assert not bounds.accept({"kernel_size": 3})
 
 
 def test_a_limit_that_nothing_keeps():

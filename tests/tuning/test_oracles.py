@@ -191,6 +191,53 @@ def test_hyperband_goes_on_with_the_best(tmp_path):
     assert len(found) < len(toy.all_of(more, score)) == 40
 
 
+@pytest.mark.parametrize("before, then", [(None, 30), (5, None)])
+def test_hyperband_with_another_number_of_trials(before, then, tmp_path):
+    """It goes on to that number, or to the end of its rounds."""
+    searched = toy.space(depth=(), width=(), learning_rate=())
+    made = toy.oracle(
+        "hyperband", tmp_path, searched, max_epochs=9, max_trials=before
+    )
+    first = toy.all_of(made, lambda values: values["learning_rate"])
+    again = toy.oracle(
+        "hyperband", tmp_path, searched, max_epochs=9, max_trials=then
+    )
+    again.reload()
+    toy.all_of(again, lambda values: values["learning_rate"])
+    if then is None:
+        assert 5 < len(again.trials) < 30
+    else:
+        assert len(first) < len(again.trials) == 30
+
+
+def test_many_failures_in_a_row_end_the_search_for_all_workers(tmp_path):
+    made = toy.oracle("random", tmp_path, toy.space(learning_rate=()))
+    for i in range(oracles.FAILURES):
+        assert not made.fails
+        trial = made.create_trial(f"worker_{i % 2}")
+        trial.status = "FAILED"
+        made.end_trial(trial)
+    assert made.fails
+    for name in ("worker_0", "worker_1"):
+        assert made.create_trial(name).status == "STOPPED"
+    assert not made.tuner_ids
+    # Who starts it again has mended something.
+    again = toy.oracle("random", tmp_path, toy.space(learning_rate=()))
+    again.reload()
+    assert again.create_trial("worker_0").status == "RUNNING"
+
+
+def test_a_trial_that_ends_although_the_chief_gave_it_anew(tmp_path):
+    """Begun again, it does not know that the worker is still there."""
+    searched = toy.space(learning_rate=())
+    made = toy.oracle("random", tmp_path, searched)
+    trial = made.create_trial("worker_a")
+    again = toy.oracle("random", tmp_path, searched)
+    again.reload()
+    toy.end(again, trial, lambda values: 0.5)
+    assert again.create_trial("worker_a").trial_id != trial.trial_id
+
+
 def test_a_space_in_which_nothing_is_left_ends_the_search(tmp_path):
     searched = toy.space(width=(2, 4, 8))
     for kind in ("random", "bayesian"):

@@ -146,6 +146,13 @@ def test_another_search_is_never_mixed_in(searched, arguments, message, capsys):
         ([*SMALL, "--max-overhead", "0.001%"], "leave something.*cheapest"),
         ([*SMALL, "--max-overhead", "5"], "`max_overhead` must be positive"),
         ([*SMALL, "--worker", "a"], "`worker` needs `chief`"),
+        ([*SMALL, "--over"], "unrecognized arguments: --over"),
+        ([*SMALL, "--attention", "wide=1"], "Received: 'wide'"),
+        ([*SMALL, "--space", "diversity=0,-1"], "cannot have diversity=-1"),
+        (
+            [*SMALL, "--space", "skip=2,3", "width"],
+            "together at most 4.*depth=4 and skip=2",
+        ),
         ([*SMALL, "--devices", "GPU:7", "GPU:8"], "`devices` must be devices"),
     ],
 )

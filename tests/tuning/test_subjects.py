@@ -1,8 +1,10 @@
 """Recipes as a search sees them: all that it needs, and nothing else."""
 
 import argparse
+import gc
 import pathlib
 import shlex
+import weakref
 
 import keras
 import numpy as np
@@ -11,6 +13,8 @@ from searching import subjects
 from searching.space import Setting
 from searching.space import Space
 
+from keras_warn import attachment
+from keras_warn import graph
 from keras_warn import training
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -138,7 +142,20 @@ def test_a_search_needs_validation_and_attention(tmp_path):
         opened("cub200", tmp_path, "--validation-share", "0")
     with pytest.raises(FileNotFoundError, match="`weights` must be"):
         opened("cub200", tmp_path, "--weights", "gone.weights.h5")
-    assert not list(tmp_path.iterdir())
+
+
+def test_models_that_were_built_to_be_counted_are_forgotten(kit):
+    """Layers of the network would keep what was built on them."""
+    model = weakref.ref(kit.attended({"depth": 1}))
+    gc.collect()
+    assert model() is None
+
+
+def test_layers_that_the_recipe_names(tmp_path, kit):
+    deepest = attachment.attachment_points(kit.network)[-1]
+    named = graph.producer_name(deepest)
+    subject = opened("cub200", tmp_path, "--attention", f"attend_at={named}")
+    assert (subject.named, subject.points) == ([named], 1)
 
 
 def test_the_best_is_retrained_by_the_recipe(kit, tmp_path):

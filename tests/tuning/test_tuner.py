@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from searching import records
 from searching import tuner as tuner_module
-from searching.tuner import Stopped
+from searching.search import Stopped
 
 from keras_warn import training
 from tuning import toy
@@ -75,7 +75,7 @@ def test_many_failures_in_a_row_stop_the_search(tmp_path):
     subject = toy.Subject(lambda setting: True)
     one, run = toy.search(tmp_path / "s", subject, toy.space(**WIDE))
     with pytest.raises(
-        Stopped, match="5 trials in a row .* by ValueError: `width`"
+        Stopped, match="trials in a row .* by ValueError: `width`"
     ):
         run()
     # What is mended may go on.
@@ -153,6 +153,57 @@ def test_executions_are_averaged(tmp_path):
     losses = [trained(subject, toy.OWN, seed=seed)[1] for seed in (0, 1)]
     assert [e["loss"] for e in record["executions"]] == losses
     assert record["loss"] == pytest.approx(np.mean(losses))
+
+
+def test_a_retraining_that_diverges_is_recorded(tmp_path, capsys):
+    """And the others go on."""
+    subject = toy.Subject()
+    one, run = toy.search(
+        tmp_path / "s",
+        subject,
+        toy.space(width=(2, 8)),
+        max_trials=1,
+        timed=True,
+    )
+    run()
+
+    def retrain(setting, seed, folder, verbose):
+        if setting.attention is None:
+            raise FloatingPointError("The loss is nan.")
+        found = {"accuracy": 0.5, "loss": 1.0}
+        return {"validation": found, "test": found}
+
+    subject.retrain = retrain
+    with one.opened({"toy": True}, toy.Office(), False):
+        one.retrain([0, 1])
+    assert "Retraining failed: The loss is nan." in capsys.readouterr().out
+    results = json.loads((tmp_path / "s/results.json").read_text())
+    assert results["finished"]
+    assert {r["arm"] for r in results["retrained"]} == {"default", "best"}
+
+
+def test_a_loss_on_validation_that_is_not_finite(tmp_path):
+    """It would be no number in any file."""
+    subject = toy.Subject()
+    one, run = toy.search(
+        tmp_path / "s", subject, toy.space(width=(4, 8)), max_trials=2
+    )
+
+    def nan(*args, **options):
+        row = {"epoch": 3, "val_accuracy": 0.1, "val_loss": float("nan")}
+        return training.fitting.Trained([row], 1, 1.0)
+
+    whole = tuner_module.training.fit
+    tuner_module.training.fit = nan
+    try:
+        with pytest.raises(Stopped, match="No trial has a result"):
+            run()
+    finally:
+        tuner_module.training.fit = whole
+    for record in one.records.read():
+        assert record["reason"].startswith(
+            "FloatingPointError: The loss on validation is nan after epoch 3."
+        )
 
 
 def test_the_best_and_what_it_is_compared_with(tmp_path):

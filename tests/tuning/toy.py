@@ -183,6 +183,7 @@ def search(folder, subject, searched, kind="random", timed=False, **options):
             )
             Tuner(made, one, here).search()
             one.report()
+            one.end(made)
             return one.records.read()
 
     return one, run

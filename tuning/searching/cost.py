@@ -59,17 +59,22 @@ class Costs:
         Raises:
             TypeError, ValueError: if `augment` does not take them.
         """
-        # What changes the training alone costs the same.
-        key = repr(
-            sorted(
-                (name, value)
-                for name, value in attention.items()
-                if name not in ("agreement", "diversity", "gradient_scale")
+        given = repr(sorted(attention.items()))
+        if given not in self._known:
+            # Always built, for `augment` to say what it does not take.
+            model = self.attended(attention)
+            # What changes the training alone costs the same.
+            key = repr(
+                sorted(
+                    (name, value)
+                    for name, value in attention.items()
+                    if name not in ("agreement", "diversity", "gradient_scale")
+                )
             )
-        )
-        if key not in self._known:
-            self._known[key] = self._counted(self.attended(attention))
-        return self._known[key]
+            if key not in self._known:
+                self._known[key] = self._counted(model)
+            self._known[given] = self._known[key]
+        return self._known[given]
 
     def with_latency(self, attention):
         """The `Cost` of attention, timed on this machine.

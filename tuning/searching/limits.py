@@ -69,12 +69,10 @@ class Limits:
         """
         if not self.space.fits(values):
             return False
-        if not self.limits:
-            return True
         try:
             cost = self.costs.of(self.space.setting(values).attention)
         except ValueError:
-            return True  # the trial will say why it cannot be
+            return False  # of values that contradict each other
         return self._within(cost)
 
     def _within(self, cost):

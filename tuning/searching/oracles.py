@@ -23,6 +23,8 @@ ATTEMPTS = 500
 # Among how many of them the Gaussian process chooses, where the best of all
 # may not be tried.
 CANDIDATES = 50
+# After so many failures in a row, it is not the setting that is wrong.
+FAILURES = 5
 # Of trials and epochs, from one round of Hyperband to the next.
 FACTOR = 3
 
@@ -40,12 +42,29 @@ class _Oracle:
             # The space is known. A `seed` of 0 would be replaced at random.
             allow_new_entries=False,
             tune_new_entries=False,
-            # An oracle that raises in a chief would hang all workers: the
-            # tuner counts failures.
+            # An oracle that raises in a chief would hang all workers.
             max_consecutive_failed_trials=None,
             **options,
         )
         self.accept = accept
+        self._before = 0  # how many trials had ended when this process began
+
+    @property
+    def fails(self):
+        """Whether many trials in a row have failed, of this process."""
+        last = self.end_order[self._before :][-FAILURES:]
+        return len(last) == FAILURES and all(
+            self.trials[i].status == "FAILED" for i in last
+        )
+
+    @keras_tuner.synchronized
+    def create_trial(self, tuner_id):
+        if self.fails and tuner_id not in self.ongoing_trials:
+            self.tuner_ids.discard(tuner_id)
+            return keras_tuner.engine.trial.Trial(
+                self.hyperparameters.copy(), "", "STOPPED"
+            )
+        return super().create_trial(tuner_id)
 
     def _random_values(self):
         if not self.start_order:
@@ -69,6 +88,10 @@ class _Oracle:
         # in the space.
         trial.hyperparameters = self.trials[trial.trial_id].hyperparameters
         super().end_trial(trial)
+        # A chief that begins again gives trials anew whose workers may end
+        # them nevertheless.
+        if trial.trial_id in self._retry_queue:
+            self._retry_queue.remove(trial.trial_id)
         # KerasTuner saves before it is over.
         self.save()
 
@@ -84,6 +107,7 @@ class _Oracle:
         # A kill between the files of a trial and of the oracle leaves a trial
         # that the oracle does not know. It will propose it again.
         self.trials = {i: self.trials[i] for i in self.start_order}
+        self._before = len(self.end_order)
 
 
 class RandomOracle(_Oracle, keras_tuner.oracles.RandomSearchOracle):
@@ -103,6 +127,11 @@ class BayesianOracle(_Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
             num_initial_points=max(4, max_trials // 3),
             **options,
         )
+
+    def set_state(self, state):
+        points = self.num_initial_points
+        super().set_state(state)
+        self.num_initial_points = points
 
     def populate_space(self, trial_id):
         with warnings.catch_warnings():
@@ -147,6 +176,12 @@ class HyperbandOracle(_Oracle, keras_tuner.oracles.HyperbandOracle):
             **options,
         )
         self.max_trials = max_trials
+
+    def set_state(self, state):
+        # As this process was told, who may want more trials.
+        iterations = self.hyperband_iterations
+        super().set_state(state)
+        self.hyperband_iterations = iterations
 
 
 class GridOracle(_Oracle, keras_tuner.oracles.GridSearchOracle):

@@ -74,7 +74,7 @@ class Progress:
         times = [one["seconds"] for one in found if one["seconds"]]
         if self.max_trials and times:
             workers = len({one["worker"] for one in found})
-            left = self.max_trials - len(found)
+            left = max(0, self.max_trials - len(found))
             minutes = left * statistics.mean(times) / workers / 60
             words.append(f"about {minutes:.0f} min left")
         return "; ".join(words)

@@ -21,6 +21,10 @@ LOOK = 2.0
 TRAININGS = 10
 
 
+class Stopped(RuntimeError):
+    """What ends a search, and not a trial alone. The same search can go on."""
+
+
 class Renewal(Exception):
     """A process has trained enough: another one must go on."""
 
@@ -95,16 +99,52 @@ class Search:
                 self.run = runs.RunFolder(
                     self.folder, identity, overwrite, finished=True
                 )
-                if overwrite:
-                    for name in ("retrained", "tensorboard"):
-                        if (self.folder / name).exists():
-                            shutil.rmtree(self.folder / name)
+                if not list(self.folder.glob("parts/trials/*")):
+                    # Of a search that was overwritten.
+                    self._remove("retrained", "tensorboard")
                 hparams.describe(
                     self.logs,
                     {one.name: one.domain for one in self.space.varying},
                 )
             self.records = records.Records(self.folder / "parts/trials")
             yield
+
+    @property
+    def over(self):
+        """The part of the run that says that there are no more trials."""
+        return f"no_more_than_{self.max_trials}"
+
+    def end(self, oracle):
+        """Says that there are no more trials, and why, if they are few.
+
+        Args:
+            oracle: What has chosen them.
+
+        Raises:
+            Stopped: if too many failed, or none has a result.
+        """
+        found = self.records.read()
+        if oracle.fails:
+            reason = found[-1]["reason"] or "it was not recorded"
+            raise Stopped(
+                "Many trials in a row have failed, the last one by "
+                f"{reason.splitlines()[0]}"
+            )
+        if self.best() is None:
+            raise Stopped("No trial has a result.")
+        if self.max_trials and len(found) < self.max_trials:
+            print(
+                f"\nNothing more to try in the space, within the limits: "
+                f"{len(found)} of {self.max_trials} trials.",
+                flush=True,
+            )
+        self.run.part(self.over, dict, trials=len(found))
+        self._remove("parts/training")
+
+    def _remove(self, *names):
+        for name in names:
+            if (self.folder / name).exists():
+                shutil.rmtree(self.folder / name)
 
     def best(self):
         """The record of the best trial, or `None`."""
@@ -168,7 +208,10 @@ class Search:
             found = self.run.part(
                 name, self._retrained, setting, seed, f"{key}/seed_{seed}"
             )
-            self.retrained.append({"arm": arm, "seed": seed, **found})
+            if "failed" in found:
+                print(f"Retraining failed: {found['failed']}", flush=True)
+            else:
+                self.retrained.append({"arm": arm, "seed": seed, **found})
             self.report()
             if i < len(todo):
                 self.renew()
@@ -202,10 +245,12 @@ class Search:
         folder = self.folder / "retrained" / name
         folder.parent.mkdir(parents=True, exist_ok=True)
         cost = self.costs.with_latency(setting.attention)
-        return {
-            **self.subject.retrain(setting, seed, folder, self.verbose),
-            "cost": dataclasses.asdict(cost),
-        }
+        try:
+            found = self.subject.retrain(setting, seed, folder, self.verbose)
+        except FloatingPointError as error:
+            # As of trials, it is recorded and the others go on.
+            return {"failed": str(error)}
+        return {**found, "cost": dataclasses.asdict(cost)}
 
     def _summary(self, found):
         best = records.best(found, self.objective)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 
 import keras_tuner
 
@@ -68,6 +69,10 @@ class Dimension:
 
     def nearest(self, value):
         """The value that is meant: numbers travel as 32-bit floats."""
+        if isinstance(self.default, float) and math.isclose(
+            value, self.default, rel_tol=1e-6
+        ):
+            return self.default
         if self.bounds is not None:
             return float(f"{value:.3g}")
         if isinstance(self.default, float):
@@ -139,6 +144,13 @@ class Space:
                 self.dimensions[name] = self._dimension(
                     name, (self._own[name],)
                 )
+        least = [min(self.dimensions[n].values) for n in ("depth", "skip")]
+        if sum(least) > points:
+            raise ValueError(
+                "`space` must have a depth and a skip that are together at "
+                f"most {points}, the number of attachment points. Received: at "
+                f"least depth={least[0]} and skip={least[1]}."
+            )
         if not self.varying:
             raise ValueError(
                 "`space` must leave something to choose. Received: one value "
@@ -189,7 +201,7 @@ class Space:
         """Values in words: where they differ from the recipe's own."""
         changed = {
             name: value
-            for name, value in self.values(found).items()
+            for name, value in self._complete(found).items()
             if value != self._own[name]
         }
         if not changed and self.has_own:
@@ -250,7 +262,8 @@ class Space:
         own["skip"] = 0
         own["learning_rate"] = self.recipe.learning_rate
         if own["depth"] is None:
-            own["depth"] = min(3, self.points)
+            given = "attend_at" in self.recipe.attention
+            own["depth"] = self.points if given else min(3, self.points)
         own["projection"] = own["projection"] or 0
         own["gate_score_activation"] = own["gate_score_activation"] or "none"
         for name in ("diversity", "agreement", "gradient_scale"):
@@ -343,7 +356,10 @@ def _typed(name, value, own):
     try:
         if isinstance(own, bool):
             return {"False": False, "True": True}[value]
-        return type(own)(value)
+        typed = type(own)(value)
+        if isinstance(typed, float) and not math.isfinite(typed):
+            raise ValueError("not finite")
+        return typed
     except (KeyError, ValueError) as error:
         kind = {bool: "False or True", int: "an integer", float: "a number"}
         raise ValueError(

@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import pathlib
 import shlex
+import shutil
 import typing
 
 import keras
@@ -12,6 +13,7 @@ import keras
 import keras_warn
 from keras_warn import attachment
 from keras_warn import files
+from keras_warn import graph
 from keras_warn import metadata
 from keras_warn import training
 from keras_warn.datasets import ArrayBatches
@@ -107,11 +109,6 @@ class KitRecipe:
                 "RECIPE must have attention to search. Received: "
                 f"{recipe.name}, which has none."
             )
-        if not self.settings.validation_share:
-            raise ValueError(
-                "`validation_share` must be positive for a search, which never "
-                "looks at test pictures. Received: 0."
-            )
         networks.check_names(self.settings.backbone, self.settings.weights)
         self.strategy = devices.strategy(arguments.devices)
         devices.check_batch_size(
@@ -126,11 +123,21 @@ class KitRecipe:
         )
         self.epochs = self.settings.epochs
         own = self._experiment(self.setting, 0)
+        if own.parts.validation is None:
+            raise ValueError(
+                "`validation_share` must be positive for a search, which never "
+                "looks at test pictures. Received: 0."
+            )
         self.network = own.network()
-        self.named = self.settings.attention.get("attend_at")
-        self.points = len(
-            self.named or attachment.attachment_points(self.network)
-        )
+        self.named = None
+        if "attend_at" in self.settings.attention:
+            maps = attachment.resolve(
+                self.network, self.settings.attention["attend_at"]
+            )
+            self.named = [graph.producer_name(tensor) for tensor in maps]
+        else:
+            maps = attachment.attachment_points(self.network)
+        self.points = len(maps)
 
     @staticmethod
     def add_arguments(recipe, parser):
@@ -149,13 +156,20 @@ class KitRecipe:
 
     def attended(self, attention):
         """The network with attention, on one device, not compiled."""
-        return keras_warn.augment(self.network, **attention)
+        # Of a copy: layers keep what was built on them.
+        network = keras.models.clone_model(self.network)
+        return keras_warn.augment(network, **attention)
 
     def training(self, setting, seed):
         """The `Training` of a setting."""
         one = self._experiment(setting, seed)
+        policy = keras.config.dtype_policy()
+        try:
+            model = one.build()
+        finally:
+            keras.config.set_dtype_policy(policy)
         return Training(
-            one.build(),
+            model,
             one.batches(),
             one.test_batches(one.parts.validation),
             self.epochs,
@@ -184,6 +198,8 @@ class KitRecipe:
         given = []
         for name in ("data_dir", "devices", "skip_bad_images", "smoke"):
             given += _option(name, self.given[name])
+        if self.fold is not None:
+            given += ["--folds", str(self.fold)]
         own = {f.name for f in dataclasses.fields(self.settings)}
         for name, value in self.given.items():
             if name in own - {"attention", "learning_rate"}:
@@ -227,9 +243,11 @@ class Digits:
         self.setting = Setting(arguments.attention, arguments.learning_rate)
         self.epochs = arguments.epochs
         self.network = recipe.build("baseline", arguments)
-        self.named = arguments.attention.get("attend_at", recipe.ATTEND_AT)
-        self.points = len(self.named)
         recipe.check_attention(arguments.attention)
+        self.named = arguments.attention.get("attend_at", recipe.ATTEND_AT)
+        if isinstance(self.named, str):
+            self.named = [self.named]
+        self.points = len(self.named)
 
     @staticmethod
     def add_arguments(recipe, parser):
@@ -303,18 +321,18 @@ class Digits:
             )
         with files.replacing(folder / "model.keras") as path:
             of.model.save(path)
+        shutil.rmtree(folder / STATE)
         return found
 
     def command(self, setting):
         given = []
-        for name in (*self.recipe.SETTINGS, "smoke"):
+        smoke = self.recipe.SMOKE if self.s.smoke else {}
+        defaults = {**self.recipe.SETTINGS, "smoke": False, **smoke}
+        for name in ("attention", "learning_rate", "seeds"):
+            del defaults[name]
+        for name, default in defaults.items():
             value = getattr(self.s, name)
-            default = self.recipe.SETTINGS.get(name)
-            if name == "smoke" or (
-                value != default
-                and not self.s.smoke
-                and name not in ("attention", "learning_rate", "seeds")
-            ):
+            if value != default:
                 given += _option(name, value)
         base = argparse.Namespace(**self.recipe.SETTINGS)
         return _command(self.path, given, setting, base)
@@ -326,6 +344,8 @@ class Digits:
 def _option(name, value):
     """The words of a command line for an option."""
     option = "--" + name.replace("_", "-")
+    if value is None and name == "patience":
+        return [option, "none"]
     if value is None or value is False and name in ("smoke", "skip_bad_images"):
         return []
     if value is True:
@@ -358,5 +378,5 @@ def _command(path, given, setting, base):
     if changed:
         words += ["--attention", *changed]
     if setting.learning_rate != base.learning_rate:
-        words += ["--learning-rate", f"{setting.learning_rate:g}"]
+        words += ["--learning-rate", repr(setting.learning_rate)]
     return shlex.join(words)

@@ -6,6 +6,7 @@ import datetime
 import gc
 import io
 import json
+import math
 import pathlib
 import shutil
 import statistics
@@ -19,15 +20,10 @@ from keras_warn import training
 from keras_warn.training.tensorboard import TensorBoardHistory
 from searching import hparams
 from searching import records
+from searching.search import Stopped
 
-# After so many failures in a row, it is not the setting that is wrong.
-FAILURES = 5
 # Seconds between two questions to an oracle that has nothing to do just now.
 PAUSE = 1.0
-
-
-class Stopped(RuntimeError):
-    """What ends a search, and not a trial alone. The same search can go on."""
 
 
 class Tuner(keras_tuner.Tuner):
@@ -46,7 +42,6 @@ class Tuner(keras_tuner.Tuner):
     def __init__(self, oracle, search, office):
         self.searched = search
         self.office = office
-        self._failures = 0
         self._idle = False
         office.announce()
         project = search.folder / "parts/tuner"
@@ -71,12 +66,17 @@ class Tuner(keras_tuner.Tuner):
             Its metrics on the validation pictures after the last epoch, means
             over executions: a dictionary.
         """
-        try:
-            record = self._known(trial) or self._trained(trial)
-        except (ImportError, OSError) as error:
-            # Such as a disk that is full: true of any trial.
-            raise keras_tuner.errors.FatalError(str(error)) from error
-        self.office.wait()
+        record = None
+        while record is None:
+            try:
+                record = self._known(trial) or self._trained(trial)
+                self.office.wait()
+            except BlockingIOError:
+                # A worker that missed the chief for a while trains it still.
+                time.sleep(PAUSE)
+            except (ImportError, OSError) as error:
+                # Such as a disk that is full: true of any trial.
+                raise keras_tuner.errors.FatalError(str(error)) from error
         return {"val_accuracy": record["accuracy"], "val_loss": record["loss"]}
 
     def pre_create_trial(self):
@@ -90,11 +90,13 @@ class Tuner(keras_tuner.Tuner):
         self._idle = False
 
     def on_trial_end(self, trial):
-        if trial.status == "COMPLETED":
-            self._failures = 0
-        else:
-            self._failures += 1
+        if trial.status != "COMPLETED":
             reason = _reason(trial.message)
+            if self._known(trial):
+                raise Stopped(
+                    "The trial is trained and recorded, but the chief cannot "
+                    f"be told: {reason}."
+                )
             self._record(
                 trial,
                 status=records.FAILED,
@@ -107,11 +109,6 @@ class Tuner(keras_tuner.Tuner):
         )
         super().on_trial_end(trial)
         self.searched.report()
-        if self._failures == FAILURES:
-            raise Stopped(
-                f"{FAILURES} trials in a row have failed, the last one by "
-                f"{reason}"
-            )
         self.searched.renew()
 
     def save(self):
@@ -182,6 +179,11 @@ class Tuner(keras_tuner.Tuner):
             until=epochs,
         )
         last = trained.history[-1]
+        if not math.isfinite(last["val_loss"]):
+            raise FloatingPointError(
+                f"The loss on validation is {last['val_loss']} after epoch "
+                f"{last['epoch']}."
+            )
         del of
         keras.utils.clear_session()
         gc.collect()
@@ -227,11 +229,10 @@ def _take_over(before, folder):
 
 def _reason(message):
     """The first line of what an error says, of the text of its traceback."""
-    lines = message.splitlines()
-    frames = [i for i, line in enumerate(lines) if line.startswith("  File ")]
-    return next(
-        line for line in lines[frames[-1] + 1 :] if not line.startswith(" ")
-    )
+    # Of several, the last; TensorFlow's errors quote other ones behind.
+    _, _, last = message.rpartition("Traceback (most recent call last):\n")
+    lines = [line for line in last.splitlines() if line.strip()]
+    return next((line for line in lines if line[0] != " "), lines[-1])
 
 
 def _mean(executions, name):
