@@ -224,6 +224,58 @@ def test_what_formats_lack(tmp_path, options, message):
     assert not list(tmp_path.iterdir())
 
 
+class InGroups(keras.layers.Layer):
+    """A convolution in groups, GELU, and constants that are tensors."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.scaling = keras.layers.Normalization(
+            mean=np.linspace(0, 1, channels), variance=np.full(channels, 2.0)
+        )
+        self.convolution = keras.layers.Conv2D(
+            channels, 3, padding="same", groups=channels, activation="gelu"
+        )
+
+    def call(self, x):
+        return self.convolution(self.scaling(x))
+
+
+class Bessel(keras.layers.Layer):
+    """What ONNX does not have."""
+
+    def call(self, x):
+        import tensorflow as tf
+
+        return tf.math.bessel_i0e(x)
+
+
+def followed_by(layer):
+    backbone = network()
+    x = layer(backbone.output)
+    return augmented(keras.Model(backbone.input, x, name="followed"))
+
+
+def test_onnx_of_what_tf2onnx_leaves_out(tmp_path):
+    needing("onnx")
+    model = followed_by(InGroups(11))
+    taken = np.random.default_rng(0).normal(size=(2, 29, 31, 3))
+    taken = taken.astype("float32")
+    path = tmp_path / "m.onnx"
+    keras_warn.export(model, path, "onnx")
+    found, _ = elsewhere("onnx", path, taken, tmp_path)
+    close(found["probabilities"], model(taken))
+
+
+def test_operations_that_onnx_lacks_are_named(tmp_path):
+    needing("onnx")
+    path = tmp_path / "m.onnx"
+    path.write_text("kept")
+    with pytest.raises(ValueError, match=r"no BesselI0e.*tf_saved_model"):
+        keras_warn.export(followed_by(Bessel()), path, "onnx", overwrite=True)
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "kept"
+
+
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(

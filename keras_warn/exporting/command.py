@@ -84,7 +84,8 @@ def export(
         RuntimeError: if Keras does not run on TensorFlow.
         TypeError: if an argument has the wrong type.
         ValueError: if an argument is out of its range or does not fit the
-            model, or `model` has no attention of `keras_warn.augment`.
+            model, if `model` has no attention of `keras_warn.augment`, or
+            operations that the format has not.
 
     Example:
 

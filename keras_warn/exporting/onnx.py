@@ -2,6 +2,8 @@
 
 import json
 
+import numpy as np
+
 from keras_warn.exporting import packages
 from keras_warn.exporting.signatures import IMAGES
 from keras_warn.exporting.signatures import as_keras_model
@@ -32,11 +34,13 @@ def write(plan, path):
 
     Raises:
         OSError: if it cannot be written.
+        ValueError: if the model has operations that ONNX has not.
     """
     import onnx
 
     plan = plan.in_float32()
     explained, spec = as_keras_model(plan)
+    _add_erfc()
     explained.export(
         str(path),
         format="onnx",
@@ -45,6 +49,7 @@ def write(plan, path):
         verbose=False,
     )
     proto = onnx.load(path)
+    _check_operations(proto, plan.model.name)
     _bring_first(proto.graph, "probabilities")
     _name_batch(proto.graph)
     outputs = {
@@ -69,6 +74,76 @@ def write(plan, path):
     entry.key = METADATA
     entry.value = json.dumps(plan.metadata("onnx", described))
     path.write_bytes(proto.SerializeToString())
+
+
+def _add_erfc():
+    """Adds to tf2onnx what it lacks for the GELU of TensorFlow 2.21."""
+    from tf2onnx.handler import tf_op
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_13(cls, graph, node, **_):
+            """erfc(x) = 1 - erf(x)."""
+            like = {
+                "dtypes": [graph.get_dtype(node.output[0])],
+                "shapes": [graph.get_shape(node.output[0])],
+            }
+            one = graph.make_const(f"{node.name}_one", np.ones((), "float32"))
+            erf = graph.make_node("Erf", node.input, **like)
+            graph.remove_node(node.name)
+            graph.make_node(
+                "Sub",
+                [one.output[0], erf.output[0]],
+                name=node.name,
+                outputs=node.output,
+                **like,
+            )
+
+
+def _check_operations(proto, name):
+    """Checks that a graph is of ONNX alone: tf2onnx keeps what it cannot do.
+
+    Args:
+        proto: `onnx.ModelProto`.
+        name: The model's name.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    import onnx
+
+    versions = {opset.domain: opset.version for opset in proto.opset_import}
+    unknown = {
+        node.op_type
+        for node in _nodes(proto.graph)
+        if not onnx.defs.has(
+            node.op_type, versions.get(node.domain, 0), node.domain
+        )
+    }
+    if unknown:
+        raise ValueError(
+            f"The model {name!r} cannot be written as ONNX, which has no "
+            f"{', '.join(sorted(unknown))}. format='tf_saved_model' writes any "
+            "model."
+        )
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise ValueError(
+            f"The model {name!r} cannot be written as ONNX: "
+            f"{str(error).strip().splitlines()[0]} format='tf_saved_model' "
+            "writes any model."
+        ) from error
+
+
+def _nodes(graph):
+    """All nodes of a graph and of those inside it: loops and branches."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, attribute.g):
+                yield from _nodes(inner)
 
 
 def _bring_first(graph, name):

@@ -218,6 +218,13 @@ def _is_float32(layer):
 
 
 def _float32_layer(layer):
+    if not isinstance(layer, keras.layers.Layer):  # an operation, such as Add
+        return layer.__class__.from_config(layer.get_config())
+    if isinstance(layer, keras.Sequential):
+        # Its own configuration says nothing of the layers' precision.
+        return keras.Sequential(
+            [_float32_layer(inner) for inner in layer.layers], name=layer.name
+        )
     if _is_float32(layer) or isinstance(layer, keras.layers.InputLayer):
         return layer.__class__.from_config(layer.get_config())
     return layer.__class__.from_config(

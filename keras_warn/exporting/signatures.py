@@ -163,8 +163,9 @@ class Signatures:
 def as_keras_model(plan):
     """The function `explain` as a Keras model, and what it takes.
 
-    For exporters of Keras that take models. Subclassed, since the size of
-    masks may be known only when the graph runs.
+    For exporters of Keras that take models. Its graph has the weights inside,
+    as all other constants: those that a layer holds as tensors, such as the
+    mean of `Normalization`, tf2onnx 1.17 would make inputs of.
 
     Args:
         plan: A `Plan`.
@@ -172,19 +173,59 @@ def as_keras_model(plan):
     Returns:
         A pair: a `keras.Model` and a `tf.TensorSpec`.
     """
+    import tensorflow as tf
+
     signatures = Signatures(plan, strings=False)
-    function = signatures.functions()["explain"]
+    spec = signatures.specs()["explain"]
+    graph_def, outputs = _frozen(signatures.functions()["explain"], spec)
 
     class Explained(keras.Model):
         def __init__(self):
             super().__init__(name="explained")
-            self.explained = plan.model
             self.built = True
 
         def call(self, images):
-            return function(images)
+            found = tf.graph_util.import_graph_def(
+                graph_def,
+                {f"{IMAGES}:0": images},
+                return_elements=list(outputs.values()),
+                name="",
+            )
+            return dict(zip(outputs, found, strict=True))
 
-    return Explained(), signatures.specs()["explain"]
+    return Explained(), spec
+
+
+def _frozen(function, spec):
+    """The graph of a function, with variables as constants.
+
+    Args:
+        function: Takes a tensor and returns a dictionary of tensors.
+        spec: `tf.TensorSpec` of the tensor.
+
+    Returns:
+        A pair: a `GraphDef`, whose input has the name of `spec`, and a
+        dictionary from the keys to the names of the outputs in the graph.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework import convert_to_constants
+
+    traced = tf.function(function, input_signature=[spec], autograph=False)
+    # Keras 3.15 lets XLA compile convolutions in groups, in functions of their
+    # own, which freezing does not dissolve. So they are part of the graph.
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        concrete = traced.get_concrete_function()
+    finally:
+        tf.config.run_functions_eagerly(before)
+    frozen = convert_to_constants.convert_variables_to_constants_v2(
+        concrete, lower_control_flow=False, aggressive_inlining=True
+    )
+    names = [output.name for output in frozen.outputs]
+    # As TensorFlow flattens dictionaries.
+    keys = sorted(concrete.structured_outputs)
+    return frozen.graph.as_graph_def(), dict(zip(keys, names, strict=True))
 
 
 def _interpolated(maps, size):
