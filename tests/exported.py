@@ -33,17 +33,13 @@ def augmented(backbone=None, **arguments):
 
 
 def lively(model, seed=0):
-    """Draws weights of attention and classifier that tell images apart.
-
-    Scores are of the size of features, or softmax and tanh would be at their
-    ends. Of features are more than of heads and classes.
-    """
+    """Draws weights of attention and classifier that tell images apart."""
     random = np.random.default_rng(seed)
     for layer in model.layers:
         if layer.name.startswith(("module_", "global_", "classifier")):
             layer.set_weights(
                 [
-                    random.normal(0, 2 / np.sqrt(max(w.shape[-2:])), w.shape)
+                    random.normal(0, 2 / np.sqrt(max(w.shape[0], 1)), w.shape)
                     for w in layer.get_weights()
                 ]
             )

@@ -236,6 +236,10 @@ class InGroups(keras.layers.Layer):
             channels, 3, padding="same", groups=channels, activation="gelu"
         )
 
+    def build(self, shape):
+        self.scaling.build(shape)
+        self.convolution.build(shape)
+
     def call(self, x):
         return self.convolution(self.scaling(x))
 
