@@ -72,7 +72,10 @@ def operation(model, tensor):
     return graph.Graph(model).producer(tensor).operation
 
 
-def deepest(name):
+def deepest(name, model):
+    """Shapes of the deepest points; open where those of images are."""
+    if model.input_shape[1] is None:
+        return [(None, None, channels) for _, channels in DEEPEST[name]]
     return [(size, size, channels) for size, channels in DEEPEST[name]]
 
 
@@ -105,7 +108,7 @@ def test_networks_of_keras(name):
         points = attachment_points(model)
         assert len(points) >= 4
         if name in DEEPEST:
-            assert shapes(model)[-4:] == deepest(name)
+            assert shapes(model)[-4:] == deepest(name, model)
         for depth in range(1, 5):
             found = resolve(model, depth=depth)
             assert len(found) == depth
@@ -133,24 +136,19 @@ def test_networks_of_keras(name):
 def test_the_deepest_points_without_a_classifier(name):
     """And, without a fixed size of images, by structure."""
     skip_without_backend_support(name)
-    constructor = CONSTRUCTORS[name]
     size = 299 if name in ("InceptionV3", "Xception") else 224
-    with without_weights():
-        model = graph.flatten(
-            constructor(
-                input_shape=(size, size, 3), include_top=False, weights=None
+    for side in (size, None):
+        if side is None and name == "NASNetMobile":
+            continue  # It does not take images of any size.
+        with without_weights():
+            model = graph.flatten(
+                CONSTRUCTORS[name](
+                    input_shape=(side, side, 3),
+                    include_top=False,
+                    weights=None,
+                )
             )
-        )
-        assert shapes(model)[-4:] == deepest(name)
-        if name == "NASNetMobile":
-            return  # It does not take images of any size.
-        model = graph.flatten(
-            constructor(
-                input_shape=(None, None, 3), include_top=False, weights=None
-            )
-        )
-        channels = [c for *_, c in deepest(name)]
-        assert shapes(model)[-4:] == [(None, None, c) for c in channels]
+            assert shapes(model)[-4:] == deepest(name, model)
 
 
 @pytest.mark.parametrize(

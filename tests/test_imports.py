@@ -1,6 +1,7 @@
 """Who may import whom."""
 
 import ast
+import functools
 import json
 import sys
 from pathlib import Path
@@ -16,9 +17,14 @@ PACKAGE = Path(keras_warn.__file__).parent
 ALWAYS_THERE = {"keras", "numpy"} | set(sys.stdlib_module_names)
 
 
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path, inside_functions=True):
     """Modules that a file imports, as `(line, dotted name)`."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     nodes = ast.walk(tree) if inside_functions else tree.body
     for node in nodes:
         if isinstance(node, ast.Import):
