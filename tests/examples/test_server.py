@@ -31,6 +31,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 PREDICT = "/v1/models/birds:predict"
+
+# Or a test that waits for what does not come would wait for ever.
+SECONDS = 30
 JPEG = {"content-type": "image/jpeg"}
 
 
@@ -300,7 +303,7 @@ def test_those_in_line_wait_and_the_others_are_sent_away():
             again = await client.post("/")
         return sent_away, [*answers, again]
 
-    sent_away, answers = asyncio.run(main())
+    sent_away, answers = asyncio.run(asyncio.wait_for(main(), SECONDS))
     refused(sent_away, 503, "3 requests are waiting")
     assert sent_away.headers["retry-after"] == "1"
     assert [answer.status_code for answer in answers] == [200] * 6
@@ -320,7 +323,7 @@ def test_slow_clients_lose_their_turn():
         ) as client:
             return [await client.post("/") for _ in range(2)]
 
-    for answer in asyncio.run(main()):
+    for answer in asyncio.run(asyncio.wait_for(main(), SECONDS)):
         refused(answer, 408, "within 0.05 seconds")
 
 
@@ -357,7 +360,7 @@ def test_what_waits_goes_together():
                 await batches(b"lost")
             return found, await batches(b"6")
 
-    found, last = asyncio.run(main())
+    found, last = asyncio.run(asyncio.wait_for(main(), SECONDS))
     assert calls[:3] == [[b"0"], [b"1", b"2", b"3"], [b"4", b"bad", b"5"]]
     assert isinstance(found.pop(5), tf.errors.InvalidArgumentError)
     assert found == [b"0!", b"1!", b"2!", b"3!", b"4!", b"5!"]
