@@ -13,8 +13,8 @@ Those are, of trainings with a row each, whose columns are `arm`, `seed`,
 - `figure4_mnist.csv`, the `results.csv` of
   `recipes/cluttered_mnist.py --source mnist.npz` with `--ablate figure_4
   kernel_3 agreement`
-- `cub50_study.csv`, as the `runs.csv` of `keras-warn tables`, with one name for
-  each arm
+- `cub50_study.csv`, as the `runs.csv` of `recipes/paper_tables.py`, with one
+  name for each arm
 - `table2.json`, the `results.json` of `benchmarks/table2.py` without `--smoke`
 
 What there is no file of, or no arm in it, is "not yet measured". Differences
@@ -73,7 +73,7 @@ NETWORKS = {
 DISTRACTORS = (4, 8, 16, 32, 64)
 TRAINED_WITH = "accuracy_8"
 
-# Of `keras-warn tables`.
+# Of `recipes/paper_tables.py`.
 BIRDS_ACCURACY = "last_epoch_test_accuracy"
 
 

@@ -754,7 +754,6 @@ def test_summary(files, model, capsys):
 @pytest.mark.parametrize(
     "full",
     [
-        # As test_writing.py tries it on tables of runs.
         pytest.param(False, id="pipe", marks=pytest.mark.slow),
         pytest.param(True, id="disk"),
     ],
@@ -815,8 +814,6 @@ def test_missing_packages(
         ("explain", "MODEL"),
         ("report", "MODEL"),
         ("summary", "MODEL"),
-        ("tables", "RUNS"),
-        ("tables runs", "--out"),
     ],
 )
 def test_wrong_usage(arguments, message, capsys):
@@ -826,16 +823,15 @@ def test_wrong_usage(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["explain", "report", "summary", "tables"])
+@pytest.mark.parametrize("command", ["explain", "report", "summary"])
 def test_help_says_what_comes_out(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    takes = "inputs:" if command == "tables" else "preprocessing:"
-    for part in ("outputs:", takes, "exit codes:", "examples:"):
+    for part in ("outputs:", "preprocessing:", "exit codes:", "examples:"):
         assert part in text
-    assert (" MODEL" in text) == (command != "tables")
+    assert " MODEL" in text
     assert max(map(len, text.splitlines())) <= 80
 
 

@@ -4,8 +4,9 @@ import csv
 import math
 import pathlib
 
+from scipy import stats
+
 from keras_warn import runs
-from keras_warn.tables import interval
 
 NOT_MEASURED = "not yet measured"
 BASELINE = "baseline"
@@ -142,7 +143,11 @@ def _cells(arms, arm, column, error):
     base = runs.spread([baseline[seed] for seed in paired])["mean"]
     less = runs.spread(differences)["mean"]
     wrong, fewer = (base, -less) if error else (100 - base, less)
-    ends = interval(differences)
+    ends = None
+    if len(differences) > 1:
+        freedom = len(differences) - 1
+        half = stats.t.ppf(0.975, freedom) * stats.sem(differences)
+        ends = less - half, less + half
     return [
         *start,
         _spread(differences, "+z"),

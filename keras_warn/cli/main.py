@@ -9,7 +9,6 @@ from keras_warn.cli import explain
 from keras_warn.cli import export
 from keras_warn.cli import report
 from keras_warn.cli import summary
-from keras_warn.cli import tables
 from keras_warn.cli.errors import INTERRUPTED
 from keras_warn.cli.errors import REFUSED
 from keras_warn.cli.errors import Refused
@@ -21,14 +20,12 @@ COMMANDS = {
     "export": export,
     "report": report,
     "summary": summary,
-    "tables": tables,
 }
 
 DESCRIPTION = """\
 Show what gated attention does in a model that keras_warn.augment made, and
 that model.save wrote: for images of yours, on a test set, or as a table of
-where it is attached and what it costs. Or gather what finished trainings
-measured, beside the figures of the paper."""
+where it is attached and what it costs."""
 
 
 def main(argv=None):

@@ -10,13 +10,11 @@ from measuring.products import products
 from measuring.table2_networks import IMAGES
 from measuring.table2_networks import OPERATIONS_PER_SECOND
 from measuring.table2_networks import PUBLISHED
-from measuring.table2_networks import Published
 from measuring.table2_networks import attended
 from measuring.table2_networks import constructors
 from support import without_weights
 
 from keras_warn import models
-from keras_warn import tables
 from keras_warn.operations import operations
 
 HEADS, MODULES, OFFSETS, CLASSES = 4, 3, 9, 10
@@ -113,15 +111,6 @@ def test_products_of_a_network_with_attention_of_another_kind():
     outputs = keras.layers.MultiHeadAttention(2, 5)(inputs, inputs)
     with pytest.raises(TypeError, match="Products of MultiHeadAttention"):
         products(keras.Model(inputs, outputs))
-
-
-def test_the_papers_figures_are_those_of_the_library():
-    for i, name in enumerate(("WRN-40-10", "WARN-28-10", "WARN-40-10")):
-        assert PUBLISHED[name].parameters == tables.TABLE_2_PARAMETERS[i]
-        for j, data in enumerate(("cifar10", "cifar100")):
-            # The very same number, which is written down once.
-            assert PUBLISHED[name].errors[j] is tables.TABLE_2[data][i]
-    assert PUBLISHED["WARN-28-10"] == Published(37, 5.3, 0.17, (3.44, 18.26))
 
 
 def test_the_papers_seconds_are_too_few():

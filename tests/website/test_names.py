@@ -14,7 +14,6 @@ PACKAGES = (
     "keras_warn.datasets.builders",
     "keras_warn.layers",
     "keras_warn.models",
-    "keras_warn.tables",
     "keras_warn.training",
 )
 

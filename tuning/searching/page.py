@@ -6,9 +6,10 @@ search. Jinja2 is imported when it is made.
 
 import pathlib
 
+from scipy import stats
+
 from keras_warn import pages
 from keras_warn import runs
-from keras_warn import tables
 from searching import plots
 
 # What the arms that are trained again are called, in their order, and how they
@@ -172,7 +173,7 @@ def retrained(search):
                     for part in ("validation", "test")
                 },
                 "difference": runs.spread(differences) if differences else None,
-                "interval": tables.interval(differences),
+                "interval": _interval(differences),
             }
         )
     return arms
@@ -313,3 +314,12 @@ def _facts(search):
         "System": environment["system"],
         "Date": environment["date"].replace("T", " ").replace("+00:00", " UTC"),
     }
+
+
+def _interval(values):
+    """The 95 % confidence interval of a mean; `None` of a single value."""
+    if len(values) < 2:
+        return None
+    mean = runs.spread(values)["mean"]
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return mean - half, mean + half

@@ -1,0 +1,480 @@
+"""Finished trainings beside Tables 2, 3 and 4 of "Attend and Rectify".
+
+    python recipes/paper_tables.py runs/ --out tables/
+
+Reads the `results.json` of all trainings below the folders, and writes
+
+- `tables.md`: the paper's figures beside ours, which is printed, too;
+- `tables.csv`: the same numbers, a row for each setting and epoch;
+- `runs.csv`: every training with its settings and machine.
+
+Accuracies are of the test set. A seed's value is the mean over its folds where
+there are folds. Differences are attention - baseline, paired by seed on the
+same data, with the 95 % confidence interval of Student's t over seeds. Results
+on other data than the paper's never stand beside its figures.
+"""
+
+import argparse
+import collections
+import json
+import pathlib
+
+import pandas as pd
+from scipy import stats
+
+from keras_warn import files
+from keras_warn import runs
+
+EPOCHS = ("last_epoch", "best_by_validation")
+VARIANTS = ("baseline", "attention")
+FOLDS = 5
+
+# What the paper's data sets are called there, and hold: classes, training
+# images with those held out for validation, test images, cross-validation.
+DataSet = collections.namedtuple("DataSet", "title name classes train test cv")
+PAPER = {
+    "stanford_dogs": DataSet("Dogs", "Stanford Dogs", 120, 12_000, 8_580, 0),
+    "uec_food100": DataSet("Food", "UEC Food", 100, None, None, 0),
+    "stanford_cars": DataSet("Cars", "Stanford Cars", 196, 8_144, 8_041, 0),
+    "adience_gender": DataSet("Gender", "Adience", 2, None, None, 1),
+    "adience_age": DataSet("Age", "Adience", 8, None, None, 1),
+    "cub200": DataSet("Birds", "CUB-200-2011", 200, 5_994, 5_794, 0),
+    "cifar10": DataSet("CIFAR-10", "CIFAR-10", 10, 50_000, 10_000, 0),
+    "cifar100": DataSet("CIFAR-100", "CIFAR-100", 100, 50_000, 10_000, 0),
+}
+
+# Table 2: errors (%) of WRN 40, WARN 28 and WARN 40, and their parameters in
+# millions. It has no WRN 28.
+TABLE_2 = {"cifar10": (3.80, 3.44, 3.46), "cifar100": (18.30, 18.26, 17.82)}
+TABLE_2_PARAMETERS = (56, 37, 56)
+# Table 3: accuracies (%) of WRN and WARN.
+TABLE_3 = {
+    "stanford_dogs": (89.6, 92.9),
+    "uec_food100": (84.3, 85.5),
+    "stanford_cars": (88.5, 90.0),
+    "adience_gender": (93.9, 94.6),
+    "adience_age": (57.4, 59.7),
+    "cub200": (84.3, 85.6),
+}
+# Table 4: accuracy (%) of WRN per million of its parameters; what WARN adds to
+# it per million of parameters that it adds.
+TABLE_4 = {
+    "stanford_dogs": (1.3, 6.9),
+    "uec_food100": (1.2, 2.5),
+    "stanford_cars": (1.3, 3.1),
+    "adience_gender": (1.4, 1.5),
+    "adience_age": (0.8, 4.0),
+    "cub200": (1.2, 2.5),
+}
+TABLE_4_AVERAGE = (1.2, 3.4)
+
+
+def read_runs(folders):
+    """Reads the results of finished trainings.
+
+    Args:
+        folders: Folders that are searched, with all that is below them.
+
+    Returns:
+        A tuple: a `DataFrame` of a row for each training; a list of strings,
+        which files were not counted, and why.
+    """
+    paths = {
+        path.resolve(): path
+        for folder in folders
+        for path in sorted(pathlib.Path(folder).rglob(runs.RESULTS))
+        if not any(files.is_unfinished(part) for part in path.parts)
+    }
+    rows, skipped = [], []
+    for path in paths.values():
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            if content.get("keras_warn_results") != 1:
+                skipped.append(f"{path}: not the results of a recipe")
+            elif content["settings"]["smoke"]:
+                skipped.append(f"{path}: a smoke test")
+            else:
+                rows.append(_row(path, content))
+        except (OSError, ValueError) as error:
+            skipped.append(f"{path}: cannot be read: {error}")
+        except (AttributeError, KeyError, TypeError) as error:
+            skipped.append(f"{path}: not complete: {error!r}")
+    return pd.DataFrame(rows), skipped
+
+
+def _row(path, content):
+    settings = dict(content["settings"])
+    attention = settings.pop("attention")
+    data, fold = content["data"], content["fold"]
+    # How many images there are differs by fold.
+    described = data if fold is None else {k: data[k] for k in _ALL_FOLDS}
+    described = {k: v for k, v in described.items() if v != {}}
+    if (attention is None) != (content["arm"] == "baseline"):
+        raise ValueError(f"arm={content['arm']} with attention={attention}")
+    shared = {"settings": settings, "data": described, "cv": fold is not None}
+    row = {
+        "recipe": content["recipe"],
+        "arm": content["arm"],
+        "seed": content["seed"],
+        "fold": fold,
+        "parameters": content["parameters"],
+        "epochs": content["epochs"],
+        "training_seconds": content["training_seconds"],
+    }
+    for epoch in EPOCHS:
+        metrics = content["metrics"][epoch] or {}
+        row[epoch] = metrics.get("epoch")
+        for part in ("validation", "test"):
+            accuracy = (metrics.get(part) or {}).get("accuracy")
+            row[f"{epoch}_{part}_accuracy"] = accuracy
+            if accuracy is not None and not 0 <= accuracy <= 1:
+                raise ValueError(f"{epoch} has a {part} accuracy {accuracy}")
+    if row["last_epoch_test_accuracy"] is None:
+        raise ValueError("no test accuracy of the last epoch")
+    return {
+        **row,
+        "shared": _key(shared),
+        "attention": _key(attention),
+        "data": _key(data),
+        "environment": _key(content["environment"]),
+        "path": str(path),
+    }
+
+
+_ALL_FOLDS = ("name", "classes")
+
+
+def _key(value):
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def compare(trainings):
+    """Pairs attention with the baseline of the same settings, data and seeds.
+
+    Args:
+        trainings: `DataFrame`, as of `read_runs`.
+
+    Returns:
+        A tuple: a `DataFrame` of a row for each setting of attention (or of a
+        baseline alone) and epoch; a list of strings, what is not counted or
+        not paired, and why.
+    """
+    rows, notes = [], []
+    if trainings.empty:
+        return pd.DataFrame(columns=["recipe", "epoch", "reason"]), notes
+    twice = trainings.duplicated(
+        ["recipe", "shared", "attention", "seed", "fold"]
+    )
+    notes += [
+        f"{path}: not counted, another has its settings, seed and fold"
+        for path in trainings[twice].path
+    ]
+    trainings = trainings[~twice]
+    for recipe, same_recipe in trainings.groupby("recipe"):
+        labels = _labels(same_recipe)
+        for shared, line in same_recipe.groupby("shared"):
+            baseline = _by_seed(line[line.arm == "baseline"], notes)
+            with_attention = line[line.arm == "attention"]
+            if with_attention.empty:
+                attentions = [("null", None)]
+            else:
+                attentions = with_attention.groupby("attention")
+                if baseline is None:
+                    notes.append(
+                        f"{recipe}, {labels[shared] or shared}: no baseline "
+                        "of the same settings and data"
+                    )
+            for attention, members in attentions:
+                mine = None
+                if members is not None:
+                    mine = _by_seed(members, notes)
+                paired = _paired(baseline, mine)
+                unpaired = [
+                    seed
+                    for one in (baseline, mine)
+                    if paired is not None
+                    for seed in one.index.difference(paired.index)
+                ]
+                if unpaired:
+                    notes.append(
+                        f"{recipe}, attention {attention}: seeds {unpaired} "
+                        "are not in the difference: only one of both has "
+                        "them, or their data differ"
+                    )
+                for epoch in EPOCHS:
+                    row = _compared(baseline, mine, paired, epoch)
+                    rows.append(
+                        {
+                            "recipe": recipe,
+                            "settings": labels[shared],
+                            "attention": attention,
+                            "reason": _not_comparable(recipe, shared),
+                            "epoch": epoch,
+                            **row,
+                        }
+                    )
+    return pd.DataFrame(rows), notes
+
+
+def _by_seed(members, notes):
+    """Accuracies, data and parameters of each seed that has all folds."""
+    rows = {}
+    for seed, own in members.groupby("seed"):
+        missing = sorted(set(range(FOLDS)) - set(own.fold))
+        if own.fold.notna().all() and missing:
+            notes += [
+                f"{path}: not counted, folds {missing} of seed {seed} are "
+                "missing"
+                for path in own.path
+            ]
+            continue
+        rows[seed] = {
+            **{
+                epoch: 100 * own[f"{epoch}_test_accuracy"].mean(skipna=False)
+                for epoch in EPOCHS
+            },
+            "parameters": own.parameters.max(),
+            "data": _key(sorted(own.data)),
+        }
+    return pd.DataFrame.from_dict(rows, "index") if rows else None
+
+
+def _paired(baseline, attention):
+    """The seeds that both have on the same data; `None` if one has none."""
+    if baseline is None or attention is None:
+        return None
+    both = baseline.merge(
+        attention, left_index=True, right_index=True, suffixes=("_0", "_1")
+    )
+    return both[both.data_0 == both.data_1]
+
+
+def _compared(baseline, attention, paired, epoch):
+    """Both variants, and the difference, as a row."""
+    row = {}
+    for name, one in zip(VARIANTS, (baseline, attention), strict=True):
+        values = pd.Series(dtype=float) if one is None else one[epoch].dropna()
+        row[name] = values.mean()
+        row[f"{name}_std"] = values.std()
+        row[f"{name}_seeds"] = len(values)
+        row[f"{name}_parameters"] = (
+            float("nan") if one is None else one.parameters.max()
+        )
+    if paired is None:
+        return {**row, "paired_seeds": 0, "difference": float("nan")}
+    added = (paired[f"{epoch}_1"] - paired[f"{epoch}_0"]).dropna()
+    row["paired_seeds"] = len(added)
+    row["difference"] = added.mean()
+    row["difference_std"] = added.std()
+    if len(added) > 1:
+        # `stats.t.interval` has no interval of differences that are all alike.
+        half = stats.t.ppf(0.975, len(added) - 1) * stats.sem(added)
+        row["low"], row["high"] = added.mean() - half, added.mean() + half
+    return row
+
+
+def _labels(trainings):
+    """What tells the settings and data of one recipe apart, by `shared`."""
+    known = trainings.shared.drop_duplicates()
+    flat = pd.json_normalize([json.loads(one) for one in known])
+    flat = flat.drop(columns="data.digest", errors="ignore").astype(str)
+    flat = flat.loc[:, flat.nunique() > 1]
+    return {
+        one: ", ".join(
+            f"{name.removeprefix('settings.')}={value}"
+            for name, value in row.items()
+        )
+        for one, (_, row) in zip(known, flat.iterrows(), strict=True)
+    }
+
+
+def _not_comparable(recipe, shared):
+    """Why results must not stand beside the paper's; empty if they may."""
+    if recipe not in PAPER:
+        return "not in the paper"
+    paper, shared = PAPER[recipe], json.loads(shared)
+    data = shared["data"]
+    if data["classes"] != paper.classes:
+        return f"{data['classes']} of {paper.classes} classes"
+    if not data["name"].casefold().startswith(paper.name.casefold()):
+        return f"the data are {data['name']}, not {paper.name}"
+    if paper.cv and not shared["cv"]:
+        return "not cross-validated"
+    train = data.get("training") and data["training"] + (
+        data.get("validation") or 0
+    )
+    for kind, number, wanted in (
+        ("training", train, paper.train),
+        ("test", data.get("test"), paper.test),
+    ):
+        if None not in (number, wanted) and number != wanted:
+            return f"{number:,} of {wanted:,} {kind} images"
+    return ""
+
+
+def document(compared, trainings, notes):
+    """All tables as Markdown."""
+    parts = ["# Finished trainings beside the paper", __doc__.split("\n\n")[-1]]
+    for title, recipes, error in (
+        ("Table 3: accuracy (%)", TABLE_3, False),
+        ("Table 2: error on CIFAR (%)", TABLE_2, True),
+        ("Other data: accuracy (%)", None, False),
+    ):
+        own = compared[
+            ~compared.recipe.isin(PAPER)
+            if recipes is None
+            else compared.recipe.isin(recipes)
+        ]
+        for epoch in EPOCHS:
+            lines = [
+                _line(row, error)
+                for _, row in own[own.epoch == epoch].iterrows()
+                if row.baseline_seeds or row.attention_seeds
+            ]
+            if epoch == EPOCHS[0]:
+                parts.append(f"## {title}")
+                measured = own[own.reason == ""].recipe.unique()
+                missing = [n for n in recipes or () if n not in measured]
+                lines += [
+                    [PAPER[n].title, *_published(n), *["not measured"] * 4]
+                    for n in missing
+                ]
+            elif lines:
+                parts.append("After the epoch that is best on validation:")
+            if lines:
+                header = ["data", "paper", "paper + attention", *_OURS]
+                parts.append(_markdown(lines, header))
+    parts.append("## Table 4: accuracy (%) per million of parameters")
+    parts.append(
+        "Baseline: accuracy per million of its parameters. Attention: the "
+        "difference per million of parameters added. "
+        "The paper's averages: {} and {}.".format(*TABLE_4_AVERAGE)
+    )
+    own = compared[
+        compared.recipe.isin(TABLE_4) & (compared.epoch == EPOCHS[0])
+    ]
+    lines = [[PAPER[n].title, *TABLE_4[n], "", ""] for n in TABLE_4]
+    lines += [
+        [_title(row), "", "", *map("{:.2f}".format, per_million(row))]
+        for _, row in own.iterrows()
+    ]
+    header = ["data", "paper", "paper + attention", "baseline", "attention"]
+    parts.append(_markdown(lines, header))
+    if notes:
+        parts += ["## Not counted, or not paired", _list(notes)]
+    if len(trainings):
+        machines = trainings.environment.map(_machine).value_counts()
+        counts = [f"{name}: {count} runs" for name, count in machines.items()]
+        parts += ["## Machines", _list(counts)]
+    return "\n\n".join(parts) + "\n"
+
+
+_OURS = ["baseline", "attention", "difference", "95 % interval"]
+
+
+def per_million(row):
+    """The two figures of Table 4, NaN where there is none."""
+    added = row.attention_parameters - row.baseline_parameters
+    return (
+        row.baseline / (row.baseline_parameters / 1e6),
+        row.difference / (added / 1e6) if added > 0 else float("nan"),
+    )
+
+
+def _title(row):
+    title = PAPER[row.recipe].title if row.recipe in PAPER else row.recipe
+    if row.settings:
+        title += f", {row.settings}"
+    if row.attention != "null":
+        title += f", attention {row.attention}"
+    if row.reason and row.recipe in PAPER:
+        title += f" (not comparable: {row.reason})"
+    return title
+
+
+def _published(recipe):
+    """The paper's figures: without and with attention."""
+    if recipe in TABLE_2:
+        wrn, *warn = TABLE_2[recipe]
+        return f"{wrn:.2f}", " / ".join(f"{one:.2f}" for one in warn)
+    return tuple(f"{one:.1f}" for one in TABLE_3[recipe])
+
+
+def _line(row, error):
+    comparable = row.reason == "" and row.epoch == EPOCHS[0]
+    cells = [_title(row), *(_published(row.recipe) if comparable else "  ")]
+    sign = -1 if error else 1
+    for name in VARIANTS:
+        mean = 100 - row[name] if error else row[name]
+        cells.append(_spread(mean, row[f"{name}_std"], row[f"{name}_seeds"]))
+    if not row.paired_seeds:
+        return [*cells, "not paired", ""]
+    cells.append(
+        _spread(
+            sign * row.difference, row.difference_std, row.paired_seeds, "+"
+        )
+    )
+    if row.paired_seeds == 1:
+        return [*cells, ""]
+    low, high = sorted((sign * row.low, sign * row.high))
+    return [*cells, f"{low:+.2f} to {high:+.2f}"]
+
+
+def _spread(mean, std, seeds, sign=""):
+    if not seeds:
+        return "not measured"
+    if seeds == 1:
+        return f"{mean:{sign}.2f} (1 seed)"
+    return f"{mean:{sign}.2f} ± {std:.2f} ({seeds} seeds)"
+
+
+def _machine(environment):
+    found = json.loads(environment)
+    names = ("cpu", "cores", "devices", "keras_warn", "keras", "backend")
+    return ", ".join(f"{n} {found[n]}" for n in names if found.get(n))
+
+
+def _markdown(lines, header):
+    cells = [[str(c).replace("|", "\\|") for c in line] for line in lines]
+    frame = pd.DataFrame(cells, columns=header)
+    return frame.to_markdown(index=False, disable_numparse=True)
+
+
+def _list(lines):
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUNS", type=pathlib.Path)
+    parser.add_argument("--out", required=True, type=pathlib.Path)
+    arguments = parser.parse_args(argv)
+    for folder in arguments.runs:
+        if not folder.is_dir():
+            parser.error(f"RUNS must be folders that exist. Received: {folder}")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        parser.error(f"--out must be a folder. {arguments.out} is a file.")
+    trainings, skipped = read_runs(arguments.runs)
+    if trainings.empty:
+        parser.error(
+            "RUNS must hold a finished training. Received: none in "
+            f"{', '.join(map(str, arguments.runs))}"
+            f"{''.join(f'; {one}' for one in skipped)}"
+        )
+    compared, notes = compare(trainings)
+    text = document(compared, trainings, notes + skipped)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, content in (
+        ("tables.md", text),
+        ("tables.csv", compared.to_csv(index=False)),
+        ("runs.csv", trainings.to_csv(index=False)),
+    ):
+        with files.replacing(arguments.out / name) as path:
+            path.write_text(content, "utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
