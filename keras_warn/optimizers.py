@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import warnings
 
 import keras
 from keras import ops
@@ -27,6 +28,9 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
     reads the averages of Keras's own optimizers alone, and raises an error.)
     Inside, each factor has an optimizer of the same class and settings, on
     its variables alone: together they need the memory of one.
+
+    Training resumes exactly from `.keras` and `.h5`. But of an optimizer in a
+    `LossScaleOptimizer`, Keras reads no state from `.h5`: a warning says so.
 
     Args:
         optimizer: A new Keras optimizer, such as `keras.optimizers.AdamW()`.
@@ -81,12 +85,14 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
             type(optimizer).from_config(
                 {
                     **config,
+                    # `.h5` files tell variables apart by their paths.
+                    "name": f"{config['name']}_{i}",
                     "learning_rate": _Rate(optimizer, factor),
                     # None of them knows the norm over all variables.
                     "global_clipnorm": None,
                 }
             )
-            for factor in self._distinct
+            for i, factor in enumerate(self._distinct)
         ]
         _check_settings(optimizer, self._optimizers[0])
         self.loss_scale_factor = config["loss_scale_factor"]
@@ -96,6 +102,7 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         optimizer.gradient_accumulation_steps = None
         optimizer.build([])
         self.base_optimizer = optimizer
+        self._loaded = None
 
     def build(self, variables):
         """Gives each variable to the optimizer of its factor.
@@ -104,6 +111,10 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
             variables: List of the variables to train.
         """
         if self.built:
+            return
+        if not variables:
+            # As Keras does when it loads `.h5`, before it sets weights.
+            self._loaded = []
             return
         if self.global_clipnorm and any(
             getattr(v, "overwrite_with_gradient", False) for v in variables
@@ -136,6 +147,15 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
             for variable, factor in factors
         }
         super().build(variables)
+        if self._loaded:
+            self.set_weights(self._loaded)
+        elif self._loaded is not None:
+            warnings.warn(
+                "The optimizer starts anew: Keras reads the state of an "
+                "optimizer in a LossScaleOptimizer from `.keras` files alone.",
+                stacklevel=2,
+            )
+        self._loaded = None
 
     def apply(self, grads, trainable_variables=None):
         """Updates variables by their gradients.
@@ -225,6 +245,10 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         return variables
 
     def set_weights(self, weights):
+        if not self.built:
+            # Copies: the file that they are in may be closed by then.
+            self._loaded = [ops.convert_to_numpy(value) for value in weights]
+            return
         for variable, value in zip(self.variables, weights, strict=True):
             variable.assign(value)
 
@@ -238,6 +262,12 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
             variable.assign(store[str(i)])
 
     def get_config(self):
+        if self._loaded is not None:
+            raise ValueError(
+                "The optimizer must be built, by "
+                "`build(model.trainable_variables)`, before what was read from "
+                "`.h5` is saved again. Received: one that is not built."
+            )
         optimizer = keras.saving.serialize_keras_object(self.base_optimizer)
         optimizer["config"].update(
             loss_scale_factor=self.loss_scale_factor,

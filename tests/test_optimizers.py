@@ -449,32 +449,74 @@ def test_rate_set_by_a_scheduler():
 # Saving.
 
 
-@pytest.mark.parametrize("mixed", [False, True])
+def fit_twice(model, **options):
+    x, y = data()
+    options = {"batch_size": 8, "shuffle": False, "verbose": 0, **options}
+    model.fit(x[:16], y[:16], epochs=2, **options)
+
+
+def check_equal(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mixed"), [(".keras", False), (".keras", True), (".h5", False)]
+)
 @pytest.mark.parametrize("name", ["nesterov", "adamw", "adamw_schedule"])
-def test_resumes_to_the_bit(name, mixed, tmp_path):
+def test_resumes_to_the_bit(name, suffix, mixed, tmp_path):
     if mixed:
         keras.config.set_dtype_policy("mixed_float16")
-    x, y = data()
-
-    def fit(model):
-        options = {"batch_size": 8, "shuffle": False, "verbose": 0}
-        model.fit(x[:16], y[:16], epochs=2, **options)
-
+    file = tmp_path / f"half{suffix}"
     whole = network()
     optimizer = MultiRateOptimizer(OPTIMIZERS[name](1.0), FACTORS)
-    whole.compile(optimizer, "mse", **QUICK)
-    fit(whole)
-    whole.save(tmp_path / "half.keras")
-    fit(whole)
-    rest = keras.models.load_model(tmp_path / "half.keras")
-    assert rest.run_eagerly == whole.run_eagerly
-    fit(rest)
-    for found, expected in zip(values(rest), values(whole), strict=True):
-        np.testing.assert_array_equal(found, expected)
-    for found, expected in zip(
-        rest.optimizer.variables, whole.optimizer.variables, strict=True
-    ):
-        np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
+    # In `.h5`, Keras does not find the loss "mse" again.
+    whole.compile(optimizer, keras.losses.MeanSquaredError(), **QUICK)
+    fit_twice(whole, callbacks=[keras.callbacks.ModelCheckpoint(file)])
+    fit_twice(whole)
+    rest = keras.models.load_model(file)
+    rest.run_eagerly = whole.run_eagerly
+    fit_twice(rest)
+    check_equal(rest.weights, whole.weights)
+    check_equal(rest.optimizer.variables, whole.optimizer.variables)
+
+
+def test_state_from_h5_is_not_lost_when_it_is_saved_again(tmp_path):
+    model = network()
+    optimizer = MultiRateOptimizer(OPTIMIZERS["adamw"](1.0), FACTORS)
+    model.compile(optimizer, keras.losses.MeanSquaredError(), **QUICK)
+    fit_twice(model)
+    model.save(tmp_path / "model.h5")
+    loaded = keras.models.load_model(tmp_path / "model.h5")
+    with pytest.raises(ValueError, match="must be built"):
+        loaded.save(tmp_path / "model.keras")
+    loaded.optimizer.build(loaded.trainable_variables)
+    loaded.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    check_equal(loaded.optimizer.variables, model.optimizer.variables)
+
+
+def test_state_that_keras_does_not_read_is_missed(tmp_path):
+    """Of an optimizer in a `LossScaleOptimizer`, in `.h5`."""
+    model = network()
+    optimizer = MultiRateOptimizer(OPTIMIZERS["adamw"](1.0), FACTORS)
+    optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(optimizer, keras.losses.MeanSquaredError(), **QUICK)
+    fit_twice(model)
+    model.save(tmp_path / "model.h5")
+    loaded = keras.models.load_model(tmp_path / "model.h5")
+    with pytest.warns(UserWarning, match="starts anew"):
+        loaded.optimizer.build(loaded.trainable_variables)
+
+
+def test_file_of_0_1_resumes():
+    """As the version that wrote it did."""
+    saved = Path(__file__).parent / "saved"
+    model = keras.models.load_model(saved / "0.1.0_rates.keras")
+    fit_twice(model)
+    with np.load(saved / "0.1.0_rates.npz") as expected:
+        for found, name in zip(values(model), expected.files, strict=True):
+            np.testing.assert_allclose(found, expected[name], atol=1e-6)
 
 
 def test_reduced_rate_is_saved(tmp_path):
