@@ -207,7 +207,7 @@ def compare(trainings):
                         {
                             "recipe": recipe,
                             "settings": labels[shared],
-                            "attention": attention,
+                            "attention_settings": attention,
                             "reason": _not_comparable(recipe, shared),
                             "epoch": epoch,
                             **row,
@@ -314,7 +314,10 @@ def _not_comparable(recipe, shared):
 
 def document(compared, trainings, notes):
     """All tables as Markdown."""
-    parts = ["# Finished trainings beside the paper", __doc__.split("\n\n")[-1]]
+    parts = [
+        "# Finished trainings beside the paper",
+        __doc__.split("\n\n")[-1].strip(),
+    ]
     for title, recipes, error in (
         ("Table 3: accuracy (%)", TABLE_3, False),
         ("Table 2: error on CIFAR (%)", TABLE_2, True),
@@ -332,7 +335,8 @@ def document(compared, trainings, notes):
                 if row.baseline_seeds or row.attention_seeds
             ]
             if epoch == EPOCHS[0]:
-                parts.append(f"## {title}")
+                if len(own) or recipes:
+                    parts.append(f"## {title}")
                 measured = own[own.reason == ""].recipe.unique()
                 missing = [n for n in recipes or () if n not in measured]
                 lines += [
@@ -385,8 +389,8 @@ def _title(row):
     title = PAPER[row.recipe].title if row.recipe in PAPER else row.recipe
     if row.settings:
         title += f", {row.settings}"
-    if row.attention != "null":
-        title += f", attention {row.attention}"
+    if row.attention_settings != "null":
+        title += f", attention {row.attention_settings}"
     if row.reason and row.recipe in PAPER:
         title += f" (not comparable: {row.reason})"
     return title

@@ -86,6 +86,7 @@ def test_two_seeds(made):
     ours = "84.3 | 85.6 | 83.50 ± 0.71 (2 seeds) | 85.50 ± 0.71 (2 seeds)"
     text = " ".join(text.split())
     assert f"| {ours} | +2.00 ± 1.41 (2 seeds) | -10.71 to +14.71 |" in text
+    assert '| Birds, attention {"depth": 3} |' in text
     # Table 4: 83.5 / 20 and 2 / 0.5.
     assert "| 4.17 | 4.00 |" in text or "| 4.18 | 4.00 |" in text
     assert "cpu Slow One, cores 2: 4 runs" in text
@@ -99,7 +100,7 @@ def test_errors_on_cifar(made):
         *pair(1, 0.96, 0.98, recipe="cifar10", data=data),
     )
     text = " ".join(text.split())
-    assert "| CIFAR-10, attention" in text
+    assert '| CIFAR-10, attention {"depth": 3} |' in text
     assert "| 3.80 | 3.44 / 3.46 | 4.00 ± 0.00 (2 seeds) | 2.50 ± 0.71" in text
     assert "| -1.50 ± 0.71 (2 seeds) | -7.85 to +4.85 |" in text
 
