@@ -3,13 +3,16 @@
 Pillow is imported when a file is read.
 """
 
+import collections
 import contextlib
 import csv
 import io
 import os
 import pathlib
+import re
 import struct
 import typing
+import unicodedata
 import zlib
 
 import keras
@@ -22,6 +25,25 @@ from keras_warn import graph
 EXTENSIONS = frozenset(
     ".bmp .gif .jfif .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()
 )
+
+# Folders that systems put among images, in lower case.
+SYSTEM_FOLDERS = frozenset(
+    ("#recycle", "$recycle.bin", "@eadir", "__macosx", "lost+found")
+)
+
+# How the splits of a data set are called, by folders and in tables.
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "trainset": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "testset": "test",
+}
 
 RESIZES = ("crop", "stretch", "pad")
 
@@ -56,11 +78,13 @@ class Found(typing.NamedTuple):
         path: `pathlib.Path` of the file.
         label: String, the name of its class or its number, as found.
         source: Where the label was found: a folder, or the line of a file.
+        split: "train", "validation" or "test"; `None` in data without splits.
     """
 
     path: pathlib.Path
     label: str
     source: str
+    split: str | None = None
 
 
 def read_image(path, channels=3, upright=True, name=None):
@@ -337,46 +361,66 @@ def check_resize(resize, size, short_side=None):
 def list_images(folder):
     """Image files in a folder and its folders, by their names.
 
+    Links to folders are followed.
+
     Args:
-        folder: The folder. What is hidden in it is left out.
+        folder: The folder.
 
     Returns:
-        A sorted list of `pathlib.Path`s.
+        A pair: a sorted list of `pathlib.Path`s, and what else is there, a
+        `collections.Counter` of reasons why it was skipped: "hidden",
+        "*.txt", "@eaDir".
 
     Raises:
         OSError: if a folder cannot be read.
     """
-    paths = []
+    paths, skipped = [], collections.Counter()
 
     def fail(error):
         raise error
 
-    for parent, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        paths += [
-            pathlib.Path(parent, name)
-            for name in sorted(names)
-            if not name.startswith(".")
-            and pathlib.Path(name).suffix.lower() in EXTENSIONS
-        ]
-    return paths
+    for parent, folders, names in os.walk(
+        folder, onerror=fail, followlinks=True
+    ):
+        folders[:] = _entered(folder, parent, folders, skipped)
+        for name in sorted(names):
+            if reason := _not_an_image(name):
+                skipped[reason] += 1
+            else:
+                paths.append(pathlib.Path(parent, name))
+    return paths, skipped
+
+
+def described(skipped):
+    """In words, what `list_images` or `find_images` skipped.
+
+    Example:
+
+    >>> described({"hidden": 2, "*.heic": 1})
+    '2 hidden, 1 *.heic'
+    """
+    return ", ".join(f"{count:,} {reason}" for reason, count in skipped.items())
 
 
 def find_images(data):
     """Labelled images: of a folder of folders, or of a table.
 
     Args:
-        data: A folder with a folder for each class, or a CSV file with
-            columns `path` and `label`. Paths in it are relative to its
+        data: A folder with a folder for each class, or with a folder for each
+            split (such as `train/` and `Testing/`, see `SPLITS`), each with a
+            folder for each class. Or a CSV file with columns `path` and
+            `label`, and perhaps `split`. Paths in it are relative to its
             folder. A label is the name of a class, or its number.
 
     Returns:
-        A list of `Found`, sorted by class and name, or in the order of the
-        table.
+        A pair: a list of `Found`, sorted by split, class and name, or in the
+        order of the table; and what was skipped in the folders, as of
+        `list_images`.
 
     Raises:
         OSError: if `data` cannot be read.
-        ValueError: if it holds no labelled images, or a part without them.
+        ValueError: if it holds no labelled images, or a part without them, or
+            folders that are no classes.
 
     Example:
 
@@ -384,28 +428,45 @@ def find_images(data):
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     table = pathlib.Path(folder, "test.csv")
     ...     _ = table.write_text("path,label\\nbirds/1.jpg,finch\\n")
-    ...     found = find_images(table)
+    ...     found, _ = find_images(table)
     >>> found[0].path.name, found[0].label
     ('1.jpg', 'finch')
     """
     data = pathlib.Path(data)
     if not data.exists():
         raise FileNotFoundError(f"{data} does not exist.")
-    return _in_folders(data) if data.is_dir() else _in_table(data)
+    if data.is_dir():
+        return _in_folders(data)
+    return _in_table(data), collections.Counter()
 
 
-def class_numbers(found, classes, names=None):
+def split_of(folder):
+    """The split that the name of a folder means, in any case, or `None`.
+
+    Example:
+
+    >>> split_of("Training"), split_of("val2017"), split_of("trainval")
+    ('train', 'validation', None)
+    """
+    words = re.split("[^a-z]+", folder.casefold())
+    splits = {SPLITS[word] for word in words if word in SPLITS}
+    return splits.pop() if len(splits) == 1 else None
+
+
+def class_numbers(found, classes, names=None, folders=False):
     """The numbers of the classes that labels name.
 
     A label that is a name in `names` means that class; otherwise it must be a
-    number from 0. Without `names`, labels that are not all numbers are the
-    classes' names, and class `i` is the `i`-th of them in alphabetical order,
-    as `keras.utils.image_dataset_from_directory` numbers them.
+    number from 0. Without `names`, labels that are folders, or that are not
+    all numbers, are the classes' names, and class `i` is the `i`-th of them in
+    alphabetical order, as `keras.utils.image_dataset_from_directory` numbers
+    them: 0, 1, 10, 2. Names are the same in all forms of Unicode.
 
     Args:
         found: List of `Found`.
         classes: Integer, the number of classes `n` of the model.
         names: Names of the classes, all of them, or `None`.
+        folders: Whether labels are the names of folders.
 
     Returns:
         A pair: integers `(len(found),)`, and the names of the classes, or
@@ -413,7 +474,9 @@ def class_numbers(found, classes, names=None):
 
     Raises:
         ValueError: if a label is no class, or the labels are not as many as
-            the classes and there are no `names` to number them by.
+            the classes and there are no `names` to number them by; or if
+            folders are numbers whose order is not that of the alphabet, and
+            none of `names`: either order could be meant.
 
     Example:
 
@@ -422,8 +485,11 @@ def class_numbers(found, classes, names=None):
     >>> numbers.tolist(), names
     ([1, 0], ['finch', 'wren'])
     """
-    labels = sorted({one.label for one in found})
-    if names is None and not all(map(_is_number, labels)):
+    firsts = {}
+    for one in found:
+        firsts.setdefault(one.label, one)
+    labels = sorted(firsts)
+    if names is None and (folders or not all(map(_is_number, labels))):
         if len(labels) != classes:
             listed = ", ".join(map(repr, labels[:3]))
             more = ", ..." if len(labels) > 3 else ""
@@ -434,8 +500,24 @@ def class_numbers(found, classes, names=None):
                 "all its classes, in their order, to tell which is which."
             )
         names = labels
-    numbers = [class_number(one.label, classes, names, one) for one in found]
-    return np.array(numbers, "int64"), names
+    elif folders:
+        numbered = [label for label in labels if label not in names]
+        if all(map(_is_number, numbered)) and numbered != sorted(
+            numbered, key=int
+        ):
+            raise ValueError(
+                "Class folders must be called by the names of the classes "
+                "where Keras numbers them in another order than they are "
+                f"called: {', '.join(numbered[:3])}, ... Received: folders "
+                f"such as {firsts[numbered[0]].source}, for the class names "
+                f"{', '.join(list(names)[:3])}, ... Rename the folders, or "
+                "give a table of paths and labels."
+            )
+    numbers = {
+        label: class_number(label, classes, names, one)
+        for label, one in firsts.items()
+    }
+    return np.array([numbers[one.label] for one in found], "int64"), names
 
 
 def class_number(label, classes, names=None, found=None):
@@ -459,9 +541,10 @@ def class_number(label, classes, names=None, found=None):
     (1, 0)
     """
     where = "" if found is None else f" of {found.path} ({found.source})"
-    count = 0 if names is None else list(names).count(label)
+    known = [unicodedata.normalize("NFC", name) for name in names or ()]
+    count = known.count(unicodedata.normalize("NFC", label))
     if count == 1:
-        return list(names).index(label)
+        return known.index(unicodedata.normalize("NFC", label))
     if count > 1:
         raise ValueError(
             f"The class {label!r}{where} is the name of {count} classes. Give "
@@ -696,27 +779,131 @@ def _pixels(pillow, image, name, file_format, channels):
     return np.reshape(np.array(image), (image.height, image.width, channels))
 
 
-def _in_folders(data):
-    folders = sorted(
-        (path for path in data.iterdir() if path.is_dir()),
-        key=lambda path: path.name,
+def _not_an_image(name):
+    """Why a file is skipped, by its name; "" if it is not."""
+    if name.startswith("."):
+        return "hidden"
+    suffix = pathlib.Path(name).suffix
+    if suffix.lower() in EXTENSIONS:
+        return ""
+    return f"*{suffix}" if suffix else "without a suffix"
+
+
+def _entered(root, parent, names, skipped):
+    """Those of the folders in `parent` that may hold images, sorted."""
+    entered = []
+    for name in sorted(names):
+        if name.startswith("."):
+            skipped["hidden"] += 1
+        elif name.casefold() in SYSTEM_FOLDERS:
+            skipped[name] += 1
+        elif _leads_back(pathlib.Path(root), pathlib.Path(parent, name)):
+            skipped["link to a folder that holds it"] += 1
+        else:
+            entered.append(name)
+    return entered
+
+
+def _leads_back(root, folder):
+    """Whether a folder is a link to one on the way to it, from `root` on."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    return any(
+        parent.resolve().is_relative_to(target)
+        for parent in folder.parents
+        if parent.is_relative_to(root)
     )
-    folders = [path for path in folders if not path.name.startswith(".")]
+
+
+def _in_folders(data):
+    skipped = collections.Counter()
+    folders = _folders(data, skipped)
+    # A class may be called "train", too: images lie in it, not folders.
+    splits = {
+        folder: split_of(folder.name)
+        for folder in folders
+        if split_of(folder.name)
+        and any(path.is_dir() for path in folder.iterdir())
+    }
+    if not splits:
+        return _in_classes(data, folders, None, skipped), skipped
+    listed = ", ".join(folder.name for folder in splits)
+    others = [folder.name for folder in folders if folder not in splits]
+    if others:
+        raise ValueError(
+            f"{data} must hold folders of classes, or of splits with folders "
+            f"of classes. It holds the splits {listed} and, beside them, "
+            f"{', '.join(others)}."
+        )
+    if len(set(splits.values())) < len(splits):
+        raise ValueError(
+            f"{data} must hold a folder for each split (train, validation and "
+            f"test). It holds several for one: {listed}."
+        )
+    found = []
+    for folder, split in splits.items():
+        inner = _folders(folder, skipped)
+        found += _in_classes(folder, inner, split, skipped)
+    return found, skipped
+
+
+def _folders(data, skipped):
+    """The folders in a folder that may hold images."""
+    names = []
+    for path in data.iterdir():
+        if path.is_dir():
+            names.append(path.name)
+        else:
+            skipped[_not_an_image(path.name) or "image outside of folders"] += 1
+    return [data / name for name in _entered(data, data, names, skipped)]
+
+
+def _in_classes(data, folders, split, skipped):
+    """What is `Found` in the folders of classes."""
     if not folders:
         raise ValueError(
             f"{data} must hold a folder for each class, with images in them. "
             "It holds no folders."
         )
-    found = []
+    found, inner = [], []
     for folder in folders:
-        paths = list_images(folder)
+        paths, others = list_images(folder)
         if not paths:
             raise ValueError(
                 f"The class folder {folder} holds no images: no file that "
-                f"ends in {', '.join(sorted(EXTENSIONS))}."
+                f"ends in {', '.join(sorted(EXTENSIONS))}. It holds "
+                f"{described(others) or 'nothing'}."
             )
-        found += [Found(path, folder.name, f"in {folder}") for path in paths]
+        skipped += others
+        found += [
+            Found(path, folder.name, f"in {folder}", split) for path in paths
+        ]
+        inner.append({path.relative_to(folder).parts[0] for path in paths})
+    # What all hold are folders, for files of one name are no classes either.
+    shared = sorted(set.intersection(*inner))
+    if len(folders) > 1 and len(shared) > 1 and _all_folders(folders, inner):
+        raise ValueError(
+            f"{data} must hold a folder for each class, or for each split, "
+            f"called train, validation or test. Its folders "
+            f"{_first(path.name for path in folders)} hold no images but in "
+            f"folders of the same names: {_first(shared)}."
+        )
     return found
+
+
+def _all_folders(folders, inner):
+    return all(
+        (folder / name).is_dir()
+        for folder, names in zip(folders, inner, strict=True)
+        for name in names
+    )
+
+
+def _first(names):
+    """The first of some names, in words."""
+    names = list(names)
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _in_table(data):
@@ -735,18 +922,21 @@ def _in_table(data):
                     f"first line has {columns}."
                 )
             for row in rows:
+                source = f"{data}, line {rows.line_num}"
                 for column in ("path", "label"):
                     if not (row[column] or "").strip():
+                        raise ValueError(f"{source}, has no {column}.")
+                split = None
+                if "split" in columns:
+                    word = (row["split"] or "").strip()
+                    split = SPLITS.get(word.casefold())
+                    if split is None:
                         raise ValueError(
-                            f"{data}, line {rows.line_num}, has no {column}."
+                            f"{source}: split must be one of "
+                            f"{', '.join(SPLITS)}. Received: {word!r}."
                         )
-                found.append(
-                    Found(
-                        data.parent / row["path"].strip(),
-                        row["label"].strip(),
-                        f"{data}, line {rows.line_num}",
-                    )
-                )
+                path = data.parent / row["path"].strip()
+                found.append(Found(path, row["label"].strip(), source, split))
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{data} must be a folder of class folders, or a table (CSV) in "

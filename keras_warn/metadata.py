@@ -8,6 +8,7 @@ read without Keras by `read_file`.
 import dataclasses
 import json
 import numbers
+import unicodedata
 import zipfile
 
 from keras_warn import checks
@@ -102,7 +103,7 @@ class Metadata:
 
 
 def class_names(name, value, classes=None):
-    """Names of classes as a tuple, or an error.
+    """Names of classes as a tuple, in the form NFC of Unicode, or an error.
 
     Args:
         name: What messages call them.
@@ -117,7 +118,7 @@ def class_names(name, value, classes=None):
         raise TypeError(
             f"`{name}` must be a list of strings. Received: {name}={value!r}."
         )
-    value = tuple(value)
+    value = tuple(unicodedata.normalize("NFC", one) for one in value)
     if classes is not None and len(value) != classes:
         raise ValueError(
             f"`{name}` must have a name for each of the {classes} classes of "

@@ -693,9 +693,47 @@ def test_report_of_class_folders(files, model, data, capsys):
     assert len(path.read_text()) < len(page)
 
 
+def test_the_accuracy_is_that_of_keras_on_the_same_folder(work):
+    """Of class folders 0 to 11, and of the split that is to be tested."""
+    for i, name in enumerate(["0", "1", "10", "11", *"23456789"]):
+        for part in ("train", "Testing"):
+            gray = Image.new("RGB", SIZE[::-1], (20 * i,) * 3)
+            path = work / "data" / part / name / "a.png"
+            path.parent.mkdir(parents=True)
+            gray.save(path)
+    x = inputs = keras.Input((*SIZE, 3))
+    x = keras.layers.Rescaling(1 / 255)(x)
+    x = keras.layers.Conv2D(1, 1, kernel_initializer="ones", name="sum")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(12, activation="softmax", name="top")(x)
+    backbone = keras.Model(inputs, x)
+    # The class whose gray is nearest.
+    grays = 3 * 20 / 255 * np.arange(12)
+    backbone.get_layer("top").set_weights([200 * grays[None], -100 * grays**2])
+    model = keras_warn.augment(backbone, attend_at=["sum"])
+    hypotheses = model.get_layer("module_1_hypotheses")
+    hypotheses.set_weights([np.zeros(w.shape) for w in hypotheses.weights])
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    read = keras.utils.image_dataset_from_directory(
+        work / "data/Testing", image_size=SIZE, verbose=0
+    )
+    _, accuracy = model.evaluate(read, verbose=0)
+    assert accuracy == 1
+    model.save("model.keras")
+    for data in ("data/Testing", "data"):
+        assert run("report", "model.keras", data, "--out", f"{data}.html") == 0
+        page = pathlib.Path(f"{data}.html").read_text()
+        assert "12 test images" in page
+        assert re.search(
+            r"With attention</dt>\s*<dd class=\"large\">100.0", page
+        )
+    (work / "data/Testing").rename(work / "data/val")
+    assert run("report", "model.keras", "data", "--out", "r.html") == 2
+
+
 def test_names_tell_the_order_of_the_classes(files, model, data):
     """Not the alphabet, if they are given."""
-    found = find_images(data)
+    found, _ = find_images(data)
     labels, _ = class_numbers(found, CLASSES, NAMES)
     intake = Intake(SIZE, 3, "channels_last", "none", "crop")
     batches = list(Batches(found, labels, intake, 4))
@@ -729,7 +767,7 @@ def test_report_of_a_table_with_a_bad_image(files, data, capsys):
 
 
 def test_images_that_change_while_a_report_is_made(data):
-    found = find_images(data)
+    found, _ = find_images(data)
     intake = Intake(SIZE, 3, "channels_last", "none", "crop")
     batches = Batches(found, np.zeros(9, int), intake, 4)
     first, second = list(batches), list(batches)

@@ -1,5 +1,7 @@
 """Image files as people have them: odd, broken, mislabelled."""
 
+import unicodedata
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from keras_warn.images import PREPROCESSING
 from keras_warn.images import ImageError
 from keras_warn.images import class_numbers
 from keras_warn.images import default_preprocessing
+from keras_warn.images import described
 from keras_warn.images import find_images
 from keras_warn.images import fit_image
 from keras_warn.images import image_size
@@ -16,6 +19,7 @@ from keras_warn.images import list_images
 from keras_warn.images import placement
 from keras_warn.images import preprocess
 from keras_warn.images import read_image
+from keras_warn.images import split_of
 from keras_warn.images import with_channels
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -385,7 +389,7 @@ def test_class_folders(tmp_path):
         "readme.md",
         "loose.jpg",
     )
-    found = find_images(tmp_path)
+    found, _ = find_images(tmp_path)
     assert [(one.path.name, one.label) for one in found] == [
         ("a.webp", "finch"),
         ("a.jpeg", "wren"),
@@ -423,7 +427,7 @@ def test_tables(tmp_path, content):
     path = tmp_path / "folder" / "test.csv"
     path.parent.mkdir()
     path.write_bytes(content)
-    found = find_images(path)
+    found, _ = find_images(path)
     assert [one.path for one in found] == [
         path.parent / "birds/1.jpg",
         path.parent / "2.jpg",
@@ -435,7 +439,7 @@ def test_tables(tmp_path, content):
 def test_absolute_paths_in_tables(tmp_path):
     path = tmp_path / "test.csv"
     path.write_text("path,label\n/data/1.jpg,0\n")
-    assert str(find_images(path)[0].path) == "/data/1.jpg"
+    assert str(find_images(path)[0][0].path) == "/data/1.jpg"
 
 
 @pytest.mark.parametrize(
@@ -471,7 +475,7 @@ def labelled(tmp_path, *labels):
     path = tmp_path / "test.csv"
     lines = [f"{i}.jpg,{label}" for i, label in enumerate(labels)]
     path.write_text("\n".join(["path,label", *lines]))
-    return find_images(path)
+    return find_images(path)[0]
 
 
 def test_labels_are_names_or_numbers(tmp_path):
@@ -501,9 +505,126 @@ def test_labels_outside_the_classes(tmp_path, labels, names, message):
         class_numbers(labelled(tmp_path, *labels), 3, names)
 
 
-def test_list_images_skips_what_is_hidden(tmp_path):
-    tree(tmp_path, "b.png", "a/c.png", ".unfinished-x/d.png", "e.pdf")
-    assert [path.name for path in list_images(tmp_path)] == ["b.png", "c.png"]
+def test_folders_are_numbered_as_keras_numbers_them(tmp_path):
+    """0, 1, 10, 11, 2: by alphabet, also where all names are numbers."""
+    for i in range(12):
+        saved(
+            tree(tmp_path, f"{i}/a.png") / f"{i}/a.png",
+            Image.fromarray(noise()),
+        )
+    found, _ = find_images(tmp_path)
+    numbers, names = class_numbers(found, 12, folders=True)
+    expected = keras.utils.image_dataset_from_directory(
+        tmp_path, shuffle=False, verbose=0
+    )
+    assert names == expected.class_names
+    assert names[2] == found[2].path.parent.name == "10"
+    keras_numbers = np.concatenate([y for _, y in expected])
+    assert numbers.tolist() == keras_numbers.tolist()
+    # Either order could be meant beside other names; in a table, numbers are.
+    birds = [f"bird {i}" for i in range(12)]
+    with pytest.raises(ValueError, match="0, 1, 10, .*bird 0, bird 1"):
+        class_numbers(found, 12, birds, folders=True)
+    assert class_numbers(found, 12, birds)[0][2] == 10
+    few = [one for one in found if int(one.label) < 9]
+    assert class_numbers(few, 12, birds, folders=True)[0][2] == 2
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_are_the_same_in_all_forms_of_unicode(tmp_path, forms):
+    label, name = (unicodedata.normalize(form, "Kakapō") for form in forms)
+    found = labelled(tmp_path, label, "wren", "wren")
+    numbers, _ = class_numbers(found, 3, ["owl", name, "wren"])
+    assert numbers.tolist() == [1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "name, split",
+    [
+        ("Training", "train"),
+        ("TRAIN", "train"),
+        ("train_images", "train"),
+        ("seg_test", "test"),
+        ("Test-Set", "test"),
+        ("val2017", "validation"),
+        ("valid", "validation"),
+        ("trainval", None),
+        ("terrain", None),
+    ],
+)
+def test_splits_in_any_spelling(tmp_path, name, split):
+    assert split_of(name) == split
+    found, _ = find_images(tree(tmp_path, f"{name}/wren/1.png"))
+    label = name if split is None else "wren"
+    assert [(one.label, one.split) for one in found] == [(label, split)]
+
+
+def test_folders_that_are_no_classes(tmp_path):
+    names = [f"{part}/{bird}/1.png" for part in "AB" for bird in ("owl", "tit")]
+    with pytest.raises(ValueError, match="folders A, B hold .*: owl, tit"):
+        find_images(tree(tmp_path, *names))
+    # One folder of the same name in each is how Tiny ImageNet is stored.
+    tree(tmp_path / "tiny", "n01/images/1.png", "n02/images/1.png")
+    assert len(find_images(tmp_path / "tiny")[0]) == 2
+    tree(tmp_path / "twice", "val/a/1.png", "valid/a/1.png")
+    with pytest.raises(ValueError, match="several for one: val, valid"):
+        find_images(tmp_path / "twice")
+
+
+def test_what_is_skipped_is_counted_and_named(tmp_path):
+    tree(
+        tmp_path,
+        "readme.md",
+        "loose.jpg",
+        ".cache/x.png",
+        "@eaDir/x.png",
+        "__MACOSX/wren/._a.png",
+        "wren/a.png",
+        "wren/b.heic",
+        "wren/c.heic",
+        "wren/.DS_Store",
+        "wren/@eaDir/a.png",
+        "wren/nested/d.png",
+        "elsewhere/owl/e.png",
+    )
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("readme.md", "loose.jpg", ".cache", "@eaDir", "__MACOSX"):
+        (tmp_path / name).rename(data / name)
+    (tmp_path / "wren").rename(data / "wren")
+    # Links are followed, but not in a circle.
+    (data / "owl").symlink_to(tmp_path / "elsewhere/owl")
+    (data / "wren/back").symlink_to(data)
+    (data / "again").symlink_to(".")
+    found, skipped = find_images(data)
+    assert [one.path.name for one in found] == ["e.png", "a.png", "d.png"]
+    assert skipped == {
+        "hidden": 2,
+        "@eaDir": 2,
+        "__MACOSX": 1,
+        "*.md": 1,
+        "*.heic": 2,
+        "image outside of folders": 1,
+        "link to a folder that holds it": 2,
+    }
+    paths, others = list_images(data / "wren")
+    assert [path.name for path in paths] == ["a.png", "d.png"]
+    assert "2 *.heic" in described(others)
+
+
+def test_two_links_in_a_circle(tmp_path):
+    tree(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "a/b").symlink_to(tmp_path / "b")
+    (tmp_path / "b/a").symlink_to(tmp_path / "a")
+    paths, skipped = list_images(tmp_path)
+    assert [path.name for path in paths] == ["1.png", "2.png", "2.png", "1.png"]
+    assert skipped == {"link to a folder that holds it": 2}
+
+
+def test_a_class_of_files_that_cannot_be_read_by_name(tmp_path):
+    tree(tmp_path, "owl/1.png", "wren/a.heic", "wren/b.heic")
+    with pytest.raises(ValueError, match=r"wren holds no .* holds 2 \*.heic"):
+        find_images(tmp_path)
 
 
 def test_preprocessing():

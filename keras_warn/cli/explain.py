@@ -243,7 +243,8 @@ def _listed(given, out):
         with refusing(
             OSError, before=f"the folder {one} cannot be read: ", after="."
         ):
-            found = images.list_images(one)
+            found, skipped = images.list_images(one)
+        others = images.described(skipped)
         # Figures of an earlier call are no images to explain.
         inside = [p for p in found if out not in p.resolve().parents]
         if not inside and found:
@@ -254,7 +255,13 @@ def _listed(given, out):
         if not inside:
             raise Refused(
                 f"the folder {one} holds no images: no file that ends in "
-                f"{', '.join(sorted(images.EXTENSIONS))}."
+                f"{', '.join(sorted(images.EXTENSIONS))}. It holds "
+                f"{others or 'nothing'}."
+            )
+        if others:
+            print(
+                f"keras-warn explain: skipped in {one}: {others}.",
+                file=sys.stderr,
             )
         paths += inside
     return paths

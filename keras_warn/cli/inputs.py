@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import unicodedata
 
 import numpy as np
 
@@ -208,6 +209,7 @@ def _read_names(path, classes):
         after=".",
     ):
         text = pathlib.Path(path).read_text("utf-8-sig")
+    text = unicodedata.normalize("NFC", text)
     names = [line.strip() for line in text.rstrip().splitlines()]
     if len(names) != classes:
         raise Refused(

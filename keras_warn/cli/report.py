@@ -29,10 +29,13 @@ HELP = "show what attention does on a test set"
 
 EPILOG = f"""\
 data:
-  a folder     with a folder of images for each class. Without --names, class
-               i is the i-th folder by alphabet
+  a folder     with a folder of images for each class. Where neither the model
+               nor --names names the classes, class i is the i-th folder by
+               alphabet, as Keras numbers them: 0, 1, 10, 2
   a CSV file   whose first line is path,label. Paths are relative to its
                folder; labels are names or numbers of classes, from 0
+  Of data with splits (folders such as train/ and test/, or a column split),
+  the split "test" is read.
 
 outputs:
   one HTML file that needs no other: accuracy with and without attention,
@@ -79,8 +82,16 @@ def run(arguments):
     classes = model.output_shape[-1]
     names = find_names(model, arguments.names)
     with refusing(OSError, ValueError, before="DATA: "):
-        found = images.find_images(arguments.data)
-        labels, names = images.class_numbers(found, classes, names)
+        found, skipped = images.find_images(arguments.data)
+        found = _to_test(found, arguments.data)
+        folders = pathlib.Path(arguments.data).is_dir()
+        labels, names = images.class_numbers(found, classes, names, folders)
+    if skipped:
+        print(
+            f"keras-warn report: skipped in {arguments.data}: "
+            f"{images.described(skipped)}.",
+            file=sys.stderr,
+        )
     keep_inputs(
         [path],
         [
@@ -119,6 +130,19 @@ def run(arguments):
         file=sys.stderr,
     )
     return INCOMPLETE if data.failed else GOOD
+
+
+def _to_test(found, data):
+    """The images of the split "test", or all where there are no splits."""
+    splits = {one.split for one in found}
+    if splits == {None}:
+        return found
+    if "test" not in splits:
+        raise ValueError(
+            f"{data} must hold a split to test. It holds "
+            f"{' and '.join(sorted(splits))}. Give the images of one of them."
+        )
+    return [one for one in found if one.split == "test"]
 
 
 class _Labelled(typing.NamedTuple):

@@ -520,7 +520,7 @@ def check_pictures(name, folder, paths):
 def unlisted(folder, paths):
     """How many pictures of a folder are not among `paths`."""
     paths = set(paths)
-    return sum(path not in paths for path in images.list_images(folder))
+    return sum(path not in paths for path in images.list_images(folder)[0])
 
 
 def counted(**counts):

@@ -30,8 +30,7 @@ BIRDS = ["wren/1.jpg", "wren/2.PNG", "finch/1.jpg", "finch/garden/3.webp"]
 
 def test_class_folders(tmp_path):
     folder = tmp_path / "Vögel 鳥"
-    write(folder, [*BIRDS, ".cache/x.jpg"])
-    (folder / "wren" / "notes.txt").touch()
+    write(folder, BIRDS)
     for data in (folder, str(folder)):
         birds = load_image_folder(data)
         assert birds.name == "Vögel 鳥"
@@ -44,8 +43,8 @@ def test_class_folders(tmp_path):
 
 
 def test_folders_of_splits(tmp_path):
-    write(tmp_path, [f"train/{name}" for name in BIRDS])
-    write(tmp_path, ["val/wren/4.jpg", "test/wren/5.jpg", "test/finch/5.jpg"])
+    write(tmp_path, [f"Training/{name}" for name in BIRDS])
+    write(tmp_path, ["Val/wren/4.jpg", "test/wren/5.jpg", "test/finch/5.jpg"])
     birds = load_image_folder(tmp_path)
     assert birds.names == ("finch", "wren")
     assert list(birds.splits) == ["train", "validation", "test"]
@@ -63,9 +62,29 @@ def test_a_class_called_train(tmp_path):
     assert load_image_folder(tmp_path).names == ("bus", "train")
 
 
-def test_numbers_are_sorted_as_numbers(tmp_path):
+def test_numbers_are_sorted_as_keras_sorts_them(tmp_path):
     write(tmp_path, [f"{i}/a.jpg" for i in range(12)])
-    assert load_image_folder(tmp_path).names == tuple(map(str, range(12)))
+    expected = ("0", "1", "10", "11", *"23456789")
+    assert load_image_folder(tmp_path).names == expected
+
+
+def test_what_is_skipped_is_said_and_counted(tmp_path):
+    write(tmp_path, [*BIRDS, "@eaDir/wren/1.jpg", "wren/.2.jpg"])
+    (tmp_path / "wren/3.heic").touch()
+    with pytest.warns(UserWarning, match="1 @eaDir, 1 hidden, 1 .*heic"):
+        birds = load_image_folder(tmp_path)
+    assert birds.left_out == {"@eaDir": 1, "hidden": 1, "*.heic": 1}
+    assert birds.without(birds.paths[:1]).left_out["cannot be read"] == 1
+
+
+def test_an_image_found_twice_through_a_link(tmp_path):
+    """It could be in two splits."""
+    write(tmp_path, [f"train/{name}" for name in BIRDS])
+    (tmp_path / "test").symlink_to(tmp_path / "train")
+    with pytest.raises(
+        ValueError, match="listed once.*train/finch.*test/finch"
+    ):
+        load_image_folder(tmp_path)
 
 
 def test_letters_are_the_same_in_both_their_forms(tmp_path):
@@ -115,8 +134,8 @@ def test_a_table_with_splits(tmp_path):
         (["wren/1.jpg,wren"], "line 4: split must be one of .* Received: ''"),
         (["wren/1.jpg,,test"], "line 4, has no label"),
         ([",wren,test"], "line 4, has no path"),
-        (["a.jpg,wren,test"], "line 4: a picture must .* line 2, too"),
-        (["./x/../a.jpg,tit,test"], "line 4: a picture must .* line 2, too"),
+        (["a.jpg,wren,test"], "line 4: an image must .* line 2, too"),
+        (["./x/../a.jpg,tit,test"], "line 4: an image must .* line 2, too"),
         (["wren/1.jpg,tit,test"], "to train with. .* 'tit', .* line 4.* test"),
     ],
 )
@@ -171,7 +190,7 @@ def test_no_folders(tmp_path):
 def test_one_class(tmp_path):
     """Such as the folder above the one that was meant."""
     write(tmp_path, [f"my birds/{name}" for name in BIRDS])
-    with pytest.raises(ValueError, match="4 pictures are of 'my birds'"):
+    with pytest.raises(ValueError, match="4 images are of 'my birds'"):
         load_image_folder(tmp_path)
 
 
@@ -191,7 +210,7 @@ def test_splits_without_one_to_train_with(tmp_path):
 def test_classes_beside_splits(tmp_path):
     write(tmp_path, [f"train/{name}" for name in BIRDS])
     write(tmp_path, ["tit/1.jpg"])
-    with pytest.raises(ValueError, match="split train and, beside it, tit"):
+    with pytest.raises(ValueError, match="splits train and, beside them, tit"):
         load_image_folder(tmp_path)
 
 
