@@ -3,6 +3,7 @@
 import ast
 import functools
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import fresh
 import pytest
 
 import keras_warn
+from keras_warn import __version__
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(keras_warn.__file__).parent
@@ -44,7 +46,8 @@ def files(folder):
 def test_library_needs_keras_alone(path):
     for line, name in imports(path, inside_functions=False):
         top = name.split(".")[0]
-        assert top in ALWAYS_THERE | {"keras_warn"}, f"{path}:{line}: {name}"
+        known = ALWAYS_THERE | {"keras_warn", "keras_warn_cli"}
+        assert top in known, f"{path}:{line}: {name}"
 
 
 @pytest.mark.parametrize("path", files(PACKAGE), ids=lambda p: p.stem)
@@ -69,6 +72,33 @@ def test_recipes_use_public_names(path):
         assert "._" not in name, f"{path}:{line}: {name}"
         top = name.split(".")[0]
         assert not (ROOT / top).is_dir() or top == "keras_warn"
+
+
+HELP = """
+import sys
+
+before = {name.split(".")[0] for name in sys.modules}
+import keras_warn_cli
+
+try:
+    keras_warn_cli.main()
+finally:
+    added = {name.split(".")[0] for name in sys.modules}
+    assert added <= {*sys.stdlib_module_names, "keras_warn_cli"} | before
+"""
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_imports_nothing(option):
+    process = subprocess.run(
+        [sys.executable, "-c", HELP, option],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    expected = {"--help": "usage: keras-warn", "--version": __version__}
+    assert process.stdout.startswith(expected[option])
 
 
 IMPORT = """

@@ -1,9 +1,11 @@
 """What is released: one version, a citation, an sdist and a wheel."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -61,17 +63,11 @@ def in_repository():
 @pytest.fixture(scope="module")
 def built(in_repository, tmp_path_factory):
     """Folder with the sdist, and the wheel that was built from it."""
-    setuptools = pytest.importorskip("setuptools", minversion="77")
-    assert setuptools
-    # A copy: what setuptools leaves in its source would be found again.
-    source = tmp_path_factory.mktemp("source")
-    for name in in_repository:
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, source / name)
+    pytest.importorskip("hatchling")
     out = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation"]
     subprocess.run(
-        [*command, "--outdir", out, source], check=True, capture_output=True
+        [*command, "--outdir", out, ROOT], check=True, capture_output=True
     )
     return out
 
@@ -81,9 +77,7 @@ def test_sdist_is_the_repository(built, in_repository):
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         files = {m.name.split("/", 1)[1] for m in archive if m.isfile()}
-    made = {"PKG-INFO", "setup.cfg"}
-    files = {f for f in files if f not in made and ".egg-info/" not in f}
-    assert files == in_repository - {".gitignore"}
+    assert files == in_repository | {"PKG-INFO"}
 
 
 def test_wheel_is_the_package(built, in_repository):
@@ -91,9 +85,52 @@ def test_wheel_is_the_package(built, in_repository):
     files = set(zipfile.ZipFile(path).namelist())
     metadata = f"keras_warn-{keras_warn.__version__}.dist-info/"
     assert {f for f in files if not f.startswith(metadata)} == {
-        f for f in in_repository if f.startswith("keras_warn/")
+        f
+        for f in in_repository
+        if f.startswith("keras_warn/") or f == "keras_warn_cli.py"
     }
     assert metadata + "licenses/LICENSE" in files
+
+
+def test_a_clone_beside_does_not_hide_the_package(tmp_path):
+    """An editable install is found from the folder that holds the clone.
+
+    The clone has the package's name: without `__init__.py` it is a namespace
+    package, which must come after the package itself.
+    """
+    pytest.importorskip("hatchling")
+    pytest.importorskip("pip")
+    clone = tmp_path / "keras_warn"
+    clone.symlink_to(ROOT, target_is_directory=True)
+    environment = tmp_path / "environment"
+    python = environment / "bin/python"
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", environment], check=True
+    )
+    pip = [sys.executable, "-m", "pip", "--python", python, "install"]
+    subprocess.run(
+        [*pip, "-q", "--no-deps", "--no-build-isolation", "-e", clone],
+        check=True,
+        # For pip and hatchling, which the new environment has not.
+        env={**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")},
+    )
+    find = """
+import importlib.util as util
+for name in ("keras_warn", "keras_warn_cli"):
+    print(util.find_spec(name).origin)
+"""
+    found = subprocess.run(
+        [python, "-c", find],
+        cwd=tmp_path,
+        env={},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert [Path(path).resolve() for path in found] == [
+        ROOT / "keras_warn/__init__.py",
+        ROOT / "keras_warn_cli.py",
+    ]
 
 
 @pytest.mark.slow

@@ -33,8 +33,6 @@ from keras_warn.explanation import explain
 # 224.
 PIXELS_AT_ONCE = 2**24
 
-HELP = "explain a model's predictions for images"
-
 EPILOG = f"""\
 outputs:
   DIR/<name of the image>.png   a figure for each image: where the model

@@ -16,8 +16,6 @@ from keras_warn.cli.options import add_names
 from keras_warn.cli.options import add_short_side
 from keras_warn.cli.options import add_size
 
-HELP = "write a model for where keras_warn is not installed"
-
 EPILOG = f"""\
 formats:
   tf_saved_model  a folder, for TensorFlow and TensorFlow Serving

@@ -1,10 +1,9 @@
 """The command line as a whole: its parser and its exit code."""
 
-import argparse
 import sys
 import warnings
 
-import keras_warn
+import keras_warn_cli
 from keras_warn.cli import explain
 from keras_warn.cli import export
 from keras_warn.cli import report
@@ -13,19 +12,14 @@ from keras_warn.cli.errors import INTERRUPTED
 from keras_warn.cli.errors import REFUSED
 from keras_warn.cli.errors import Refused
 
-# Each has `HELP`, `EPILOG`, `add_arguments(parser)` and `run(arguments)`, which
-# returns an exit code.
+# Each has `EPILOG`, `add_arguments(parser)` and `run(arguments)`, which returns
+# an exit code.
 COMMANDS = {
     "explain": explain,
     "export": export,
     "report": report,
     "summary": summary,
 }
-
-DESCRIPTION = """\
-Show what gated attention does in a model that keras_warn.augment made, and
-that model.save wrote: for images of yours, on a test set, or as a table of
-where it is attached and what it costs."""
 
 
 def main(argv=None):
@@ -55,25 +49,8 @@ def main(argv=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
-        prog="keras-warn",
-        description=DESCRIPTION,
-        epilog="keras-warn COMMAND --help says more about each.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--version", action="version", version=keras_warn.__version__
-    )
-    parsers = parser.add_subparsers(
-        dest="command", required=True, metavar="COMMAND"
-    )
+    parser, parsers = keras_warn_cli.make_parser()
     for name, command in COMMANDS.items():
-        added = parsers.add_parser(
-            name,
-            help=command.HELP,
-            description=f"{command.HELP[0].upper()}{command.HELP[1:]}.",
-            epilog=command.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.add_arguments(added)
+        parsers[name].epilog = command.EPILOG
+        command.add_arguments(parsers[name])
     return parser

@@ -25,8 +25,6 @@ from keras_warn.cli.options import count
 from keras_warn.cli.progress import Progress
 from keras_warn.report import report
 
-HELP = "show what attention does on a test set"
-
 EPILOG = f"""\
 data:
   a folder     with a folder of images for each class. Where neither the model

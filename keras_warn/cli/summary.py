@@ -13,8 +13,6 @@ from keras_warn.cli.options import add_size
 from keras_warn.cli.printing import printed
 from keras_warn.summary import summary
 
-HELP = "show what attention is attached where, and what it costs"
-
 EPILOG = f"""\
 outputs:
   a table: which layers the attention modules read, their heads and kernels,
