@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import struct
+import threading
 import typing
 import unicodedata
 import zlib
@@ -23,8 +24,17 @@ from keras_warn import graph
 
 # What `find_images` takes for an image, by its name.
 EXTENSIONS = frozenset(
-    ".bmp .gif .jfif .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()
+    ".avif .bmp .gif .jfif .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
+    "".split()
 )
+
+# The formats of Pillow that are read, whatever a file is called. Of others,
+# some start programs, and some raise anything when a file is broken.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+# Images of more pixels are decoded one at a time, to bound the memory.
+_LARGE = 2**25
+_one_large_image = threading.Lock()
 
 # Folders that systems put among images, in lower case.
 SYSTEM_FOLDERS = frozenset(
@@ -91,11 +101,11 @@ def read_image(path, channels=3, upright=True, name=None):
     """Reads an image file.
 
     As it is meant to be seen: turned as its EXIF orientation says, on white
-    where it is transparent, the first frame of an animation, and 16 bits
-    brought to 8. Colour profiles are not applied.
+    where it is transparent, the first frame of an animation, and of 16 bits
+    the upper 8. Color profiles are not applied.
 
     Args:
-        path: The file, in any format of Pillow; or what is in it, `bytes`.
+        path: The file, in one of `FORMATS`; or what is in it, `bytes`.
         channels: 3 for RGB, or 1 for brightness (luma of Rec. 601).
         upright: Whether to turn it as its EXIF orientation says. `False`
             leaves it as it is stored, which is how boxes are published.
@@ -105,9 +115,9 @@ def read_image(path, channels=3, upright=True, name=None):
         A NumPy array of bytes (uint8), `(height, width, channels)`.
 
     Raises:
-        ImageError: if the file is missing, no image, broken or cut short, or
-            too large to be decoded safely; or if its pixels have no known
-            range (32 bits).
+        ImageError: if the file is missing, no image of `FORMATS`, broken or
+            cut short, or too large to be decoded safely; or if it does not
+            say which of its numbers are black, white or transparent.
         ImportError: if Pillow is not installed.
         ValueError: if `channels` is neither 1 nor 3.
 
@@ -116,17 +126,26 @@ def read_image(path, channels=3, upright=True, name=None):
     >>> read_image(b"P6 2 1 255 " + b"\\xff" * 6).shape
     (1, 2, 3)
     """
-    if channels not in (1, 3):
-        raise ValueError(
-            f"`channels` must be 1 or 3. Received: channels={channels!r}."
-        )
-    pillow = import_pillow()
-    name = _name(path, name)
-    with _opened(pillow, path, name) as image:
-        file_format = image.format
-        if upright:
-            image = pillow.ImageOps.exif_transpose(image)
-        return _pixels(pillow, image, name, file_format, channels)
+    _check_channels(channels)
+    with _decoded(path, upright, name) as image:
+        return _pixels(image, channels)
+
+
+def check_image(path, name=None):
+    """Raises what `read_image` would, with less memory than that takes.
+
+    Args:
+        path: The file, or what is in it, `bytes`.
+        name: What messages call the image. Defaults to its path.
+
+    Example:
+
+    >>> check_image(b"")
+    Traceback (most recent call last):
+    keras_warn.images.ImageError: The image is empty: a file of zero bytes.
+    """
+    with _decoded(path, True, name):
+        pass
 
 
 def image_size(path, name=None):
@@ -151,8 +170,7 @@ def image_size(path, name=None):
     >>> image_size(b"P6 2 1 255 " + b"\\xff" * 6)
     (1, 2)
     """
-    pillow = import_pillow()
-    with _opened(pillow, path, _name(path, name)) as image:
+    with _opened(path, name) as (image, _):
         return image.height, image.width
 
 
@@ -176,10 +194,7 @@ def with_channels(image, channels):
     >>> with_channels(np.zeros((20, 30, 1), "uint8"), 3).shape
     (20, 30, 3)
     """
-    if channels not in (1, 3):
-        raise ValueError(
-            f"`channels` must be 1 or 3. Received: channels={channels!r}."
-        )
+    _check_channels(channels)
     if image.shape[2] == channels:
         return image
     if channels == 3:
@@ -707,18 +722,25 @@ def import_pillow():
     return PIL
 
 
-def _name(path, name):
-    """What messages call an image."""
-    if name is None:
-        name = "The image" if isinstance(path, bytes) else path
-    return name
+def _check_channels(channels):
+    if channels not in (1, 3):
+        raise ValueError(
+            f"`channels` must be 1 or 3. Received: channels={channels!r}."
+        )
 
 
 @contextlib.contextmanager
-def _opened(pillow, path, name):
-    """A Pillow image; what goes wrong inside is an `ImageError`."""
+def _opened(path, name):
+    """A Pillow image and its name; what goes wrong inside is an `ImageError`.
+
+    Its pixels are not decoded before `load` is called.
+    """
+    pillow = import_pillow()
+    content = isinstance(path, bytes)
+    if name is None:
+        name = "The image" if content else path
     try:
-        if isinstance(path, bytes):
+        if content:
             empty, file = not path, io.BytesIO(path)
         else:
             file = pathlib.Path(path)
@@ -727,8 +749,8 @@ def _opened(pillow, path, name):
             empty = file.stat().st_size == 0
         if empty:
             raise ImageError(f"{name} is empty: a file of zero bytes.")
-        with pillow.Image.open(file) as image:
-            yield image
+        with pillow.Image.open(file, formats=FORMATS) as image:
+            yield image, name
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -737,8 +759,8 @@ def _opened(pillow, path, name):
         raise ImageError(f"{name} may not be read by this user.") from error
     except pillow.UnidentifiedImageError as error:
         raise ImageError(
-            f"{name} is not an image of a format that Pillow reads, or is "
-            "broken from its start."
+            f"{name} is not an image of a format that is read here "
+            f"({', '.join(FORMATS)}), or is broken from its start."
         ) from error
     except pillow.Image.DecompressionBombError as error:
         raise ImageError(
@@ -749,6 +771,7 @@ def _opened(pillow, path, name):
         EOFError,
         OSError,
         OverflowError,
+        RuntimeError,
         SyntaxError,
         TypeError,
         ValueError,
@@ -758,24 +781,72 @@ def _opened(pillow, path, name):
         raise ImageError(f"{name} is broken: {error}.") from error
 
 
-def _pixels(pillow, image, name, file_format, channels):
-    """The pixels of a Pillow image, as bytes `(height, width, channels)`."""
-    # Pillow reads files of 16 bits that way, in some formats.
-    wide = image.mode == "I" and file_format in ("PNG", "PPM")
-    if wide or image.mode.startswith("I;16"):
-        gray = (np.asarray(image).astype("int64") + 128) // 257
-        return np.repeat(gray[:, :, None].astype("uint8"), channels, axis=2)
-    if image.mode in ("I", "F"):
-        kind = "integers" if image.mode == "I" else "floating-point numbers"
+@contextlib.contextmanager
+def _decoded(path, upright, name):
+    """A Pillow image that `_pixels` takes, its pixels decoded."""
+    with _opened(path, name) as (image, name):
+        large = image.width * image.height > _LARGE
+        with _one_large_image if large else contextlib.nullcontext():
+            _scale_transparency(image, name)
+            image.load()
+            # Pillow follows these where there is no EXIF. Programs that show
+            # images do not.
+            for other in ("Raw profile type exif", "XML:com.adobe.xmp", "xmp"):
+                image.info.pop(other, None)
+            if upright:
+                import_pillow().ImageOps.exif_transpose(image, in_place=True)
+            _check_range(image, name)
+            yield image
+
+
+def _scale_transparency(image, name):
+    """Brings the transparent color of a PNG to 8 bits, as Pillow its pixels."""
+    if image.format == "PNG" and "transparency" in image.info:
+        stored = image.tile[0][3]
+        if stored.endswith(";16B"):
+            raise ImageError(
+                f"{name} has 16 bits and a transparent color, which Pillow "
+                "does not find. Convert it to 8 bits."
+            )
+        image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(stored, 1)
+
+
+def _check_range(image, name):
+    """Raises if it is not known which numbers are black, and which white."""
+    # Pillow has 16 bits in 32, in some formats.
+    wide = image.mode == "I" and image.format in ("PNG", "PPM")
+    if image.mode in ("F", "I", "LAB") and not wide:
         raise ImageError(
-            f"{name} has pixels of 32 bits, {kind} of which black and white "
-            "are not known. Convert it to 8 or 16 bits."
+            f"{name} has pixels of 32 bits or L*a*b* (Pillow's mode "
+            f"{image.mode!r}), of which black and white are not known. Convert "
+            "it to gray or RGB of 8 or 16 bits."
         )
-    if image.has_transparency_data:
+    inks = image.format == "JPEG" and image.mode == "CMYK"
+    if inks and "adobe" not in image.info:
+        raise ImageError(
+            f"{name} has CMYK without Adobe's mark: whether 0 is full ink or "
+            "none is not known. Convert it to RGB."
+        )
+
+
+def _pixels(image, channels):
+    """The pixels of a Pillow image, as bytes `(height, width, channels)`."""
+    pillow = import_pillow()
+    if image.mode.startswith("I"):  # 16 bits
+        pixels = (np.asarray(image) >> 8).astype("uint8")
+        image = pillow.Image.fromarray(pixels)
+    elif image.mode == "CMYK":
+        # As the decoder of exported models does.
+        paper = 255 - np.asarray(image)
+        pixels = paper[..., :3].astype("uint16") * paper[..., 3:] // 255
+        image = pillow.Image.fromarray(pixels.astype("uint8"))
+    elif image.has_transparency_data:
         image = image.convert("RGBA")
         white = pillow.Image.new("RGBA", image.size, "white")
         image = pillow.Image.alpha_composite(white, image)
-    image = image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode != mode:
+        image = image.convert(mode)
     return np.reshape(np.array(image), (image.height, image.width, channels))
 
 

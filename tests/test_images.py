@@ -1,14 +1,19 @@
 """Image files as people have them: odd, broken, mislabelled."""
 
+import time
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
+import odd_images
 import pytest
 from PIL import Image
 
+from keras_warn import images
 from keras_warn.images import PREPROCESSING
 from keras_warn.images import ImageError
+from keras_warn.images import check_image
 from keras_warn.images import class_numbers
 from keras_warn.images import default_preprocessing
 from keras_warn.images import described
@@ -74,10 +79,10 @@ def test_turned_as_exif_says(tmp_path, orientation, top_left):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_sixteen_bits_are_scaled_not_clipped(tmp_path, name):
+def test_of_sixteen_bits_the_upper_eight(tmp_path, name):
     values = np.array([[0, 255, 257, 32768, 65535]], "uint16")
     path = saved(tmp_path / name, Image.fromarray(values))
-    expected = [0, 1, 1, 128, 255]
+    expected = [0, 0, 1, 128, 255]
     found = read_image(path)
     assert found.shape == (1, 5, 3)
     for channel in range(3):
@@ -185,24 +190,101 @@ def test_progressive_jpeg_cut_short(tmp_path):
         read_image(path)
 
 
-def test_random_damage_is_an_image_error_or_no_error(tmp_path):
+@pytest.mark.filterwarnings("ignore:::PIL")
+@pytest.mark.parametrize("name", [f.lower() for f in images.FORMATS])
+def test_random_damage_is_an_image_error_or_no_error(
+    tmp_path, name, monkeypatch
+):
     """Never another exception, which would stop a long run."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2**20)
     random = np.random.default_rng(0)
+    path = tmp_path / f"a.{name}"
+    content = np.frombuffer(
+        odd_images.encoded(Image.fromarray(noise()), name), "uint8"
+    )
     failed = 0
-    for name in ("a.png", "a.jpg", "a.gif", "a.ppm"):
-        path = saved(tmp_path / name, Image.fromarray(noise()))
-        content = np.frombuffer(path.read_bytes(), "uint8")
-        for _ in range(50):
-            damaged = content.copy()
-            places = random.integers(0, min(len(content), 400), 10)
-            damaged[places] = random.integers(0, 256, 10)
-            path.write_bytes(damaged.tobytes())
+    for _ in range(50):
+        damaged = content.copy()
+        places = random.integers(0, min(len(content), 400), 10)
+        damaged[places] = random.integers(0, 256, 10)
+        path.write_bytes(damaged.tobytes())
+        ends = []
+        for read in (read_image, check_image):
             try:
-                read_image(path)
+                read(path)
+                ends.append("an image")
             except ImageError as error:
-                assert name in str(error)
-                failed += 1
-    assert failed > 50
+                assert str(path) in str(error)
+                ends.append("an error")
+        assert ends[0] == ends[1]
+        failed += ends[0] == "an error"
+    assert failed
+
+
+def test_a_damaged_avif(tmp_path):
+    """Its decoder raises `RuntimeError`."""
+    content = bytearray(odd_images.encoded(Image.fromarray(noise()), "AVIF"))
+    at = content.index(b"mdat") + 8
+    content[at : at + 8] = b"\xff" * 8
+    path = tmp_path / "a.avif"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match="a.avif is broken"):
+        read_image(path)
+
+
+def test_formats_that_are_not_read_whatever_the_name(tmp_path, monkeypatch):
+    """Pillow would start a program, Ghostscript, for the first of these."""
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: 1 / 0)
+    path = tmp_path / "a.jpg"
+    for file_format in ("EPS", "DDS", "BLP", "ICO", "TGA"):
+        image = Image.fromarray(noise())
+        image = image.convert("P") if file_format == "BLP" else image
+        path.write_bytes(odd_images.encoded(image, file_format))
+        for read in (read_image, check_image, image_size):
+            with pytest.raises(ImageError, match="a.jpg is not .* format"):
+                read(path)
+
+
+@pytest.mark.parametrize("bits, level", [(1, 1), (2, 2), (4, 8), (8, 200)])
+def test_a_transparent_level_of_gray(bits, level):
+    """The level is stored in as few bits as the pixels are."""
+    values = odd_images.values(bits)
+    chunk = (b"tRNS", level.to_bytes(2))
+    found = read_image(odd_images.png(values, bits, odd_images.GRAY, [chunk]))
+    expected = np.where(values == level, 255, values * 255 // (2**bits - 1))
+    np.testing.assert_array_equal(found, np.repeat(expected, 3, axis=2))
+
+
+@pytest.mark.parametrize("kind", [odd_images.GRAY, odd_images.RGB])
+def test_a_transparent_color_of_sixteen_bits(kind):
+    values = odd_images.values(16, odd_images.CHANNELS[kind])
+    chunk = (b"tRNS", bytes(2 * values.shape[2]))
+    with pytest.raises(ImageError, match="16 bits and a transparent color"):
+        read_image(odd_images.png(values, 16, kind, [chunk]))
+
+
+def test_cmyk_of_unknown_polarity():
+    with pytest.raises(ImageError, match="whether 0 is full ink"):
+        read_image(odd_images.jpeg_files()["JPEG CMYK, unmarked"])
+
+
+@pytest.mark.parametrize("limit, most", [(23 * 31 - 1, 1), (23 * 31, 4)])
+def test_large_images_are_decoded_one_at_a_time(monkeypatch, limit, most):
+    """Eight threads would take eight times their memory."""
+    content = odd_images.encoded(Image.fromarray(noise()), "PNG")
+    inside, seen = [], []
+
+    def decoded(image, name):
+        inside.append(name)
+        time.sleep(0.05)
+        seen.append(len(inside))
+        inside.pop()
+
+    monkeypatch.setattr(images, "_LARGE", limit)
+    monkeypatch.setattr(images, "_check_range", decoded)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read_image, [content] * 4))
+    assert max(seen) == most
 
 
 def test_an_orientation_that_cannot_be_read(tmp_path):

@@ -386,9 +386,8 @@ class Listing:
             if isinstance(picture, np.ndarray):
                 size = picture.shape
             else:
-                size = images.read_image(picture, name=path).shape
-                if self.boxes is not None:
-                    size = images.image_size(picture, path)
+                images.check_image(picture, path)
+                size = images.image_size(picture, path)
         except images.ImageError as error:
             # The path stands beside the reason already.
             return str(error).removeprefix(f"{path}").strip()

@@ -1,6 +1,7 @@
 """Images made ready inside of a graph, as `keras_warn.images` does outside.
 
-To the byte, but for what TensorFlow and Pillow round differently.
+Decoding is equal to the byte; resizing is but for what TensorFlow and Pillow
+round differently.
 """
 
 import keras
@@ -11,10 +12,7 @@ LUMA = (19595, 38470, 7471)
 
 
 def decode(encoded, channels):
-    """A JPEG or PNG image as `images.read_image` reads it, but for EXIF.
-
-    On white where it is transparent. It is not turned as its EXIF orientation
-    says, which TensorFlow does not read.
+    """A JPEG or PNG image as `images.read_image` reads it.
 
     Args:
         encoded: Scalar tensor of strings, the bytes of a file.
@@ -26,24 +24,102 @@ def decode(encoded, channels):
     """
     import tensorflow as tf
 
-    def jpeg():
+    is_jpeg = tf.io.is_jpeg(encoded)
+    pixels = tf.cond(
+        is_jpeg,
         # The method that Pillow uses, too.
-        return tf.io.decode_jpeg(encoded, 3, dct_method="INTEGER_ACCURATE")
-
-    def png():
-        pixels = tf.cast(tf.io.decode_png(encoded, 4), tf.int32)
-        alpha = pixels[:, :, 3:]
-        on_white = pixels[:, :, :3] * alpha + 255 * (255 - alpha)
-        # Pillow's division by 255, rounded.
-        shifted = on_white * 128 + 128 * 128
-        on_white = (shifted // 256 + shifted) // 256 // 128
-        return tf.cast(on_white, tf.uint8)
-
-    pixels = tf.cond(tf.io.is_jpeg(encoded), jpeg, png)
+        lambda: tf.io.decode_jpeg(encoded, 3, dct_method="INTEGER_ACCURATE"),
+        lambda: _decode_png(encoded),
+    )
     if channels == 1:
         pixels = tf.cast(pixels, tf.int32) * tf.constant(LUMA)
         pixels = (tf.reduce_sum(pixels, -1, keepdims=True) + 2**15) // 2**16
-    return tf.cast(pixels, tf.float32)
+    pixels = tf.cast(pixels, tf.float32)
+    marker = tf.where(is_jpeg, b"Exif\0\0", b"eXIf")
+    return _upright(pixels, _orientation(encoded, marker))
+
+
+def _decode_png(encoded):
+    """A PNG image on white, uint8 `(height, width, 3)`."""
+    import tensorflow as tf
+
+    pixels = tf.cast(tf.io.decode_png(encoded, 4), tf.int32)
+    # The header has the bits of a number, and 3 where they choose a color
+    # from a palette.
+    header = tf.io.decode_raw(tf.strings.substr(encoded, 24, 2), tf.uint8)
+    bits, kind = header[0], header[1]
+    # To images of less than 8 bits without transparency, TensorFlow gives an
+    # alpha of 1, 3 or 15 for opaque. Alpha is 0 or 255 in gray ones that have
+    # some, and can be anything in a palette: that is then decoded to 4
+    # channels of itself, not to 3.
+    opaque = tf.cond(
+        (bits < 8) & (kind == 3),
+        lambda: tf.shape(tf.io.decode_png(encoded, 0))[2] == 3,
+        lambda: bits < 8,
+    )
+    alpha = pixels[:, :, 3:]
+    alpha = tf.where(opaque & (alpha > 0), 255, alpha)
+    on_white = pixels[:, :, :3] * alpha + 255 * (255 - alpha)
+    # Pillow's division by 255, rounded.
+    shifted = on_white * 128 + 128 * 128
+    on_white = (shifted // 256 + shifted) // 256 // 128
+    return tf.cast(on_white, tf.uint8)
+
+
+def _orientation(encoded, marker):
+    """The EXIF orientation of a file, int64 from 1 to 8.
+
+    Args:
+        encoded: Scalar tensor of strings, the bytes of the file.
+        marker: The bytes after which EXIF begins.
+    """
+    import tensorflow as tf
+
+    # The tags lie in the first 64 KiB, and slices may be shorter than asked.
+    exif = tf.strings.split(encoded, marker, maxsplit=1)[-1]
+    exif = tf.strings.substr(exif, 0, 2**16)
+    order = tf.strings.substr(exif, 0, 4)
+    little = order == b"II*\0"
+    data = tf.cast(tf.io.decode_raw(exif, tf.uint8), tf.int64)
+
+    def numbers(digits):
+        powers = 256 ** tf.range(tf.shape(digits)[-1], dtype=tf.int64)
+        powers = tf.where(little, powers, powers[::-1])
+        return tf.reduce_sum(digits * powers, -1)
+
+    start = numbers(data[4:8]) + 2
+    count = numbers(data[start - 2 : start])
+    # Each tag has 12 bytes: its name, type, length and value. That of the
+    # orientation is one number of 16 bits, type 3, or of 32, type 4.
+    tags = data[start : start + 12 * count]
+    tags = tf.reshape(tags[: tf.size(tags) // 12 * 12], (-1, 12))
+    kinds = numbers(tags[:, 2:4])
+    values = tf.where(
+        kinds == 3, numbers(tags[:, 8:10]), numbers(tags[:, 8:12])
+    )
+    values = tf.boolean_mask(
+        values,
+        (little | (order == b"MM\0*"))
+        & (numbers(tags[:, :2]) == 0x0112)
+        & ((kinds == 3) | (kinds == 4))
+        & (numbers(tags[:, 4:8]) == 1),
+    )
+    value = tf.concat([[1], values], 0)[-1]
+    return tf.where((value >= 1) & (value <= 8), value, 1)
+
+
+def _upright(pixels, orientation):
+    """Turns an image as its EXIF orientation says."""
+    import tensorflow as tf
+
+    pixels = tf.cond(
+        orientation > 4,
+        lambda: tf.transpose(pixels, (1, 0, 2)),
+        lambda: pixels,
+    )
+    turn = (orientation - 1) % 4
+    backwards = [turn >= 2, (turn == 1) | (turn == 2), False]
+    return tf.raw_ops.Reverse(tensor=pixels, dims=tf.stack(backwards))
 
 
 def fit(pixels, size, resize, short_side=None):
