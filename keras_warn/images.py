@@ -815,11 +815,10 @@ def _check_range(image, name):
     """Raises if it is not known which numbers are black, and which white."""
     # Pillow has 16 bits in 32, in some formats.
     wide = image.mode == "I" and image.format in ("PNG", "PPM")
-    if image.mode in ("F", "I", "LAB") and not wide:
+    if image.mode in ("F", "I") and not wide:
         raise ImageError(
-            f"{name} has pixels of 32 bits or L*a*b* (Pillow's mode "
-            f"{image.mode!r}), of which black and white are not known. Convert "
-            "it to gray or RGB of 8 or 16 bits."
+            f"{name} has pixels of 32 bits, of which black and white are not "
+            "known. Convert it to 8 or 16 bits."
         )
     inks = image.format == "JPEG" and image.mode == "CMYK"
     if inks and "adobe" not in image.info:
@@ -844,6 +843,8 @@ def _pixels(image, channels):
         image = image.convert("RGBA")
         white = pillow.Image.new("RGBA", image.size, "white")
         image = pillow.Image.alpha_composite(white, image)
+    elif image.mode == "LAB":  # which Pillow brings to RGB alone
+        image = image.convert("RGB")
     mode = "L" if channels == 1 else "RGB"
     if image.mode != mode:
         image = image.convert(mode)

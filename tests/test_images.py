@@ -96,6 +96,13 @@ def test_sixteen_bits_big_endian_pgm(tmp_path):
     assert read_image(path)[0, :, 0].tolist() == [0, 128, 255]
 
 
+def test_lab(tmp_path):
+    image = Image.new("LAB", (2, 1), (255, 128, 128))  # white
+    path = saved(tmp_path / "a.tif", image)
+    for channels in (1, 3):
+        assert read_image(path, channels).min() > 250
+
+
 @pytest.mark.parametrize("dtype", ["int32", "float32"])
 def test_pixels_of_unknown_range_are_not_guessed(tmp_path, dtype):
     image = Image.fromarray(np.array([[0, 1], [2, 3]], dtype))
