@@ -50,6 +50,7 @@ import argparse
 import hashlib
 import os
 import pathlib
+import sys
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -66,8 +67,11 @@ from keras_warn import figures
 from keras_warn import masks
 from keras_warn import runs
 from keras_warn.datasets import cluttered
-from keras_warn.datasets import load_cub200
 from keras_warn.datasets import load_digits
+
+# The reader of the archive lies beside the recipes.
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "recipes"))
+import archives
 
 # Those of the recipe's tests.
 DISTRACTORS = 8
@@ -197,7 +201,7 @@ def benchmark(s, run):
         paths = [pathlib.Path(path) for path in s.digits]
         tests["digits"] = paths, [str(i) for i in range(10)], digits(s)
     if s.cub:
-        cub = load_cub200(s.cub)
+        cub = archives.cub200(s.cub)
         for seed in range(s.seeds):
             name = f"cub_{seed}_training"
             training.append(run.part(name, train, seed, cub, s, run))
@@ -285,7 +289,7 @@ def main(argv=None):
             ],
         }
         if s.cub:
-            load_cub200(s.cub)
+            archives.cub200(s.cub)
         run = runs.RunFolder(out, {**vars(s), **code}, overwrite)
     except (ImportError, OSError, ValueError) as error:
         arguments.error(str(error))

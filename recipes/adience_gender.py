@@ -27,22 +27,22 @@ import os
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_warn import datasets
+import archives
+
 from keras_warn import training
 
 
 def load(folder):
-    """The data set, of its published folder or of TensorFlow Datasets."""
+    """The data set, from its published folder."""
     if folder is None:
-        return datasets.load_tfds("adience/gender")
-    return datasets.load_adience(folder, "gender")
+        raise ValueError("`--data-dir` must name the published folder.")
+    return archives.adience(folder, "gender")
 
 
 RECIPE = training.Recipe(
     name="adience_gender",
     load=load,
     folder="with fold_0_data.txt, ... and aligned/ or faces/",
-    sample=datasets.samples.write_adience,
     settings=training.Settings(
         # The network, and what is added to it.
         backbone="ResNet50V2",

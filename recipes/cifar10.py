@@ -24,22 +24,22 @@ import os
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_warn import datasets
+import archives
+
 from keras_warn import training
 
 
 def load(folder):
     """The data set, of its published folder or of TensorFlow Datasets."""
     if folder is None:
-        return datasets.load_tfds("cifar10")
-    return datasets.load_cifar10(folder)
+        return archives.from_tfds("cifar10")
+    return archives.cifar(folder, 10)
 
 
 RECIPE = training.Recipe(
     name="cifar10",
     load=load,
-    folder="cifar-10-batches-bin or cifar-10-batches-py",
-    sample=datasets.samples.write_cifar10,
+    folder="cifar-10-batches-bin",
     views=training.shifts,
     settings=training.Settings(
         # The network, and what is added to it.

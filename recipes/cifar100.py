@@ -24,22 +24,22 @@ import os
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_warn import datasets
+import archives
+
 from keras_warn import training
 
 
 def load(folder):
     """The data set, of its published folder or of TensorFlow Datasets."""
     if folder is None:
-        return datasets.load_tfds("cifar100")
-    return datasets.load_cifar100(folder)
+        return archives.from_tfds("cifar100")
+    return archives.cifar(folder, 100)
 
 
 RECIPE = training.Recipe(
     name="cifar100",
     load=load,
-    folder="cifar-100-binary or cifar-100-python",
-    sample=datasets.samples.write_cifar100,
+    folder="cifar-100-binary",
     views=training.shifts,
     settings=training.Settings(
         # The network, and what is added to it.

@@ -27,22 +27,22 @@ import os
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_warn import datasets
+import archives
+
 from keras_warn import training
 
 
 def load(folder):
     """The data set, of its published folder or of TensorFlow Datasets."""
     if folder is None:
-        return datasets.load_tfds("caltech_birds2011")
-    return datasets.load_cub200(folder)
+        return archives.from_tfds("caltech_birds2011")
+    return archives.cub200(folder)
 
 
 RECIPE = training.Recipe(
     name="cub200",
     load=load,
     folder="CUB_200_2011 of the published archive",
-    sample=datasets.samples.write_cub200,
     settings=training.Settings(
         # The network, and what is added to it.
         backbone="ResNet50V2",

@@ -44,7 +44,6 @@ RECIPE = training.Recipe(
     name="image_folder",
     load=load,
     folder="a folder of class folders, or a table (CSV)",
-    sample=datasets.samples.write_image_folder,
     settings=training.Settings(
         # The network, and what is added to it.
         backbone="ResNet50V2",

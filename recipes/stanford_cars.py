@@ -27,22 +27,22 @@ import os
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_warn import datasets
+import archives
+
 from keras_warn import training
 
 
 def load(folder):
     """The data set, of its published folder or of TensorFlow Datasets."""
     if folder is None:
-        return datasets.load_tfds("cars196")
-    return datasets.load_stanford_cars(folder)
+        return archives.from_tfds("cars196")
+    return archives.stanford_cars(folder)
 
 
 RECIPE = training.Recipe(
     name="stanford_cars",
     load=load,
     folder="with cars_train/, cars_test/ and devkit/ of a copy",
-    sample=datasets.samples.write_stanford_cars,
     settings=training.Settings(
         # The network, and what is added to it.
         backbone="ResNet50V2",

@@ -25,22 +25,22 @@ import os
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_warn import datasets
+import archives
+
 from keras_warn import training
 
 
 def load(folder):
     """The data set, of its published folder or of TensorFlow Datasets."""
     if folder is None:
-        return datasets.load_tfds("stanford_dogs")
-    return datasets.load_stanford_dogs(folder)
+        return archives.from_tfds("stanford_dogs")
+    return archives.stanford_dogs(folder)
 
 
 RECIPE = training.Recipe(
     name="stanford_dogs",
     load=load,
     folder="with Images/, Annotation/ and the lists of the published archives",
-    sample=datasets.samples.write_stanford_dogs,
     settings=training.Settings(
         # The network, and what is added to it.
         backbone="ResNet50V2",

@@ -27,22 +27,22 @@ import os
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_warn import datasets
+import archives
+
 from keras_warn import training
 
 
 def load(folder):
-    """The data set, of its published folder or of TensorFlow Datasets."""
+    """The data set, from its published folder."""
     if folder is None:
-        return datasets.load_tfds("uec_food100")
-    return datasets.load_uec_food100(folder)
+        raise ValueError("`--data-dir` must name the published folder.")
+    return archives.uec_food100(folder)
 
 
 RECIPE = training.Recipe(
     name="uec_food100",
     load=load,
     folder="UECFOOD100 of the published archive",
-    sample=datasets.samples.write_uec_food100,
     cropped=True,
     settings=training.Settings(
         # The network, and what is added to it.

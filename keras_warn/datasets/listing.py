@@ -8,9 +8,7 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import math
-import os
 import unicodedata
-import zlib
 from pathlib import Path
 
 import keras
@@ -440,62 +438,6 @@ def folds(listing, number):
     }
 
 
-def check_folder(folder, name, needed):
-    """The folder of a data set, if it holds what it must.
-
-    Args:
-        folder: Path of the folder.
-        name: Name of the data set.
-        needed: Names of files, and of folders with "/" at their end.
-
-    Returns:
-        A `pathlib.Path`.
-
-    Raises:
-        FileNotFoundError: if something is missing. It says what was looked
-            for, and what is there.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"`folder` must be an existing folder. Received: {folder}."
-        )
-    missing = [
-        one
-        for one in needed
-        if not (
-            (folder / one).is_dir()
-            if one.endswith("/")
-            else (folder / one).is_file()
-        )
-    ]
-    if missing:
-        raise not_that_of(folder, name, missing)
-    return folder
-
-
-def not_that_of(folder, name, missing):
-    """The error of a folder that is not that of the data set `name`."""
-    there = sorted(
-        path.name + "/" * path.is_dir() for path in Path(folder).iterdir()
-    )
-    other = looks_like(folder)
-    hint = ""
-    # Of UEC Food there are several, of one layout.
-    if other and other not in (name, name.rpartition("-")[0]):
-        hint = f" It looks like that of {other}."
-    return FileNotFoundError(
-        f"`folder` must be that of {name}. Received: {folder}, without "
-        f"{_some(missing)}. It holds {_some(there)}.{hint}"
-    )
-
-
-def _some(names):
-    """The first of some names, and how many more there are."""
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return (", ".join(names[:6]) or "nothing") + more
-
-
 def looks_like(folder):
     """Name of the published data set whose folder this seems to be, or ""."""
     for name, marks in MARKS.items():
@@ -514,114 +456,6 @@ def check_pictures(name, folder, paths):
             f"`folder` must have the pictures of {name}. Received: {folder}, "
             f"with none of the {len(paths)} that are listed{first}."
         )
-
-
-def unlisted(folder, paths):
-    """How many pictures of a folder are not among `paths`."""
-    paths = set(paths)
-    return sum(path not in paths for path in images.list_images(folder)[0])
-
-
-def counted(**counts):
-    """`left_out`, of words joined by "_", without what was not met."""
-    return {
-        reason.replace("_", " "): count
-        for reason, count in counts.items()
-        if count
-    }
-
-
-def read_lines(path):
-    """The lines of a text file that are not blank.
-
-    With any line ends, and with or without the mark that some editors set at
-    the start.
-
-    Args:
-        path: `pathlib.Path` of the file.
-
-    Returns:
-        A list of pairs: where, "path, line 1", and the line.
-
-    Raises:
-        ValueError: if it is not UTF-8, or has no lines.
-    """
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} must be a text file in UTF-8 ({error})."
-        ) from error
-    lines = [
-        (f"{path}, line {i}", line)
-        for i, line in enumerate(text.split("\n"), start=1)
-        if line.strip()
-    ]
-    if not lines:
-        raise ValueError(f"{path} must have lines. Received: none.")
-    return lines
-
-
-def read_mat(path, *names):
-    """Variables of a file of MATLAB.
-
-    Args:
-        path: `pathlib.Path` of the file.
-        *names: Names of the variables.
-
-    Returns:
-        A list of NumPy arrays, without axes of length 1, but with at least
-        one axis.
-
-    Raises:
-        ImportError: if SciPy is not installed.
-        ValueError: if the file cannot be read, or lacks a variable.
-    """
-    try:
-        import scipy.io
-    except ImportError as error:
-        raise ImportError(
-            "Files of MATLAB need the package SciPy: `pip install scipy`."
-        ) from error
-    try:
-        content = scipy.io.loadmat(path, squeeze_me=True, variable_names=names)
-    # What SciPy was seen to raise on files that are broken, or of another
-    # kind: `NotImplementedError` on those of version 7.3, which are HDF5.
-    except (
-        IndexError,
-        MemoryError,
-        NotImplementedError,
-        OSError,
-        TypeError,
-        UnboundLocalError,
-        ValueError,
-        scipy.io.matlab.MatReadError,
-        zlib.error,
-    ) as error:
-        raise ValueError(
-            f"{path} must be a file of MATLAB, version 4 to 7.2, and whole. "
-            f"Received: {error!r}."
-        ) from error
-    missing = [name for name in names if name not in content]
-    if missing:
-        raise ValueError(
-            f"{path} must have the variables {', '.join(names)}. Received: "
-            f"none called {' or '.join(missing)}."
-        )
-    return [np.atleast_1d(content[name]) for name in names]
-
-
-def number(where, what, value):
-    """`value`, a string or a NumPy number, as a positive integer."""
-    text = str(value)
-    # ASCII alone: `int` would take the digits of other scripts, too.
-    if text.isascii() and text.removesuffix(".0").isdecimal():
-        found = int(text.removesuffix(".0"))
-        if found > 0:
-            return found
-    raise ValueError(
-        f"{where}: {what} must be a positive integer. Received: {value!r}."
-    )
 
 
 def _held_out(listing, share, seed):
@@ -748,30 +582,3 @@ def _shows_nothing(box, size):
         f"of {size[0]} rows and {size[1]} columns, shows nothing in its "
         f"box: rows {top:g} to {bottom:g}, columns {left:g} to {right:g}."
     )
-
-
-def plain(where, what, name):
-    """`name`, if it is a file's, without folders."""
-    if not isinstance(name, str) or not name or name != os.path.basename(name):
-        raise ValueError(f"{where}: {what} must be a name. Received: {name!r}.")
-    return name
-
-
-def box(where, left, top, right, bottom):
-    """Top, left, bottom and right, if they are a box."""
-    try:
-        values = tuple(map(float, (top, left, bottom, right)))
-    except (TypeError, ValueError):
-        values = (float("nan"),) * 4
-    # Comparisons with NaN are false.
-    if not (
-        values[0] < values[2]
-        and values[1] < values[3]
-        and all(abs(value) < float("inf") for value in values)
-    ):
-        raise ValueError(
-            f"{where}: left, top, right and bottom of a box must be numbers "
-            "of which the first two are the smaller. Received: "
-            f"{left}, {top}, {right}, {bottom}."
-        )
-    return values

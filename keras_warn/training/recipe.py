@@ -9,6 +9,8 @@ import typing
 
 import numpy as np
 
+from keras_warn.datasets import load_image_folder
+from keras_warn.datasets import synthetic
 from keras_warn.datasets import views
 from keras_warn.training import devices
 from keras_warn.training import experiment
@@ -57,8 +59,6 @@ class Recipe:
         load: Function from a folder, or `None` for TensorFlow Datasets, to a
             `Listing`.
         settings: `Settings`.
-        sample: Function that writes a few made-up pictures in the layout of
-            the data set to a folder, and returns what `load` takes.
         folder: What the folder of the data is, for `--help`.
         views: Function from settings to what a network sees of pictures, in
             training and in testing.
@@ -69,7 +69,6 @@ class Recipe:
     name: str
     load: typing.Callable
     settings: settings.Settings
-    sample: typing.Callable
     folder: str
     views: typing.Callable = crops
     cropped: bool = False
@@ -128,7 +127,7 @@ class Recipe:
             settings,
             experiment.part(listing, settings.validation_share, fold),
             self.views(settings),
-            self.cropped,
+            self.cropped and listing.boxes is not None,
             seed,
             **options,
         )
@@ -143,11 +142,10 @@ class Recipe:
         Returns:
             A `Listing`.
         """
-        data = arguments.data_dir
-        if arguments.smoke and data is None:
-            data = self.sample(pathlib.Path(folder))
-        listing = self.load(data)
-        if arguments.smoke and arguments.data_dir is not None:
+        if arguments.smoke and arguments.data_dir is None:
+            return load_image_folder(synthetic.write_image_folder(folder))
+        listing = self.load(arguments.data_dir)
+        if arguments.smoke:
             listing = few(listing)
         return experiment.check_pictures(listing, arguments.skip_bad_images)
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from PIL import Image
 
 from keras_warn.datasets.listing import Listing
 from keras_warn.datasets.listing import folds
-from keras_warn.datasets.listing import read_mat
 from keras_warn.images import ImageError
 
 
@@ -492,51 +490,3 @@ def test_reading_with_wrong_arguments():
         listing.read(0, channels=2)
     with pytest.raises(ImageError, match="0.jpg does not exist"):
         listed([2]).read(0)
-
-
-@pytest.mark.parametrize("count", [0, 3, 60, 127, 128, 140, 200, 250])
-def test_a_file_of_matlab_that_is_cut_short(tmp_path, count):
-    scipy_io = pytest.importorskip("scipy.io")
-    path = tmp_path / "a.mat"
-    scipy_io.savemat(path, {"labels": np.arange(40), "others": "text"})
-    whole = path.read_bytes()
-    assert len(whole) > count
-    path.write_bytes(whole[:count])
-    with pytest.raises(ValueError, match="a.mat must "):
-        read_mat(path, "labels", "others")
-
-
-def test_a_file_that_is_not_of_matlab(tmp_path):
-    pytest.importorskip("scipy.io")
-    path = tmp_path / "a.mat"
-    for content in (b"<html>404</html>" * 40, bytes(range(256)) * 9):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match="must be a file of MATLAB"):
-            read_mat(path, "labels")
-
-
-def test_a_file_of_matlab_that_is_damaged(tmp_path):
-    scipy_io = pytest.importorskip("scipy.io")
-    path = tmp_path / "a.mat"
-    scipy_io.savemat(path, {"labels": np.arange(40)}, do_compression=True)
-    whole = bytearray(path.read_bytes())
-    whole[150:158] = b"\xff" * 8
-    path.write_bytes(whole)
-    with pytest.raises(ValueError, match="must be a file of MATLAB"):
-        read_mat(path, "labels")
-
-
-def test_a_file_of_newer_matlab(tmp_path):
-    """Which is HDF5, and not read by SciPy."""
-    pytest.importorskip("scipy.io")
-    path = tmp_path / "a.mat"
-    header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
-    path.write_bytes(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(ValueError, match="version 4 to 7.2"):
-        read_mat(path, "labels")
-
-
-def test_without_scipy(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(ImportError, match="SciPy: `pip install scipy`"):
-        read_mat(tmp_path / "a.mat", "labels")

@@ -15,7 +15,7 @@ from keras_warn import event_files
 from keras_warn.datasets import Listing
 from keras_warn.datasets import TestBatches
 from keras_warn.datasets import load_image_folder
-from keras_warn.datasets import samples
+from keras_warn.datasets import synthetic
 from keras_warn.training import Experiment
 from keras_warn.training import Settings
 from keras_warn.training import crops
@@ -56,7 +56,7 @@ def numbers(listing):
 def data(tmp_path_factory):
     """A folder of pictures, whose path is none of the simplest."""
     folder = tmp_path_factory.mktemp("data") / "Vögel und 鳥"
-    samples.write_image_folder(folder, classes=3, train=10, test=3)
+    synthetic.write_image_folder(folder, classes=3, train=10, test=3)
     return folder
 
 
@@ -542,7 +542,7 @@ def picture(mode="RGB", size=(40, 50)):
 @pytest.fixture
 def mixed(tmp_path):
     """A folder of pictures of all kinds, and of files that are none."""
-    samples.write_image_folder(tmp_path / "data", classes=2, train=6, test=2)
+    synthetic.write_image_folder(tmp_path / "data", classes=2, train=6, test=2)
     folder = tmp_path / "data" / "train" / "Disc_1"
     picture("L").save(folder / "gray.jpg")
     picture("CMYK").save(folder / "cmyk.jpg")

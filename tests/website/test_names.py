@@ -11,7 +11,6 @@ import keras_warn
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
     "keras_warn.datasets",
-    "keras_warn.datasets.builders",
     "keras_warn.layers",
     "keras_warn.models",
     "keras_warn.training",

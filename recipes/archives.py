@@ -1,0 +1,553 @@
+"""The paper's data sets, from their published folders or TensorFlow Datasets.
+
+Each function returns an `ImageDataset`: paths, labels, splits and, where they
+are published, boxes. Nothing is downloaded but by `from_tfds`.
+"""
+
+import functools
+import re
+import socket
+import xml.etree.ElementTree
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.io
+
+from keras_warn import datasets
+from keras_warn import images
+from keras_warn.datasets import listing
+
+FOLDS = 5
+BOX = ["top", "left", "bottom", "right"]
+
+
+def cub200(folder):
+    """CUB-200-2011: birds of 200 species, in the folder `CUB_200_2011`.
+
+    Reference:
+        https://www.vision.caltech.edu/datasets/cub_200_2011/
+    """
+    needed = ["images/", "images.txt", "image_class_labels.txt", "classes.txt"]
+    needed += ["train_test_split.txt", "bounding_boxes.txt"]
+    folder = _check_folder(folder, "CUB-200-2011", needed)
+    read = functools.partial(_read_table, sep=" ")
+    table = read(folder / "images.txt", ["id", "path"])
+    for name, columns in (
+        ("image_class_labels.txt", ["id", "class"]),
+        ("train_test_split.txt", ["id", "train"]),
+        ("bounding_boxes.txt", ["id", "left", "top", "width", "height"]),
+    ):
+        other = read(folder / name, columns)
+        table = _joined(table, other, "id", folder / name)
+    classes = read(folder / "classes.txt", ["class", "name"])
+    table = _joined(table, classes, "class", folder / "classes.txt", "m:1")
+    wrong = table[table.path.str.split("/").str[0] != table.name]
+    if len(wrong):
+        raise ValueError(
+            f"{folder}: an image's class must be that of its folder. "
+            f"Received: {wrong.name.iloc[0]} for {wrong.path.iloc[0]}."
+        )
+    table["split"] = np.where(table.train == 1, "train", "test")
+    table["bottom"] = table.top + table.height
+    table["right"] = table.left + table.width
+    table["path"] = [folder / "images" / path for path in table.path]
+    table["name"] = table.name.str.partition(".")[2].str.replace("_", " ")
+    return _dataset("CUB-200-2011", folder, table)
+
+
+def stanford_dogs(folder):
+    """Stanford Dogs: 120 breeds.
+
+    The images are of ImageNet's training set: backbones trained on it have
+    seen the test images.
+
+    Args:
+        folder: With `Images/`, `train_list.mat`, `test_list.mat` and, for
+            boxes, `Annotation/`. A box holds all dogs of its image.
+
+    Reference:
+        http://vision.stanford.edu/aditya86/ImageNetDogs/
+    """
+    needed = ["Images/", "train_list.mat", "test_list.mat"]
+    folder = _check_folder(folder, "Stanford Dogs", needed)
+    parts = []
+    for split in ("train", "test"):
+        files, labels = _read_mat(
+            folder / f"{split}_list.mat", "file_list", "labels"
+        )
+        parts.append(
+            pd.DataFrame({"path": files, "class": labels, "split": split})
+        )
+    table = pd.concat(parts).sort_values("path", ignore_index=True)
+    table["name"] = [
+        path.split("/")[0].partition("-")[2].replace("_", " ")
+        for path in table.path
+    ]
+    if (folder / "Annotation").is_dir():
+        boxes = [_dogs(folder / "Annotation", path) for path in table.path]
+        table[BOX] = boxes
+    table["path"] = [folder / "Images" / path for path in table.path]
+    return _dataset("Stanford Dogs", folder, table)
+
+
+def _dogs(folder, path):
+    """The smallest box that holds all dogs of an image."""
+    path = folder / path.rpartition(".")[0]
+    try:
+        boxes = pd.read_xml(path, xpath=".//bndbox", parser="etree")
+        first = boxes[["ymin", "xmin"]].min()
+        last = boxes[["ymax", "xmax"]].max()
+    except (KeyError, ValueError, xml.etree.ElementTree.ParseError) as error:
+        raise ValueError(
+            f"{path} must be XML with a bndbox. Received: {error}."
+        ) from error
+    return [*first, *last]
+
+
+def stanford_cars(folder):
+    """Stanford Cars: 196 models.
+
+    Args:
+        folder: With `cars_train/`, `cars_test/`, `devkit/` and
+            `cars_test_annos_withlabels.mat`, which may lie in `devkit/`.
+
+    Reference:
+        https://doi.org/10.1109/ICCVW.2013.77
+    """
+    test = "cars_test_annos_withlabels.mat"
+    needed = ["cars_train/", "cars_test/"]
+    needed += ["devkit/cars_meta.mat", "devkit/cars_train_annos.mat"]
+    folder = _check_folder(folder, "Stanford Cars", needed)
+    if not (folder / test).is_file():
+        test = f"devkit/{test}"
+        _check_folder(folder, "Stanford Cars", [test])
+    meta = folder / "devkit" / "cars_meta.mat"
+    (names,) = _read_mat(meta, "class_names")
+    parts = []
+    for split, file in (
+        ("train", "devkit/cars_train_annos.mat"),
+        ("test", test),
+    ):
+        (rows,) = _read_mat(folder / file, "annotations")
+        try:
+            part = pd.DataFrame(
+                {
+                    "path": rows["fname"],
+                    "class": rows["class"].astype(int),
+                    "left": rows["bbox_x1"].astype(float),
+                    "top": rows["bbox_y1"].astype(float),
+                    "right": rows["bbox_x2"].astype(float),
+                    "bottom": rows["bbox_y2"].astype(float),
+                    "split": split,
+                }
+            ).sort_values("path")
+            part["name"] = [names[i - 1] for i in part["class"]]
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{folder / file} must have fname, class (1 to {len(names)}) "
+                f"and bbox_x1 to bbox_y2. Received: {error}."
+            ) from error
+        part["path"] = [folder / f"cars_{split}" / name for name in part.path]
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    return _dataset("Stanford Cars", folder, table)
+
+
+def uec_food100(folder):
+    """UEC Food-100: Japanese dishes, an example a box.
+
+    A photo of several dishes lies, under the same number, in the folder of
+    each of its classes. No split is published: these five folds keep a photo
+    together, and depend on the files' names alone.
+
+    Args:
+        folder: `UECFOOD100`, with `category.txt` and `<class>/bb_info.txt`.
+
+    Reference:
+        http://foodcam.mobi/dataset100.html
+    """
+    name = "UEC Food-100"
+    folder = _check_folder(folder, name, ["category.txt"])
+    read = functools.partial(_read_table, skiprows=1)
+    classes = read(folder / "category.txt", ["class", "name"], sep="\t")
+    needed = [f"{number}/bb_info.txt" for number in classes["class"]]
+    _check_folder(folder, name, needed)
+    columns = ["group", "left", "top", "right", "bottom"]
+    table = pd.concat(
+        [
+            read(folder / one, columns, sep=r"\s+").assign(**{"class": number})
+            for one, number in zip(needed, classes["class"], strict=True)
+        ]
+    )
+    once = table.drop_duplicates()
+    kept = once[(once.left < once.right) & (once.top < once.bottom)]
+    skipped = {
+        "box given again": len(table) - len(once),
+        "box without area": len(once) - len(kept),
+    }
+    skipped = {reason: n for reason, n in skipped.items() if n}
+    table = kept.merge(classes, on="class", validate="m:1")
+    table = table.sort_values(["class", *columns], ignore_index=True)
+    table["path"] = [
+        folder / f"{number}" / f"{photo}.jpg"
+        for number, photo in zip(table["class"], table.group, strict=True)
+    ]
+    food = _dataset(name, folder, table, skipped, once=False)
+    food.splits.update(listing.folds(food, FOLDS))
+    return food
+
+
+GENDERS = {"f": "female", "m": "male"}
+# First and last year of the eight classes.
+AGES = [(0, 2), (4, 6), (8, 13), (15, 20)]
+AGES += [(25, 32), (38, 43), (48, 53), (60, 100)]
+
+
+def adience(folder, task):
+    """Adience: faces with gender and age, in the five published folds.
+
+    An age in the files is a pair of years, such as `(25, 32)`, or one year. It
+    is of the class with which it has the most years in common: 13 and
+    `(8, 12)` are of 8-13. Where there is none, as of 35, or two alike, as of
+    `(8, 23)`, the face is skipped, and counted.
+
+    Args:
+        folder: With `fold_0_data.txt` to `fold_4_data.txt`, and `aligned/` or
+            `faces/`, of which the first is read.
+        task: `"gender"` or `"age"`.
+
+    Reference:
+        https://doi.org/10.1109/TIFS.2014.2359646
+    """
+    files = [f"fold_{i}_data.txt" for i in range(FOLDS)]
+    folder = _check_folder(folder, "Adience", files)
+    kind, start = "aligned", "landmark_aligned_face"
+    if not (folder / kind).is_dir():
+        kind, start = "faces", "coarse_tilt_aligned_face"
+        _check_folder(folder, "Adience", ["faces/"])
+    face = ["user_id", "original_image", "face_id"]
+    parts = []
+    for i, file in enumerate(files):
+        # "None" is an age of theirs.
+        part = _read_table(
+            folder / file,
+            sep="\t",
+            dtype=str,
+            header=0,
+            keep_default_na=False,
+        )
+        missing = {*face, "age", "gender"} - {*part}
+        if missing:
+            raise ValueError(
+                f"{folder / file} must have the columns {', '.join(face)}, "
+                f"age and gender. Received: none called {min(missing)}."
+            )
+        part = part[[*face, "age", "gender"]]
+        parts.append(part.assign(split=f"fold_{i}"))
+    table = pd.concat(parts, ignore_index=True)
+    once = table.drop_duplicates()
+    if once.duplicated(face).any():
+        twice = once[once.duplicated(face)].iloc[0]
+        raise ValueError(
+            f"{folder}: a face must have one fold, one age and one gender. "
+            f"Received: two of {twice.user_id}/{twice.original_image}, face "
+            f"{twice.face_id}."
+        )
+    if task == "gender":
+        named = once.gender.map(GENDERS)
+        why = "gender " + once.gender.replace("", "empty")
+        names = list(GENDERS.values())
+    else:
+        named = once.age.map(_age)
+        why = once.age.map(lambda age: f"age {age or 'empty'}")
+        names = [f"{first}-{last}" for first, last in AGES]
+    skipped = why[named.isna()].value_counts().to_dict()
+    if len(once) < len(table):
+        skipped["listed again"] = len(table) - len(once)
+    table = once.assign(name=named)[named.notna()].reset_index(drop=True)
+    table["group"] = pd.factorize(table.user_id)[0]
+    table["class"] = table.name.map(names.index)
+    table["path"] = [
+        folder / kind / user / f"{start}.{number}.{image}"
+        for user, image, number in table[face].itertuples(index=False)
+    ]
+    return _dataset(f"Adience, {task}", folder, table, skipped, names)
+
+
+def _age(text):
+    """The class of an age in the files, or `None`."""
+    years = [int(year) for year in re.findall(r"\d+", text)]
+    if not years or not re.fullmatch(r"\d+|\(\d+, *\d+\)", text):
+        return None
+    common = [
+        max(0, min(max(years), last) - max(min(years), first) + 1)
+        for first, last in AGES
+    ]
+    most = max(common)
+    if most == 0 or common.count(most) > 1:
+        return None
+    return "{}-{}".format(*AGES[common.index(most)])
+
+
+def cifar(folder, classes):
+    """CIFAR-10 or CIFAR-100 (fine classes), of the binary version.
+
+    Args:
+        folder: `cifar-10-batches-bin` or `cifar-100-binary`.
+        classes: 10 or 100.
+
+    Reference:
+        https://www.cs.toronto.edu/~kriz/cifar.html
+    """
+    names, label, train, test = {
+        10: (
+            "batches.meta.txt",
+            0,
+            [f"data_batch_{i}.bin" for i in range(1, 6)],
+            "test_batch.bin",
+        ),
+        # A coarse label stands before the fine one.
+        100: ("fine_label_names.txt", 1, ["train.bin"], "test.bin"),
+    }[classes]
+    name = f"CIFAR-{classes}"
+    folder = _check_folder(folder, name, [names, *train, test])
+    names = (folder / names).read_text().split()
+    row = label + 1 + 3 * 32 * 32
+    pixels, tables = [], []
+    for file in (*train, test):
+        content = np.fromfile(folder / file, "uint8")
+        if not content.size or content.size % row:
+            raise ValueError(
+                f"{folder / file} must have {row} bytes for every image. "
+                f"Received: {content.size} bytes."
+            )
+        content = content.reshape(-1, row)
+        # Planes of red, green and blue.
+        planes = content[:, label + 1 :].reshape(-1, 3, 32, 32)
+        pixels.append(planes.transpose(0, 2, 3, 1))
+        split = "test" if file == test else "train"
+        tables.append(
+            pd.DataFrame({"class": content[:, label], "split": split})
+        )
+    table = pd.concat(tables, ignore_index=True)
+    number = table.groupby("split").cumcount()
+    table["path"] = [
+        f"{split}/{i:05d}" for split, i in zip(table.split, number, strict=True)
+    ]
+    return _dataset(name, folder, table, names=names, contents=pixels)
+
+
+# What TensorFlow Datasets calls them, and what to provide without a network.
+TFDS = {
+    "caltech_birds2011": ("CUB-200-2011", "the folder CUB_200_2011"),
+    "stanford_dogs": ("Stanford Dogs", "its folder with Images/"),
+    "cars196": ("Stanford Cars", "a folder with cars_train/ and devkit/"),
+    "cifar10": ("CIFAR-10", "the folder cifar-10-batches-bin"),
+    "cifar100": ("CIFAR-100", "the folder cifar-100-binary"),
+}
+
+
+def from_tfds(name, data_dir=None):
+    """A data set of TensorFlow Datasets, its files held in memory.
+
+    Args:
+        name: One of `TFDS`.
+        data_dir: Folder of prepared data sets. Defaults to
+            `~/tensorflow_datasets`.
+    """
+    import tensorflow_datasets as tfds
+
+    title, folder = TFDS[name]
+    builder = tfds.builder(name, data_dir=data_dir)
+    if not builder.is_prepared():
+        _check_network(f"--data-dir must name {folder} of {title}")
+        builder.download_and_prepare()
+    features = builder.info.features
+    encoded = features["image"].shape[0] is None
+    decoders = {"image": tfds.decode.SkipDecoding()} if encoded else None
+    rows = []
+    for split in ("train", "test"):
+        examples = builder.as_dataset(split=split, decoders=decoders)
+        rows += [_example(one, split) for one in tfds.as_numpy(examples)]
+    table = pd.DataFrame(rows).sort_values("path", ignore_index=True)
+    contents = table.pop("image").tolist()
+    if not encoded:
+        contents = [np.stack(contents)]
+    return _dataset(
+        title,
+        f"TensorFlow Datasets' {name}",
+        table,
+        names=[_readable(one) for one in features["label"].names],
+        contents=contents,
+    )
+
+
+def _example(example, split):
+    """What is kept of an example of TensorFlow Datasets."""
+    name = example.get("image/filename", example.get("id")).decode()
+    row = {"image": example["image"], "class": example["label"]}
+    row |= {"split": split, "path": f"{split}/{name}"}
+    boxes = example.get("bbox")
+    if "objects" in example:
+        boxes = example["objects"]["bbox"]
+    if boxes is not None:
+        boxes = np.reshape(boxes, (-1, 4))
+        box = [*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)]
+        # Shares of height and width.
+        size = images.image_size(example["image"], name) * 2
+        row |= dict(zip(BOX, np.multiply(box, size), strict=True))
+    return row
+
+
+def _readable(name):
+    """A class's name without the number of its folder."""
+    return re.sub(r"^(n\d+-|\d+\.)", "", name).replace("_", " ")
+
+
+def _check_network(advice):
+    """Asks for a second what TensorFlow Datasets would try for minutes."""
+    try:
+        socket.create_connection(("storage.googleapis.com", 443), 5).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"The data are not on this machine, and cannot be downloaded "
+            f"({error}): {advice}."
+        ) from error
+
+
+def _read_table(path, names=None, **options):
+    """A text file as a `DataFrame`, or an error that names the file."""
+    options = {
+        "header": None,
+        "names": names,
+        "skipinitialspace": True,
+        **options,
+    }
+    if names is None:
+        del options["names"]
+    try:
+        return pd.read_csv(path, encoding="utf-8-sig", **options)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}.") from error
+
+
+def _joined(table, other, key, path, validate="1:1"):
+    """`table` with the columns of another file, which has all of its rows."""
+    try:
+        joined = table.merge(other, "left", on=key, validate=validate)
+    except ValueError as error:
+        raise ValueError(f"{path}: each {key} must stand once.") from error
+    missing = joined[other.columns.drop(key)].isna().any(axis=1)
+    if missing.any():
+        raise ValueError(
+            f"{path} must have a line for every {key}. Received: none for "
+            f"{joined[key][missing].iloc[0]}."
+        )
+    return joined
+
+
+def _dataset(
+    name, folder, table, skipped=(), names=None, contents=None, once=True
+):
+    """An `ImageDataset` of a table with the columns class, path and split.
+
+    Classes are numbered in the order of their numbers in the table. `name`
+    has their names where `names` is not given; `group`, and the sides of
+    `BOX`, are used where they are.
+    """
+    if once and table.path.duplicated().any():
+        raise ValueError(
+            f"{folder}: an image must be listed once. Received: "
+            f"{table.path[table.path.duplicated()].iloc[0]} twice."
+        )
+    if names is None:
+        classes = table.drop_duplicates("class").sort_values("class")
+        names = classes.name.tolist()
+        labels = np.searchsorted(classes["class"], table["class"])
+    else:
+        labels = table["class"].to_numpy()
+    boxes = table[BOX].to_numpy("float32") if "top" in table else None
+    if boxes is not None and not (boxes[:, :2] < boxes[:, 2:]).all():
+        wrong = table.path[(boxes[:, :2] >= boxes[:, 2:]).any(axis=1)].iloc[0]
+        raise ValueError(
+            f"{folder}: a box must have a positive area. Received: none of "
+            f"{wrong}."
+        )
+    if contents is None:
+        listing.check_pictures(name, folder, table.path)
+    elif len(contents) < len(table):
+        contents = np.concatenate(contents)
+    splits = {}
+    if "split" in table:
+        splits = {
+            split: np.flatnonzero(table.split == split)
+            for split in table.split.unique()
+        }
+    return datasets.Listing(
+        name=name,
+        paths=table.path,
+        labels=labels,
+        names=names,
+        splits=splits,
+        boxes=boxes,
+        groups=table.group if "group" in table else None,
+        left_out=skipped,
+        contents=contents,
+    )
+
+
+def _check_folder(folder, name, needed):
+    """The folder of a data set, if it has these files, and folders with "/"."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"`--data-dir` must be an existing folder. Received: {folder}."
+        )
+    missing = [one for one in needed if not (folder / one).exists()]
+    if missing:
+        other = listing.looks_like(folder)
+        hint = f" It looks like that of {other}." if other else ""
+        raise FileNotFoundError(
+            f"`--data-dir` must be the folder of {name}. Received: {folder}, "
+            f"without {_some(missing)}. It holds "
+            f"{_some(sorted(path.name for path in folder.iterdir()))}.{hint}"
+        )
+    return folder
+
+
+def _some(names):
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return (", ".join(names[:6]) or "nothing") + more
+
+
+def _read_mat(path, *names):
+    """Variables of a file of MATLAB, without axes of length 1."""
+    try:
+        content = scipy.io.loadmat(path, squeeze_me=True, variable_names=names)
+    # What SciPy was seen to raise on files that are broken, or of another
+    # kind: `NotImplementedError` on those of version 7.3, which are HDF5.
+    except (
+        IndexError,
+        MemoryError,
+        NotImplementedError,
+        OSError,
+        TypeError,
+        UnboundLocalError,
+        ValueError,
+        scipy.io.matlab.MatReadError,
+        zlib.error,
+    ) as error:
+        raise ValueError(
+            f"{path} must be a file of MATLAB, version 4 to 7.2, and whole. "
+            f"Received: {error!r}."
+        ) from error
+    missing = [name for name in names if name not in content]
+    if missing:
+        raise ValueError(
+            f"{path} must have the variables {', '.join(names)}. Received: "
+            f"none called {' or '.join(missing)}."
+        )
+    return [np.atleast_1d(content[name]) for name in names]

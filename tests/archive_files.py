@@ -1,0 +1,178 @@
+"""The paper's data sets in their published layouts, a few images each."""
+
+import numpy as np
+import scipy.io
+
+from keras_warn.datasets import synthetic
+
+NAMES = ["Ring_1", "Disc_2"]
+# Of four images: labels from 0, and which are to train with.
+LABELS = [0, 0, 1, 1]
+TRAIN = [True, False, True, False]
+
+
+def _save(path, label, seed):
+    """Draws an image, and returns left, top, right and bottom of its shape."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = synthetic.draw(label, seed, size=(37, 41))
+    image.save(path)
+    return image.info["box"]
+
+
+def _lines(path, lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def cub200(folder):
+    """Returns the boxes: left, top, right, bottom."""
+    boxes, images = [], []
+    for i, label in enumerate(LABELS):
+        images.append(f"00{label + 1}.{NAMES[label]}/{i}.jpg")
+        boxes.append(_save(folder / "images" / images[-1], label, i))
+    numbered = list(
+        enumerate(zip(images, LABELS, TRAIN, boxes, strict=True), 1)
+    )
+    for name, values in {
+        "images": [(i, image) for i, (image, *_) in numbered],
+        "image_class_labels": [(i, k + 1) for i, (_, k, *_) in numbered],
+        "train_test_split": [(i, int(t)) for i, (_, _, t, _) in numbered],
+        "bounding_boxes": [
+            (i, f"{x}.0 {y}.0 {right - x}.0 {bottom - y}.0")
+            for i, (*_, (x, y, right, bottom)) in numbered
+        ],
+        "classes": [(i, f"00{i}.{name}") for i, name in enumerate(NAMES, 1)],
+    }.items():
+        _lines(folder / f"{name}.txt", [f"{i} {value}" for i, value in values])
+    return boxes
+
+
+def stanford_dogs(folder):
+    """The first image has two dogs. Returns the boxes."""
+    boxes, entries = [], {True: [], False: []}
+    for i, (label, train) in enumerate(zip(LABELS, TRAIN, strict=True)):
+        breed = f"n0208{label}-{NAMES[label]}"
+        name = f"{breed}/{i}"
+        box = _save(folder / "Images" / f"{name}.jpg", label, i)
+        all_boxes = [box, (1, 2, 3, 4)] if i == 0 else [box]
+        _lines(
+            folder / "Annotation" / name,
+            ["<annotation><size><width>9</width></size>"]
+            + [
+                "<object><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax>"
+                "<ymax>{}</ymax></bndbox></object>".format(*one)
+                for one in all_boxes
+            ]
+            + ["</annotation>"],
+        )
+        boxes.append(
+            np.concatenate([np.min(all_boxes, 0)[:2], np.max(all_boxes, 0)[2:]])
+        )
+        entries[train].append((f"{name}.jpg", label + 1))
+    for train, listed in entries.items():
+        files, labels = zip(*listed, strict=True)
+        scipy.io.savemat(
+            folder / f"{'train' if train else 'test'}_list.mat",
+            {"file_list": _cells(files), "labels": np.array(labels)[:, None]},
+        )
+    return boxes
+
+
+def _cells(texts):
+    cells = np.empty((len(texts), 1), object)
+    cells[:, 0] = texts
+    return cells
+
+
+def stanford_cars(folder):
+    """Returns the boxes, those to train with first."""
+    boxes = []
+    for split, wanted in (("train", True), ("test", False)):
+        rows = []
+        for i, (label, train) in enumerate(zip(LABELS, TRAIN, strict=True)):
+            if train == wanted:
+                name = f"0000{i + 1}.jpg"
+                box = _save(folder / f"cars_{split}" / name, label, i)
+                rows.append((*box, label + 1, name))
+                boxes.append(box)
+        fields = [f"bbox_{one}" for one in ("x1", "y1", "x2", "y2")]
+        kinds = [(name, object) for name in (*fields, "class", "fname")]
+        file = "devkit/cars_train_annos.mat"
+        if split == "test":
+            file = "cars_test_annos_withlabels.mat"
+        (folder / "devkit").mkdir(exist_ok=True)
+        scipy.io.savemat(
+            folder / file, {"annotations": np.array([rows], kinds)[0][None]}
+        )
+    names = np.array([NAMES], object)
+    scipy.io.savemat(
+        folder / "devkit" / "cars_meta.mat", {"class_names": names}
+    )
+    return boxes
+
+
+def uec_food100(folder):
+    """Photo 7 shows both classes, and lies in the folders of both."""
+    _lines(folder / "category.txt", ["id\tname", "1\trice", "2\teels on rice"])
+    for label, photos in ((1, (3, 7, 9)), (2, (7, 11))):
+        rows = []
+        for photo in photos:
+            box = _save(folder / f"{label}" / f"{photo}.jpg", label, photo)
+            rows.append(f"{photo} {' '.join(map(str, box))}")
+        _lines(
+            folder / f"{label}" / "bb_info.txt",
+            # Published files repeat lines, and have boxes without area.
+            ["img x1 y1 x2 y2", *rows, rows[0], f"{photos[0]} 5 5 5 9"],
+        )
+
+
+ADIENCE = (
+    # Fold, user, image, face, age, gender.
+    (0, "3@N03", "1.jpg", 1, "(25, 32)", "f"),
+    (0, "3@N03", "1.jpg", 2, "None", "m"),
+    (0, "3@N03", "2.jpg", 1, "(0, 2)", "u"),
+    (1, "7@N00", "1.jpg", 3, "35", ""),
+    (1, "7@N00", "4.jpg", 3, "13", "m"),
+    (2, "8@N00", "5.jpg", 5, "(8, 12)", "f"),
+    (3, "9@N00", "6.jpg", 7, "(60, 100)", "m"),
+    (4, "1@N00", "7.jpg", 11, "(38, 48)", "f"),
+    (4, "2@N00", "8.jpg", 13, "(8, 23)", "f"),
+    # The line before, again: published so, 117 times.
+    (4, "2@N00", "8.jpg", 13, "(8, 23)", "f"),
+)
+
+
+def adience(folder, rows=ADIENCE):
+    header = "user_id\toriginal_image\tface_id\tage\tgender\tx\ty"
+    for fold in range(5):
+        own = [row[1:] for row in rows if row[0] == fold]
+        lines = ["\t".join(map(str, (*row, 1, 2))) for row in own]
+        _lines(folder / f"fold_{fold}_data.txt", [header, *lines])
+        for user, image, face, *_ in own:
+            name = f"landmark_aligned_face.{face}.{image}"
+            _save(folder / "aligned" / user / name, face % 2, face)
+
+
+def cifar(folder, classes):
+    """Returns pixels and labels, those to train with first."""
+    random = np.random.default_rng(classes)
+    names, train, test, coarse = {
+        10: (
+            "batches.meta.txt",
+            [f"data_batch_{i}.bin" for i in range(1, 6)],
+            "test_batch.bin",
+            0,
+        ),
+        100: ("fine_label_names.txt", ["train.bin"], "test.bin", 1),
+    }[classes]
+    _lines(folder / names, [f"class_{i}" for i in range(classes)])
+    pixels, labels = [], []
+    for file in (*train, test):
+        images = random.integers(0, 256, (2, 32, 32, 3), "uint8")
+        label = random.integers(0, classes, 2, "uint8")
+        planes = images.transpose(0, 3, 1, 2).reshape(2, -1)
+        row = [np.zeros((2, coarse), "uint8"), label[:, None], planes]
+        np.concatenate(row, axis=1).tofile(folder / file)
+        pixels.append(images)
+        labels.append(label)
+    return np.concatenate(pixels), np.concatenate(labels)

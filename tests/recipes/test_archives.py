@@ -1,0 +1,242 @@
+"""Archives in their published layouts, in small, and what is wrong in them."""
+
+import io
+import os
+import pathlib
+
+import archive_files
+import archives
+import numpy as np
+import pytest
+
+from keras_warn.datasets import load_image_folder
+
+SHARED = pathlib.Path(
+    os.environ.get(
+        "KERAS_WARN_SHARED", pathlib.Path(__file__).parents[3] / "shared"
+    )
+)
+
+
+def splits(data):
+    return {name: indices.tolist() for name, indices in data.splits.items()}
+
+
+def boxes(data):
+    """Left, top, right, bottom."""
+    return data.boxes[:, [1, 0, 3, 2]].tolist()
+
+
+def test_cub200(tmp_path):
+    expected = archive_files.cub200(tmp_path)
+    birds = archives.cub200(tmp_path)
+    assert birds.names == ("Ring 1", "Disc 2")
+    assert birds.labels.tolist() == archive_files.LABELS
+    assert splits(birds) == {"train": [0, 2], "test": [1, 3]}
+    assert boxes(birds) == [list(map(float, box)) for box in expected]
+    birds.check(verbose=0)
+
+
+def test_stanford_dogs(tmp_path):
+    """A box holds all dogs of an image."""
+    expected = archive_files.stanford_dogs(tmp_path)
+    dogs = archives.stanford_dogs(tmp_path)
+    assert dogs.names == ("Ring 1", "Disc 2")
+    assert dogs.labels.tolist() == archive_files.LABELS
+    assert splits(dogs) == {"train": [0, 2], "test": [1, 3]}
+    assert boxes(dogs) == np.array(expected, float).tolist()
+    assert boxes(dogs)[0][:2] == [1, 2]
+    dogs.check(verbose=0)
+
+
+def test_stanford_cars(tmp_path):
+    expected = archive_files.stanford_cars(tmp_path)
+    cars = archives.stanford_cars(tmp_path)
+    assert cars.names == ("Ring_1", "Disc_2")
+    assert cars.labels.tolist() == [0, 1, 0, 1]
+    assert splits(cars) == {"train": [0, 1], "test": [2, 3]}
+    assert boxes(cars) == np.array(expected, float).tolist()
+    cars.check(verbose=0)
+
+
+def test_uec_food100(tmp_path):
+    """An example a box; a photo of two classes stays in one fold."""
+    archive_files.uec_food100(tmp_path)
+    food = archives.uec_food100(tmp_path)
+    assert food.names == ("rice", "eels on rice")
+    assert food.labels.tolist() == [0, 0, 0, 1, 1]
+    assert food.groups.tolist() == [3, 7, 9, 7, 11]
+    assert food.left_out == {"box given again": 2, "box without area": 2}
+    folds = [set(indices) for indices in splits(food).values()]
+    assert len(folds) == 5 and sum(map(len, folds)) == 5
+    assert any({1, 3} <= fold for fold in folds)
+    food.check(verbose=0)
+
+
+@pytest.mark.parametrize(
+    "task, names, labels, skipped",
+    [
+        (
+            "gender",
+            ("female", "male"),
+            [0, 1, 1, 0, 1, 0, 0],
+            {"gender u": 1, "gender empty": 1, "listed again": 1},
+        ),
+        (
+            "age",
+            tuple("0-2 4-6 8-13 15-20 25-32 38-43 48-53 60-100".split()),
+            [4, 0, 2, 2, 7, 5],
+            {"age None": 1, "age 35": 1, "age (8, 23)": 1, "listed again": 1},
+        ),
+    ],
+)
+def test_adience(tmp_path, task, names, labels, skipped):
+    archive_files.adience(tmp_path)
+    faces = archives.adience(tmp_path, task)
+    assert faces.names == names and faces.labels.tolist() == labels
+    assert faces.left_out == skipped
+    assert list(faces.splits) == [f"fold_{i}" for i in range(5)]
+    # The same user is in one group.
+    assert faces.groups[0] == faces.groups[1] or task == "gender"
+    faces.check(verbose=0)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs the real fold files")
+@pytest.mark.parametrize("task, faces", [("gender", 17_492), ("age", 17_708)])
+def test_real_folds_of_adience(tmp_path, task, faces):
+    for path in (SHARED / "data" / "adience_folds").glob("*.txt"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    # One image is enough for the folder to be that of Adience.
+    first = tmp_path / "aligned" / "30601258@N03"
+    first.mkdir(parents=True)
+    name = "landmark_aligned_face.1.10399646885_67c7d20df9_o.jpg"
+    (first / name).touch()
+    assert len(archives.adience(tmp_path, task)) == faces
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+def test_cifar(tmp_path, classes):
+    pixels, labels = archive_files.cifar(tmp_path, classes)
+    images = archives.cifar(tmp_path, classes)
+    np.testing.assert_array_equal(images.contents, pixels)
+    assert images.labels.tolist() == labels.tolist()
+    assert len(images.names) == classes
+    assert len(images.splits["test"]) == 2
+
+
+WRITERS = {
+    "cub200": archive_files.cub200,
+    "stanford_dogs": archive_files.stanford_dogs,
+    "stanford_cars": archive_files.stanford_cars,
+    "uec_food100": archive_files.uec_food100,
+}
+
+
+@pytest.mark.parametrize(
+    "reader, file, old, new, message",
+    [
+        ("cub200", "images.txt", "2 ", "1 ", "each id must stand once"),
+        ("cub200", "train_test_split.txt", "4 0\n", "", "none for 4"),
+        ("cub200", "image_class_labels.txt", "1 1", "1 2", "of its folder"),
+        ("cub200", "image_class_labels.txt", "1 1", "1 5", "none for 5"),
+        ("cub200", "bounding_boxes.txt", ".0 ", ".0 -", "a positive area"),
+        ("cub200", "classes.txt", None, None, "classes.txt"),
+        ("stanford_dogs", "Annotation/n02081-Disc_2/2", "<", "", "must be XML"),
+        ("stanford_dogs", "train_list.mat", "MATLAB", "M", "must be a file of"),
+        ("stanford_cars", "devkit/cars_meta.mat", None, None, "cars_meta.mat"),
+        ("uec_food100", "1/bb_info.txt", None, None, "1/bb_info.txt"),
+    ],
+)
+def test_broken_archives(tmp_path, reader, file, old, new, message):
+    WRITERS[reader](tmp_path)
+    path = tmp_path / file
+    if old is None:
+        path.unlink()
+    else:
+        content = path.read_bytes().replace(old.encode(), new.encode())
+        path.write_bytes(content[:100] if path.suffix == ".mat" else content)
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        getattr(archives, reader)(tmp_path)
+
+
+def test_contradicting_lines_of_adience(tmp_path):
+    again = (1, *archive_files.ADIENCE[0][1:])
+    archive_files.adience(tmp_path, (*archive_files.ADIENCE, again))
+    with pytest.raises(ValueError, match="one fold, one age and one gender"):
+        archives.adience(tmp_path, "gender")
+
+
+def test_truncated_cifar(tmp_path):
+    archive_files.cifar(tmp_path, 10)
+    path = tmp_path / "test_batch.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="3073 bytes for every image"):
+        archives.cifar(tmp_path, 10)
+
+
+def test_another_folder(tmp_path):
+    """What is missing and what is there are named."""
+    with pytest.raises(
+        FileNotFoundError, match="images.txt.*It holds here.txt"
+    ):
+        (tmp_path / "here.txt").touch()
+        archives.cub200(tmp_path)
+
+
+def test_from_tfds(monkeypatch):
+    """Files as they are stored, with boxes in pixels."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    image = archives.datasets.synthetic.draw(0, size=(20, 10))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+
+    class Builder:
+        is_prepared = staticmethod(lambda: True)
+
+        class info:
+            features = tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(),
+                    "label": tfds.features.ClassLabel(
+                        names=["001.Black_bird", "n0208-red_wolf"]
+                    ),
+                }
+            )
+
+        @staticmethod
+        def as_dataset(split, decoders):
+            return [
+                {
+                    "image": file.getvalue(),
+                    "label": 1,
+                    "image/filename": b"a/1.png",
+                    "bbox": np.array([0.5, 0.25, 1, 0.75], "float32"),
+                }
+            ]
+
+    monkeypatch.setattr(tfds, "builder", lambda name, data_dir: Builder)
+    monkeypatch.setattr(tfds, "as_numpy", iter)
+    birds = archives.from_tfds("caltech_birds2011")
+    assert birds.names == ("Black bird", "red wolf")
+    assert splits(birds) == {"test": [0], "train": [1]}
+    assert boxes(birds) == [[5, 5, 15, 10]] * 2
+    np.testing.assert_array_equal(birds.read(0), np.asarray(image))
+
+
+def test_no_network_is_known_at_once(monkeypatch, tmp_path):
+    """TensorFlow Datasets would try for minutes."""
+    pytest.importorskip("tensorflow_datasets")
+
+    def refuse(*args):
+        raise OSError("no route")
+
+    monkeypatch.setattr(archives.socket, "create_connection", refuse)
+    with pytest.raises(ConnectionError, match="--data-dir must name .*CUB_200"):
+        archives.from_tfds("caltech_birds2011", tmp_path)
+
+
+def test_class_folders_are_not_an_archive(tmp_path):
+    archives.datasets.synthetic.write_image_folder(tmp_path, 2, 1, 1)
+    assert len(load_image_folder(tmp_path)) == 4
+    with pytest.raises(FileNotFoundError):
+        archives.cub200(tmp_path)
