@@ -126,62 +126,35 @@ class Confusion:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Comparison:
-    """A test set of `b` images and `n` classes, with and without attention.
-
-    *Without attention* is the network's own prediction inside the augmented
-    model. That network was trained together with the modules: what it would
-    have become without them is another question, for another training.
+class Difference:
+    """How two predictors of the same `b` images differ in accuracy.
 
     Attributes:
-        n: The number of classes.
         labels: `(b,)` int64; the true classes.
-        network: `Predictions` of the network by itself.
-        modules: `Predictions` of the modules without the network.
-        output: `Predictions` of the model.
-        gates: `(b, m + 1)`; the weight of the network, then of each module.
-            None with `gates="linear"`.
-        head_gates: A tuple of `m` arrays `(b, k)`. None with
-            `gates="linear"`.
-        entropies: `(b, m)`; how far the masks of a module spread, as a mean
-            over its heads: 0 is a single position, 1 is all of them alike.
+        n: The number of classes.
+        before: `Predictions` of the one, such as a baseline.
+        after: `Predictions` of the other.
     """
 
-    n: int
     labels: np.ndarray
-    network: Predictions
-    modules: Predictions
-    output: Predictions
-    gates: np.ndarray | None
-    head_gates: tuple | None
-    entropies: np.ndarray
-
-    def __len__(self):
-        return len(self.labels)
-
-    @property
-    def outcomes(self):
-        """`(b,)` strings: "fixed", "broken", "right" or "wrong".
-
-        Fixed are images that the network alone gets wrong and the model gets
-        right, broken those the other way round.
-        """
-        return outcomes(self.network.classes, self.output.classes, self.labels)
+    n: int
+    before: Predictions
+    after: Predictions
 
     @property
     def fixed(self):
-        """How many images the network alone gets wrong, the model right."""
-        return int(np.sum(~self.network.right & self.output.right))
+        """How many images the first gets wrong and the second right."""
+        return int(np.sum(~self.before.right & self.after.right))
 
     @property
     def broken(self):
-        """How many images the network alone gets right, the model wrong."""
-        return int(np.sum(self.network.right & ~self.output.right))
+        """How many images the first gets right and the second wrong."""
+        return int(np.sum(self.before.right & ~self.after.right))
 
     @property
     def gain(self):
-        """Accuracy of the model less that of the network alone."""
-        return (self.fixed - self.broken) / len(self)
+        """Accuracy of the second less that of the first."""
+        return (self.fixed - self.broken) / len(self.labels)
 
     @property
     def gain_interval(self):
@@ -191,7 +164,7 @@ class Comparison:
         Bonett and Price, "Adjusted Wald confidence interval for a difference
         of binomial proportions based on paired data", 2012.
         """
-        total = len(self) + 2
+        total = len(self.labels) + 2
         gained, lost = (self.fixed + 1) / total, (self.broken + 1) / total
         difference = gained - lost
         reach = Z * math.sqrt((gained + lost - difference**2) / total)
@@ -210,15 +183,15 @@ class Comparison:
     def per_class(self):
         """Dictionary of arrays `(n,)`, over the images of each class.
 
-        `count`; `network` and `output`, the accuracies, NaN for a class
-        without images; `gain`, their difference; `fixed` and `broken`.
+        `count`; `before` and `after`, the accuracies, NaN for a class without
+        images; `gain`, their difference; `fixed` and `broken`.
         """
 
         def count(chosen):
             return np.bincount(self.labels[chosen], minlength=self.n)
 
-        before, after = self.network.right, self.output.right
-        counts = count(np.full(len(self), True))
+        before, after = self.before.right, self.after.right
+        counts = count(np.full(len(self.labels), True))
 
         def share(numbers):
             empty = np.full(self.n, np.nan)
@@ -227,11 +200,108 @@ class Comparison:
         fixed, broken = count(~before & after), count(before & ~after)
         return {
             "count": counts,
-            "network": share(count(before)),
-            "output": share(count(after)),
+            "before": share(count(before)),
+            "after": share(count(after)),
             "gain": share(fixed - broken),
             "fixed": fixed,
             "broken": broken,
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Comparison:
+    """A test set of `b` images and `n` classes, with and without attention.
+
+    *Without attention* is the backbone's own prediction inside the augmented
+    model. That backbone was trained together with the modules: what it would
+    have become without them is another training, whose model is the
+    `baseline`.
+
+    Attributes:
+        n: The number of classes.
+        labels: `(b,)` int64; the true classes.
+        network: `Predictions` of the backbone inside the model.
+        modules: `Predictions` of the modules without the backbone.
+        output: `Predictions` of the model.
+        gates: `(b, m + 1)`; the weight of the backbone, then of each module.
+            None with `gates="linear"`.
+        head_gates: A tuple of `m` arrays `(b, k)`. None with
+            `gates="linear"`.
+        entropies: `(b, m)`; how far the masks of a module spread, as a mean
+            over its heads: 0 is a single position, 1 is all of them alike.
+        baseline: `Predictions` of a model that was trained without attention,
+            or `None`.
+    """
+
+    n: int
+    labels: np.ndarray
+    network: Predictions
+    modules: Predictions
+    output: Predictions
+    gates: np.ndarray | None
+    head_gates: tuple | None
+    entropies: np.ndarray
+    baseline: Predictions | None = None
+
+    def __len__(self):
+        return len(self.labels)
+
+    @property
+    def outcomes(self):
+        """`(b,)` strings: "fixed", "broken", "right" or "wrong".
+
+        Fixed are images that the backbone alone gets wrong and the model gets
+        right, broken those the other way round.
+        """
+        return outcomes(self.network.classes, self.output.classes, self.labels)
+
+    @property
+    def over_network(self):
+        """The `Difference` of the model to the backbone inside it."""
+        return Difference(self.labels, self.n, self.network, self.output)
+
+    @property
+    def over_baseline(self):
+        """The `Difference` of the model to the baseline; `None` without."""
+        if self.baseline is None:
+            return None
+        return Difference(self.labels, self.n, self.baseline, self.output)
+
+    @property
+    def fixed(self):
+        """How many images the backbone alone gets wrong, the model right."""
+        return self.over_network.fixed
+
+    @property
+    def broken(self):
+        """How many images the backbone alone gets right, the model wrong."""
+        return self.over_network.broken
+
+    @property
+    def gain(self):
+        """Accuracy of the model less that of the backbone alone."""
+        return self.over_network.gain
+
+    @property
+    def gain_interval(self):
+        """A 95 % confidence interval `(low, high)` of `gain`."""
+        return self.over_network.gain_interval
+
+    @property
+    def p_value(self):
+        """How likely a `gain` this large is if there is none."""
+        return self.over_network.p_value
+
+    @property
+    def per_class(self):
+        """Dictionary of arrays `(n,)`, over the images of each class.
+
+        As of `Difference`, with `network` and `output` for the accuracies.
+        """
+        found = self.over_network.per_class
+        return {
+            {"before": "network", "after": "output"}.get(name, name): values
+            for name, values in found.items()
         }
 
     @property
@@ -266,18 +336,21 @@ class Comparison:
         )
 
 
-def compare(model, data, batch_size=32, verbose=1):
-    """Compares what a model predicts with what its network does by itself.
+def compare(model, data, batch_size=32, verbose=1, baseline=None):
+    """Compares what a model predicts with what its backbone does by itself.
 
     Args:
         model: A model made by `keras_warn.augment`, fresh or loaded from disk.
         data: Images as the model takes them and their true classes, as a pair
-            of arrays `(images, labels)`, or as batches `(images, labels)` that
-            can be gone through again in the same order: a `tf.data.Dataset`,
-            a `keras.utils.PyDataset`, a list. Classes are integers `(b,)` or
-            `(b, 1)`, or one-hot `(b, n)`. Sample weights are ignored.
+            of arrays `(images, labels)`, or as batches `(images, labels)`: a
+            `tf.data.Dataset`, a `keras.utils.PyDataset`, a list. Classes are
+            integers `(b,)` or `(b, 1)`, or one-hot `(b, n)`. Sample weights
+            are ignored.
         batch_size: Positive integer, for arrays.
         verbose: 0 or 1; whether progress is shown.
+        baseline: A `keras.Model` that was trained in the same way without
+            attention, to compare with as well. It takes what `model` takes,
+            and predicts probabilities or logits of the same classes.
 
     Returns:
         A `Comparison`.
@@ -285,8 +358,9 @@ def compare(model, data, batch_size=32, verbose=1):
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if `model` has no attention of `keras_warn.augment` or
-            predicts NaN; or if `data` is empty, does not fit the model, or has
-            a label that is none of its classes.
+            predicts NaN; if `baseline` does not fit `model`; or if `data` is
+            empty, does not fit the model, or has a label that is none of its
+            classes.
 
     Example:
 
@@ -307,9 +381,25 @@ def compare(model, data, batch_size=32, verbose=1):
           correlated proportions or percentages", Psychometrika 1947
         - Guo et al., "On calibration of modern neural networks", ICML 2017
     """
+    return compared(model, data, batch_size, verbose, baseline)
+
+
+def compared(model, data, batch_size, verbose, baseline, watch=None):
+    """What `compare` returns, for who must see the images as they pass.
+
+    Args:
+        model: As of `compare`.
+        data: As of `compare`.
+        batch_size: As of `compare`.
+        verbose: As of `compare`.
+        baseline: As of `compare`.
+        watch: Function that is called with the images of each batch, and the
+            dictionary of what was found for them.
+    """
     reader = inspect(model)
     verbose = checks.integer("verbose", verbose, 0)
     n = model.output_shape[-1]
+    _check_baseline(baseline, model)
     from_logits = model.get_layer("rectified").from_logits
     masks = [name for name in reader.output if name.endswith("_masks")]
     layers = [model.get_layer(name) for name in masks]
@@ -319,12 +409,11 @@ def compare(model, data, batch_size=32, verbose=1):
     for images, labels in batches:
         seen = reader.predict_on_batch(images)
         for name in ("network_prediction", "prediction"):
-            _check_finite(name, seen[name])
+            _check_finite("model", name, seen[name])
         parts = contributions(model, seen)
         output = seen["prediction"].astype("float64")
         if from_logits:
-            output = np.exp(output - output.max(axis=1, keepdims=True))
-            output /= output.sum(axis=1, keepdims=True)
+            output = _softmax(output)
         found.append(
             {
                 "labels": labels,
@@ -346,6 +435,12 @@ def compare(model, data, batch_size=32, verbose=1):
                 ),
             }
         )
+        if baseline is not None:
+            alone = baseline.predict_on_batch(images)
+            _check_finite("baseline", "prediction", alone)
+            found[-1]["baseline"] = _predictions(_probabilities(alone), labels)
+        if watch is not None:
+            watch(images, found[-1])
         progress.update(len(found))
     if not found:
         raise ValueError("`data` must hold at least one image. Received: none.")
@@ -372,7 +467,7 @@ def compare(model, data, batch_size=32, verbose=1):
                 )
             )
             for name, parts in columns.items()
-            if name in ("network", "modules", "output")
+            if isinstance(parts[0], Predictions)
         },
     )
 
@@ -513,12 +608,50 @@ def class_ids(name, labels, n):
     return labels.astype(np.int64)
 
 
-def _check_finite(name, values):
+def _check_finite(argument, name, values):
     if not np.isfinite(values).all():
         raise ValueError(
-            "`model` must predict finite numbers. Received: NaN or infinity "
-            f"in its {name!r}."
+            f"`{argument}` must predict finite numbers. Received: NaN or "
+            f"infinity in its {name!r}."
         )
+
+
+def _check_baseline(baseline, model):
+    """Checks that a baseline takes and predicts what the model does."""
+    if baseline is None:
+        return
+    if not getattr(baseline, "inputs", None):
+        raise TypeError(
+            "`baseline` must be a functional keras.Model. Received: baseline "
+            f"of type {type(baseline).__name__}."
+        )
+    wanted, found = (
+        [tuple(tensor.shape[1:]) for tensor in (*one.inputs, *one.outputs)]
+        for one in (model, baseline)
+    )
+    if list(map(len, wanted)) != list(map(len, found)) or not all(
+        None in pair or pair[0] == pair[1]
+        for pair in zip(sum(wanted, ()), sum(found, ()), strict=True)
+    ):
+        raise ValueError(
+            "`baseline` must take and predict arrays of the shapes that "
+            f"`model` does, {' and '.join(map(str, wanted))}. Received: "
+            f"{' and '.join(map(str, found))}."
+        )
+
+
+def _probabilities(predictions):
+    """Predictions `(b, n)`, which are probabilities or logits, as the first."""
+    predictions = predictions.astype("float64")
+    sums = predictions.sum(axis=1)
+    if (predictions >= 0).all() and np.allclose(sums, 1, atol=1e-2):
+        return predictions
+    return _softmax(predictions)
+
+
+def _softmax(logits):
+    output = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return output / output.sum(axis=1, keepdims=True)
 
 
 def _predictions(probabilities, labels):

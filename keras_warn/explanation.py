@@ -59,6 +59,12 @@ class Contributions:
     def __len__(self):
         return len(self.network)
 
+    def __repr__(self):
+        return (
+            f"{type(self).__name__} to the {self.scale} of "
+            f"{self.network.shape[1]} classes, for {len(self)} images"
+        )
+
     @property
     def modules(self):
         """The part of each module: `(b, m, n)`."""
@@ -123,6 +129,24 @@ class Explanation(Contributions):
     regions: np.ndarray | None
     size: tuple
     data_format: str
+
+    def __repr__(self):
+        classes, modules = self.scores.shape[1], len(self.heads)
+        lines = [
+            f"Explanation of {len(self)} image{'' if len(self) == 1 else 's'}, "
+            f"{classes} classes, {modules} module"
+            f"{'' if modules == 1 else 's'}, in {self.scale}"
+        ]
+        for i, parts in enumerate(self.margins[:5]):
+            texts = [f"{part:+.2f}" for part in parts]
+            lines.append(
+                f"  image {i}: class {self.targets[i]} against class "
+                f"{self.against[i]} {parts.sum():+.2f} = network {texts[0]}, "
+                f"modules {' '.join(texts[1:])}"
+            )
+        if len(self) > 5:
+            lines.append(f"  and {len(self) - 5} more")
+        return "\n".join(lines)
 
     @property
     def changed(self):

@@ -16,8 +16,9 @@ from keras_warn import overlays
 from keras_warn import pages
 from keras_warn import runs
 from keras_warn.comparison import batches_of
-from keras_warn.comparison import compare
+from keras_warn.comparison import compared
 from keras_warn.explanation import explain
+from keras_warn.explanation import outcomes
 from keras_warn.images import import_pillow
 
 # The longest side of the pictures, in pixels: of the image, of what is drawn
@@ -39,6 +40,9 @@ CONSTANT = 0.01
 
 OUTCOMES = ("fixed", "broken", "right", "wrong")
 
+# How many examples of each outcome are in sight; the others fold.
+IN_SIGHT = 3
+
 
 def report(
     model,
@@ -50,6 +54,8 @@ def report(
     image_name=None,
     batch_size=32,
     verbose=1,
+    baseline=None,
+    overwrite=False,
 ):
     """Writes a page about what attention does on a test set.
 
@@ -58,18 +64,18 @@ def report(
     the evidence for them, gains and losses by class, the use of the gates, and
     calibration.
 
-    *Without attention* is the network's own prediction inside the model, as in
-    `keras_warn.comparison.compare`, and the page says so.
+    *Without attention* is what `baseline` predicts, and the backbone's own
+    prediction inside the model, as in `keras_warn.comparison.compare`. The
+    page says which is meant.
 
     Args:
         model: A model made by `keras_warn.augment`, fresh or loaded from disk.
         data: Images as the model takes them and their true classes, as a pair
-            of arrays `(images, labels)`, or as batches `(images, labels)` that
-            can be gone through again in the same order: a `tf.data.Dataset`,
-            a `keras.utils.PyDataset`, a list. Classes are integers, or
-            one-hot.
-        path: Where to write the page. A file that is there is replaced, when
-            everything is done.
+            of arrays `(images, labels)`, or as batches `(images, labels)` in
+            an order that does not change: a `tf.data.Dataset`, a
+            `keras.utils.PyDataset`, a list. Classes are integers, or
+            one-hot. The page numbers images in this order.
+        path: Where to write the page.
         names: Names of the classes, of all of them. Defaults to their
             numbers.
         examples: How many images to show at most: those that attention fixed
@@ -81,17 +87,23 @@ def report(
             to its number.
         batch_size: Positive integer, the number of images at a time.
         verbose: 0 or 1; whether progress is shown.
+        baseline: A `keras.Model` that was trained in the same way without
+            attention, as of `keras_warn.comparison.compare`.
+        overwrite: Whether a file at `path` is replaced, when everything is
+            done.
 
     Returns:
         The `keras_warn.comparison.Comparison` that the page shows.
 
     Raises:
+        FileExistsError: if there is a file at `path`, without `overwrite`.
         ImportError: if Jinja2 or Pillow is not installed.
         OSError: if `path` cannot be written.
         TypeError: if an argument has the wrong type.
         ValueError: if `model` has no attention of `keras_warn.augment` or does
             not take images of 1 or 3 channels; if `names` are not as many as
-            its classes; or if `data` does not fit it, or changes its order.
+            its classes; if `baseline` does not fit `model`; or if `data` does
+            not fit it, or is shuffled.
 
     Example:
 
@@ -109,7 +121,7 @@ def report(
     """
     template = pages.template("report")
     import_pillow()
-    path = _checked_path(path)
+    path = _checked_path(path, checks.flag("overwrite", overwrite))
     examples = checks.integer("examples", examples, 0)
     if title is not None and not isinstance(title, str):
         raise TypeError(f"`title` must be a string. Received: title={title!r}.")
@@ -121,31 +133,56 @@ def report(
     names = _checked_names(names, model)
     _check_channels(model)
 
-    comparison = compare(model, data, batch_size, verbose)
+    _check_order(model, data, batch_size)
+    kept = _Kept(examples)
+    comparison = compared(model, data, batch_size, verbose, baseline, kept)
     chosen = choose_examples(comparison, examples)
-    shown = _examples(model, data, comparison, chosen, names, batch_size)
+    shown = _examples(
+        model, kept.images(chosen), comparison, chosen, names, batch_size
+    )
     for example in shown:
         if image_name is not None:
             example["image"] = str(image_name(example["index"]))
+    difference = comparison.over_baseline or comparison.over_network
     page = template.render(
         title=title or f"With and without attention: {model.name}",
         comparison=comparison,
+        difference=difference,
+        shares=_counted(
+            outcomes(
+                difference.before.classes,
+                difference.after.classes,
+                comparison.labels,
+            )
+        ),
         examples=shown,
-        counts={name: sum(comparison.outcomes == name) for name in OUTCOMES},
+        counts=_counted(comparison.outcomes),
         names=names,
         classes=_class_rows(comparison, names),
         rows=ROWS,
+        in_sight=IN_SIGHT,
         gates=_gate_rows(comparison),
         constant=CONSTANT,
-        quality=[
-            ("the network alone", comparison.network.reliability()),
-            ("the model, with attention", comparison.output.reliability()),
-        ],
+        predictors={
+            name: predictions
+            for name, predictions in (
+                ("baseline", comparison.baseline),
+                ("backbone inside the model", comparison.network),
+                ("modules alone", comparison.modules),
+                ("model, with attention", comparison.output),
+            )
+            if predictions is not None
+        },
         facts=_facts(model, comparison),
     )
     with files.replacing(path) as unfinished:
-        unfinished.write_text(page, "utf-8")
+        # Names of files may hold what is no text.
+        unfinished.write_text(page, "utf-8", errors="replace")
     return comparison
+
+
+def _counted(kinds):
+    return {name: int(np.sum(kinds == name)) for name in OUTCOMES}
 
 
 def choose_examples(comparison, count):
@@ -184,11 +221,83 @@ def choose_examples(comparison, count):
     return np.concatenate([*changed, *others]).astype(np.int64)
 
 
-def _examples(model, data, comparison, chosen, names, batch_size):
+class _Kept:
+    """Keeps the images that `choose_examples` may choose, as they pass.
+
+    So an image and what was found for it are of one batch, whatever the next
+    pass through the data would bring.
+
+    Args:
+        count: As of `choose_examples`.
+    """
+
+    def __init__(self, count):
+        few = -(-count // 4)
+        self._limits = dict(
+            zip(OUTCOMES, (count, count, few, few), strict=True)
+        )
+        self._best = {name: [] for name in OUTCOMES}
+        self._seen = 0
+
+    def __call__(self, images, found):
+        """Sees a batch. The arguments are those of `compared`'s `watch`."""
+        before, after = found["network"], found["output"]
+        change = np.abs(after.label_confidences - before.label_confidences)
+        kinds = outcomes(before.classes, after.classes, found["labels"])
+        for name, limit in self._limits.items():
+            rows = np.flatnonzero(kinds == name)
+            # As `choose_examples`: the largest change first, then the first.
+            best = self._best[name] + [
+                (-change[row], self._seen + row, row) for row in rows
+            ]
+            self._best[name] = [
+                one[:2] + (_row(images, one[2]),)
+                if isinstance(one[2], np.integer)
+                else one
+                for one in sorted(best, key=lambda one: one[:2])[:limit]
+            ]
+        self._seen += len(kinds)
+
+    def images(self, indices):
+        """The images at some indices, in this order; `None` of none."""
+        images = {
+            index: image
+            for best in self._best.values()
+            for _, index, image in best
+        }
+        chosen = [images[index] for index in indices]
+        if not chosen:
+            return None
+        return keras.tree.map_structure(lambda *x: np.stack(x), *chosen)
+
+
+def _row(images, row):
+    return keras.tree.map_structure(lambda x: x[row].copy(), images)
+
+
+def _check_order(model, data, batch_size):
+    """Raises if the first batch is another one the second time."""
+    if isinstance(data, tuple | list):
+        return
+    first, second = (
+        next(batches_of(model, data, batch_size)[1], ((), ())) for _ in range(2)
+    )
+    pairs = zip(
+        keras.tree.flatten(first), keras.tree.flatten(second), strict=True
+    )
+    if not all(
+        np.array_equal(one, other, equal_nan=True) for one, other in pairs
+    ):
+        raise ValueError(
+            "`data` must have the same order each time. Received: another "
+            "first batch the second time. Do not shuffle it."
+        )
+
+
+def _examples(model, images, comparison, chosen, names, batch_size):
     """What the template shows of each chosen image."""
     if not len(chosen):
         return []
-    images = _images_at(model, data, chosen, comparison.labels, batch_size)
     data_format = model.get_layer("module_1_masks").data_format
     pictures = next(x for x in keras.tree.flatten(images) if len(x.shape) == 4)
     # Of all at once, which have one way of showing them.
@@ -224,28 +333,6 @@ def _examples(model, data, comparison, chosen, names, batch_size):
                 }
             )
     return shown
-
-
-def _images_at(model, data, indices, labels, batch_size):
-    """The images at these indices of `data`, in this order."""
-    found, start = {}, 0
-    wanted = set(indices.tolist())
-    for images, of_batch in batches_of(model, data, batch_size)[1]:
-        end = start + len(of_batch)
-        if not np.array_equal(labels[start:end], of_batch):
-            raise ValueError(
-                "`data` must have the same order each time. Received: other "
-                f"labels the second time, among images {start} to {end - 1}. "
-                "Do not shuffle it."
-            )
-        for index in wanted.intersection(range(start, end)):
-            found[index] = keras.tree.map_structure(
-                lambda x, i=index - start: x[i], images
-            )
-        start = end
-    return keras.tree.map_structure(
-        lambda *x: np.stack(x), *(found[index] for index in indices.tolist())
-    )
 
 
 def _drawn(pictures, explanation, names):
@@ -331,7 +418,7 @@ def _parts(explanation, names):
     return [
         [
             {
-                "name": f"Module {i}" if i else "Network",
+                "name": f"Module {i}" if i else "Backbone",
                 "says": names[said[i][row]],
                 "gate": None
                 if explanation.gates is None
@@ -372,6 +459,12 @@ def _source(pixels, side):
 def _class_rows(comparison, names):
     """Classes with images, the largest gain first."""
     statistics = comparison.per_class
+    if comparison.baseline is not None:
+        # Gains are those that training with attention brought.
+        found = comparison.over_baseline.per_class
+        statistics = {**found, "baseline": found["before"]} | {
+            name: statistics[name] for name in ("network", "output")
+        }
     rows = [
         {"name": name, **{key: values[i] for key, values in statistics.items()}}
         for i, name in enumerate(names)
@@ -389,7 +482,7 @@ def _gate_rows(comparison):
     spread = [None, *comparison.entropies.mean(axis=0)]
     rows = []
     for i in range(comparison.entropies.shape[1] + 1):
-        row = {"name": f"Module {i}" if i else "Network", "spread": spread[i]}
+        row = {"name": f"Module {i}" if i else "Backbone", "spread": spread[i]}
         if comparison.gates is not None:
             gates = comparison.gates[:, i]
             row["mean"], row["std"] = gates.mean(), gates.std()
@@ -421,12 +514,17 @@ def _facts(model, comparison):
     }
 
 
-def _checked_path(path):
+def _checked_path(path, overwrite):
     """`path`, where a file can be written."""
     path = pathlib.Path(path)
     if path.is_dir():
         raise IsADirectoryError(
             f"`path` must be a file. Received: path={str(path)!r}, a folder."
+        )
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            "`path` must be new, or `overwrite` True. Received: "
+            f"path={str(path)!r}, which exists."
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(

@@ -514,6 +514,8 @@ def look(test, s, run):
         (test[clutter].images, test[clutter].labels),
         run / "report.html",
         title=f"Digits among {clutter} distractors",
+        baseline=keras.saving.load_model(run / "baseline_0.keras"),
+        overwrite=True,
     )
 
 

@@ -766,18 +766,6 @@ def test_report_of_a_table_with_a_bad_image(files, data, capsys):
     assert sorted(shown) == sorted(expected)
 
 
-def test_images_that_change_while_a_report_is_made(data):
-    found, _ = find_images(data)
-    intake = Intake(SIZE, 3, "channels_last", "none", "crop")
-    batches = Batches(found, np.zeros(9, int), intake, 4)
-    first, second = list(batches), list(batches)
-    for (one, _), (other, _) in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one, other)
-    found[5].path.unlink()
-    with pytest.raises(ValueError, match="2.png.*could be read before"):
-        list(batches)
-
-
 def test_summary(files, model, capsys):
     assert run("summary", files / "model.keras") == 0
     assert capsys.readouterr().out == f"{summary(model)}\n"

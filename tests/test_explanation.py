@@ -465,3 +465,19 @@ def test_heads_of_one_prediction_cannot_hide():
         np.testing.assert_allclose(heads[:, 0], -heads[:, 1], atol=1e-5)
         assert np.abs(heads).max() > 0.01
     assert np.abs(explanation.modules).max() < 1e-5
+
+
+def test_an_explanation_is_printed_in_a_few_lines():
+    model = augmented()
+    explanation = keras_warn.explain(model, np.concatenate([IMAGES, IMAGES]))
+    lines = str(explanation).splitlines()
+    assert lines[0].startswith("Explanation of 10 images, ")
+    assert lines[-1] == "  and 5 more"
+    assert len(lines) == 7
+    target, against = explanation.targets[0], explanation.against[0]
+    total = explanation.margins[0].sum()
+    expected = f"image 0: class {target} against class {against} {total:+.2f} ="
+    assert expected in lines[1]
+    assert "to the log-probability of" in repr(
+        contributions(model, keras_warn.inspect(model)(IMAGES))
+    )

@@ -58,7 +58,7 @@ def written(path, augmented=None, data=None, **arguments):
         data or test_set(),
         path / "page.html",
         verbose=0,
-        **arguments,
+        **{"overwrite": True, **arguments},
     )
     return Page(path / "page.html")
 
@@ -100,11 +100,11 @@ def test_the_page_says_what_was_found(tmp_path):
     assert found.fixed == compare(augmented, data, verbose=0).fixed
     for text in (
         f"40 test images, {found.n} classes",
-        f"attention fixes {found.fixed} .",
-        f"attention breaks {found.broken} .",
-        f"Network alone {100 * found.network.accuracy():.1f} %",
+        f"with attention gets {found.fixed} right.",
+        f"the model gets {found.broken} wrong.",
+        f"Backbone alone {100 * found.network.accuracy():.1f} %",
         f"With attention {100 * found.output.accuracy():.1f} %",
-        "is no network trained without attention",
+        "is no model trained without attention",
         f"Parameters {augmented.count_params():,}",
         augmented.name,
     ):
@@ -128,7 +128,7 @@ def test_examples_are_those_that_changed(tmp_path):
     index = np.flatnonzero(found.outcomes == "fixed")[0]
     label, network = found.labels[index], found.network.classes[index]
     assert (
-        f"✓ Fixed: image {index}, true class {NAMES[label]} Network alone: "
+        f"✓ Fixed: image {index}, true class {NAMES[label]} Backbone alone: "
         f"{NAMES[network]} (" in page.text
     )
 
@@ -298,21 +298,115 @@ def test_batches_and_arrays_give_the_same_page(tmp_path):
     assert pages[0].all("img") == pages[1].all("img")
 
 
-def test_data_that_changes_its_order(tmp_path):
+class Shuffled:
+    """Images in another order each time."""
+
+    def __init__(self, images, labels):
+        self.random, self.data = np.random.default_rng(0), (images, labels)
+
+    def __iter__(self):
+        order = self.random.permutation(len(self.data[0]))
+        return iter([tuple(one[order] for one in self.data)])
+
+
+@pytest.mark.parametrize("label", [None, 3], ids=["labels", "one label"])
+def test_data_that_changes_its_order(tmp_path, label):
     images, labels = test_set()
-    images = np.concatenate([images] * 2)
-
-    class Shuffled:
-        def __init__(self):
-            self.random = np.random.default_rng(0)
-
-        def __iter__(self):
-            order = self.random.permutation(22)
-            return iter([(images[order], np.arange(22)[order] % 7)])
-
+    if label is not None:
+        labels = np.full(len(labels), label)
     with pytest.raises(ValueError, match="`data`.*same order.*shuffle"):
-        written(tmp_path, data=Shuffled(), examples=400)
+        written(tmp_path, data=Shuffled(images, labels), examples=400)
     assert not list(tmp_path.iterdir())
+
+
+def test_examples_are_of_the_pass_that_the_numbers_are_of(tmp_path):
+    """Also where a later batch changes: each is read once."""
+    augmented = changing_model()
+    images, labels = changed_set(augmented)
+    found = compare(augmented, (images, labels), verbose=0)
+    passes = []
+
+    class Changing:
+        def __iter__(self):
+            passes.append(1)
+            yield images[:5], labels[:5]
+            order = slice(5, None) if len(passes) < 4 else slice(None, 4, -1)
+            yield images[order], labels[order]
+
+    (index,) = choose_examples(found, 1)
+    pages = [
+        written(tmp_path, augmented, data, examples=1)
+        for data in (Changing(), (images, labels))
+    ]
+    assert pages[0].all("img") == pages[1].all("img")
+    assert f"image {index}, true class" in pages[0].text
+    assert len(passes) == 3  # two of which saw one batch
+
+
+def test_the_baseline_is_what_attention_is_compared_with(tmp_path):
+    augmented = changing_model()
+    images, labels = changed_set(augmented)
+    flat = keras.Sequential([keras.Input((24, 20, 1)), keras.layers.Flatten()])
+    flat.add(keras.layers.Dense(7))  # logits
+    found = report(
+        augmented,
+        (images, labels),
+        tmp_path / "page.html",
+        baseline=flat,
+        verbose=0,
+    )
+    predicted = flat.predict(images, verbose=0).argmax(axis=1)
+    right = predicted == labels
+    difference = found.over_baseline
+    assert difference.fixed == np.sum(~right & found.output.right)
+    assert difference.gain == found.output.accuracy() - right.mean()
+    assert found.fixed == compare(augmented, (images, labels), verbose=0).fixed
+    page = Page(tmp_path / "page.html")
+    gain = 100 * difference.gain
+    for text in (
+        f"Baseline {100 * right.mean():.1f} %",
+        f"Difference {gain:+.1f}".replace("-", "\N{MINUS SIGN}"),
+        f"Of {np.sum(~right)} images in 40 that the baseline gets wrong",
+        f"Backbone alone {100 * found.network.accuracy():.1f} %",
+        "Gain, fixed and broken are those over the baseline.",
+    ):
+        assert text in page.text
+    probabilities = keras.Sequential([flat, keras.layers.Softmax()])
+    again = compare(augmented, (images, labels), 32, 0, probabilities)
+    np.testing.assert_allclose(
+        again.baseline.confidences, found.baseline.confidences, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "baseline, error, message",
+    [
+        ("flat", TypeError, "`baseline` must be a functional.*str"),
+        (
+            keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]),
+            ValueError,
+            r"`baseline`.*\(24, 20, 1\) and \(7,\). .*\(8, 8, 1\) and \(64,",
+        ),
+    ],
+)
+def test_a_baseline_that_does_not_fit(tmp_path, baseline, error, message):
+    with pytest.raises(error, match=message):
+        written(tmp_path, baseline=baseline)
+
+
+def test_numbers_come_before_examples(tmp_path):
+    """Of each outcome, a few examples are in sight, and the others fold."""
+    augmented = changing_model()
+    page = written(tmp_path, augmented, changed_set(augmented))
+    sections = [x["id"] for x in page.all("section")]
+    assert sections.index("examples") > sections.index("gates")
+    folded = page.source.split("<details>")[1:]
+    inside = sum(
+        part.split("</details>")[0].count("<article") for part in folded
+    )
+    found = [x["data-outcome"] for x in page.all("article")]
+    seen = sum(min(3, found.count(kind)) for kind in set(found))
+    assert len(found) - inside == seen < len(found)
 
 
 def test_fair_shares_of_examples():
@@ -413,16 +507,18 @@ def fail(*args, **kwargs):
     [
         (".", IsADirectoryError, "a folder"),
         ("missing/page.html", FileNotFoundError, "missing/page.html"),
+        ("old.html", FileExistsError, "`overwrite`.*old.html"),
     ],
 )
 def test_paths_are_checked_first(tmp_path, monkeypatch, path, error, message):
-    monkeypatch.setattr(sys.modules["keras_warn.report"], "compare", fail)
+    monkeypatch.setattr(sys.modules["keras_warn.report"], "compared", fail)
+    (tmp_path / "old.html").touch()
     with pytest.raises(error, match=f"`path`.*{message}"):
         report(model(), test_set(), tmp_path / path)
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["keras_warn.report"], "compare", fail)
+    monkeypatch.setattr(sys.modules["keras_warn.report"], "compared", fail)
 
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")

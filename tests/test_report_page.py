@@ -84,26 +84,26 @@ def test_everything_is_there_and_nothing_complains(page):
 
 
 @pytest.mark.parametrize("key", ["\ue007", " "], ids=["enter", "space"])
-def test_examples_are_chosen_by_keyboard(page, found, key):
+def test_more_examples_unfold_by_keyboard(page, found, key):
     comparison, _ = found
-    shown = elements(page, "article")
-    for outcome, count in (
-        ("fixed", comparison.fixed),
-        ("broken", comparison.broken),
-        ("all", len(shown)),
-    ):
-        (button,) = elements(page, f"button[data-show={outcome}]")
-        press(page, button, key)
-        visible = [card for card in shown if card.is_displayed()]
-        assert len(visible) == count > 0
-        assert all(
-            outcome in ("all", card.get_attribute("data-outcome"))
-            for card in visible
-        )
-        pressed = elements(page, "button[aria-pressed=true]")
-        assert pressed == [button]
-        (status,) = elements(page, "[role=status]")
-        assert status.text.startswith(f"{count} of {len(shown)} ")
+    shown = elements(page, "article[data-outcome=fixed]")
+    assert len(shown) == comparison.fixed
+    assert [card.is_displayed() for card in shown[:4]] == [True] * 3 + [False]
+    (summary, *_) = elements(page, "#examples summary")
+    press(page, summary, key)
+    assert all(card.is_displayed() for card in shown)
+
+
+@pytest.mark.parametrize("width", [400, WIDE])
+def test_navigation_stays_in_sight(page, width):
+    emulate(page, width)
+    (nav,) = elements(page, "nav")
+    assert nav.rect["height"] < 60
+    page.execute_script("scrollTo({top: 4000, behavior: 'instant'})")
+    top = page.execute_script(
+        "return document.querySelector('nav').getBoundingClientRect().top"
+    )
+    assert top == 0
 
 
 def test_classes_are_sorted_by_keyboard(page):
@@ -134,7 +134,7 @@ def test_the_first_stop_of_the_keyboard_skips_to_the_report(page):
 
 
 def test_the_focus_is_seen(page):
-    for selector in ("nav a", ".filters button", "summary", ".scroll"):
+    for selector in ("nav a", "th button", "summary", ".scroll"):
         page.switch_to.active_element.send_keys("\ue004")  # by keyboard
         element = elements(page, selector)[0]
         page.execute_script("arguments[0].focus()", element)
@@ -193,7 +193,7 @@ def test_dark_and_print(page):
     assert background(page) == "rgb(20, 23, 26)"
     emulate(page, scheme="dark", media="print")
     assert background(page) == "rgb(255, 255, 255)"
-    assert not any(e.is_displayed() for e in elements(page, "nav, .filters"))
+    assert not any(e.is_displayed() for e in elements(page, "nav"))
 
 
 def test_what_is_folded_is_printed(page):
@@ -215,7 +215,7 @@ def test_without_scripts(page, found):
         opened(page, found[1])
         # Buttons that would do nothing are not shown.
         assert not any(e.is_displayed() for e in elements(page, "button"))
-        assert all(e.is_displayed() for e in elements(page, "article"))
+        assert all(e.is_displayed() for e in elements(page, "#examples h3"))
     finally:
         page.execute_cdp_cmd(
             "Emulation.setScriptExecutionDisabled", {"value": False}
@@ -246,11 +246,11 @@ def test_what_a_screen_reader_needs(page):
     assert elements(page, "html")[0].get_attribute("lang") == "en"
     for landmark in ("header", "nav", "main"):
         assert len(elements(page, landmark)) == 1
-    for element in elements(page, "img, svg[role=img], button, summary"):
-        assert element.accessible_name.strip()
     page.execute_script(
         "document.querySelectorAll('details').forEach(e => { e.open = true })"
     )
+    for element in elements(page, "img, svg[role=img], button, summary"):
+        assert element.accessible_name.strip()
     for element in elements(page, "article, section, [role=group], nav"):
         assert element.accessible_name.strip()
     # Drawings either have a name, or repeat what is written beside them.

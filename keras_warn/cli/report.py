@@ -112,6 +112,7 @@ def run(arguments):
                 image_name=lambda i: data.items[i].path.name,
                 batch_size=arguments.batch_size,
                 verbose=0,
+                overwrite=arguments.overwrite,
             )
     except OSError as error:
         data.progress.say(
@@ -121,7 +122,7 @@ def run(arguments):
         return INCOMPLETE
     finally:
         data.progress.end()
-    read = len(found) - len(data.failed)
+    read = len(data.items)
     print(
         f"The report of {read} image{'' if read == 1 else 's'} is in {path}"
         + (f"; {len(data.failed)} failed." if data.failed else "."),
@@ -160,24 +161,28 @@ class Batches:
         labels: Integers, their classes.
         intake: An `inputs.Intake`.
         batch_size: Positive integer.
+
+    Attributes:
+        items: The images of the last whole pass, each with its `path`.
+        failed: Those that could not be read.
     """
 
     def __init__(self, found, labels, intake, batch_size):
-        self.items = [
+        self._all = [
             _Labelled(one.path, label)
             for one, label in zip(found, labels, strict=True)
         ]
+        self.items = []
+        self.failed = {}
         self.intake = intake
         self.batch_size = batch_size
-        self.failed = []
         self.progress = Progress("images read", len(found))
-        self._first_time = True
 
     def __iter__(self):
         self.progress.update(0)
         read = []
         for items, pictures, _ in read_batches(
-            self.items,
+            self._all,
             self.intake,
             self.batch_size,
             self._fail,
@@ -187,22 +192,14 @@ class Batches:
             labels = np.array([item.label for item in items])
             yield self.intake.prepare(pictures), labels
         if not read:
-            raise Refused(
-                f"none of the {len(self.items)} images could be read."
-            )
+            raise Refused(f"none of the {len(self._all)} images could be read.")
         self.items = read
-        self._first_time = False
         self.progress.end()
-        self.progress = Progress("images read again", len(read))
 
     def _fail(self, item, message):
-        if not self._first_time:
-            raise images.ImageError(
-                f"{message} It could be read before: images must not change "
-                "while a report is made."
-            )
-        self.failed.append(item)
-        self.progress.say(message)
+        if id(item) not in self.failed:
+            self.progress.say(message)
+        self.failed[id(item)] = item
 
 
 def _check_out(path, overwrite):
