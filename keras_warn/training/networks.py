@@ -19,6 +19,7 @@ from keras_warn import graph
 from keras_warn import images
 from keras_warn import models
 from keras_warn.classifier import read_classifier
+from keras_warn.training import settings
 
 # Networks that `keras.applications` lacks, and that take bytes from 0 to 255
 # brought to [-1, 1], but for those of `torchvision`.
@@ -32,6 +33,9 @@ OURS = {
         models.DenseNetBC,
     )
 }
+
+# What constructors raise for arguments that they cannot use.
+REFUSALS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 # What `weights` may be beside a file.
 NAMED_WEIGHTS = ("imagenet", "none")
@@ -172,6 +176,11 @@ def _constructor(backbone):
         for name, value in vars(keras.applications).items()
         if name[0].isupper() and callable(value)
     )
+    if len(str(backbone)) > settings.LONGEST:
+        raise ValueError(
+            f"`backbone` must have at most {settings.LONGEST} letters. "
+            f"Received: {str(backbone)[:40]!r}... with {len(str(backbone))}."
+        )
     try:
         call = ast.parse(str(backbone), mode="eval").body
         arguments = {}
@@ -186,7 +195,7 @@ def _constructor(backbone):
         constructor = OURS.get(name) or vars(keras.applications)[name]
         if name not in (*names, *OURS):
             raise KeyError(name)
-    except (AttributeError, KeyError, SyntaxError, ValueError) as error:
+    except (AttributeError, KeyError, *settings.NOT_LITERAL) as error:
         raise ValueError(
             "`backbone` must be a constructor of keras.applications or "
             f"{', '.join(OURS)}, such as 'ResNet50V2' or "
@@ -194,6 +203,7 @@ def _constructor(backbone):
             f"Received: {backbone!r} ({error}). There are: "
             f"{', '.join((*names, *OURS))}."
         ) from error
+    settings.check_plain(arguments)
     return constructor, arguments
 
 
@@ -223,9 +233,9 @@ def _construct(constructor, arguments, image_size, weights):
         )
     try:
         network = constructor(**given, **arguments)
-    except TypeError as error:
+    except REFUSALS as error:
         raise ValueError(
-            f"`backbone` must have arguments of {name}. Received: "
+            f"`backbone` must have arguments that {name} takes. Received: "
             f"{arguments} ({error})."
         ) from error
     except Exception as error:

@@ -2,13 +2,16 @@
 
 import argparse
 import dataclasses
+import math
 import pathlib
 import sys
 import tempfile
 import typing
 
+import keras
 import numpy as np
 
+from keras_warn.augment import augment
 from keras_warn.datasets import load_image_folder
 from keras_warn.datasets import synthetic
 from keras_warn.datasets import views
@@ -32,6 +35,9 @@ SMOKE = {
 }
 # How many classes and pictures of each a smoke run takes of real data.
 FEW_CLASSES, FEW_PICTURES = 4, 8
+
+# Thrice the largest of keras.applications.
+MOST_PARAMETERS = 10**9
 
 # Exit codes, as the shell and argparse know them.
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
@@ -227,7 +233,7 @@ class Recipe:
         )
         listing = self.listing(arguments, folder)
         folds = self._folds(listing, arguments)
-        return [
+        todo = [
             self.experiment(
                 listing,
                 s,
@@ -240,6 +246,8 @@ class Recipe:
             for fold in dict.fromkeys(folds)
             for seed in dict.fromkeys(arguments.seeds)
         ]
+        _check(todo[0])
+        return todo
 
     def _run_one(self, one, number, arguments, folder):
         path = self._path(one, arguments)
@@ -361,9 +369,43 @@ def _verbose(arguments):
     return 1 if sys.stdout.isatty() else 2
 
 
+def _check(one):
+    """Raises unless an experiment has pictures, and a model that is not huge.
+
+    Its variables get no values, so this takes seconds and little memory: it
+    is better known before a run is overwritten.
+    """
+    one.batches()  # which need pictures enough
+    s = dataclasses.replace(one.settings, weights="none")
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = dataclasses.replace(one, settings=s).network()
+            if not s.baseline:
+                model = augment(model, **s.attention)
+    except RecursionError as error:
+        raise ValueError(
+            "`backbone` must have fewer layers: Keras cannot build so many. "
+            f"Received: backbone={s.backbone!r}."
+        ) from error
+    finally:
+        # Or the next scope would give values to the variables.
+        keras.utils.clear_session(free_memory=False)
+    parameters = sum(math.prod(variable.shape) for variable in model.weights)
+    if parameters > MOST_PARAMETERS:
+        raise ValueError(
+            "`backbone` and `attention` must make a model of at most "
+            f"{MOST_PARAMETERS:,} parameters. Received: backbone="
+            f"{s.backbone!r} and attention={s.attention}, which have "
+            f"{parameters:,}."
+        )
+
+
 def _seed(text):
-    if not (text.isascii() and text.isdecimal()):
+    # NumPy takes no larger ones.
+    plain = text.isascii() and text.isdecimal() and len(text) <= 10
+    if not plain or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(
-            f"must be a non-negative integer. Received: {text}."
+            "must be a non-negative integer of at most 32 bits. Received: "
+            f"{text:.40}."
         )
     return int(text)

@@ -16,6 +16,12 @@ OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("steps", "cosine", "constant")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
+# Bounds of what is typed on a command line: letters, and numbers in it, which
+# say how many layers, channels or heads there are.
+LONGEST, LARGEST = 1000, 2048
+# What Python's parser raises; the last two for nesting that is too deep.
+NOT_LITERAL = (SyntaxError, ValueError, MemoryError, RecursionError)
+
 
 def _setting(default, help, check=None):
     metadata = {"help": help, "check": check}
@@ -26,8 +32,16 @@ def _setting(default, help, check=None):
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def _integer(minimum):
-    return lambda name, value: checks.integer(name, value, minimum)
+def _integer(minimum, maximum=None):
+    def check(name, value):
+        value = checks.integer(name, value, minimum)
+        if maximum is not None and value > maximum:
+            raise ValueError(
+                f"`{name}` must be at most {maximum}. Received: {name}={value}."
+            )
+        return value
+
+    return check
 
 
 def _real(minimum=0.0, maximum=float("inf")):
@@ -91,7 +105,42 @@ def check_attention(name, value):
                 f"`{name}` must have arguments of keras_warn.augment: "
                 f"{', '.join(known)}. Received: {argument!r}."
             )
+    check_plain(value or {})
     return value
+
+
+def check_plain(arguments):
+    """Raises unless arguments are words, lists, and numbers that make sense.
+
+    Args:
+        arguments: Dictionary of what was typed.
+
+    Raises:
+        ValueError: if one is anything else, or if a number is not finite or
+            larger than any count of layers, channels or heads.
+    """
+    for name, value in arguments.items():
+        _check_plain(name, value, LARGEST)
+
+
+def _check_plain(name, value, largest):
+    if isinstance(value, dict):  # of an initializer, with a seed
+        for key, one in value.items():
+            _check_plain(key, one, 2**64)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            _check_plain(name, one, largest)
+    elif isinstance(value, (int, float)):
+        if not abs(value) <= largest:  # which NaN is not, either
+            raise ValueError(
+                f"`{name}` must be between -{largest} and {largest}. "
+                f"Received: {name}={value!r:.40}."
+            )
+    elif not (value is None or isinstance(value, str)):
+        raise ValueError(
+            f"`{name}` must be a number, a word, or a list or dictionary of "
+            f"such. Received: {name}={value!r:.40}."
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,12 +184,12 @@ class Settings:
         check_attention,
     )
     image_size: int = _setting(
-        224, "height and width of what the network sees", _integer(1)
+        224, "height and width of what the network sees", _integer(1, 4096)
     )
     short_side: int = _setting(
-        256, "short side of the picture that it is cut from", _integer(1)
+        256, "short side of the picture that it is cut from", _integer(1, 4096)
     )
-    epochs: int = _setting(100, "how long to train", _integer(1))
+    epochs: int = _setting(100, "how long to train", _integer(1, 100_000))
     batch_size: int = _setting(
         64, "pictures in a step, over all devices", _integer(1)
     )
@@ -333,7 +382,12 @@ def named_value(text):
         raise argparse.ArgumentTypeError(
             f"must be NAME=VALUE. Received: {text}."
         )
+    if len(value) > LONGEST:
+        raise argparse.ArgumentTypeError(
+            f"must have at most {LONGEST} letters. Received: {name} with "
+            f"{len(value)}."
+        )
     try:
         return name, ast.literal_eval(value)
-    except (SyntaxError, ValueError):
+    except NOT_LITERAL:
         return name, value  # a word, such as softmax

@@ -373,8 +373,25 @@ def test_wrong_files(tmp_path):
         (
             {"backbone": "MobileNetV2(beta=1)"},
             ValueError,
-            "`backbone` must have arguments of MobileNetV2. Received: {'beta'",
+            "`backbone` must have arguments that MobileNetV2 takes. Received: "
+            "{'beta'",
         ),
+        (
+            {"backbone": "MobileNetV2(alpha='x')"},
+            ValueError,
+            "`backbone` must have arguments that MobileNetV2 takes.",
+        ),
+        (
+            {"backbone": "MobileNetV2(alpha=1e999)"},
+            ValueError,
+            "Received: alpha=inf.",
+        ),
+        (
+            {"backbone": f"MobileNetV2(alpha={'-' * 900}1)"},
+            ValueError,
+            "`backbone` must be a constructor",
+        ),
+        ({"backbone": "-" * 100_000}, ValueError, "at most 1000 letters"),
         (
             {"backbone": "MobileNetV2(include_top=True)"},
             ValueError,

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -161,6 +162,7 @@ def test_attention_of_the_command_line_is_put_into_the_recipes():
         ("--attention 2=depth", "argument --attention: must be NAME=VALUE"),
         ("--epochs many", "argument --epochs: invalid int value: 'many'"),
         ("--patience never", "argument --patience: must be an integer, or no"),
+        (f"--attention width={'-' * 100_000}1", "width with 100001."),
     ],
 )
 def test_wrong_options(arguments, message, capsys):
@@ -214,3 +216,35 @@ def test_attention_has_arguments_of_augment(name):
         match=f"arguments of keras_warn.augment: depth, .*Received: '{name}'",
     ):
         Settings(attention={name: 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("width=100000", "Received: width=100000."),
+        ("kernel_size=1e999", "Received: kernel_size=inf."),
+        ("attend_at=[1,-1e999]", "Received: attend_at=-inf."),
+        (f"width={'9' * 999}", "Received: width=999"),
+        ("width=2j", "Received: width=2j."),
+        ("width={1}", "Received: width={1}."),
+        ("kernel_initializer={'seed':1e99}", "Received: seed=1e+99."),
+    ],
+)
+def test_attention_is_plain_and_sane(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Settings(attention=dict([settings.named_value(text)]))
+
+
+def test_initializers_may_have_a_seed():
+    initializer = {"class_name": "HeNormal", "config": {"seed": 123456}}
+    attention = {"kernel_initializer": initializer}
+    assert Settings(attention=attention).attention == attention
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("image_size", 10**5), ("short_side", 10**5), ("epochs", 10**9)],
+)
+def test_what_no_machine_could_hold(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` .*{name}={value}"):
+        Settings(**{name: value})
