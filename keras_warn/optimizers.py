@@ -430,8 +430,9 @@ def _check_optimizer(optimizer):
             "around the MultiRateOptimizer. Received: optimizer="
             f"{optimizer.name!r}, a LossScaleOptimizer."
         )
-    kinds = (keras.optimizers.MultiOptimizer, MultiRateOptimizer)
-    if isinstance(optimizer, kinds):
+    # Keras's MultiOptimizer, from 3.15 on, has none.
+    multiple = not hasattr(optimizer, "learning_rate")
+    if multiple or isinstance(optimizer, MultiRateOptimizer):
         raise ValueError(
             "`optimizer` must have one learning rate to multiply. Received: "
             f"optimizer={optimizer.name!r}, a {type(optimizer).__name__}."

@@ -99,6 +99,7 @@ def _run(script, arguments, folder, files):
     sys.argv = [str(script) if named else "-c", *arguments]
     try:
         if named:
+            sys.path.insert(0, str(script.parent))
             runpy.run_path(str(script), run_name="__main__")
         else:
             exec(compile(script, "<string>", "exec"), {"__name__": "__main__"})
