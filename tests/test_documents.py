@@ -38,13 +38,13 @@ def tiny(include_top=False, input_shape=(SIZE, SIZE, 3), **ignored):
 
 
 @pytest.fixture(scope="module")
-def birds(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("birds")
-    return datasets.samples.write_cub200(folder, 200, train=2, test=1)
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    return datasets.synthetic.write_image_folder(folder, 200, train=2, test=1)
 
 
 @pytest.fixture
-def given(birds, tmp_path, monkeypatch):
+def given(photos, tmp_path, monkeypatch):
     """What pages take for granted: names, and files in the folder."""
     tf = pytest.importorskip("tensorflow")
     if keras.backend.backend() != "tensorflow":
@@ -61,7 +61,7 @@ def given(birds, tmp_path, monkeypatch):
     labels = np.array([0, 1, 0, 1])
     np.save("images.npy", images)
     keras.utils.save_img("photo.jpg", images[0])
-    Path("CUB_200_2011").symlink_to(birds)
+    Path("photos").symlink_to(photos)
     model = keras_warn.augment(tiny(), classes=2)
     model.compile("sgd", "sparse_categorical_crossentropy")
     return {
