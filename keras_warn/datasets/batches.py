@@ -208,6 +208,13 @@ class TestBatches:
         images += images[-1:] * (self.batch_size - len(images))
         return np.stack(images)
 
+    def __iter__(self):
+        """Pairs of images and labels, as `keras_warn.report` takes them."""
+        for step, images in enumerate(self.dataset.as_numpy_iterator()):
+            first = step * self.batch_size
+            labels = self.labels[first : first + self.batch_size]
+            yield images[: len(labels)], labels
+
     @functools.cached_property
     def dataset(self):
         """The batches as a `tf.data.Dataset` that works ahead."""

@@ -363,15 +363,21 @@ class Listing:
 
         Raises:
             ImportError: if Pillow is not installed.
-            ValueError: with the list of all `problems`.
+            images.ImageError: with the list of all `problems`. It is a
+                `ValueError`.
         """
         found = self.problems(workers, verbose)
         if found:
             lines = "\n".join(f"  {path}: {reason}" for path, reason in found)
-            raise ValueError(
+            error = images.ImageError(
                 f"{len(found)} of the {len(set(self.paths))} pictures of "
                 f"{self.name} cannot be used:\n{lines}"
             )
+            # For callers in Python; commands have options of their own.
+            error.add_note(
+                "`without(path for path, _ in problems())` leaves them out."
+            )
+            raise error
 
     def _picture(self, i):
         """The path, the bytes or the pixels of a picture."""

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import hashlib
+import json
 import pathlib
 import re
 import shutil
@@ -29,6 +30,7 @@ from keras_warn.datasets.batches import TestBatches
 from keras_warn.datasets.batches import TrainingBatches
 from keras_warn.datasets.views import CentreCrop
 from keras_warn.metadata import Metadata
+from keras_warn.report import report
 from keras_warn.training import devices
 from keras_warn.training import fitting
 from keras_warn.training.evaluation import evaluate
@@ -228,7 +230,7 @@ class Experiment:
             )
         )
 
-    def run(self, path, overwrite=False, verbose="auto"):
+    def run(self, path, overwrite=False, verbose="auto", other=None):
         """Trains, tests, and writes all that is worth keeping.
 
         Args:
@@ -237,6 +239,9 @@ class Experiment:
                 folder, of which nothing is needed afterwards.
             overwrite: Whether a run in the folder is thrown away.
             verbose: As of `model.fit`.
+            other: The folder of the run with attention, if this one is
+                without, or the other way round. Where both are finished, the
+                report in the one with attention compares them.
 
         Returns:
             The content of `results.json`, a dictionary.
@@ -257,11 +262,11 @@ class Experiment:
             if results is not None:
                 return results
             try:
-                return self._run(run, verbose)
+                return self._run(run, verbose, other)
             finally:
                 keras.config.set_dtype_policy(policy)
 
-    def _run(self, run, verbose):
+    def _run(self, run, verbose, other):
         parts = self.parts
         batches = self.batches()  # which need pictures enough
         model = self.build()
@@ -291,9 +296,11 @@ class Experiment:
             "best_by_validation": None,
         }
         self._save(model, run, "model.keras", metrics["last_epoch"])
-        if self.workers.first and not self.settings.baseline:
+        if self.workers.first:
             with self.workers.local(model) as copy:
-                self._draw(copy, run)
+                if not self.settings.baseline:
+                    self._draw(copy, run)
+                self._report(run.path, other)
         if trained.best_epoch is None:
             # Of a run that this one overwrites.
             (run / "best.keras").unlink(missing_ok=True)
@@ -433,6 +440,60 @@ class Experiment:
         )
         with run.replacing("masks.png") as path:
             figure.savefig(path)
+
+    def _report(self, path, other):
+        """Writes the page about the test images, beside the model it is of.
+
+        Whichever arm ends last writes it, with both of them.
+        """
+        attention, baseline = path, None
+        if other is not None and self._finished_alike(other):
+            baseline = other
+        if self.settings.baseline:
+            if baseline is None:
+                return
+            attention, baseline = baseline, attention
+
+        def load(folder):
+            return keras.saving.load_model(
+                folder / "model.keras", compile=False
+            )
+
+        listing = self.parts.test
+        try:
+            report(
+                load(attention),
+                TestBatches(
+                    listing,
+                    self.views[1],
+                    self.settings.batch_size,
+                    self.cropped,
+                ),
+                attention / "report.html",
+                names=listing.names,
+                image_name=lambda i: listing.paths[i].name,
+                verbose=0,
+                baseline=None if baseline is None else load(baseline),
+                overwrite=True,
+            )
+        except ImportError as error:
+            print(f"Without a report: {error}", file=sys.stderr)
+
+    def _finished_alike(self, path):
+        """Whether a finished run differs from this one in attention alone."""
+
+        def compared(found):
+            settings = {**found["settings"], "attention": None}
+            names = ("recipe", "seed", "fold", "data")
+            return settings, [found[name] for name in names]
+
+        try:
+            found = json.loads((path / runs.RESULTS).read_text("utf-8"))
+            mine = json.loads(json.dumps(self.identity()))
+            return compared(found) == compared(mine)
+        except (OSError, ValueError, KeyError, TypeError):
+            # Not finished, or no results of a recipe.
+            return False
 
     def _examples(self):
         """Pictures to look at: of each of the first classes the first."""

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_warn.augment import augment
+from keras_warn import images
 from keras_warn.datasets import load_image_folder
 from keras_warn.datasets import synthetic
 from keras_warn.datasets import views
@@ -153,7 +154,12 @@ class Recipe:
         listing = self.load(arguments.data_dir)
         if arguments.smoke:
             listing = few(listing)
-        return experiment.check_pictures(listing, arguments.skip_bad_images)
+        try:
+            return experiment.check_pictures(listing, arguments.skip_bad_images)
+        except images.ImageError as error:
+            raise ValueError(
+                f"{error}\n--skip-bad-images trains without them."
+            ) from error
 
     def settings_from(self, arguments):
         """The `Settings` that arguments ask for.
@@ -256,7 +262,13 @@ class Recipe:
             with tempfile.TemporaryDirectory(dir=folder) as own:
                 return one.run(pathlib.Path(own, "run"), False, 0)
         print(f"\n[{number}] {path}", flush=True)
-        return one.run(path, arguments.overwrite, _verbose(arguments))
+        other = "attention" if one.settings.baseline else "baseline"
+        return one.run(
+            path,
+            arguments.overwrite,
+            _verbose(arguments),
+            other=self._path(one, arguments, other),
+        )
 
     def _folds(self, listing, arguments):
         there = [
@@ -279,11 +291,11 @@ class Recipe:
             )
         return arguments.folds
 
-    def _path(self, one, arguments):
+    def _path(self, one, arguments, arm=None):
         out = arguments.out
         if out is None:
             out = f"runs/{self.name}" + "_smoke" * arguments.smoke
-        path = pathlib.Path(out, one.arm)
+        path = pathlib.Path(out, arm or one.arm)
         if one.parts.fold is not None:
             path /= f"fold_{one.parts.fold}"
         return path / f"seed_{one.seed}"

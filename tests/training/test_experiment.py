@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 
 import keras
@@ -344,6 +345,7 @@ def test_all_files_of_a_run_are_there(finished):
         "masks.png",
         "model.keras",
         "parts",
+        "report.html",
         "results.json",
         "settings.json",
         "tensorboard",
@@ -614,6 +616,30 @@ def test_pictures_that_are_none_leave_a_class_to_miss(mixed):
     left = experiment.check_pictures(load_image_folder(mixed), skip=True)
     assert left.names == ("Disc_1", "Square_2")
     assert left.left_out["cannot be read"] == 11
+
+
+def test_the_report_compares_both_arms_whichever_ends_last(parts, tmp_path):
+    attention, baseline = tmp_path / "attention", tmp_path / "baseline"
+    alone = small(parts, epochs=1, attention=None)
+    one = small(parts, epochs=1)
+    found = {
+        "Baseline": alone.run(baseline, verbose=0, other=attention),
+        "With attention": one.run(attention, verbose=0, other=baseline),
+    }
+    path = attention / "report.html"
+    for write in (lambda: None, lambda: alone._report(baseline, attention)):
+        write()
+        page = path.read_text("utf-8")
+        for name, results in found.items():
+            accuracy = results["metrics"]["last_epoch"]["test"]["accuracy"]
+            assert re.search(
+                rf"<dt>{name}</dt>\s*<dd class=.large.>{100 * accuracy:.1f}",
+                page,
+            )
+        path.unlink()
+    for other in (small(parts), small(parts, seed=1, epochs=1)):
+        assert not other._finished_alike(baseline)
+    assert not one._finished_alike(tmp_path / "nowhere")
 
 
 def test_the_figure_shows_a_picture_of_each_class(parts):

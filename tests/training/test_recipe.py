@@ -363,6 +363,7 @@ def test_bad_pictures_stop_before_the_training(tmp_path, trainings, capsys):
     assert code == 2
     assert "tiny: 2 of the 18 pictures of data cannot be used" in err
     assert all(str(path) in err for path in bad)
+    assert "--skip-bad-images" in err and "without(" not in err
     assert trainings.done == []
     assert not (tmp_path / "out").exists()
     code, _, err = command(TINY, [*arguments, "--skip-bad-images"], capsys)
