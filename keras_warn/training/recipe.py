@@ -11,8 +11,8 @@ import typing
 import keras
 import numpy as np
 
-from keras_warn.augment import augment
 from keras_warn import images
+from keras_warn.augment import augment
 from keras_warn.datasets import load_image_folder
 from keras_warn.datasets import synthetic
 from keras_warn.datasets import views
