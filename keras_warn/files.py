@@ -10,6 +10,18 @@ import tempfile
 UNFINISHED = ".unfinished-"
 
 
+def displayed(path):
+    """The name of a file or folder as text, whatever bytes it is of.
+
+    Example:
+
+    >>> import os
+    >>> displayed(os.fsdecode(b"caf\\xe9.jpg"))
+    'caf\\\\xe9.jpg'
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 @contextlib.contextmanager
 def replacing(path):
     """A path to write a file or folder to, which then replaces `path`.

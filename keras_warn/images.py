@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from keras_warn import checks
+from keras_warn import files
 from keras_warn import graph
 
 # What `find_images` takes for an image, by its name.
@@ -949,7 +950,8 @@ def _in_classes(data, folders, split, skipped):
             )
         skipped += others
         found += [
-            Found(path, folder.name, f"in {folder}", split) for path in paths
+            Found(path, files.displayed(folder.name), f"in {folder}", split)
+            for path in paths
         ]
         inner.append({path.relative_to(folder).parts[0] for path in paths})
     # What all hold are folders, for files of one name are no classes either.

@@ -142,7 +142,8 @@ def report(
     )
     for example in shown:
         if image_name is not None:
-            example["image"] = str(image_name(example["index"]))
+            name = str(image_name(example["index"]))
+            example["image"] = files.displayed(name)
     difference = comparison.over_baseline or comparison.over_network
     page = template.render(
         title=title or f"With and without attention: {model.name}",

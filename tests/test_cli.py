@@ -338,6 +338,19 @@ def test_one_bad_image_among_many(files, work, capsys):
     assert everything(work / "out") == ["explanations.json", "good.png"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
+def test_names_that_are_not_utf8_and_links_in_a_loop(files, data, capsys):
+    for name in NAMES:
+        odd = os.fsdecode(os.fsencode(data / name) + b"/caf\xe9.png")
+        save_image(pathlib.Path(odd))
+    (data / NAMES[0] / "loop.png").symlink_to("loop.png")
+    for command, out in (("explain", "out"), ("report", "r.html")):
+        assert run(command, files / "model.keras", data, "--out", out) == 1
+        said = capsys.readouterr().err
+        assert "loop.png is broken" in said and "Traceback" not in said
+    assert r"caf\xe9.png" in pathlib.Path("r.html").read_text("utf-8")
+
+
 def test_nothing_is_left_when_all_images_are_bad(files, work, capsys):
     bad = bad_images(work)
     model = files / "model.keras"

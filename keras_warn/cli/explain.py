@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 import pathlib
 import sys
 import typing
@@ -9,6 +10,7 @@ import typing
 import numpy as np
 
 from keras_warn import figures
+from keras_warn import files
 from keras_warn import images
 from keras_warn.cli.entries import entry
 from keras_warn.cli.errors import EXIT_CODES
@@ -232,7 +234,7 @@ def _compared(arguments, classes, names):
 
 def _listed(given, out):
     """The image files that are named, or in folders that are."""
-    out = out.resolve()
+    out = os.path.realpath(out)
     paths = []
     for one in map(pathlib.Path, given):
         if not one.is_dir():
@@ -244,7 +246,11 @@ def _listed(given, out):
             found, skipped = images.list_images(one)
         others = images.described(skipped)
         # Figures of an earlier call are no images to explain.
-        inside = [p for p in found if out not in p.resolve().parents]
+        inside = [
+            path
+            for path in found
+            if not pathlib.Path(os.path.realpath(path)).is_relative_to(out)
+        ]
         if not inside and found:
             raise Refused(
                 f"all images in the folder {one} are in --out, where only "
@@ -287,5 +293,5 @@ def _figure_names(paths, extension):
 
 def _title(path):
     """The name of a file, to stand beside a figure."""
-    name = path.name
+    name = files.displayed(path.name)
     return name if len(name) <= 30 else f"{name[:18]}…{name[-11:]}"

@@ -5,16 +5,37 @@ carried from one to the next. So training goes on after a kill with exactly the
 batches that it would have seen, and any number of processes can make them.
 """
 
+import contextlib
 import functools
 import os
+import re
 
 import keras
 import numpy as np
 
 from keras_warn import checks
+from keras_warn.images import ImageError
 
 # What random numbers of one seed are used for; never for two of these.
 ORDER, VIEW, MIX = range(3)
+
+
+@contextlib.contextmanager
+def image_errors():
+    """Raises the `ImageError` that TensorFlow's error of a batch is about."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        name = re.escape(f"{ImageError.__module__}.{ImageError.__name__}")
+        found = re.search(f"{name}: (.*)", error.message)
+        if not found:
+            raise
+        raise ImageError(
+            f"{found[1]} It could be read before: images must not change "
+            "while a model is trained."
+        ) from error
 
 
 class TrainingBatches:

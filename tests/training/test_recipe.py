@@ -6,6 +6,7 @@ import importlib.util
 import json
 import pathlib
 import re
+import shutil
 
 import archive_files
 import archives
@@ -371,6 +372,28 @@ def test_bad_pictures_stop_before_the_training(tmp_path, trainings, capsys):
     assert all(f"left out: {path}" in err for path in bad)
     ((one, _),) = trainings.done
     assert one.parts.summary()["left_out"] == {"cannot be read": 2}
+
+
+def test_images_that_vanish_while_a_model_trains(data, tmp_path, capsys):
+    """An error that names the file, and no traceback of TensorFlow."""
+    folder, seen = shutil.copytree(data, tmp_path / "data"), []
+
+    def views(settings):
+        view, test_view = recipes_module.crops(settings)
+
+        def vanishing(image, random):
+            seen.append(image)
+            if len(seen) > settings.batch_size:  # the first one is an example
+                shutil.rmtree(folder, ignore_errors=True)
+            return view(image, random)
+
+        return vanishing, test_view
+
+    recipe = dataclasses.replace(TINY, views=views)
+    arguments = ["--data-dir", str(folder), "--out", str(tmp_path / "out")]
+    code, _, err = command(recipe, arguments, capsys)
+    assert code == 2
+    assert re.search(r"tiny: .*\.jpg does not exist\. It could be", err)
 
 
 @pytest.mark.parametrize(
