@@ -41,7 +41,7 @@ class EventFile:
 
     Raises:
         ImportError: if tensorboard is not installed.
-        OSError: if the folder cannot be made or written to.
+        OSError: if the folder cannot be made or written to, now or later.
     """
 
     def __init__(self, folder, suffix=SUFFIX):
@@ -56,7 +56,7 @@ class EventFile:
         with _explained(folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self.path.touch(exist_ok=False)
-        self._writer = _record_writer(self.path)
+            self._writer = _record_writer(self.path)
         self._add(file_version="brain.Event:2")
 
     def scalar(self, tag, step, value):
@@ -111,11 +111,13 @@ class EventFile:
 
     def flush(self):
         """Hands all that was added to the operating system."""
-        self._writer.flush()
+        with _explained(self.folder):
+            self._writer.flush()
 
     def close(self):
         """Flushes and closes the file."""
-        self._writer.close()
+        with _explained(self.folder):
+            self._writer.close()
 
     def drop_steps(self, first):
         """Leaves only this file to say what happened from a step on.
@@ -130,7 +132,8 @@ class EventFile:
         """
         for path in sorted(self.folder.glob(f"*tfevents*{self.suffix}")):
             if path != self.path:
-                _drop_steps(path, first)
+                with _explained(self.folder):
+                    _drop_steps(path, first)
 
     def _add_summary(self, plugin, tag, step, value):
         metadata = _tensorboard(f"plugins.{plugin}.metadata")
@@ -147,7 +150,8 @@ class EventFile:
     def _add(self, **content):
         event_pb2 = _tensorboard("compat.proto.event_pb2")
         event = event_pb2.Event(wall_time=time.time(), **content)
-        self._writer.write(event.SerializeToString())
+        with _explained(self.folder):
+            self._writer.write(event.SerializeToString())
 
 
 def new_folder(folder):
@@ -172,7 +176,8 @@ def new_folder(folder):
 def read_events(path):
     """What an event file holds, up to where it is whole.
 
-    A process that was killed may have left half a record at the end.
+    A process that was killed may have left half a record at the end; a disk
+    that fails, less.
 
     Args:
         path: Path of the file.
@@ -192,10 +197,17 @@ def check_installed():
 @contextlib.contextmanager
 def _explained(folder):
     """Says of an error of the file system what it is about."""
+    errors = (OSError,)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Those of its own writer.
+        errors += (tf.errors.OpError,)
     try:
         yield
-    except OSError as error:
-        raise type(error)(
+    except errors as error:
+        kind = type(error) if isinstance(error, OSError) else OSError
+        raise kind(
             "`log_dir` must be a folder that can be written to. "
             f"Received: log_dir={str(folder)!r} ({error})."
         ) from error
@@ -225,6 +237,7 @@ def _record_writer(path):
 def _records(path):
     """The events of a file, and each as bytes with what stands around it."""
     event_pb2 = _tensorboard("compat.proto.event_pb2")
+    message = importlib.import_module("google.protobuf.message")
     content = pathlib.Path(path).read_bytes()
     start = 0
     # The length and its checksum, the event, and its checksum.
@@ -233,7 +246,10 @@ def _records(path):
         end = start + 12 + length + 4
         if end > len(content):
             return
-        event = event_pb2.Event.FromString(content[start + 12 : end - 4])
+        try:
+            event = event_pb2.Event.FromString(content[start + 12 : end - 4])
+        except message.DecodeError:
+            return
         yield event, content[start:end]
         start = end
 

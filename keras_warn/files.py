@@ -39,7 +39,8 @@ def replacing(path):
 
     Raises:
         OSError: if that folder cannot be made, if nothing was written to the
-            path in it, or if what was written cannot replace `path`.
+            path in it, or if what was written cannot replace `path`. It names
+            a file, whatever raised it.
 
     Example:
 
@@ -52,7 +53,7 @@ def replacing(path):
     'whole'
     """
     target = pathlib.Path(path)
-    with _unfinished_folder(target.parent) as folder:
+    with naming(target), _unfinished_folder(target.parent) as folder:
         new = pathlib.Path(folder, target.name)
         yield new
         # A folder that is not empty cannot be replaced in one step. The old
@@ -68,6 +69,34 @@ def replacing(path):
             if old.exists() and not target.exists():
                 os.replace(old, target)
             raise
+
+
+@contextlib.contextmanager
+def naming(path):
+    """A context in which errors of the file system name a file.
+
+    Those of a disk that is full do not.
+
+    Args:
+        path: The file that is written in it.
+
+    Raises:
+        OSError: as was raised, with the path if it had none.
+
+    Example:
+
+    >>> with naming("notes.txt"):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    OSError: notes.txt cannot be written: [Errno 28] No space left on device.
+    """
+    try:
+        yield
+    except OSError as error:
+        # Kinds of it, such as `PermissionError`, say more.
+        if type(error) is not OSError or error.filename is not None:
+            raise
+        raise OSError(f"{path} cannot be written: {error}.") from error
 
 
 def check_replacing(path):

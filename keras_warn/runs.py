@@ -48,7 +48,8 @@ class RunFolder:
 
     Raises:
         FileExistsError: if the folder holds a finished run and `finished` is
-            not set, a run with other settings, or no run but other files.
+            not set, a run with other settings, one that cannot be read, or no
+            run but other files.
         OSError: if the folder cannot be made or written to.
         TypeError: if JSON cannot hold `settings`.
         ValueError: if it cannot hold a number in them, such as NaN.
@@ -72,7 +73,7 @@ class RunFolder:
         if self.path.exists():
             self._check(settings, overwrite, finished)
         if (self / RESULTS).exists():
-            self.results = json.loads((self / RESULTS).read_text("utf-8"))
+            self.results = _read(self / RESULTS)
             return
         (self.path / PARTS).mkdir(parents=True, exist_ok=True)
         # Proves that files can be written and replaced, beside its purpose.
@@ -101,7 +102,7 @@ class RunFolder:
         file = _part(name)
         if not (self / file).exists():
             self.write(file, _to_json(function(*args, **kwargs)))
-        return json.loads((self / file).read_text("utf-8"))
+        return _read(self / file)
 
     def finish(self, results):
         """Writes `results.json`, by which a run is known as finished.
@@ -312,15 +313,21 @@ def _is_empty(path):
     return path.is_dir() and not any(path.iterdir())
 
 
-def _read_settings(path):
-    """The settings in a file that a `RunFolder` wrote, and no one else."""
+def _read(path):
+    """What JSON in a file of a run says."""
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+        return json.loads(path.read_text("utf-8"))
+    # Of brackets without end, Python's own limit is met first.
+    except (RecursionError, ValueError) as error:
         raise FileExistsError(
             f"The output folder must hold a run that can be read. {path} is "
             f"not JSON ({error}). Choose another folder."
         ) from error
+
+
+def _read_settings(path):
+    """The settings in a file that a `RunFolder` wrote, and no one else."""
+    content = _read(path)
     ours = isinstance(content, dict) and content.keys() == {
         *MARKER,
         "settings",

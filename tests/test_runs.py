@@ -80,6 +80,17 @@ def test_a_process_killed_at_the_very_start_does_not_block(tmp_path):
     RunFolder(tmp_path, {})
 
 
+@pytest.mark.parametrize("content", ["{", "", "\ud800", "[" * 100_000])
+@pytest.mark.parametrize("name", ["results.json", "parts/one.json"])
+def test_what_cannot_be_read_is_named(tmp_path, name, content):
+    run = RunFolder(tmp_path, {})
+    (tmp_path / name).write_text(content, "utf-8", "surrogatepass")
+    with pytest.raises(FileExistsError, match=f"{name} is not JSON"):
+        run = RunFolder(tmp_path, {}, finished=True)
+        run.part("one", lambda: 1)
+    assert RunFolder(tmp_path, {}, overwrite=True).results is None
+
+
 def test_other_settings_are_refused(tmp_path):
     RunFolder(tmp_path, {"epochs": 3, "width": 4}).part("one", lambda: 1)
     before = snapshot(tmp_path)

@@ -10,7 +10,6 @@ import functools
 import os
 import re
 
-import keras
 import numpy as np
 
 from keras_warn import checks
@@ -20,25 +19,58 @@ from keras_warn.images import ImageError
 ORDER, VIEW, MIX = range(3)
 
 
-@contextlib.contextmanager
-def image_errors():
-    """Raises the `ImageError` that TensorFlow's error of a batch is about."""
-    import tensorflow as tf
+class _Batches:
+    """What both kinds of batches have in common."""
 
-    try:
-        yield
-    except tf.errors.InvalidArgumentError as error:
-        name = re.escape(f"{ImageError.__module__}.{ImageError.__name__}")
-        found = re.search(f"{name}: (.*)", error.message)
-        if not found:
-            raise
-        raise ImageError(
-            f"{found[1]} It could be read before: images must not change "
-            "while a model is trained."
-        ) from error
+    _error = None
+
+    @contextlib.contextmanager
+    def reading(self):
+        """A context that raises the `ImageError` that a batch has raised.
+
+        TensorFlow, which makes batches in other threads, would raise an error
+        of its own with a traceback in its message.
+        """
+        import tensorflow as tf
+
+        self._error = None
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if self._error is None:
+                raise
+            raise ImageError(
+                f"{self._error} It could be read before: images must not "
+                "change while a model is trained."
+            ) from error
+
+    def _parallel(self, numbers, make, example):
+        """A data set of what `make` makes of numbers, in their order."""
+        import tensorflow as tf
+
+        def made(number):
+            try:
+                return make(int(number))
+            except ImageError as error:
+                self._error = self._error or error
+                raise
+
+        def load(number):
+            arrays = tf.numpy_function(
+                made, [number], [array.dtype for array in example]
+            )
+            for array, like in zip(arrays, example, strict=True):
+                array.set_shape(like.shape)
+            return tuple(arrays) if len(arrays) > 1 else arrays[0]
+
+        # Reading and resizing are C code, which leaves Python to other
+        # threads.
+        return numbers.map(
+            load, num_parallel_calls=os.cpu_count(), deterministic=True
+        ).prefetch(2)
 
 
-class TrainingBatches:
+class TrainingBatches(_Batches):
     """Shuffled batches of what a view shows of pictures, and one-hot labels.
 
     Every epoch has each picture once, in an order of its own; a last batch
@@ -160,9 +192,9 @@ class TrainingBatches:
         """
         import tensorflow as tf
 
-        return _parallel(
+        return self._parallel(
             tf.data.Dataset.counter(epoch * len(self) + step),
-            lambda number: self.batch(*divmod(int(number), len(self))),
+            lambda number: self.batch(*divmod(number, len(self))),
             self.batch(epoch, step),
         )
 
@@ -175,7 +207,7 @@ class TrainingBatches:
         return self.view(self.listing.read(i, self.cropped), random)
 
 
-class TestBatches:
+class TestBatches(_Batches):
     """All pictures in their order, for `predict`.
 
     All batches have the same size: the last is filled up by repeating its
@@ -241,9 +273,9 @@ class TestBatches:
         """The batches as a `tf.data.Dataset` that works ahead."""
         import tensorflow as tf
 
-        return _parallel(
+        return self._parallel(
             tf.data.Dataset.range(len(self)),
-            lambda step: (self.batch(int(step)),),
+            lambda step: (self.batch(step),),
             (self.batch(0),),
         )
 
@@ -255,8 +287,12 @@ class TestBatches:
 
         Returns:
             Its predictions, `(len(listing), n)`.
+
+        Raises:
+            As `Listing.read`.
         """
-        found = model.predict(self.dataset, verbose=0)
+        with self.reading():
+            found = model.predict(self.dataset, verbose=0)
         return found[: len(self.listing)]
 
 
@@ -299,13 +335,17 @@ class ArrayBatches:
 
 
 class Mix:
-    """MixUp and CutMix of a batch, by Keras's layers.
+    """MixUp and CutMix of a batch, image by image.
+
+    As `keras.layers.MixUp` and `keras.layers.CutMix` do it, drawn by NumPy:
+    on PyTorch, Keras's layers set the seed of the whole process for a moment,
+    which threads that make batches do to each other and to the training.
 
     Args:
         mixup: Number from 0, the `alpha` of `keras.layers.MixUp`, or 0 for
             none.
-        cutmix: Number from 0, the `factor` of `keras.layers.CutMix`, or 0 for
-            none. With both, each batch gets one of them.
+        cutmix: Number from 0 to 1, the `factor` of `keras.layers.CutMix`, or
+            0 for none. With both, each batch gets one of them.
 
     Call arguments:
         images: `(b, h, w, c)`.
@@ -337,37 +377,39 @@ class Mix:
             )
 
     def __call__(self, images, labels, random):
-        seed, mixed = int(random.integers(2**31)), random.random() < 0.5
-        if self.cutmix and (not self.mixup or mixed):
-            layer = keras.layers.CutMix(self.cutmix, seed=seed, dtype="float32")
+        partner = random.permutation(len(images))
+        cut = self.cutmix and (not self.mixup or random.random() < 0.5)
+        # What Keras adds keeps the parameter of `beta` positive.
+        alpha = random.uniform(0, self.cutmix) + 1e-6 if cut else self.mixup
+        share = random.beta(alpha, alpha, len(images))
+        if cut:
+            height, width = images.shape[1:3]
+            pasted = np.logical_and(
+                _interval(height, share, random)[:, :, None],
+                _interval(width, share, random)[:, None, :],
+            )
+            images = np.where(pasted[..., None], images[partner], images)
+            # The box is of whole pixels.
+            share = 1 - pasted.mean(axis=(1, 2))
         else:
-            layer = keras.layers.MixUp(self.mixup, seed=seed, dtype="float32")
-        found = layer(
-            {
-                "images": images.astype("float32"),
-                "labels": labels.astype("float32"),
-            },
-            training=True,
-        )
-        return tuple(
-            keras.ops.convert_to_numpy(found[name]).astype("float32")
-            for name in ("images", "labels")
-        )
+            images = _blend(images, partner, share)
+        labels = _blend(labels, partner, share)
+        return images.astype("float32"), labels.astype("float32")
 
 
-def _parallel(numbers, make, example):
-    """A data set of what `make` makes of numbers, in their order."""
-    import tensorflow as tf
+def _blend(x, partner, share):
+    """What an array keeps of itself, and the rest from a partner's."""
+    share = share.astype("float32").reshape(-1, *[1] * (x.ndim - 1))
+    x = x.astype("float32")
+    return share * x + (1 - share) * x[partner]
 
-    def load(number):
-        arrays = tf.numpy_function(
-            make, [number], [array.dtype for array in example]
-        )
-        for array, like in zip(arrays, example, strict=True):
-            array.set_shape(like.shape)
-        return tuple(arrays) if len(arrays) > 1 else arrays[0]
 
-    # Reading and resizing are C code, which leaves Python to other threads.
-    return numbers.map(
-        load, num_parallel_calls=os.cpu_count(), deterministic=True
-    ).prefetch(2)
+def _interval(length, share, random):
+    """Which rows, or columns, belong to a box that is cut out: `(b, length)`.
+
+    Two such intervals make boxes of the area `1 - share`.
+    """
+    cut = np.sqrt(1 - share) * length
+    start = random.random(len(share)) * (length - cut)
+    places = np.arange(length)
+    return (places >= start[:, None]) & (places < (start + cut)[:, None])

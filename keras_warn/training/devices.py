@@ -11,15 +11,18 @@ def strategy(devices=None):
     Args:
         devices: List of their names, such as `["GPU:0", "GPU:1"]`. Defaults
             to all GPUs of this machine. `["CPU:0", "CPU:1"]`, to try it out,
-            divides the processor; it must come before anything is computed.
+            divides the processor. A single one, such as `["GPU:1"]`, becomes
+            the only one that this process uses. Both must come before
+            anything is computed.
 
     Returns:
         A `tf.distribute.MirroredStrategy` of several devices, or `None` where
         there is one, or where Keras runs on another backend.
 
     Raises:
-        ValueError: if there is no such device, or Keras's backend is not
-            TensorFlow and `devices` are given.
+        ValueError: if there is no such device, TensorFlow uses others
+            already, or Keras's backend is not TensorFlow and `devices` are
+            given.
 
     Example:
 
@@ -38,23 +41,28 @@ def strategy(devices=None):
     if devices is None:
         devices = [
             f"GPU:{i}"
-            for i, _ in enumerate(tf.config.list_physical_devices("GPU"))
+            for i, _ in enumerate(tf.config.get_visible_devices("GPU"))
         ]
-    if len(devices) < 2:
+        if len(devices) < 2:
+            return None
+    devices = [name.upper() for name in devices]
+    if len(devices) == 1:
+        # By their numbers in the machine: no device is in use yet.
+        there = {
+            device.name.removeprefix("/physical_device:"): device
+            for device in tf.config.list_physical_devices()
+        }
+        _check_there(devices, there)
+        _use_only(there[devices[0]])
         return None
-    processors = [name for name in devices if name.upper().startswith("CPU:")]
+    processors = [name for name in devices if name.startswith("CPU:")]
     if len(processors) > 1:
         _divide_processor(len(processors))
-    there = {
+    there = [
         device.name.removeprefix("/device:")
         for device in tf.config.list_logical_devices()
-    }
-    missing = [name for name in devices if name.upper() not in there]
-    if missing or len(set(devices)) < len(devices):
-        raise ValueError(
-            "`devices` must be devices of this machine, each once: "
-            f"{', '.join(sorted(there))}. Received: {', '.join(devices)}."
-        )
+    ]
+    _check_there(devices, there)
     # Of processors, the default reduction clashes with other strategies.
     reduction = tf.distribute.ReductionToOneDevice() if processors else None
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
@@ -79,6 +87,32 @@ def check_batch_size(batch_size, number):
             f"{number}, for each to have the same part. Received: "
             f"batch_size={batch_size}; {near} would do."
         )
+
+
+def _check_there(devices, there):
+    own = set(devices)
+    if not own or not own <= set(there) or len(own) < len(devices):
+        raise ValueError(
+            "`devices` must be devices of this machine, each once: "
+            f"{', '.join(sorted(there))}. Received: {', '.join(devices)}."
+        )
+
+
+def _use_only(device):
+    """Makes TensorFlow compute on a physical device, whatever it computes."""
+    import tensorflow as tf
+
+    # There is always a processor, which prepares batches.
+    accelerators = [] if device.device_type == "CPU" else [device]
+    processors = tf.config.list_physical_devices("CPU")
+    try:
+        tf.config.set_visible_devices(processors + accelerators)
+    except RuntimeError as error:
+        raise ValueError(
+            "`devices` must be chosen before TensorFlow computes anything. "
+            f"Received: {device.name.removeprefix('/physical_device:')}, with "
+            "others in use."
+        ) from error
 
 
 def _divide_processor(number):

@@ -46,6 +46,7 @@ def evaluate(model, batches):
     >>> round(found["loss"], 3)  # of the probability 1/2
     0.693
     """
+    _share_statistics(model)
     labels = batches.labels
     predictions = batches.predict(model)
     if predictions.shape[1:] != (batches.classes,):
@@ -94,3 +95,16 @@ def averaged(model):
     finally:
         for variable, value in zip(variables, kept, strict=True):
             variable.assign(value)
+
+
+def _share_statistics(model):
+    """Gives all devices the statistics that are saved, which are the first's.
+
+    Under a strategy each device has moving statistics of its own, of its part
+    of each batch, and would predict its part of the images by them. Training
+    reads none of them: who resumes ends with the same.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        for variable in model.non_trainable_variables:
+            variable.assign(keras.ops.convert_to_numpy(variable))

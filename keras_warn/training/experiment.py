@@ -1,14 +1,17 @@
 """One training of a recipe: from pictures to a folder of results."""
 
 import collections
+import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
 import re
 import shutil
 import sys
+import unicodedata
 
 import keras
 import numpy as np
@@ -59,12 +62,15 @@ class Parts:
         validation: `Listing`, or `None`.
         test: `Listing`.
         fold: Which of the data's folds is tested, or `None`.
+        contents: String that tells apart what the images of the whole data
+            set are, `contents_digest`, or "" where nobody asked.
     """
 
     training: object
     validation: object
     test: object
     fold: int | None = None
+    contents: str = ""
 
     def summary(self):
         """What results say of the data; a dictionary for JSON."""
@@ -87,16 +93,55 @@ class Parts:
         ]
 
     def _digest(self):
-        """Tells data apart, wherever they lie: by names, labels and order."""
-        digest = hashlib.sha256(repr(self.training.names).encode())
+        """Tells data apart, wherever they lie: by contents and parts."""
+        digest = hashlib.sha256(self.contents.encode())
+        digest.update(_normalised(repr(self.training.names)))
         for name, part in self._named():
             digest.update(name.encode())
             if part is not None:
                 pairs = zip(part.paths, part.labels.tolist(), strict=True)
                 for path, label in pairs:
-                    line = f"{label}/{path.name}\n"
-                    digest.update(line.encode(errors="replace"))
+                    digest.update(_normalised(f"{label}/{path.name}\n"))
         return digest.hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=1)
+def contents_digest(listing):
+    """Tells data apart by every byte of their images, and by their boxes.
+
+    Reads all files, once for all trainings of a process on the same listing.
+    A file that cannot be read counts as empty: reading says so later.
+
+    Args:
+        listing: A `Listing`.
+
+    Returns:
+        A string.
+    """
+    contents = listing.paths if listing.contents is None else listing.contents
+    digest = hashlib.sha256()
+    # Reading files and SHA-256 leave Python to other threads.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for one in pool.map(_image_digest, contents):
+            digest.update(one)
+    if listing.boxes is not None:
+        digest.update(listing.boxes.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _image_digest(image):
+    if not isinstance(image, pathlib.Path):
+        return hashlib.sha256(image).digest()
+    try:
+        with open(image, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return hashlib.sha256().digest()
+
+
+def _normalised(text):
+    """Bytes of a text, the same for names from any system."""
+    return unicodedata.normalize("NFC", text).encode(errors="replace")
 
 
 def part(listing, validation_share, fold=None):
@@ -132,7 +177,7 @@ def part(listing, validation_share, fold=None):
         validation = listing.split("validation")
     elif validation_share:
         training, validation = training.hold_out(validation_share, SPLIT_SEED)
-    return Parts(training, validation, test, fold)
+    return Parts(training, validation, test, fold, contents_digest(listing))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,24 +297,30 @@ class Experiment:
             As `keras_warn.training.fit`.
         """
         path = pathlib.Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         policy = keras.config.dtype_policy()
         with contextlib.ExitStack() as stack:
+            stack.callback(keras.config.set_dtype_policy, policy)
+            ready = None
+            if overwrite or not self.workers.of_first(
+                (path / runs.RESULTS).exists()
+            ):
+                # Too few images or a broken model file make no folder, and
+                # throw no run away.
+                with self.workers.together():
+                    ready = self.batches(), self.build()
             with self.workers.together():
+                path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(files.locked(path))
                 run = runs.RunFolder(path, self.identity(), overwrite, True)
+                if run.results is not None:
+                    _check_results(run / runs.RESULTS, run.results)
             results = self.workers.of_first(run.results)
             if results is not None:
                 return results
-            try:
-                return self._run(run, verbose, other)
-            finally:
-                keras.config.set_dtype_policy(policy)
+            return self._run(run, verbose, other, *ready)
 
-    def _run(self, run, verbose, other):
+    def _run(self, run, verbose, other, batches, model):
         parts = self.parts
-        batches = self.batches()  # which need pictures enough
-        model = self.build()
         validation = None
         if parts.validation is not None:
             validation = self.test_batches(parts.validation)
@@ -306,7 +357,7 @@ class Experiment:
             (run / "best.keras").unlink(missing_ok=True)
         else:
             print(f"Testing the best epoch, {trained.best_epoch}.", flush=True)
-            model.load_weights(state / fitting.BEST)
+            model.set_weights(trained.best_weights)
             metrics["best_by_validation"] = {
                 "epoch": trained.best_epoch,
                 "validation": evaluate(model, validation),
@@ -508,6 +559,21 @@ class Experiment:
             np.stack(images).astype("float32"),
             listing.labels[chosen].tolist(),
             listing.names,
+        )
+
+
+def _check_results(path, results):
+    """Raises unless a file holds what `Experiment.run` has written."""
+    wanted = {"arm", "fold", "seed", "metrics", "history"}
+    if not (
+        isinstance(results, dict)
+        and RESULTS_MARKER.items() <= results.items()
+        and wanted <= results.keys()
+    ):
+        raise FileExistsError(
+            "The output folder must be new, or hold a run that can be read. "
+            f"{path} is not what a finished training has written. Remove it "
+            "to test the training again, or choose another folder."
         )
 
 

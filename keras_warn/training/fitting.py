@@ -1,5 +1,6 @@
-"""Training that can be killed at any moment, and goes on where it was."""
+"""Training that can be killed at any moment, and resumes where it was."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -21,8 +22,13 @@ from keras_warn.training.evaluation import take_averages
 from keras_warn.training.workers import ALONE
 
 STATE = "state.npz"
-BEST = "best.weights.h5"
 HISTORY = "history.csv"
+
+# What of a training's progress JSON holds.
+NOTES = (
+    *("steps", "epochs", "epoch", "step"),
+    *("seconds", "history", "done", "seed"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +42,15 @@ class Trained:
         best_epoch: The epoch with the highest validation accuracy, the first
             of them, from 1; or `None` without validation.
         seconds: How long the training took, over all processes.
+        best_weights: The weights of the best epoch, for `model.set_weights`;
+            their moving averages where the optimizer keeps them. Empty
+            without validation.
     """
 
     history: list
     best_epoch: int | None
     seconds: float
+    best_weights: list = dataclasses.field(compare=False, repr=False)
 
 
 def fit(
@@ -58,13 +68,14 @@ def fit(
 ):
     """Trains a model as `model.fit` does, but for kills.
 
-    The same call, in a new process, goes on where the training was: in the
+    The same call, in a new process, resumes where the training was: in the
     middle of an epoch, too. It ends with the same weights and the same history
     as if nothing had happened, to the bit on a CPU.
 
     Its state is written to the folder after each epoch, every `save_minutes`
     in it, and on Ctrl-C (SIGINT) and SIGTERM, whole or not at all: weights,
-    optimizer, states of random layers, metrics and history.
+    those of the best epoch, optimizer, states of random layers, metrics and
+    history. With several devices, moving statistics are those of the first.
 
     Args:
         model: A compiled `keras.Model` that returns probabilities. Its weights
@@ -77,8 +88,7 @@ def fit(
             to this training.
         validation: `keras_warn.datasets.TestBatches`, or `None`. Evaluated
             after each epoch, with the moving averages of weights where the
-            optimizer keeps them (`use_ema`). The weights of the best epoch are
-            kept in `best.weights.h5`.
+            optimizer keeps them (`use_ema`).
         patience: Positive integer, or `None`. After that many epochs without
             a higher validation accuracy, the training stops.
         save_minutes: Positive number.
@@ -99,15 +109,16 @@ def fit(
         last of them, or their moving averages.
 
     Raises:
-        FloatingPointError: if the loss is not finite. It names the epoch, the
-            step, and what was saved last.
+        FloatingPointError: if the loss is not finite, or a weight when it
+            would be saved. It names the epoch, the step, and what was saved
+            last.
         KeyboardInterrupt: after Ctrl-C, when the state is saved.
         OSError: if the folder cannot be written to, or another process trains
             in it (`BlockingIOError`).
         SystemExit: after SIGTERM, when the state is saved.
-        TypeError, ValueError: if an argument is not what it must be, or the
+        TypeError, ValueError: if an argument is not what it must be, the
             folder has the state of another training, or one that cannot be
-            read.
+            read, or an image cannot be read.
     """
     epochs = checks.integer("epochs", epochs)
     save_minutes = checks.real("save_minutes", save_minutes)
@@ -133,24 +144,28 @@ def fit(
         progress = _Progress.read(folder, len(batches), epochs)
         _build_optimizer(model, workers)
         if progress.done or progress.epoch >= until:
-            snapshots.load(progress.file, model, metrics=False)
+            progress.restore(model, metrics=False)
         else:
             dataset = batches.dataset(progress.epoch, progress.step)
             _build_metrics(model, batches, dataset)
-            with workers.scope(), _Signals(workers) as signals:
-                keeper = _Keeper(progress, patience, save_minutes, signals)
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(workers.scope())
+                if hasattr(batches, "reading"):
+                    stack.enter_context(batches.reading())
+                signals = stack.enter_context(_Signals(workers))
                 model.fit(
                     dataset,
                     steps_per_epoch=len(batches),
                     epochs=until,
                     initial_epoch=progress.epoch,
                     shuffle=False,  # in random order already
-                    # Those that read logs after what adds to them; and what
+                    # Those that change the learning rate, or read logs, after
+                    # what restores the one and adds to the others; and what
                     # counts an epoch as done after all that may fail.
                     callbacks=[
-                        _Validation(validation, progress),
+                        _Start(validation, progress),
                         *callbacks,
-                        keeper,
+                        _End(progress, patience, save_minutes, signals),
                     ],
                     verbose=verbose,
                 )
@@ -178,7 +193,11 @@ class _Progress:
     seconds: float = 0.0
     history: list = dataclasses.field(default_factory=list)
     done: bool = False
-    file: pathlib.Path | None = None  # what this was read from
+    seed: int = dataclasses.field(default_factory=lambda: _seed())
+    # Weights of the best epoch.
+    best: list = dataclasses.field(default_factory=list)
+    # What is to be restored: a file, and the arrays in it.
+    state: tuple | None = None
 
     @classmethod
     def read(cls, folder, steps, epochs):
@@ -187,7 +206,7 @@ class _Progress:
         file = snapshots.find(folder / STATE)
         if file is None:
             return new
-        notes, _ = snapshots.read(file)
+        notes, arrays = snapshots.read(file)
         for name in ("steps", "epochs"):
             if notes[name] != getattr(new, name):
                 raise ValueError(
@@ -195,23 +214,47 @@ class _Progress:
                     f"with {name}={notes[name]} instead of "
                     f"{getattr(new, name)}. Choose another folder."
                 )
-        return cls(folder=folder, file=file, **notes)
+        best = []
+        while (name := f"best_{len(best)}") in arrays:
+            best.append(arrays.pop(name))
+        return cls(folder=folder, best=best, state=(file, arrays), **notes)
 
-    def restore(self, model):
-        """Brings the model to where the training is."""
-        snapshots.load(self.file, model)
-        self.file = None
+    def restore(self, model, metrics=True):
+        """Brings the model to where the training is, once."""
+        if self.state is None:
+            return
+        file, arrays = self.state
+        snapshots.restore(file, model, arrays, metrics)
+        self.state = None
         if self.step == 0:
             model.reset_metrics()
 
-    def save(self, model):
-        """Writes where the training is, with the model's state."""
-        notes = dataclasses.asdict(self)
-        del notes["folder"], notes["file"]
-        snapshots.save(self.folder / STATE, model, notes)
+    def save(self, model, write):
+        """Writes where the training is, with the model's state.
+
+        Args:
+            model: A `keras.Model`.
+            write: Whether to write, and not only to check.
+        """
+        arrays = snapshots.arrays(model)
+        arrays |= {f"best_{i}": value for i, value in enumerate(self.best)}
+        if wrong := snapshots.not_finite(arrays):
+            raise self.diverged(f"Not all of {wrong} is finite")
+        notes = {name: getattr(self, name) for name in NOTES}
+        if write:
+            snapshots.save(self.folder / STATE, arrays, notes)
+
+    def diverged(self, what):
+        """The error that says so, where, and what was saved last."""
+        place = _place(self.epoch, self.step, self.steps)
+        return FloatingPointError(
+            f"{what} after {place}. {self.saved()}. A lower learning rate, or "
+            "a longer warm-up, may help."
+        )
 
     def trained(self):
-        return Trained(self.history, best_epoch(self.history), self.seconds)
+        best = best_epoch(self.history)
+        return Trained(self.history, best, self.seconds, self.best)
 
     def saved(self):
         """Says what was saved last."""
@@ -222,34 +265,50 @@ class _Progress:
         return f"{file} has the state after {_place(**notes)}"
 
 
-class _Validation(keras.callbacks.Callback):
-    """Adds `val_loss` and `val_accuracy` to the logs; keeps the best weights.
+class _Start(keras.callbacks.Callback):
+    """What comes before all other callbacks.
 
-    Keras's own validation takes a last batch that is smaller for a whole one
-    where there are several devices.
+    Brings back the state; adds `val_loss` and `val_accuracy` to the logs, and
+    keeps the best weights. Keras's own validation takes a last batch that is
+    smaller for a whole one where there are several devices.
     """
 
-    def __init__(self, batches, progress):
+    def __init__(self, validation, progress):
         super().__init__()
-        self.batches = batches
+        self.validation = validation
         self.progress = progress
 
+    def on_epoch_begin(self, epoch, logs=None):
+        # Only now: metrics exist when the training begins, and are reset
+        # before its first epoch.
+        self.progress.restore(self.model)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if keras.backend.backend() == "torch":
+            import torch
+
+            # Keras draws for Dropout without a seed from PyTorch's generator,
+            # whose state depends on what the process has done before.
+            progress = self.progress
+            step = progress.epoch * progress.steps + progress.step
+            torch.manual_seed(progress.seed + step)
+
     def on_epoch_end(self, epoch, logs=None):
-        if self.batches is None:
+        if self.validation is None:
             return
-        model = self.model
-        with averaged(model):
-            found = evaluate(model, self.batches)
+        with averaged(self.model):
+            found = evaluate(self.model, self.validation)
             history = self.progress.history
             best = max((row["val_accuracy"] for row in history), default=-1.0)
             if found["accuracy"] > best:
-                with files.replacing(self.progress.folder / BEST) as path:
-                    model.save_weights(path)
+                self.progress.best = [
+                    snapshots.to_numpy(weight) for weight in self.model.weights
+                ]
         logs.update({f"val_{name}": value for name, value in found.items()})
 
 
-class _Keeper(keras.callbacks.Callback):
-    """Writes the state of the training, and reads it at the start."""
+class _End(keras.callbacks.Callback):
+    """What comes after all other callbacks: writes the state."""
 
     def __init__(self, progress, patience, save_minutes, signals):
         super().__init__()
@@ -261,15 +320,9 @@ class _Keeper(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._clock = self._saved = time.monotonic()
 
-    def on_epoch_begin(self, epoch, logs=None):
-        # Only now: metrics exist when the training begins, and are reset
-        # before its first epoch.
-        if self.progress.file is not None:
-            self.progress.restore(self.model)
-
     def on_train_batch_end(self, batch, logs=None):
         self.progress.step += 1
-        self._check_finite(logs["loss"])
+        self._check_finite(logs)
         if self.progress.step == self.progress.steps:
             # Before its time, if it began in the middle. Taken back below.
             self.model.stop_training = True
@@ -279,7 +332,7 @@ class _Keeper(keras.callbacks.Callback):
             self._save()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._check_finite(logs["loss"])
+        self._check_finite(logs)
         progress = self.progress
         rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
         progress.history.append(
@@ -289,9 +342,9 @@ class _Keeper(keras.callbacks.Callback):
         best = best_epoch(progress.history)
         plateau = self.patience and epoch + 1 - best >= self.patience
         progress.done = bool(plateau) or progress.epoch == progress.epochs
+        self.signals.agree()
         with files.replacing(progress.folder / HISTORY) as path:
             path.write_text(_to_csv(progress.history), "utf-8")
-        self.signals.agree()
         self._save()
         self.model.stop_training = progress.done
 
@@ -299,18 +352,13 @@ class _Keeper(keras.callbacks.Callback):
         now = time.monotonic()
         self.progress.seconds += now - self._clock
         self._clock = self._saved = now
-        if self.signals.workers.first:
-            self.progress.save(self.model)
+        self.progress.save(self.model, write=self.signals.workers.first)
         self.signals.raise_if_agreed(self.progress)
 
-    def _check_finite(self, loss):
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"The loss is {loss} in epoch {self.progress.epoch + 1}, step "
-                f"{self.progress.step} of {self.progress.steps}. "
-                f"{self.progress.saved()}. A lower learning rate, or a longer "
-                "warm-up, may help."
-            )
+    def _check_finite(self, logs):
+        for name in ("loss", "val_loss"):
+            if not math.isfinite(logs.get(name, 0)):
+                raise self.progress.diverged(f"The {name} is {logs[name]}")
 
 
 class _Signals:
@@ -392,6 +440,15 @@ def _build_metrics(model, batches, dataset):
         labels = keras.ops.zeros(tuple(labels.shape))
         shape = (len(labels), *model.output_shape[1:])
         model.compute_metrics(None, labels, keras.ops.zeros(shape))
+
+
+def _seed():
+    """Drawn by PyTorch, for each training another one, which a user can set."""
+    if keras.backend.backend() != "torch":
+        return 0
+    import torch
+
+    return int(torch.randint(2**62, ()))
 
 
 def _place(epoch, step, steps, **others):

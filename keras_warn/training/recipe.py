@@ -16,7 +16,6 @@ from keras_warn.augment import augment
 from keras_warn.datasets import load_image_folder
 from keras_warn.datasets import synthetic
 from keras_warn.datasets import views
-from keras_warn.datasets.batches import image_errors
 from keras_warn.training import devices
 from keras_warn.training import experiment
 from keras_warn.training import networks
@@ -96,7 +95,7 @@ class Recipe:
         parser = self._parser(description)
         arguments = parser.parse_args(argv)
         try:
-            with tempfile.TemporaryDirectory() as folder, image_errors():
+            with tempfile.TemporaryDirectory() as folder:
                 results = self._run(arguments, folder)
         except (ImportError, TypeError, ValueError) as error:
             parser.exit(WRONG, f"{self.name}: {error}\n")

@@ -1,9 +1,10 @@
-"""All that a training needs to go on, in one file that is whole or not there.
+"""All that a training needs to resume, in one file that is whole or not there.
 
 Keras's own files of models and weights leave out the state of random layers,
 and that of metrics in the middle of an epoch.
 """
 
+import io
 import json
 import os
 import pathlib
@@ -15,67 +16,87 @@ import numpy as np
 from keras_warn import files
 
 # Tells our files from others. The number is the version of what is in them.
-FORMAT = "keras_warn_snapshot_1"
+FORMAT = "keras_warn_snapshot_2"
 PREVIOUS = ".previous"
 
 
-def save(path, model, notes):
-    """Writes the state of a model, its optimizer and its metrics.
+def arrays(model):
+    """All that changes while a model trains, by name.
+
+    Args:
+        model: A compiled `keras.Model` with its optimizer built.
+
+    Returns:
+        A dictionary of NumPy arrays, which the next step does not change.
+    """
+    return {name: to_numpy(variable) for name, variable in _variables(model)}
+
+
+def to_numpy(variable):
+    """A copy of a variable's value, in a type that NumPy's files know."""
+    value = np.array(keras.ops.convert_to_numpy(variable))
+    # Not bfloat16, whose values are all in float32.
+    return value.astype("float32") if value.dtype.kind == "V" else value
+
+
+def save(path, arrays, notes):
+    """Writes the state of a training.
 
     The file that was there stays as `path` with `.previous` at its end. All
     else is written to the disk before either name changes: whatever happens,
-    one of the two files is whole.
+    one of the two files is whole. Nothing is written that cannot be trained
+    on.
 
     Args:
         path: The file, in a folder that exists.
-        model: A compiled, built `keras.Model`.
+        arrays: Dictionary of NumPy arrays.
         notes: What JSON can hold: where the training is.
 
     Raises:
+        FloatingPointError: if a number is not finite. What was there stays.
         OSError: if the file cannot be written. What was there stays.
     """
     path = pathlib.Path(path)
-    # Copied before anything is written: the next step may change them.
-    arrays = {
-        name: keras.ops.convert_to_numpy(variable)
-        for name, variable in variables(model)
-    }
-    try:
-        with files.replacing(path) as unfinished:
-            with open(unfinished, "wb") as file:
-                content = np.frombuffer(json.dumps(notes).encode(), "uint8")
-                np.savez(file, **{FORMAT: content}, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            # One may be killed here: `find` knows the name.
-            if path.exists():
-                os.replace(path, previous(path))
-    except OSError as error:
-        raise type(error)(
-            f"The state of the training cannot be written to {path}: {error}. "
-            "What was saved before is as it was."
-        ) from error
+    if wrong := not_finite(arrays):
+        raise FloatingPointError(f"{wrong} must be finite, to be saved.")
+    content = json.dumps({"notes": notes, "arrays": list(arrays)})
+    content = np.frombuffer(content.encode(), "uint8")
+    with files.replacing(path) as unfinished:
+        with open(unfinished, "wb") as file:
+            np.savez(file, **{FORMAT: content}, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        # One may be killed here: `find` knows the name.
+        if path.exists():
+            os.replace(path, previous(path))
 
 
-def load(path, model, metrics=True):
-    """Brings back what `save` has written.
+def not_finite(arrays):
+    """Names of the first arrays with numbers that are not finite, or ""."""
+    names = [
+        name
+        for name, array in arrays.items()
+        if array.dtype.kind == "f" and not np.isfinite(array).all()
+    ]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def restore(path, model, arrays, metrics=True):
+    """Brings back what `arrays` of a model has found.
 
     Args:
-        path: The file.
+        path: What the file is called in messages.
         model: A compiled model, built from the same settings, with its
             optimizer built.
+        arrays: Dictionary of NumPy arrays.
         metrics: Whether to bring back metrics, too, which exist from the
             first step of `fit` on.
 
-    Returns:
-        The `notes`.
-
     Raises:
-        ValueError: if the file cannot be read, or is of another model. The
-            model stays as it was.
+        ValueError: if they are of another model. The model stays as it was.
     """
-    notes, arrays = read(path)
-    own = dict(variables(model))
+    own = dict(_variables(model))
     if not metrics:
         own, arrays = (
             {name: x for name, x in d.items() if not name.startswith("metrics")}
@@ -97,7 +118,6 @@ def load(path, model, metrics=True):
         )
     for name, variable in own.items():
         variable.assign(arrays[name])
-    return notes
 
 
 def read(path):
@@ -114,27 +134,40 @@ def read(path):
     """
     path = pathlib.Path(path)
     try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-        notes = json.loads(arrays.pop(FORMAT).tobytes().decode())
+        arrays = {}
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.compress_type != zipfile.ZIP_STORED:
+                    raise zipfile.BadZipFile(f"{member.filename} is packed")
+                # Read whole, which compares checksums, before NumPy parses it.
+                array = io.BytesIO(archive.read(member))
+                name = member.filename.removesuffix(".npy")
+                arrays[name] = np.lib.format.read_array(array)
+        content = json.loads(arrays.pop(FORMAT).tobytes())
+        if content["arrays"] != list(arrays):
+            raise ValueError("arrays are missing")
+        if wrong := not_finite(arrays):
+            raise ValueError(f"{wrong} not finite")
     except (
         EOFError,
         KeyError,
+        MemoryError,
         OSError,
+        RuntimeError,
         ValueError,
         zipfile.BadZipFile,
     ) as error:
         advice = "Remove it to begin anew."
         if previous(path).exists() and path.name != previous(path).name:
             advice = (
-                f"Remove it to go on from what was saved before it, "
+                f"Remove it to resume from what was saved before it, "
                 f"{previous(path).name}."
             )
         raise ValueError(
             f"{path} must be the state of a training, and whole. Received a "
-            f"file that cannot be read ({error}). {advice}"
+            f"file that cannot be used ({error}). {advice}"
         ) from error
-    return notes, arrays
+    return content["notes"], arrays
 
 
 def find(path):
@@ -161,15 +194,8 @@ def previous(path):
     return path.with_name(path.name + PREVIOUS)
 
 
-def variables(model):
-    """All that changes while a model trains, by name.
-
-    Args:
-        model: A compiled `keras.Model` with its optimizer built.
-
-    Yields:
-        Pairs of a name and a `keras.Variable`.
-    """
+def _variables(model):
+    """Pairs of a name and a `keras.Variable`."""
     # Numbered: names of layers depend on what the process has built before.
     for i, variable in enumerate(model.variables):
         yield f"model_{i}_{variable.path.split('/')[-1]}", variable

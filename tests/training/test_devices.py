@@ -44,13 +44,72 @@ def test_two_devices_train_the_same_model_as_one(tmp_path):
         np.testing.assert_allclose(mine, own, rtol=0, atol=1e-5)
 
 
-def test_a_device_that_is_not_there():
+STATISTICS = """
+import json
+import signal
+
+import keras
+
+from keras_warn import training
+from keras_warn.datasets import TestBatches, TrainingBatches, views
+from keras_warn.training import devices
+from training import resumed
+
+strategy = devices.strategy(["CPU:0", "CPU:1"])
+train, validation = resumed.pictures().hold_out(0.2, seed=0)
+validation = TestBatches(validation, views.Whole(), 4)
+for folder, step in [("whole", 0), ("killed", 6), ("killed", 0)]:
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        x = inputs = keras.Input((resumed.SIDE, resumed.SIDE, 3))
+        x = keras.layers.Dense(5)(keras.layers.Flatten()(x))
+        x = keras.layers.BatchNormalization(momentum=0.9)(x)
+        x = keras.layers.Dense(resumed.CLASSES, "softmax")(x)
+        model = keras.Model(inputs, x)
+        model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    try:
+        trained = training.fit(
+            model,
+            TrainingBatches(train, views.ShiftedCrop(2), 14, 1),
+            3,
+            folder,
+            validation,
+            callbacks=[resumed.Signals(signal.SIGINT, step)],
+            verbose=0,
+        )
+    except KeyboardInterrupt:
+        continue
+    model.save(f"{folder}.keras")
+    saved = keras.saving.load_model(f"{folder}.keras", compile=False)
+    print(json.dumps([
+        trained.history,
+        training.evaluate(model, validation),
+        training.evaluate(saved, validation),
+        [weight.tolist() for weight in model.get_weights()],
+    ]))
+"""
+
+
+def test_two_devices_with_statistics_of_their_own(tmp_path):
+    """What resumes ends the same; what is evaluated is what is saved."""
+    found = fresh.run(STATISTICS, folder=tmp_path).stdout.splitlines()
+    whole, killed = map(json.loads, found)
+    assert whole == killed
+    history, evaluated, saved, _ = whole
+    assert evaluated == pytest.approx(saved, abs=1e-6)
+    assert history[-1]["val_loss"] == evaluated["loss"]
+
+
+@pytest.mark.parametrize(
+    "names", [["CPU:0", "GPU:7"], ["GPU:7"], ["foo"], []], ids=len
+)
+def test_a_device_that_is_not_there(names):
     with pytest.raises(
         ValueError,
         match="`devices` must be devices of this machine, each once: .*CPU:0"
-        ".*Received: CPU:0, GPU:7",
+        f".*Received: {', '.join(names).upper()}",
     ):
-        devices.strategy(["CPU:0", "GPU:7"])
+        devices.strategy(names)
 
 
 def test_one_device_needs_no_strategy():

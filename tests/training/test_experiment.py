@@ -13,6 +13,7 @@ from PIL import Image
 from support import to_numpy
 
 from keras_warn import event_files
+from keras_warn import runs
 from keras_warn.datasets import Listing
 from keras_warn.datasets import TestBatches
 from keras_warn.datasets import load_image_folder
@@ -463,6 +464,55 @@ def test_other_labels_in_the_folder(finished):
     )
     with pytest.raises(FileExistsError, match="digest"):
         dataclasses.replace(one, parts=changed).run(folder, verbose=0)
+
+
+@pytest.mark.parametrize("change", ["image", "box"])
+def test_other_images_of_the_same_names(tmp_path, change):
+    """In the folder of a run that is not over, or is."""
+    samples.write_image_folder(tmp_path / "data", classes=2, train=9, test=2)
+    listing = load_image_folder(tmp_path / "data")
+    boxes = np.tile([0, 0, 9, 9], (len(listing), 1))
+    listing = dataclasses.replace(listing, boxes=boxes)
+    run = runs.RunFolder(
+        tmp_path / "run", small(experiment.part(listing, 0.2)).identity()
+    )
+    if change == "image":
+        changed = listing.paths[3]
+        changed.write_bytes(listing.paths[4].read_bytes())
+        boxes = listing.boxes
+    else:
+        boxes[3] += 1
+    listing = dataclasses.replace(listing, boxes=boxes)
+    with pytest.raises(FileExistsError, match="digest"):
+        small(experiment.part(listing, 0.2)).run(run.path)
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", "3", '{"keras_warn_results": 1}', "{", ""]
+)
+def test_results_that_are_none(finished, tmp_path, content):
+    one, folder, _ = finished
+    shutil.copytree(folder, tmp_path / "run")
+    path = tmp_path / "run" / "results.json"
+    path.write_text(content)
+    with pytest.raises(FileExistsError, match=str(path)):
+        one.run(tmp_path / "run", verbose=0)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_broken_backbone_makes_no_folder(finished, tmp_path, overwrite):
+    """And costs none."""
+    one, folder, _ = finished
+    broken = tmp_path / "broken.keras"
+    broken.write_bytes((folder / "model.keras").read_bytes()[:-999])
+    one = small(one.parts, backbone=str(broken))
+    out = tmp_path / "run"
+    if overwrite:
+        shutil.copytree(folder, out)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=str(broken)):
+        one.run(out, overwrite=overwrite)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_folder_with_other_files_is_not_taken(parts, tmp_path):

@@ -20,6 +20,8 @@ from keras_warn import files
 from keras_warn import training
 from keras_warn.datasets import TestBatches
 from keras_warn.datasets import TrainingBatches
+from keras_warn.datasets import load_image_folder
+from keras_warn.datasets import samples
 from keras_warn.datasets import views
 from keras_warn.training import snapshots
 
@@ -190,8 +192,12 @@ def test_a_finished_training_is_only_read(fit):
 
 
 def test_best_weights_are_those_of_the_best_epoch(fit):
+    """Of one before a pause, too."""
+    fit.epochs = 7
+    best = fit(until=6).best_epoch
     trained = fit()
-    fit.model.load_weights(fit.folder / "best.weights.h5")
+    assert trained.best_epoch == best < 6
+    fit.model.set_weights(trained.best_weights)
     found = training.evaluate(fit.model, fit.validation)
     row = trained.history[trained.best_epoch - 1]
     assert found["accuracy"] == row["val_accuracy"]
@@ -238,12 +244,41 @@ def test_a_loss_that_is_not_finite(fit):
 
     with pytest.raises(
         FloatingPointError,
-        match=r"loss is nan in epoch 2, step 1 of 4\. .*state\.npz has the "
-        r"state after epoch 1\. A lower learning rate",
+        match=r"loss is nan after step 1 of 4 in epoch 2\. .*state\.npz has "
+        r"the state after epoch 1\. A lower learning rate",
     ):
         fit(at_epoch(2, spoil))
     notes, _ = snapshots.read(fit.folder / "state.npz")
     assert notes["epoch"] == 1
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_weights_that_are_not_finite_are_not_saved(fit, validated):
+    """Of batch normalisation, whose loss in training stays finite."""
+
+    def spoil():
+        fit.model.layers[4].moving_mean.assign(np.full(5, np.nan, "float32"))
+
+    options = {} if validated else {"validation": None}
+    with pytest.raises(
+        FloatingPointError,
+        match="val_loss is nan" if validated else "Not all of .*moving_mean",
+    ):
+        fit(at_epoch(2, spoil), **options)
+    notes, _ = snapshots.read(fit.folder / "state.npz")
+    assert notes["epoch"] == 1
+    # Nor is there what each later start would stop at.
+    assert len(fit(**options).history) == 3
+
+
+def test_the_learning_rate_of_a_callback_is_that_of_its_epoch(fit):
+    """It is not replaced by the one that was saved the epoch before."""
+    schedule = keras.callbacks.LearningRateScheduler(
+        lambda epoch: 0.01 / (epoch + 1)
+    )
+    fit(schedule, until=1)
+    rates = [row["learning_rate"] for row in fit(schedule).history]
+    assert rates == pytest.approx([0.01, 0.005, 0.01 / 3])
 
 
 def test_a_full_disk_leaves_what_was_saved(fit):
@@ -254,15 +289,33 @@ def test_a_full_disk_leaves_what_was_saved(fit):
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
 
     try:
-        with pytest.raises(OSError, match="state of the training cannot be"):
-            # Without validation, whose file is written first.
-            fit(at_epoch(2, fill), validation=None)
+        with pytest.raises(OSError, match=r"state\.npz cannot be written"):
+            fit(at_epoch(2, fill))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     notes, _ = snapshots.read(fit.folder / "state.npz")
     assert notes["epoch"] == 1
     assert not list(fit.folder.glob(".unfinished*"))
-    assert [row["epoch"] for row in fit(validation=None).history] == [1, 2, 3]
+    assert [row["epoch"] for row in fit().history] == [1, 2, 3]
+
+
+def test_an_image_that_vanishes(fit, tmp_path):
+    folder = tmp_path / "images"
+    samples.write_image_folder(folder, classes=3, train=10, test=2)
+    listing = load_image_folder(folder)
+    view = views.CentreCrop(resumed.SIDE, resumed.SIDE)
+    fit.batches = TrainingBatches(listing.split("train"), view, 14, 1)
+    fit.epochs = 9  # some batches are made ahead
+
+    def remove():
+        for path in folder.glob("train/*/*"):
+            path.unlink()
+
+    with pytest.raises(ValueError, match=r"^\S*\.jpg \D*$"):
+        fit(at_epoch(2, remove))
+    # In validation, too.
+    with pytest.raises(ValueError, match=r"^\S*\.jpg \D*$"):
+        TestBatches(fit.batches.listing, view, 4).predict(fit.model)
 
 
 def test_a_folder_that_is_gone(fit):
@@ -283,7 +336,7 @@ def test_a_state_that_cannot_be_read(fit):
         with pytest.raises(
             ValueError,
             match=r"state\.npz must be the state of a training, and whole.*"
-            r"Remove it to go on from what was saved before it, "
+            r"Remove it to resume from what was saved before it, "
             r"state\.npz\.previous\.",
         ):
             fit()

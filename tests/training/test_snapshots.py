@@ -1,5 +1,8 @@
 """Files with all that a training needs to go on."""
 
+import io
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -26,16 +29,19 @@ def built(units=3, seed=0):
 
 
 def values(model):
-    return {
-        name: keras.ops.convert_to_numpy(variable)
-        for name, variable in snapshots.variables(model)
-    }
+    return snapshots.arrays(model)
+
+
+def load(path, model):
+    notes, arrays = snapshots.read(path)
+    snapshots.restore(path, model, arrays)
+    return notes
 
 
 def test_brings_back_everything(tmp_path):
     model, other = built(), built(seed=1)
-    snapshots.save(tmp_path / "state.npz", model, {"epoch": 2})
-    assert snapshots.load(tmp_path / "state.npz", other) == {"epoch": 2}
+    snapshots.save(tmp_path / "state.npz", values(model), {"epoch": 2})
+    assert load(tmp_path / "state.npz", other) == {"epoch": 2}
     found = values(other)
     # Kernel and bias, the state of dropout, the optimizer's momenta, step and
     # rate, and two numbers of each metric.
@@ -50,9 +56,8 @@ def test_brings_back_everything(tmp_path):
 
 def test_keeps_what_was_there_before(tmp_path):
     path = tmp_path / "state.npz"
-    model = built()
     for epoch in range(3):
-        snapshots.save(path, model, {"epoch": epoch})
+        snapshots.save(path, {}, {"epoch": epoch})
     assert snapshots.read(path)[0] == {"epoch": 2}
     assert snapshots.read(snapshots.previous(path))[0] == {"epoch": 1}
     assert snapshots.find(path) == path
@@ -63,11 +68,11 @@ def test_keeps_what_was_there_before(tmp_path):
 
 
 def test_another_model_is_left_as_it_was(tmp_path):
-    snapshots.save(tmp_path / "state.npz", built(), {})
+    snapshots.save(tmp_path / "state.npz", values(built()), {})
     other = built(units=4)
     before = values(other)
     with pytest.raises(ValueError, match=r"kernel of shape \(5, 3\)"):
-        snapshots.load(tmp_path / "state.npz", other)
+        load(tmp_path / "state.npz", other)
     for name, value in values(other).items():
         np.testing.assert_array_equal(value, before[name])
 
@@ -79,5 +84,68 @@ def test_the_only_file_is_broken(tmp_path):
         snapshots.read(path)
     # A file of NumPy's, and none of ours.
     np.savez(path, x=np.zeros(3))
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="cannot be used"):
         snapshots.read(path)
+
+
+def test_any_flipped_bit_is_found_or_changes_nothing(tmp_path):
+    """That of a method of compression, of a name, of a size, of a number."""
+    path = tmp_path / "state.npz"
+    arrays = {"kernel": np.arange(7.0), "count": np.array(3)}
+    snapshots.save(path, arrays, {"epoch": 2})
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        broken = bytearray(whole)
+        broken[place] ^= 1 << place % 8
+        path.write_bytes(broken)
+        try:
+            notes, found = snapshots.read(path)
+        except ValueError as error:
+            assert str(path) in str(error)
+            refused += 1
+            continue
+        assert notes == {"epoch": 2}
+        assert found.keys() == arrays.keys()
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name], array)
+    assert refused > 0.7 * len(whole)
+
+
+def test_a_header_that_promises_too_much(tmp_path):
+    path = tmp_path / "state.npz"
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f8", "fortran_order": False, "shape": (10**15,)}
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("kernel.npy", header.getvalue())
+    with pytest.raises(ValueError, match="cannot be used"):
+        snapshots.read(path)
+
+
+def test_nothing_that_is_not_finite_is_saved_or_read(tmp_path):
+    path = tmp_path / "state.npz"
+    snapshots.save(path, {"kernel": np.ones(3)}, {"epoch": 1})
+    spoilt = {"kernel": np.array([1, np.nan, 1])}
+    with pytest.raises(FloatingPointError, match="kernel must be finite"):
+        snapshots.save(path, spoilt, {"epoch": 2})
+    assert snapshots.read(path)[0] == {"epoch": 1}
+    assert not snapshots.previous(path).exists()
+    # What an earlier version has saved.
+    content = np.frombuffer(b'{"arrays": ["kernel"]}', "uint8")
+    np.savez(path, **{snapshots.FORMAT: content}, **spoilt)
+    with pytest.raises(ValueError, match="kernel not finite"):
+        snapshots.read(path)
+
+
+def test_bfloat16_comes_back(tmp_path):
+    keras.config.set_floatx("bfloat16")
+    try:
+        model, other = built(), built(seed=1)
+    finally:
+        keras.config.set_floatx("float32")
+    snapshots.save(tmp_path / "state.npz", values(model), {})
+    load(tmp_path / "state.npz", other)
+    for name, value in values(model).items():
+        np.testing.assert_array_equal(values(other)[name], value)
