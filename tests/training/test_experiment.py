@@ -469,7 +469,7 @@ def test_other_labels_in_the_folder(finished):
 @pytest.mark.parametrize("change", ["image", "box"])
 def test_other_images_of_the_same_names(tmp_path, change):
     """In the folder of a run that is not over, or is."""
-    samples.write_image_folder(tmp_path / "data", classes=2, train=9, test=2)
+    synthetic.write_image_folder(tmp_path / "data", classes=2, train=9, test=2)
     listing = load_image_folder(tmp_path / "data")
     boxes = np.tile([0, 0, 9, 9], (len(listing), 1))
     listing = dataclasses.replace(listing, boxes=boxes)

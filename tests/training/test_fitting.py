@@ -21,7 +21,7 @@ from keras_warn import training
 from keras_warn.datasets import TestBatches
 from keras_warn.datasets import TrainingBatches
 from keras_warn.datasets import load_image_folder
-from keras_warn.datasets import samples
+from keras_warn.datasets import synthetic
 from keras_warn.datasets import views
 from keras_warn.training import snapshots
 
@@ -301,7 +301,7 @@ def test_a_full_disk_leaves_what_was_saved(fit):
 
 def test_an_image_that_vanishes(fit, tmp_path):
     folder = tmp_path / "images"
-    samples.write_image_folder(folder, classes=3, train=10, test=2)
+    synthetic.write_image_folder(folder, classes=3, train=10, test=2)
     listing = load_image_folder(folder)
     view = views.CentreCrop(resumed.SIDE, resumed.SIDE)
     fit.batches = TrainingBatches(listing.split("train"), view, 14, 1)
