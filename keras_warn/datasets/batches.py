@@ -8,7 +8,6 @@ batches that it would have seen, and any number of processes can make them.
 import contextlib
 import functools
 import os
-import re
 
 import numpy as np
 
