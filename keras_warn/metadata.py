@@ -5,14 +5,15 @@ the model: it is still there when the file is loaded and saved again, and is
 read without Keras by `read_file`.
 """
 
+import collections.abc
 import dataclasses
 import json
 import numbers
 import unicodedata
-import zipfile
 
 from keras_warn import checks
 from keras_warn import images
+from keras_warn import model_files
 from keras_warn._version import __version__
 from keras_warn.inspection import inspect
 
@@ -81,6 +82,11 @@ class Metadata:
             checks.one_of(
                 "preprocessing", self.preprocessing, images.PREPROCESSING
             )
+        if self.keras_warn is not None and not isinstance(self.keras_warn, str):
+            raise TypeError(
+                "`keras_warn` must be a version, a string. Received: "
+                f"keras_warn={self.keras_warn!r}."
+            )
         if self.training is not None:
             if not isinstance(self.training, dict):
                 raise TypeError(
@@ -114,7 +120,11 @@ def class_names(name, value, classes=None):
         TypeError: if they are no list of strings.
         ValueError: if they are not as many as the classes, or one is empty.
     """
-    if isinstance(value, str) or not all(isinstance(one, str) for one in value):
+    if (
+        isinstance(value, str | dict)
+        or not isinstance(value, collections.abc.Iterable)
+        or not all(isinstance(one, str) for one in value)
+    ):
         raise TypeError(
             f"`{name}` must be a list of strings. Received: {name}={value!r}."
         )
@@ -142,7 +152,12 @@ def from_json(found):
 
     Returns:
         `Metadata`. What is not known is `None`, its version too.
+
+    Raises:
+        TypeError, ValueError: as of `Metadata`.
     """
+    if not isinstance(found, dict | None):
+        raise TypeError(f"It must be a dictionary. Received: {found!r}.")
     fields = {field.name for field in dataclasses.fields(Metadata)}
     known = {"keras_warn": None, **(found or {})}
     return Metadata(
@@ -207,7 +222,10 @@ def of_model(model):
         `Metadata`. All of it is `None` where nothing is known, as of models
         that versions before 0.2 saved.
     """
-    return from_json(model.get_layer(LAYER).metadata)
+    found = from_json(model.get_layer(LAYER).metadata)
+    if found.class_names is not None:
+        class_names("class_names", found.class_names, model.output_shape[-1])
+    return found
 
 
 def read_file(path):
@@ -221,19 +239,20 @@ def read_file(path):
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if it holds no model of Keras.
+        ValueError: if it holds no model of Keras, or metadata of wrong types.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"`path` must be a file that model.save wrote. Received: {path} "
-            f"({error})."
-        ) from error
-    for layer in config["config"].get("layers", []):
-        if layer.get("config", {}).get("name") == LAYER:
-            return from_json(layer["config"].get("metadata"))
+    config = model_files.read_config(path)
+    layers = config.get("config")
+    layers = layers.get("layers") if isinstance(layers, dict) else None
+    for layer in layers if isinstance(layers, list) else ():
+        own = layer.get("config") if isinstance(layer, dict) else None
+        if isinstance(own, dict) and own.get("name") == LAYER:
+            try:
+                return from_json(own.get("metadata"))
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{path} holds wrong metadata. {error}"
+                ) from error
     return from_json(None)
 
 

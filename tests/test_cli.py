@@ -617,17 +617,12 @@ def cut_weights(content):
     content["model.weights.h5"] = weights[: len(weights) // 2]
 
 
-def no_config(content):
-    del content["config.json"]
-
-
 @pytest.mark.parametrize(
     "change, message",
     [
         (unknown_layer, "Sharpen.*needs code of its own.*custom_objects"),
         (layer_of_another_module, "Blur.*needs code of its own"),
         (cut_weights, "cannot be loaded"),
-        (no_config, "cannot be loaded"),
     ],
 )
 def test_damaged_models(files, work, capsys, change, message):

@@ -20,7 +20,10 @@ from keras_warn.metadata import of_model
 from keras_warn.metadata import read_file
 
 # Written by earlier versions, each with what its model made of `images`.
-SAVED = sorted(pathlib.Path(__file__).parent.glob("saved/*.keras"))
+SAVED = [
+    pathlib.Path(__file__).parent / f"saved/0.1.0_{gates}.keras"
+    for gates in ("linear", "sigmoid", "softmax")
+]
 
 FULL = Metadata(
     class_names=NAMES,
@@ -144,7 +147,7 @@ def test_metadata_of_another_model():
 
 def test_files_that_are_no_models(tmp_path):
     (tmp_path / "m.keras").write_text("no archive")
-    with pytest.raises(ValueError, match="model.save wrote"):
+    with pytest.raises(ValueError, match="m.keras is not a model of Keras"):
         read_file(tmp_path / "m.keras")
     with pytest.raises(FileNotFoundError):
         read_file(tmp_path / "gone.keras")

@@ -93,7 +93,7 @@ def find_intake(model, arguments):
     Raises:
         Refused: if it is not known, or the arguments do not fit the model.
     """
-    data_format, size, channels = image_input(model)
+    data_format, size, channels = image_input(model, arguments.model)
     known = metadata.of_model(model)
     given = arguments.size
     check_size(given, size)
@@ -105,7 +105,8 @@ def find_intake(model, arguments):
             "as --size 224, best the one that it was trained with."
         )
     name = arguments.preprocessing or known.preprocessing
-    with refusing(ValueError, before="--preprocessing: "):
+    before = f"{arguments.model}: --preprocessing: "
+    with refusing(ValueError, before=before):
         if name is None:
             name = images.default_preprocessing(model)
         # Better known before the work whether it can be done.

@@ -1,32 +1,13 @@
 """Model files: loaded, or refused with the reason."""
 
 import pathlib
-import re
-import zipfile
-import zlib
-
-import keras
 
 import keras_warn
 from keras_warn import images
+from keras_warn import metadata
+from keras_warn import model_files
 from keras_warn.cli.errors import Refused
 from keras_warn.cli.errors import refusing
-
-# What Keras raises on files that hold no model, or a broken one.
-LOADING_ERRORS = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-# How Keras says that a class or function of the user's is not there.
-MISSING_CODE = re.compile(r"Could not (locate|deserialize) \w+ '[^'\n]*'")
 
 
 def load_model(path):
@@ -41,59 +22,29 @@ def load_model(path):
     Raises:
         Refused: if there is none that can be loaded, or it has no attention.
     """
-    file = pathlib.Path(path)
-    if not file.exists():
+    if not pathlib.Path(path).exists():
         raise Refused(f"the model file {path} does not exist.")
-    if file.suffix not in (".keras", ".h5", ".hdf5"):
-        raise Refused(
-            "the model must be a file that model.save wrote, which ends in "
-            f".keras. Received: {path}."
-        )
-    try:
-        # Opened first for what the system says; Keras says "not found".
-        with file.open("rb"):
-            pass
-        if file.suffix == ".keras" and not zipfile.is_zipfile(file):
-            raise Refused(
-                f"{path} is not a model of Keras: it is not the zip archive "
-                "that model.save writes, or was cut short."
-            )
-        model = keras.saving.load_model(file, compile=False)
-    except LOADING_ERRORS as error:
-        raise Refused(
-            f"{path} cannot be loaded as a model. {_reason(error)}"
-        ) from error
+    with refusing(OSError, ValueError):
+        model = model_files.load_model(path)
     with refusing(
         TypeError,
         ValueError,
         before=f"{path} holds a model without attention of keras_warn. ",
     ):
         keras_warn.inspect(model)
+    with refusing(
+        TypeError, ValueError, before=f"{path} holds wrong metadata. "
+    ):
+        metadata.of_model(model)
     return model
 
 
-def _reason(error):
-    """Why a model cannot be loaded, and what can be done."""
-    missing = MISSING_CODE.search(str(error))
-    if missing:
-        return (
-            f"{missing.group()}. It needs code of its own, which this command "
-            "cannot import. Call keras_warn.explain or keras_warn.report from "
-            "Python instead, on a model loaded with `custom_objects`."
-        )
-    # What Keras says before it prints whole configurations.
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else ""
-    if len(text) > 300:
-        text = f"{text[:300]} ..."
-    return f"{type(error).__name__}: {text}"
-
-
-def image_input(model):
+def image_input(model, path):
     """Data format, size and channels of the one image that a model takes.
 
     Args:
         model: A model with attention.
+        path: Its file, as it was given.
 
     Returns:
         An `images.ModelInput`.
@@ -101,7 +52,7 @@ def image_input(model):
     Raises:
         Refused: if the model takes anything else.
     """
-    with refusing(ValueError):
+    with refusing(ValueError, before=f"{path}: "):
         return images.model_input(model)
 
 

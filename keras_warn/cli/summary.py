@@ -40,12 +40,12 @@ def run(arguments):
     model = load_model(arguments.model)
     shape = None
     if arguments.size is not None:
-        data_format, size, channels = image_input(model)
+        data_format, size, channels = image_input(model, arguments.model)
         check_size(arguments.size, size)
         shape = (*arguments.size, channels)
         if data_format == "channels_first":
             shape = (channels, *arguments.size)
-    with refusing(ImportError, ValueError):
+    with refusing(ImportError, ValueError, before=f"{arguments.model}: "):
         found = summary(model, shape)
     about = metadata.described(metadata.of_model(model))
     found = f"{found}\n\n{about}" if about else found

@@ -9,7 +9,6 @@ import ast
 import os
 import pathlib
 import warnings
-import zipfile
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from keras_warn import checks
 from keras_warn import graph
 from keras_warn import images
+from keras_warn import model_files
 from keras_warn import models
 from keras_warn.classifier import read_classifier
 from keras_warn.training import settings
@@ -99,16 +99,7 @@ def build_network(
             "`weights` must be 'imagenet', 'none', or a file. Received: "
             f"weights={weights!r}."
         )
-    if str(backbone).endswith(".keras"):
-        if weights not in NAMED_WEIGHTS:
-            raise ValueError(
-                "`weights` must be left out with a file as `backbone`, which "
-                f"has its own. Received: weights={str(weights)!r}."
-            )
-        network = _from_file(backbone, image_size)
-        wanted = preprocessing or images.default_preprocessing(network)
-        prepared = _preprocessing_layers(wanted)
-    else:
+    if not str(backbone).endswith(".keras"):
         constructor, arguments = _constructor(backbone)
         if arguments.get("include_preprocessing") is False and (
             preprocessing is None
@@ -124,6 +115,30 @@ def build_network(
             if preprocessing
             else _own_preprocessing(constructor)
         )
+        return _prepared(
+            network, prepared, image_size, classes, freeze_batch_norm
+        )
+    if weights not in NAMED_WEIGHTS:
+        raise ValueError(
+            "`weights` must be left out with a file as `backbone`, which "
+            f"has its own. Received: weights={str(weights)!r}."
+        )
+    network = _from_file(backbone, image_size)
+    try:
+        wanted = preprocessing or images.default_preprocessing(network)
+        return _prepared(
+            network,
+            _preprocessing_layers(wanted),
+            image_size,
+            classes,
+            freeze_batch_norm,
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The `backbone` {backbone}: {error}") from error
+
+
+def _prepared(network, prepared, image_size, classes, freeze_batch_norm):
+    """A network that takes bytes and tells classes apart."""
     x = inputs = keras.Input((image_size, image_size, 3), name="pixels")
     for layer in prepared:
         x = layer(x)
@@ -269,14 +284,14 @@ def _load_weights(network, path):
 def _from_file(path, image_size):
     """A model of a file, for images of this size."""
     _existing("backbone", path, "a file")
-    if not zipfile.is_zipfile(path):
-        # Keras says "not found".
+    network = model_files.load_model(path)
+    shapes = [x.shape for x in getattr(network, "inputs", None) or ()]
+    if len(shapes) != 1:
         raise ValueError(
-            "`backbone` must be a file that model.save wrote, and whole. "
-            f"Received: {path}, which is no zip archive."
+            "`backbone` must take one image. Received: "
+            f"{path}, which has {len(shapes)} inputs."
         )
-    network = keras.saving.load_model(path, compile=False)
-    shape = network.input_shape
+    (shape,) = shapes
     if len(shape) != 4 or any(
         own not in (None, wanted)
         for own, wanted in zip(

@@ -357,7 +357,7 @@ def test_wrong_files(tmp_path):
     with pytest.raises(ValueError, match="`weights` must be left out"):
         build_network(path, 5, 32, weights=path)
     path.write_bytes(b"no model")
-    with pytest.raises(ValueError, match="`backbone` must be a file that mod"):
+    with pytest.raises(ValueError, match="mine.keras is not a model"):
         build_network(path, 5, 32)
 
 

@@ -1,0 +1,126 @@
+"""Model files: read, or refused with their name and the reason."""
+
+import json
+import lzma
+import pathlib
+import re
+import zipfile
+import zlib
+
+import keras
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
+
+# The configurations of the largest backbones have a few million bytes.
+MOST_BYTES = 2**26
+
+# What Keras, its layers, zipfile and h5py raise on files that hold no model,
+# or a broken one.
+ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+# How Keras says that a class or function of the user's is not there.
+MISSING_CODE = re.compile(r"Could not (locate|deserialize) \w+ '[^'\n]*'")
+
+
+def load_model(path):
+    """The model in a file that `model.save` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A `keras.Model`, not compiled.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if there is none that can be loaded. The message names the
+            file.
+    """
+    file = pathlib.Path(path)
+    if file.suffix not in SUFFIXES:
+        raise ValueError(
+            "the model must be a file that model.save wrote, which ends in "
+            f".keras. Received: {path}."
+        )
+    if file.suffix == ".keras":
+        read_config(file)
+    # Opened first for what the system says; Keras says "not found".
+    with file.open("rb"):
+        pass
+    try:
+        model = keras.saving.load_model(file, compile=False)
+    except ERRORS as error:
+        raise ValueError(
+            f"{path} cannot be loaded as a model. {_reason(error)}"
+        ) from error
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"{path} must hold a model. Received: a {type(model).__name__}."
+        )
+    return model
+
+
+def read_config(path):
+    """The configuration in a file that ends in `.keras`, without loading it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A dictionary.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if there is none. The message names the file.
+    """
+    with open(path, "rb") as file:
+        try:
+            archive = zipfile.ZipFile(file)
+            size = archive.getinfo("config.json").file_size
+            if size > MOST_BYTES:
+                raise ValueError(
+                    f"config.json must have at most {MOST_BYTES:,} bytes. "
+                    f"Received: {size:,}"
+                )
+            config = json.loads(archive.read("config.json"))
+        except ERRORS as error:
+            raise ValueError(
+                f"{path} is not a model of Keras: it is not the zip archive "
+                f"that model.save writes, or was cut short. {_reason(error)}"
+            ) from error
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"{path} is not a model of Keras: its config.json must be a "
+            f"dictionary. Received: {type(config).__name__}."
+        )
+    return config
+
+
+def _reason(error):
+    """Why a model cannot be loaded, and what can be done."""
+    missing = MISSING_CODE.search(str(error))
+    if missing:
+        return (
+            f"{missing.group()}. It needs code of its own, which cannot be "
+            "imported here. In Python, load it with `custom_objects`."
+        )
+    # What Keras says before it prints whole configurations.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    if len(text) > 300:
+        text = f"{text[:300]} ..."
+    return f"{type(error).__name__}: {text}"
