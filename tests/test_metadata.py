@@ -151,3 +151,9 @@ def test_files_that_are_no_models(tmp_path):
         read_file(tmp_path / "m.keras")
     with pytest.raises(FileNotFoundError):
         read_file(tmp_path / "gone.keras")
+
+
+def test_names_are_kept_in_one_form_of_unicode():
+    """A folder from a Mac has "é" as two characters."""
+    found = Metadata(class_names=["cafe\u0301", "tea"])
+    assert found.class_names == ("caf\u00e9", "tea")
