@@ -647,21 +647,15 @@ def preprocess(images, name):
     >>> float(preprocess(np.full((1, 1, 1, 3), 255, "uint8"), "unit").max())
     1.0
     """
-    checks.one_of("name", name, PREPROCESSING)
     images = np.asarray(images).astype("float32")
-    if name == "none":
-        return images
+    check_preprocessing(name, images.shape[-1])
     if name == "unit":
-        return images / 255
-    if images.shape[-1] != 3:
-        raise ValueError(
-            f"`name` must be 'unit' or 'none' for images of "
-            f"{images.shape[-1]} channel: {name!r} is made for 3."
+        images = images / 255
+    elif name != "none":
+        images = keras.ops.convert_to_numpy(
+            _MODULES[name].preprocess_input(images, data_format="channels_last")
         )
-    processed = _MODULES[name].preprocess_input(
-        images, data_format="channels_last"
-    )
-    return keras.ops.convert_to_numpy(processed)
+    return images
 
 
 def default_preprocessing(model):

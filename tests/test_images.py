@@ -749,7 +749,7 @@ def test_preprocessing_whatever_keras_is_set_to(data_format):
 
 
 def test_errors_of_preprocessing():
-    with pytest.raises(ValueError, match="name='resnet_v3'"):
+    with pytest.raises(ValueError, match="preprocessing='resnet_v3'"):
         preprocess(noise()[None], "resnet_v3")
     with pytest.raises(ValueError, match="'resnet' is made for 3"):
         preprocess(noise(channels=1)[None], "resnet")
