@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import weakref
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,10 +21,14 @@ class Limits:
     Attributes:
         body_bytes: Bytes of the body of a request.
         pictures: Pictures in one request.
-        pixels: Pixels of a picture, told from its header before it is decoded.
+        pixels: Pixels of a picture, told from its header before it is decoded,
+            and pixels to decode of all pictures of a request.
         at_work: Requests that are read and answered at a time. Only these hold
             more than 64 KiB of memory each.
-        in_line: Requests that wait for their turn. More are sent away.
+        in_line: Requests that wait for their turn. More are sent away. One
+            client has half of both at most.
+        body_seconds: Time from a request's turn to the end of its body.
+        decode_seconds: How long a large picture waits for others to be decoded.
         seconds: Time from a request's turn to the end of its answer, so that
             slow clients cannot hold all turns.
         batch: Pictures that the model sees at a time.
@@ -34,6 +39,8 @@ class Limits:
     pixels: int = 50_000_000
     at_work: int = 32
     in_line: int = 256
+    body_seconds: float = 20.0
+    decode_seconds: float = 10.0
     seconds: float = 60.0
     batch: int = 16
 
@@ -52,22 +59,35 @@ def error_answer(request, error):
     )
 
 
-async def read_body(request, most):
-    """The body of a request, of at most so many bytes.
+async def read_body(request, limits):
+    """The body of a request, if it is neither too large nor too slow.
 
     What `Content-Length` says may be missing or false: bytes are counted as
     they come.
 
     Args:
         request: A Starlette request.
-        most: The largest number of bytes.
+        limits: `Limits`.
 
     Returns:
         `bytes`.
 
     Raises:
-        Refused: with 413 if there are more, with 415 if they are compressed.
+        Refused: with 408 if it is slow, with 413 if it is large, with 415 if it
+            is compressed.
     """
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            return await _read_body(request, limits.body_bytes)
+    except TimeoutError as error:
+        raise Refused(
+            408,
+            f"The body was not sent within {limits.body_seconds:g} seconds.",
+            {"Connection": "close"},
+        ) from error
+
+
+async def _read_body(request, most):
     coding = request.headers.get("content-encoding", "identity").lower()
     if coding != "identity":
         raise Refused(
@@ -103,6 +123,14 @@ async def _throw_away(stream):
                 pass
 
 
+class _Places:
+    """Places at work and in line: all of them, or a part, but at least one."""
+
+    def __init__(self, limits, parts):
+        self.turns = asyncio.Semaphore(max(1, limits.at_work // parts))
+        self.left = max(1, (limits.at_work + limits.in_line) // parts)
+
+
 class Line:
     """Middleware: a few requests at work, more in line, the others sent away.
 
@@ -117,30 +145,32 @@ class Line:
     def __init__(self, app, limits):
         self.app = app
         self.limits = limits
-        self._turns = asyncio.Semaphore(limits.at_work)
-        self._waiting = 0
+        self._all = _Places(limits, 1)
+        # By address, for as long as there are requests from it.
+        self._clients = weakref.WeakValueDictionary()
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        if self._turns.locked() and self._waiting >= self.limits.in_line:
+        address = scope["client"] and scope["client"][0]
+        own = self._clients.setdefault(address, _Places(self.limits, 2))
+        if not (own.left and self._all.left):
             busy = Refused(
                 503,
-                f"{self.limits.in_line} requests are waiting. Try again later.",
+                "Too many requests are waiting. Try again later.",
                 {"Retry-After": "1", "Connection": "close"},
             )
             await error_answer(None, busy)(scope, receive, send)
             return
-        self._waiting += 1
+        own.left -= 1
+        self._all.left -= 1
         try:
-            await self._turns.acquire()
+            async with own.turns, self._all.turns:
+                await self._in_time(scope, receive, send)
         finally:
-            self._waiting -= 1
-        try:
-            await self._in_time(scope, receive, send)
-        finally:
-            self._turns.release()
+            own.left += 1
+            self._all.left += 1
 
     async def _in_time(self, scope, receive, send):
         started = False

@@ -1,5 +1,6 @@
 """Uploaded files, checked and made ready for the model."""
 
+import contextlib
 import io
 import struct
 import typing
@@ -13,11 +14,8 @@ from limits import Refused
 # What the model's graph decodes.
 FORMATS = ("JPEG", "PNG")
 
-# Modes of Pillow that the graph reads as Pillow does.
-AS_THEY_ARE = {
-    "JPEG": {"L", "RGB"},
-    "PNG": {"1", "L", "LA", "P", "RGB", "RGBA"},
-}
+# Pixels in PNG files whose transparent colour Pillow does not find.
+NOT_8_BITS = ("1", "L;2", "L;4", "I;16B", "RGB;16B")
 
 # Larger pictures are made smaller before the graph decodes them to numbers of
 # 32 bits: 4 x 4 pixels remain for each that the model sees, or a megapixel.
@@ -53,13 +51,8 @@ class Ready(typing.NamedTuple):
     width: int
 
 
-def make_ready(data, name, most_pixels, size):
-    """Checks a file, and turns and shrinks its picture where that is needed.
-
-    The file itself is passed on if its picture is upright, not too large, and
-    of a kind that the model's graph reads as Pillow does. If not, its pixels
-    are, in a file of PNG: turned as EXIF says, on white where they are
-    transparent, CMYK as RGB, 16 bits as 8.
+class Picture:
+    """An uploaded file, checked as far as its header tells.
 
     Args:
         data: `bytes`, the file.
@@ -67,76 +60,124 @@ def make_ready(data, name, most_pixels, size):
         most_pixels: The largest number of pixels.
         size: Height and width that the model takes.
 
-    Returns:
-        A `Ready`.
+    Attributes:
+        pixels: As many as are decoded, which is what costs memory and time.
 
     Raises:
         Refused: with 400 if it is no picture, broken, or animated, with 413 if
             it has too many pixels.
     """
-    if not data:
-        raise Refused(400, f"{name} must be a JPEG or PNG file. It is empty.")
-    try:
-        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _made_ready(image, data, name, most_pixels, size)
-    except PIL.UnidentifiedImageError as error:
-        raise Refused(
-            400,
-            f"{name} must be a JPEG or PNG file. It is neither, or broken "
-            "from its start.",
-        ) from error
-    except PIL.Image.DecompressionBombError as error:
-        raise _too_many_pixels(name, most_pixels) from error
-    except BROKEN as error:
-        raise Refused(
-            400, f"{name} is broken or cut short: {error}."
-        ) from error
 
+    def __init__(self, data, name, most_pixels, size):
+        self._data = data
+        self._name = name
+        with self._errors(most_pixels):
+            self._image = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+            self._read_header(most_pixels, size)
 
-def _made_ready(image, data, name, most_pixels, size):
-    if image.width * image.height > most_pixels:
-        raise _too_many_pixels(
-            name, most_pixels, f" It has {image.width} x {image.height}."
+    def ready(self):
+        """Shrinks the picture where that is needed.
+
+        The file itself is passed on if its picture is not too large: the model
+        reads all that a file says. If it is, fewer pixels are, in a file of
+        PNG: upright, on white where they are transparent, as gray or RGB.
+
+        Returns:
+            A `Ready`.
+
+        Raises:
+            Refused: with 400 if it is broken.
+        """
+        with self._errors():
+            return self._made_ready()
+
+    def _read_header(self, most_pixels, size):
+        image = self._image
+        self._size = image.size
+        # Pillow's name of pixels in the file, gone when they are decoded.
+        self._stored = image.tile[0][3] if image.tile else ""
+        if image.width * image.height > most_pixels:
+            raise _too_many_pixels(
+                self._name,
+                most_pixels,
+                f" It has {image.width} x {image.height}.",
+            )
+        if image.format == "PNG" and getattr(image, "is_animated", False):
+            raise Refused(
+                400, f"{self._name} is animated. Send one picture of it."
+            )
+        kept = max(PIXELS_KEPT, PIXELS_EACH * size[0] * size[1])
+        self._shrink = (image.width * image.height / kept) ** 0.5
+        if self._shrink > 1:
+            # JPEG is decoded to a half, a quarter or an eighth, but not below
+            # these.
+            image.draft(None, self._smaller())
+        self.pixels = image.width * image.height
+
+    def _smaller(self):
+        return tuple(max(1, int(side / self._shrink)) for side in self._size)
+
+    def _made_ready(self):
+        image = self._image
+        image.load()  # Only now is it known to be whole.
+        # Pillow follows these where there is no EXIF, the model does not.
+        for other in ("Raw profile type exif", "XML:com.adobe.xmp", "xmp"):
+            image.info.pop(other, None)
+        width, height = self._size
+        if image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8):
+            height, width = width, height
+        if self._shrink <= 1:
+            return Ready(self._data, height, width)
+        image = self._mixable(image).resize(
+            self._smaller(), PIL.Image.Resampling.BILINEAR
         )
-    # Pillow's name for JPEG files of phones that hold a second picture, such as
-    # one of depth. The first is the photo.
-    kind = "JPEG" if image.format == "MPO" else image.format
-    if kind == "PNG" and getattr(image, "is_animated", False):
-        raise Refused(400, f"{name} is animated. Send one picture of it.")
-    turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
-    plain = image.mode in AS_THEY_ARE[kind] and not turned
-    height, width = image.height, image.width
-    if image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8):
-        height, width = width, height
-    kept = max(PIXELS_KEPT, PIXELS_EACH * size[0] * size[1])
-    shrink = (height * width / kept) ** 0.5
-    if shrink > 1 and kind == "JPEG":
-        # Decodes to a half, a quarter or an eighth, but not below these.
-        image.draft(
-            None, (int(image.width / shrink), int(image.height / shrink))
-        )
-    image.load()  # Only now is it known to be whole.
-    if plain and shrink <= 1:
-        return Ready(data, height, width)
-    image = _pixels(PIL.ImageOps.exif_transpose(image))
-    if shrink > 1:
-        smaller = [max(1, round(side / shrink)) for side in (width, height)]
-        image = image.resize(smaller, PIL.Image.Resampling.BILINEAR)
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1)
-    return Ready(file.getvalue(), height, width)
+        if image.mode == "RGBA":
+            white = PIL.Image.new("RGBA", image.size, "white")
+            image = PIL.Image.alpha_composite(white, image)
+        if image.mode not in ("L", "RGB"):
+            image = image.convert("RGB")
+        file = io.BytesIO()
+        image = PIL.ImageOps.exif_transpose(image)
+        image.save(file, "PNG", compress_level=1)
+        return Ready(file.getvalue(), height, width)
 
+    def _mixable(self, image):
+        """With pixels whose means make sense, of 8 bits."""
+        if image.has_transparency_data:
+            if self._stored in NOT_8_BITS and "transparency" in image.info:
+                raise Refused(
+                    400,
+                    f"{self._name} is large, and has a transparent colour in "
+                    "other than 8 bits. Send it without.",
+                )
+            return image.convert("RGBA")
+        if image.mode.startswith("I"):  # 16 bits of gray
+            pixels = (np.asarray(image) >> 8).astype("uint8")
+            gray = PIL.Image.fromarray(pixels)
+            gray.info = image.info  # with its EXIF
+            return gray
+        if image.mode in ("1", "P"):
+            return image.convert("L" if image.mode == "1" else "RGB")
+        return image
 
-def _pixels(image):
-    """As gray or RGB with 8 bits."""
-    if image.mode.startswith("I"):  # 16 bits of gray
-        gray = (np.asarray(image).astype("int64") + 128) // 257
-        return PIL.Image.fromarray(gray.astype("uint8"))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = PIL.Image.new("RGBA", image.size, "white")
-        image = PIL.Image.alpha_composite(white, image)
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    @contextlib.contextmanager
+    def _errors(self, most_pixels=None):
+        name = self._name
+        try:
+            yield
+        except PIL.UnidentifiedImageError as error:
+            found = "neither, or broken from its start"
+            raise Refused(
+                400,
+                f"{name} must be a JPEG or PNG file. It is "
+                f"{found if self._data else 'empty'}.",
+            ) from error
+        except PIL.Image.DecompressionBombError as error:
+            raise _too_many_pixels(name, most_pixels) from error
+        except BROKEN as error:
+            raise Refused(
+                400, f"{name} is broken or cut short: {error}."
+            ) from error
 
 
 def _too_many_pixels(name, most, found=""):

@@ -18,6 +18,7 @@ import io
 import json
 import os
 import pathlib
+import re
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -31,7 +32,7 @@ from limits import Line
 from limits import Refused
 from limits import error_answer
 from limits import read_body
-from pictures import make_ready
+from pictures import Picture
 from pictures import placement
 from served_model import SIGNATURES
 from served_model import Batches
@@ -40,6 +41,7 @@ from served_model import rows
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.responses import Response
@@ -53,10 +55,16 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
     "style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+
+# What requests may call the server, beside what it is told to listen on. Pages
+# of others cannot reach it by a name of theirs that leads here.
+LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
+
+# Pictures of more pixels are decoded one at a time.
+LARGE = 4_000_000
 
 # Classes that the page lists: these many of the network's and of the model's.
 CLASSES_SHOWN = 5
@@ -81,6 +89,7 @@ class Service:
         # pictures and JSON. How many there are bounds the memory they take.
         self._calls = concurrent.futures.ThreadPoolExecutor(1, "model")
         self._chores = concurrent.futures.ThreadPoolExecutor(2, "chores")
+        self._large = asyncio.Lock()
         self._batches = {
             name: Batches(
                 functools.partial(model, name), self._calls, limits.batch
@@ -139,18 +148,24 @@ class Service:
         """`{"signature_name": ..., "instances": [{"b64": ...}, ...]}`."""
         self._check_name(request)
         _check_type(request, ("application/json",))
-        body = await read_body(request, self.limits.body_bytes)
+        body = await read_body(request, self.limits)
         signature, files = await self._chore(self._parsed, body)
         del body
+        names = [f"instances[{i}]" for i in range(len(files))]
+        pictures = [
+            await self._picture(file, name)
+            for file, name in zip(files, names, strict=True)
+        ]
+        del files
+        most = self.limits.pixels
+        if sum(picture.pixels for picture in pictures) > most:
+            raise Refused(
+                413, f"`instances` must have at most {most} pixels together."
+            )
         # Each is freed when it is ready.
-        ready = []
-        for i, file in enumerate(files):
-            ready.append(await self._ready(file, f"instances[{i}]"))
-            files[i] = None
+        ready = [await self._ready(pictures.pop(0)) for _ in names]
         results = await self._results(
-            signature,
-            [one.data for one in ready],
-            [f"instances[{i}]" for i in range(len(ready))],
+            signature, [one.data for one in ready], names
         )
         return Response(
             await self._chore(_predictions, results),
@@ -160,8 +175,8 @@ class Service:
     async def explain(self, request):
         """A picture as the body; what the page shows of it as the answer."""
         _check_type(request, ("image/jpeg", "image/png"))
-        body = await read_body(request, self.limits.body_bytes)
-        ready = await self._ready(body, "The picture")
+        body = await read_body(request, self.limits)
+        ready = await self._ready(await self._picture(body, "The picture"))
         (result,) = await self._results(
             "explain_bytes", [ready.data], ["The picture"]
         )
@@ -182,10 +197,27 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._chores, function, *arguments)
 
-    async def _ready(self, file, name):
+    async def _picture(self, file, name):
         return await self._chore(
-            make_ready, file, name, self.limits.pixels, self.model.size
+            Picture, file, name, self.limits.pixels, self.model.size
         )
+
+    async def _ready(self, picture):
+        if picture.pixels <= LARGE:
+            return await self._chore(picture.ready)
+        try:
+            async with asyncio.timeout(self.limits.decode_seconds):
+                await self._large.acquire()
+        except TimeoutError as error:
+            raise Refused(
+                503,
+                "Too many large pictures are waiting. Try again later.",
+                {"Retry-After": "10"},
+            ) from error
+        try:
+            return await self._chore(picture.ready)
+        finally:
+            self._large.release()
 
     async def _results(self, signature, files, names):
         found = await asyncio.gather(
@@ -380,12 +412,13 @@ async def _gone(request, error):
     return Response(status_code=400)
 
 
-def make_app(model, limits=None):
+def make_app(model, limits=None, hosts=LOOPBACK):
     """The ASGI application.
 
     Args:
         model: A `ServedModel`.
         limits: `Limits`, or `None` for the defaults.
+        hosts: What requests may call it, as `Host`.
 
     Returns:
         A `starlette.applications.Starlette`.
@@ -411,7 +444,12 @@ def make_app(model, limits=None):
             Route("/v1/models/{name}/metadata", service.metadata),
             Route("/v1/models/{name}", service.status),
         ],
-        middleware=[Middleware(Line, limits=limits)],
+        middleware=[
+            Middleware(
+                TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False
+            ),
+            Middleware(Line, limits=limits),
+        ],
         exception_handlers={
             HTTPException: error_answer,
             ClientDisconnect: _gone,
@@ -445,6 +483,16 @@ def main(arguments=None):
         help="address to listen on; default: %(default)s, this machine alone",
     )
     parser.add_argument("--port", type=int, default=8500)
+    parser.add_argument(
+        "--allow-host",
+        nargs="+",
+        type=_host,
+        default=[],
+        metavar="NAME",
+        help="what else than --host and this machine's own names requests may "
+        "call the server, such as birds.example.org or *.example.org; needed "
+        "behind a proxy, and with --host 0.0.0.0",
+    )
     for option, what in (
         ("body-bytes", "bytes of a request"),
         ("pictures", "pictures in a request"),
@@ -480,14 +528,25 @@ def main(arguments=None):
         flush=True,
     )
     uvicorn.run(
-        make_app(model, limits),
+        make_app(model, limits, [*LOOPBACK, shown, *options.allow_host]),
         host=options.host,
         port=options.port,
         log_level="warning",
+        # Of its own answers, too.
+        headers=[("X-Content-Type-Options", "nosniff")],
         # Connections, with or without requests on them.
         limit_concurrency=limits.at_work + 2 * limits.in_line,
         timeout_graceful_shutdown=30,
     )
+
+
+def _host(text):
+    if not re.fullmatch(r"\*|(\*\.)?[\w.-]+|\[[\da-fA-F:]+\]", text):
+        raise argparse.ArgumentTypeError(
+            "must be a name without a port, such as birds.example.org or "
+            f"*.example.org. Received: {text}"
+        )
+    return text
 
 
 def _positive(text):

@@ -43,7 +43,8 @@ def client(model):
     from starlette.testclient import TestClient
 
     limits = Limits(body_bytes=300_000, pictures=5, pixels=200_000, batch=3)
-    with TestClient(make_app(model, limits)) as client:
+    app = make_app(model, limits)
+    with TestClient(app, "http://localhost") as client:
         yield client
 
 
@@ -233,6 +234,42 @@ def test_too_many_and_too_large(client):
     refused(answer, 413, "at most 300000 bytes")
 
 
+def test_too_many_pixels_together(client):
+    """Though each of them is small enough."""
+    large = np.zeros((400, 300, 3), "uint8")
+    answer = client.post(PREDICT, json=asked(*[file_of(large, "PNG")] * 2))
+    refused(answer, 413, "at most 200000 pixels together")
+
+
+def test_hosts_of_others(client, model):
+    from server import make_app
+    from starlette.testclient import TestClient
+
+    for host, status in (
+        ("127.0.0.1:8500", 200),
+        ("[::1]:8500", 200),
+        ("LOCALHOST", 200),
+        ("evil.example", 400),
+        ("localhost.evil.example", 400),
+        ("", 400),
+    ):
+        answer = client.get("/about", headers={"host": host})
+        assert answer.status_code == status, host
+    named = TestClient(make_app(model, hosts=["*.example.org"]))
+    for host, status in ("birds.example.org", 200), ("localhost", 400):
+        answer = named.get("/about", headers={"host": host})
+        assert answer.status_code == status, host
+
+
+@pytest.mark.parametrize("host", ["a*b", "*a", "http://a", "a:80"])
+def test_names_that_are_no_hosts(host, capsys):
+    from server import main
+
+    with pytest.raises(SystemExit):
+        main(["folder", "--allow-host", host])
+    assert f"Received: {host}" in capsys.readouterr().err
+
+
 def test_paths_methods_and_types(client):
     body = asked(file_of(photo()))
     refused(client.get("/nothing"), 404)
@@ -270,11 +307,12 @@ def test_paths_methods_and_types(client):
 
 
 def test_those_in_line_wait_and_the_others_are_sent_away():
+    """And no client has more than half of the places."""
     go = asyncio.Event()
     entered = []
 
     async def slow(request):
-        entered.append(request.url.path)
+        entered.append(request.client.host)
         await go.wait()
         return PlainTextResponse("done")
 
@@ -285,28 +323,35 @@ def test_those_in_line_wait_and_the_others_are_sent_away():
         Route("/", slow, methods=["POST"]),
         Route("/", quick, methods=["GET"]),
     ]
-    limits = Limits(at_work=2, in_line=3)
-    app = Line(Starlette(routes=routes), limits)
+    app = Line(Starlette(routes=routes), Limits(at_work=4, in_line=6))
+
+    def client(host):
+        return httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app, client=(host, 1)),
+            base_url="http://here",
+        )
 
     async def main():
-        transport = httpx2.ASGITransport(app)
-        async with httpx2.AsyncClient(
-            transport=transport, base_url="http://here"
-        ) as client:
-            waiting = [asyncio.create_task(client.post("/")) for _ in range(5)]
-            await asyncio.sleep(0.05)
-            assert len(entered) == 2
-            sent_away = await client.post("/")
-            assert (await client.get("/")).text == "here"
+        async with client("1.1.1.1") as one, client("2.2.2.2") as other:
+            asking = []
+            for these, host in (one, "1.1.1.1"), (other, "2.2.2.2"):
+                asking += [
+                    asyncio.create_task(these.post("/")) for _ in range(5)
+                ]
+                await asyncio.sleep(0.05)
+                assert entered[-2:] == [host] * 2
+                sent_away = await these.post("/")
+                refused(sent_away, 503, "Too many requests")
+                assert sent_away.headers["retry-after"] == "1"
+                assert (await these.get("/")).text == "here"
+            assert len(entered) == 4
             go.set()
-            answers = await asyncio.gather(*waiting)
-            again = await client.post("/")
-        return sent_away, [*answers, again]
+            answers = await asyncio.gather(*asking)
+            return [*answers, await one.post("/")]
 
-    sent_away, answers = asyncio.run(asyncio.wait_for(main(), SECONDS))
-    refused(sent_away, 503, "3 requests are waiting")
-    assert sent_away.headers["retry-after"] == "1"
-    assert [answer.status_code for answer in answers] == [200] * 6
+    answers = asyncio.run(asyncio.wait_for(main(), SECONDS))
+    assert [answer.status_code for answer in answers] == [200] * 11
+    assert not app._clients
 
 
 def test_slow_clients_lose_their_turn():
@@ -325,6 +370,70 @@ def test_slow_clients_lose_their_turn():
 
     for answer in asyncio.run(asyncio.wait_for(main(), SECONDS)):
         refused(answer, 408, "within 0.05 seconds")
+
+
+def test_slow_bodies_are_not_waited_for(model):
+    from server import make_app
+
+    app = make_app(model, Limits(body_seconds=0.05))
+
+    async def body():
+        yield b"\xff\xd8"
+        await asyncio.sleep(60)
+
+    async def main():
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app), base_url="http://localhost"
+        ) as client:
+            return await client.post("/explain", content=body(), headers=JPEG)
+
+    answer = asyncio.run(asyncio.wait_for(main(), SECONDS))
+    refused(answer, 408, "body was not sent within 0.05 seconds")
+
+
+def test_large_pictures_are_decoded_one_at_a_time(model, monkeypatch):
+    """The others wait a while, and are then sent away; small ones pass."""
+    import server
+
+    monkeypatch.setattr(server, "LARGE", 10_000)
+    go, at_work, most = threading.Event(), [], []
+
+    class Slow(server.Picture):
+        def ready(self):
+            if self.pixels > 10_000:
+                at_work.append(self)
+                most.append(len(at_work))
+                go.wait(10)
+                at_work.pop()
+            return super().ready()
+
+    monkeypatch.setattr(server, "Picture", Slow)
+    app = server.make_app(model, Limits(decode_seconds=0.2))
+    large = file_of(np.zeros((300, 300, 3), "uint8"), "PNG")
+
+    async def main():
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app), base_url="http://localhost"
+        ) as client:
+
+            def post(data):
+                return asyncio.create_task(
+                    client.post("/explain", content=data, headers=JPEG)
+                )
+
+            first = post(large)
+            await asyncio.sleep(0.05)
+            others = await asyncio.gather(*(post(large) for _ in range(3)))
+            small = await post(file_of(photo()))
+            go.set()
+            return others, [await first, small]
+
+    others, answers = asyncio.run(asyncio.wait_for(main(), SECONDS))
+    for answer in others:
+        refused(answer, 503, "Too many large pictures")
+        assert answer.headers["retry-after"] == "10"
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert max(most) == 1
 
 
 def test_what_waits_goes_together():
@@ -382,6 +491,26 @@ def test_needs_neither_keras_nor_this_package(path):
         assert not tops & {"keras", "keras_warn"}, f"{path}:{node.lineno}"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 200),
+        ("GET", "/about", 200),
+        ("GET", "/nothing", 404),
+        ("POST", "/explain", 415),
+        ("DELETE", "/", 405),
+    ],
+)
+def test_no_answer_is_taken_for_another_type(running, method, path, status):
+    answer = httpx2.request(method, f"{running.address}{path}")
+    assert answer.status_code == status
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    strange = {"host": "evil.example"}
+    answer = httpx2.request(method, f"{running.address}{path}", headers=strange)
+    assert answer.status_code == 400
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 def test_listens_on_this_machine_alone(running):
     assert httpx2.get(f"{running.address}/about").json()["model"] == "birds"
     listening = pathlib.Path("/proc/net/tcp")
@@ -407,7 +536,9 @@ def answered(port, head, body=b"", times=1):
         return connection.recv(65536)
 
 
-HEAD = b"POST /explain HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\n"
+HEAD = (
+    b"POST /explain HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+)
 
 
 def test_endless_bodies_are_counted_not_kept(running):
