@@ -9,9 +9,9 @@ RECIPE is a recipe's name, or its file; your own, too, if it has a
 `keras_warn.training.Recipe` called RECIPE. All options of the recipe are
 options here, and say what the search starts from: `search.py RECIPE --help`.
 
-Trials are judged by the validation pictures, a part of the training pictures.
-The first trial is the recipe's own setting. When the search is over, the best
-setting, the recipe's own and the network without attention are trained from
+Trials are judged by the validation images, a part of the training images. The
+first trial is the recipe's own setting. When the search is over, the best
+setting, the recipe's own and the backbone without attention are trained from
 scratch by several seeds, and tested.
 
 By several processes: one chief, which chooses trials, and workers, which train
@@ -23,39 +23,45 @@ them. They share the folder `--out`; all have the same options otherwise:
 
 Writes to `--out`: `search.html`, a page about all trials, `trials.csv`,
 `results.json`, `tensorboard/` with the HParams dashboard, and `retrained/`
-with the models. Stopped or killed, it goes on where it was: start it again,
-with a higher `--max-trials`, too. A worker that was killed goes on when it is
-started again by the same name.
+with the models. Stopped or killed, the same command resumes it, with a higher
+`--max-trials`, too. A worker that was killed resumes when it is started again
+by the same name.
 """
 
 import argparse
+import contextlib
+import json
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import adapters
+import cluster
+import costs
 import grpc
 import keras_tuner
-from searching import limits
-from searching import office
-from searching import oracles
-from searching import space
-from searching import subjects
-from searching.cost import Costs
-from searching.progress import Progress
-from searching.search import Renewal
-from searching.search import Search
-from searching.search import Stopped
-from searching.tuner import Tuner
+import pandas as pd
+import results
+import space
+import tuner
+
+from keras_warn import files
+from keras_warn import runs
 
 # Of random and Bayesian searches. Grid and Hyperband have an end of their own.
-MAX_TRIALS, SMOKE_TRIALS = 30, 2
-SEEDS, SMOKE_SEEDS = 3, 1
+MAX_TRIALS = 30
+# By how many seeds the best setting is retrained.
+SEEDS = 3
+# How many models a process trains. TensorFlow 2.21 keeps the graph of each, in
+# which they were trained: 50 MB for a small one.
+TRAININGS = 10
 
-GOES_ON = "The same command, without --overwrite, goes on."
+RESUMES = "The same command, without --overwrite, resumes."
 # Exit codes, as the shell and argparse know them.
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -65,204 +71,284 @@ def main(argv=None, renews=False):
 
     Args:
         argv: List of strings. Defaults to the arguments of the process.
-        renews: Whether this process may be replaced by another one that goes
-            on, to give back its memory.
+        renews: Whether another process may replace this one and resume, to
+            give back its memory.
     """
     argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog=f"search.py {argv[0] if argv else 'RECIPE'}",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     if not argv or argv[0].startswith("-"):
-        parser = _parser("RECIPE")
         parser.parse_args([word for word in argv if word in ("-h", "--help")])
-        parser.error(f"RECIPE must come first: {', '.join(subjects.names())}.")
-    parser = _parser(argv[0])
+        parser.error(f"RECIPE must come first: {', '.join(adapters.names())}.")
     try:
-        kind, recipe, path = subjects.load(argv[0])
+        kind, recipe, path = adapters.load(argv[0])
     except ValueError as error:
         parser.error(str(error))
     kind.add_arguments(recipe, parser)
     _add_arguments(parser, path.stem)
     arguments = kind.parse(recipe, parser, argv[1:])
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_arguments(own, path.stem)
+    words = own.parse_known_args(argv[1:])[1]
     try:
         with tempfile.TemporaryDirectory() as folder:
-            _run(
-                arguments,
-                lambda: kind(recipe, path, arguments, folder),
-                renews,
-            )
-    except Renewal:
+            group = cluster.Cluster(arguments.chief, arguments.worker)
+            group.wait()
+            adapter = kind(recipe, arguments, folder)
+            command = [path, *adapter.words(words)]
+            search = Search(arguments, adapter, command, group, renews)
+            with search.opened(arguments.overwrite):
+                search.run()
+    except tuner.Renewal:
         sys.stdout.flush()
         words = [word for word in argv if word != "--overwrite"]
         os.execv(sys.executable, [sys.executable, __file__, *words])
     except (ImportError, OSError, TypeError, ValueError) as error:
         parser.exit(WRONG, f"search: {error}\n")
-    except (Stopped, keras_tuner.errors.FatalError) as error:
-        parser.exit(FAILED, f"search: {error}\n{GOES_ON}\n")
+    except (tuner.Stopped, keras_tuner.errors.FatalError) as error:
+        parser.exit(FAILED, f"search: {error}\n{RESUMES}\n")
     except grpc.RpcError as error:
-        parser.exit(
-            FAILED, f"search: the chief is gone ({error.code()}).\n{GOES_ON}\n"
-        )
+        gone = f"the chief is gone ({error.code()})"
+        parser.exit(FAILED, f"search: {gone}.\n{RESUMES}\n")
     except KeyboardInterrupt:
-        parser.exit(INTERRUPTED, f"\nsearch: stopped. {GOES_ON}\n")
+        parser.exit(INTERRUPTED, f"\nsearch: stopped. {RESUMES}\n")
 
 
-def _run(arguments, load, renews):
-    """Everything, but for what an earlier start has done.
+class Search:
+    """A search of one recipe in one folder.
 
     Args:
         arguments: What the command line says.
-        load: Function that returns what is searched.
+        adapter: One of `adapters`.
+        command: Path of the recipe, and its own words of the command line.
+        cluster: `cluster.Cluster`.
         renews: As of `main`.
     """
-    here = office.parse(arguments.chief, arguments.worker)
-    here.check_free()
-    allowed = limits.parse(arguments.max_overhead)
-    chosen = space.parse(arguments.space) if arguments.space else None
-    here.wait()
 
-    subject = load()
-    searched = space.Space(
-        subject.setting, subject.points, subject.named, chosen
-    )
-    costs = Costs(subject.network, subject.attended)
-    costs.of(subject.setting.attention)  # or says what is wrong with it
-    if chosen:
-        _try_each(searched, chosen, costs)
-    identity = {
-        **_flat(subject.identity()),
-        **_flat({"space": searched.identity()}),
-        "tuner": arguments.tuner,
-        "objective": arguments.objective,
-        "limits": allowed,
-        "executions": arguments.executions,
-        "tuner_seed": arguments.seed,
-    }
-    bounds = limits.Limits(searched, costs, allowed)
-    if not (searched.has_own and bounds.accept({})):
-        print(
-            "The recipe's own setting is not in the space, or costs more "
-            "than is allowed: no trial will have it."
+    def __init__(self, arguments, adapter, command, cluster, renews=False):
+        self.arguments, self.adapter = arguments, adapter
+        self.command, self.cluster = command, cluster
+        self.renews, self.trainings = renews, 0
+        self.retrained, self.finished = [], False
+        self.verbose = 1 if sys.stdout.isatty() else 2
+        self.folder = pathlib.Path(arguments.out)
+        self.trials = self.folder / "parts/trials"
+        self.logs = self.folder / "tensorboard"
+        endless = arguments.tuner in ("random", "bayesian")
+        if arguments.max_trials is None and (arguments.smoke or endless):
+            arguments.max_trials = 2 if arguments.smoke else MAX_TRIALS
+        if arguments.retrain is None:
+            arguments.retrain = 1 if arguments.smoke else SEEDS
+        limits = costs.parse(arguments.max_overhead)
+        chosen = space.parse(arguments.space) if arguments.space else None
+        self.space = space.Space(
+            adapter.setting, adapter.points, adapter.named, chosen
         )
-    max_trials = _max_trials(arguments)
-    search = Search(
-        subject=subject,
-        space=searched,
-        limits=bounds,
-        costs=costs,
-        folder=pathlib.Path(arguments.out),
-        tuner=arguments.tuner,
-        objective=arguments.objective,
-        executions=arguments.executions,
-        max_trials=max_trials,
-        progress=Progress(arguments.objective, max_trials),
-        verbose=1 if sys.stdout.isatty() else 2,
-        renews=renews,
-    )
-    with search.opened(identity, here, arguments.overwrite):
-        oracle = _oracle(arguments, search)
-        tuner = Tuner(oracle, search, here)
-        if search.run is not None and search.run.has(search.over):
-            search.report()
-        elif here.is_chief:
+        self.costs = costs.Costs(
+            adapter.backbone, adapter.attended, self.space, limits
+        )
+        self.costs.check(chosen or ())
+        own = self.space.setting({}) == adapter.setting
+        if not (own and self.costs.accept({})):
             print(
-                f"Waiting for workers at {here}: the same command with "
-                "--worker NAME.",
-                flush=True,
+                "The recipe's own setting is not in the space, or costs more "
+                "than is allowed: no trial will have it."
             )
-            with search.reporting():
-                tuner.search()
-        else:
-            search.report()
-            tuner.search()
-        if not here.is_worker:
-            search.end(oracle)
-            search.retrain(range(_seeds(arguments)))
-            print(f"\nEverything is in {search.folder}.")
 
-
-def _oracle(arguments, search):
-    """What chooses trials."""
-    options = {}
-    if arguments.tuner == "hyperband":
-        options["max_epochs"] = search.subject.epochs
-    return oracles.ORACLES[arguments.tuner](
-        accept=search.limits.accept,
-        objective=keras_tuner.Objective(
-            arguments.objective,
-            "max" if arguments.objective == "val_accuracy" else "min",
-        ),
-        hyperparameters=search.space.hyperparameters(),
-        max_trials=search.max_trials,
-        seed=arguments.seed,
-        **options,
-    )
-
-
-def _try_each(searched, chosen, costs):
-    """Raises what `augment` says of values that were asked for."""
-    others = [
-        {one.name: value} for one in searched.varying for value in one.values
-    ]
-    for name, values in chosen.items():
-        for value in searched.dimensions[name].values if values else ():
-            problem = None
-            # Some values contradict the recipe's own, and no others.
-            for other in ({}, *others):
-                found = {**other, name: value}
-                if not searched.fits(found):
-                    continue
-                try:
-                    costs.of(searched.setting(found).attention)
-                except (TypeError, ValueError) as error:
-                    problem = problem or error
-                else:
-                    break
+    @contextlib.contextmanager
+    def opened(self, overwrite):
+        """Opens the folder; nobody else can meanwhile."""
+        # Flat, for an error to name what differs alone.
+        (identity,) = pd.json_normalize(self.adapter.identity()).to_dict(
+            "records"
+        )
+        for name in self.space.values:
+            identity[f"space.{name}"] = self.space.describe(name)
+        for name in ("tuner", "objective", "executions", "seed"):
+            identity[f"search.{name}"] = getattr(self.arguments, name)
+        identity["limits"] = self.costs.limits
+        with contextlib.ExitStack() as stack:
+            if self.cluster.worker:
+                runs.check_same(self.folder, identity)
+                own = self.folder / f"parts/worker_{self.cluster.worker}"
+                stack.enter_context(files.locked(own))
             else:
-                if problem is not None:
-                    raise ValueError(
-                        f"`space` cannot have {name}={value}: {problem}"
-                    ) from problem
+                self.folder.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(files.locked(self.folder))
+                self.parts = runs.RunFolder(
+                    self.folder, identity, overwrite, finished=True
+                )
+                if not self.trials.exists():  # of a search before this one
+                    for path in (self.logs, self.folder / "retrained"):
+                        shutil.rmtree(path, ignore_errors=True)
+            self.trials.mkdir(exist_ok=True)
+            yield
 
+    def run(self):
+        """Everything, but for what an earlier start has done."""
+        if self.cluster.worker:
+            tuner.Tuner(self.oracle(), self).search()
+            return
+        most = self.arguments.max_trials
+        over = f"no_more_than_{most}"
+        if not self.parts.has(over):
+            oracle = self.oracle()
+            searching = tuner.Tuner(oracle, self)
+            self.report()
+            searching.search()
+            found = results.read(self.trials)
+            if oracle.failing:
+                raise tuner.Stopped(
+                    "Many trials in a row have failed, the last one by "
+                    f"{found.reason.iloc[-1]}"
+                )
+            if results.completed(found).empty:
+                raise tuner.Stopped("No trial has a result.")
+            if most and len(found) < most:
+                print(
+                    "\nNothing more to try in the space, within the limits: "
+                    f"{len(found)} of {most} trials."
+                )
+            self.parts.part(over, dict)
+            for state in self.trials.glob("*/seed_*"):
+                shutil.rmtree(state)
+        self.retrain()
+        print(f"\nEverything is in {self.folder}.")
 
-def _flat(identity, prefix=""):
-    """Without dictionaries in it, for errors to name what differs alone."""
-    found = {}
-    for name, value in identity.items():
-        if isinstance(value, dict) and value:
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found
+    def renew(self):
+        """Raises `Renewal` if this process has trained enough models."""
+        if self.renews and self.trainings >= TRAININGS:
+            raise tuner.Renewal
 
+    def oracle(self):
+        """What chooses trials."""
+        options = {"max_trials": self.arguments.max_trials}
+        if self.arguments.tuner == "hyperband":
+            options["max_epochs"] = self.adapter.epochs
+        return tuner.ORACLES[self.arguments.tuner](
+            accept=self.costs.accept,
+            folder=self.folder / "parts/tuner",
+            report=self.report,
+            objective=keras_tuner.Objective(
+                self.arguments.objective,
+                "max" if self.arguments.objective == "val_accuracy" else "min",
+            ),
+            hyperparameters=self.space.hyperparameters(),
+            seed=self.arguments.seed,
+            **options,
+        )
 
-def _max_trials(arguments):
-    if arguments.max_trials is None:
-        if arguments.smoke:
-            return SMOKE_TRIALS
-        if arguments.tuner in ("random", "bayesian"):
-            return MAX_TRIALS
-    return arguments.max_trials
+    def retrain(self):
+        """Trains the best setting, the recipe's own and the backbone alone.
 
+        From scratch, by several seeds, since the best of many trials is better
+        by chance, too. Tested only now.
+        """
+        trial = results.best(
+            results.read(self.trials), self.arguments.objective
+        )
+        own, best = self.adapter.setting, self._setting(trial)
+        variants = {
+            "baseline": ("baseline", space.Setting(None, own.learning_rate)),
+            "default": ("default", own),
+        }
+        if best.learning_rate != own.learning_rate:
+            # Or a better learning rate would be taken for the attention's.
+            name = f"baseline_{best.learning_rate:g}"
+            alone = space.Setting(None, best.learning_rate)
+            variants["baseline_at_best_rate"] = (name, alone)
+        if best != own:
+            variants["best"] = (f"trial_{trial.trial}", best)
+        for seed in range(self.arguments.retrain):
+            for variant, (name, setting) in variants.items():
+                self.renew()
+                print(f"\nRetraining {name}, seed {seed}", flush=True)
+                found = self.parts.part(
+                    f"retrained_{name}_{seed}",
+                    self._retrain,
+                    setting,
+                    seed,
+                    self.folder / "retrained" / name / f"seed_{seed}",
+                )
+                self.retrained.append(
+                    {"variant": variant, "seed": seed, **found}
+                )
+                self.report()
+        self.finished = True
+        self.report()
 
-def _seeds(arguments):
-    if arguments.retrain is None:
-        return SMOKE_SEEDS if arguments.smoke else SEEDS
-    return arguments.retrain
+    def _retrain(self, setting, seed, folder):
+        self.trainings += 1
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            found = self.adapter.retrain(setting, seed, folder, self.verbose)
+        except FloatingPointError as error:
+            # As of trials, it is recorded and the others follow.
+            print(f"Retraining failed: {error}", flush=True)
+            return {"reason": str(error)}
+        cost = self.costs.of(setting.attention)
+        return {
+            **{f"{part}_accuracy": value for part, value in found.items()},
+            "parameters": self.costs.alone["parameters"] + cost["parameters"],
+            "operations_added": cost["operations_added"],
+        }
 
+    def report(self):
+        """Writes what is known so far."""
+        trials, s = results.read(self.trials), self.arguments
+        best, own, command = results.best(trials, s.objective), None, None
+        if best is not None:
+            setting = self._setting(best)
+            own = setting == self.adapter.setting
+            command = adapters.command(*self.command, setting=setting)
+        summary = {
+            "recipe": self.command[0].stem,
+            "tuner": s.tuner,
+            "objective": s.objective,
+            "epochs": self.adapter.epochs,
+            "executions": s.executions,
+            "max_trials": s.max_trials,
+            "finished": self.finished,
+            "limits": self.costs.limits,
+            "backbone": self.costs.alone,
+            "space": [
+                {
+                    "name": name,
+                    "values": self.space.describe(name),
+                    "default": self.space.own_values[name],
+                }
+                for name in self.space.varying
+            ],
+            "best": None if best is None else best.trial,
+            "best_is_own": own,
+            "command": command,
+            "environment": runs.environment(),
+            "retrained": self.retrained,
+        }
+        page = results.page(summary, trials, self.retrained)
+        table = trials.to_json(orient="records")
+        try:
+            self.parts.write("trials.csv", trials.to_csv(index=False))
+            self.parts.write("search.html", page)
+            summary["trials"] = json.loads(table)
+            self.parts.write("results.json", summary)
+        except OSError as error:
+            # In a chief, it would leave all workers waiting.
+            print(f"No report: {error}", file=sys.stderr)
 
-def _parser(recipe):
-    return argparse.ArgumentParser(
-        prog=f"search.py {recipe}",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    def _setting(self, trial):
+        return self.space.setting(trial.dropna().to_dict())
 
 
 def _add_arguments(parser, name):
-    group = parser.add_argument_group("search")
-    add = group.add_argument
+    add = parser.add_argument_group("search").add_argument
     add(
         "--tuner",
-        choices=oracles.ORACLES,
+        choices=tuner.ORACLES,
         default="random",
         help="how trials are chosen (default: random)",
     )
@@ -290,7 +376,7 @@ def _add_arguments(parser, name):
         nargs="+",
         default=[],
         metavar="LIMIT",
-        help="what attention may add to the network: 5%% (of operations), "
+        help="what attention may add to the backbone: 5%% (of operations), "
         "parameters=20%%",
     )
     add(

@@ -1,26 +1,24 @@
-"""What is tried, in which order: without training anything."""
+"""What is tried, in which order, and after kills."""
 
 import json
 
 import keras_tuner
 import numpy as np
 import pytest
-from searching import oracles
+import tuner
 
 from tuning import toy
 
-KINDS = list(oracles.ORACLES)
+KINDS = ("random", "bayesian", "hyperband", "grid")
 
 
 def options(kind):
-    if kind == "hyperband":
-        return {"max_epochs": 9, "max_trials": None}
-    # The Gaussian process takes seconds for each trial.
-    return {"max_trials": 8 if kind == "bayesian" else 20}
+    more = {"max_epochs": 3} if kind == "hyperband" else {}
+    return {"max_trials": 10 if kind != "grid" else None, **more}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_begins_with_the_recipe_and_stays_within_what_is_accepted(
+def test_the_recipe_first_then_what_may_be_tried_and_nothing_twice(
     kind, tmp_path
 ):
     searched = toy.space(depth=(), width=(), skip=(), gates=())
@@ -33,9 +31,9 @@ def test_begins_with_the_recipe_and_stays_within_what_is_accepted(
     assert searched.setting(found[0]) == toy.OWN
     assert len(found) >= 8
     assert all(accept(values) for values in found)
-    # Nothing twice, but what Hyperband promotes.
+    # But for what Hyperband promotes.
     new = [
-        json.dumps(searched.values(values), sort_keys=True)
+        json.dumps(searched.read(values), sort_keys=True)
         for values in found
         if "tuner/trial_id" not in values
     ]
@@ -44,15 +42,12 @@ def test_begins_with_the_recipe_and_stays_within_what_is_accepted(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_where_the_recipe_itself_is_not_accepted(kind, tmp_path):
-    searched = toy.space(depth=(), width=())
-
     def accept(values):
         return values["width"] == 16
 
+    searched = toy.space(depth=(), width=())
     made = toy.oracle(kind, tmp_path, searched, accept, **options(kind))
-    found = toy.all_of(made)
-    assert found
-    assert {values["width"] for values in found} == {16}
+    assert {values["width"] for values in toy.all_of(made)} == {16}
 
 
 def test_the_grid_is_complete(tmp_path):
@@ -71,7 +66,7 @@ def test_the_grid_is_complete(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_goes_on_after_a_kill(kind, tmp_path):
+def test_resumes_after_a_kill(kind, tmp_path):
     """With the trial that was interrupted, and then as if nothing was."""
     searched = toy.space(depth=(), width=(), gates=())
 
@@ -119,10 +114,10 @@ def test_a_write_that_is_cut_short_leaves_what_was_there(tmp_path, monkeypatch):
     def cut(content):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(oracles.json, "dumps", cut)
-    with pytest.raises(KeyboardInterrupt):
-        made.create_trial("tuner0")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(tuner.json, "dumps", cut)
+        with pytest.raises(KeyboardInterrupt):
+            made.create_trial("tuner0")
     again = toy.oracle("random", tmp_path, searched)
     again.reload()
     assert list(again.trials) == ["00"]
@@ -160,7 +155,7 @@ def test_the_bayesian_search_finds_what_chance_does_not(tmp_path):
     assert best["bayesian"] > 0.99
 
 
-def test_hyperband_goes_on_with_the_best(tmp_path):
+def test_hyperband_promotes_the_best(tmp_path):
     searched = toy.space(depth=(), width=(), learning_rate=())
 
     def score(values):
@@ -173,73 +168,44 @@ def test_hyperband_goes_on_with_the_best(tmp_path):
     for values in found:
         if "tuner/trial_id" in values:
             before = found[int(values["tuner/trial_id"])]
-            assert searched.values(before) == searched.values(values)
+            assert searched.read(before) == searched.read(values)
             assert before["tuner/epochs"] == values["tuner/initial_epoch"]
             assert values["tuner/epochs"] > before["tuner/epochs"]
-    first = [
-        v for v in found if (v["tuner/bracket"], v["tuner/round"]) == (2, 0)
-    ]
-    second = [
-        v for v in found if (v["tuner/bracket"], v["tuner/round"]) == (2, 1)
-    ]
-    assert {v["tuner/epochs"] for v in first} == {1}
-    rates = sorted((score(v) for v in first), reverse=True)
-    assert sorted(map(score, second), reverse=True) == rates[: len(second)]
-    more = toy.oracle(
-        "hyperband", tmp_path / "more", searched, max_epochs=9, max_trials=40
+    first, second = (
+        [
+            score(v)
+            for v in found
+            if (v["tuner/bracket"], v["tuner/round"]) == of
+        ]
+        for of in ((2, 0), (2, 1))
     )
-    assert len(found) < len(toy.all_of(more, score)) == 40
-
-
-@pytest.mark.parametrize("before, then", [(None, 30), (5, None)])
-def test_hyperband_with_another_number_of_trials(before, then, tmp_path):
-    """It goes on to that number, or to the end of its rounds."""
-    searched = toy.space(depth=(), width=(), learning_rate=())
-    made = toy.oracle(
-        "hyperband", tmp_path, searched, max_epochs=9, max_trials=before
-    )
-    first = toy.all_of(made, lambda values: values["learning_rate"])
+    assert sorted(second) == sorted(first)[-len(second) :]
+    # It resumes with more trials than it has rounds for.
     again = toy.oracle(
-        "hyperband", tmp_path, searched, max_epochs=9, max_trials=then
+        "hyperband", tmp_path, searched, max_epochs=9, max_trials=30
     )
     again.reload()
-    toy.all_of(again, lambda values: values["learning_rate"])
-    if then is None:
-        assert 5 < len(again.trials) < 30
-    else:
-        assert len(first) < len(again.trials) == 30
+    toy.all_of(again, score)
+    assert len(found) < len(again.trials) == 30
 
 
 def test_many_failures_in_a_row_end_the_search_for_all_workers(tmp_path):
     made = toy.oracle("random", tmp_path, toy.space(learning_rate=()))
-    for i in range(oracles.FAILURES):
-        assert not made.fails
+    for i in range(tuner.FAILURES):
+        assert not made.failing
         trial = made.create_trial(f"worker_{i % 2}")
         trial.status = "FAILED"
         made.end_trial(trial)
-    assert made.fails
     for name in ("worker_0", "worker_1"):
         assert made.create_trial(name).status == "STOPPED"
-    assert not made.tuner_ids
+    assert made.failing and not made.tuner_ids
     # Who starts it again has mended something.
     again = toy.oracle("random", tmp_path, toy.space(learning_rate=()))
     again.reload()
     assert again.create_trial("worker_0").status == "RUNNING"
 
 
-def test_a_trial_that_ends_although_the_chief_gave_it_anew(tmp_path):
-    """Begun again, it does not know that the worker is still there."""
-    searched = toy.space(learning_rate=())
-    made = toy.oracle("random", tmp_path, searched)
-    trial = made.create_trial("worker_a")
-    again = toy.oracle("random", tmp_path, searched)
-    again.reload()
-    toy.end(again, trial, lambda values: 0.5)
-    assert again.create_trial("worker_a").trial_id != trial.trial_id
-
-
-def test_a_space_in_which_nothing_is_left_ends_the_search(tmp_path):
-    searched = toy.space(width=(2, 4, 8))
-    for kind in ("random", "bayesian"):
-        made = toy.oracle(kind, tmp_path / kind, searched)
-        assert len(toy.all_of(made)) == 3
+@pytest.mark.parametrize("kind", ["random", "bayesian"])
+def test_a_space_in_which_nothing_is_left_ends_the_search(kind, tmp_path):
+    made = toy.oracle(kind, tmp_path, toy.space(width=(2, 4, 8)))
+    assert len(toy.all_of(made)) == 3

@@ -3,10 +3,10 @@
 import inspect
 
 import pytest
-from searching import space as space_module
-from searching.space import Setting
-from searching.space import Space
-from searching.space import parse
+import space as space_module
+from space import Setting
+from space import Space
+from space import parse
 
 import keras_warn
 from tuning import toy
@@ -26,7 +26,6 @@ def test_default_values_are_the_recipe_itself():
         defaults = searched.hyperparameters().values
         assert searched.setting(defaults) == own
         assert searched.setting({}) == own
-        assert searched.words(defaults) == "the recipe's own setting"
 
 
 def test_hyperparameters_are_arguments_of_augment():
@@ -37,12 +36,12 @@ def test_hyperparameters_are_arguments_of_augment():
 
 def test_every_value_can_be_built():
     searched = toy.space()
-    network = toy.network()
-    for one in searched.varying:
-        for value in one.values:
-            if searched.fits({one.name: value}):
-                setting = searched.setting({one.name: value})
-                keras_warn.augment(network, **setting.attention)
+    backbone = toy.backbone()
+    for name in searched.varying:
+        for value in searched.values[name]:
+            if searched.fits({name: value}):
+                setting = searched.setting({name: value})
+                keras_warn.augment(backbone, **setting.attention)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +55,12 @@ def test_every_value_can_be_built():
 )
 def test_where_modules_read(values, attended):
     """With names as without them."""
-    network = toy.network()
+    backbone = toy.backbone()
     named = ["relu1", "relu2", "relu3"]
     for own in (toy.OWN, Setting({"attend_at": named, "depth": 3}, 0.1)):
         searched = Space(own, 3, own.attention.get("attend_at"))
         model = keras_warn.augment(
-            network, **searched.setting(values).attention
+            backbone, **searched.setting(values).attention
         )
         assert [m.reads for m in keras_warn.summary(model).modules] == attended
 
@@ -96,16 +95,16 @@ def test_gates_that_do_not_learn_have_no_scores():
     active = {one.name for one in hp.space if hp.is_active(one)}
     assert active.isdisjoint(space_module.OF_LEARNED_GATES)
     fixed = toy.space(gates=("average",), gate_batch_norm=(), width=())
-    assert [one.name for one in fixed.varying] == ["width"]
+    assert fixed.varying == ["width"]
 
 
 def test_only_what_is_chosen_varies():
     chosen = parse(["depth", "width=2,8", "gate_batch_norm=True"])
     searched = toy.space(**chosen)
-    assert [str(one) for one in searched.varying] == ["1, 2, 3", "2, 8"]
+    assert searched.varying == ["depth", "width"]
+    assert searched.values["depth"] == [1, 2, 3]
     # The recipe's own width is not among them.
-    assert searched.dimensions["width"].default == 2
-    assert not searched.has_own
+    assert searched.default["width"] == 2
     assert searched.setting({"depth": 1}).attention == {
         "depth": 1,
         "width": 2,
@@ -118,7 +117,7 @@ def test_only_what_is_chosen_varies():
     ("texts", "message"),
     [
         (["dept"], "hyperparameters: depth, width.*Received: 'dept'"),
-        (["depth=1,4"], "depth of 1 to 3 here, for 3 att.*Received: 4"),
+        (["depth=1,4"], "depth of 1 to 3 here, for 3 att.*Received: 1, 4"),
         (["depth=0"], "depth of 1 to 3 here.*Received: 0"),
         (["skip=3"], "skip of 0 to 2 here.*Received: 3"),
         (["width=4"], "something to choose"),

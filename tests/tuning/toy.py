@@ -1,32 +1,23 @@
-"""A network that is quick to search, with and without training."""
+"""A recipe that is quick to search, with and without training."""
 
-import pathlib
+import itertools
 
 import keras
 import keras_tuner
 import numpy as np
-from searching import oracles
-from searching.cost import Costs
-from searching.limits import Limits
-from searching.office import Office
-from searching.progress import Progress
-from searching.search import Search
-from searching.space import Setting
-from searching.space import Space
-from searching.subjects import Training
-from searching.tuner import Tuner
+import tuner
+from costs import Costs
+from space import Setting
+from space import Space
 
 import keras_warn
 from keras_warn import training
-from keras_warn.datasets import Listing
-from keras_warn.datasets import TestBatches
-from keras_warn.datasets import TrainingBatches
-from keras_warn.datasets import views
+from keras_warn.datasets import ArrayBatches
 
 OWN = Setting({"depth": 2, "width": 4, "diversity": 0.1}, 0.01)
 
 
-def network():
+def backbone():
     """Attachment points at 22x22, 11x11 and 5x5."""
     x = inputs = keras.Input((22, 22, 3))
     for i, filters in enumerate((5, 7, 11), start=1):
@@ -34,34 +25,35 @@ def network():
         x = keras.layers.Conv2D(filters, 3, strides, padding="same")(x)
         x = keras.layers.ReLU(name=f"relu{i}")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    x = keras.layers.Dense(13, "softmax")(x)
-    return keras.Model(inputs, x)
-
-
-def costs():
-    alone = network()
-    return Costs(alone, lambda given: keras_warn.augment(alone, **given))
+    return keras.Model(inputs, keras.layers.Dense(13, "softmax")(x))
 
 
 def space(**chosen):
     return Space(OWN, 3, None, chosen or None)
 
 
+def costs(searched, **limits):
+    alone = backbone()
+    return Costs(
+        alone,
+        lambda given: keras_warn.augment(alone, **given),
+        searched,
+        limits,
+    )
+
+
 def oracle(kind, folder, searched, accept=None, **options):
     """An oracle of a space, with its state in a folder."""
-    made = oracles.ORACLES[kind](
+    made = tuner.ORACLES[kind](
         accept=accept or searched.fits,
-        objective=objective(),
+        folder=folder / "tuner",
+        objective=keras_tuner.Objective("val_accuracy", "max"),
         hyperparameters=searched.hyperparameters(),
         **{"max_trials": 20, "seed": 1, **options},
     )
     made.verbose = 0
     made._set_project_dir(str(folder), "tuner")
     return made
-
-
-def objective():
-    return keras_tuner.Objective("val_accuracy", "max")
 
 
 def ask(made, score, worker="tuner0"):
@@ -88,102 +80,70 @@ def all_of(made, score=lambda values: 0.5):
     return found
 
 
-def within(searched, **limits):
-    return Limits(searched, costs(), limits)
+class Data:
+    """Images in order, as `keras_warn.training.fit` takes them."""
+
+    def __init__(self, images, labels):
+        self.images, self.labels = images, labels
+
+    def __len__(self):
+        return len(self.images) // 13
+
+    def dataset(self, epoch=0, step=0):
+        for i in itertools.count(step):
+            yield self.batch(i % len(self))
+
+    def batch(self, i):
+        of = slice(13 * i, 13 * (i + 1))
+        return self.images[of], self.labels[of]
 
 
-class Subject:
-    """What `searching.subjects` offers, of random pictures."""
+class Adapter:
+    """As those of `adapters`, of random images."""
 
-    path = pathlib.Path("recipes/toy.py")
-    points, named, epochs = 3, None, 3
-    setting = OWN
+    setting, points, named, epochs = OWN, 3, None, 3
 
-    def __init__(self, refused=None):
-        self.refused = refused
-        self.network = network()
+    def __init__(self, recipe=None, arguments=None, folder=None):
         random = np.random.default_rng(0)
-        pixels = random.integers(0, 255, (52, 22, 22, 3)).astype("uint8")
-        pictures = Listing(
-            "toys",
-            [str(i) for i in range(52)],
-            np.arange(52) % 13,
-            [f"toy {i}" for i in range(13)],
-            splits={},
-            contents=pixels,
-        )
-        self.pictures, self.held_out = pictures.hold_out(0.25, seed=0)
+        self.images = random.random((52, 22, 22, 3), "float32")
+        self.labels = np.arange(52) % 13
+        self.backbone = backbone()
+
+    @staticmethod
+    def add_arguments(recipe, parser):
+        parser.add_argument("--smoke", action="store_true")
+
+    @staticmethod
+    def parse(recipe, parser, argv):
+        return parser.parse_args(argv)
+
+    def words(self, given):
+        return given
+
+    def identity(self):
+        return {"toy": {"images": len(self.images), "parts": [39, 13]}}
 
     def attended(self, attention):
-        return keras_warn.augment(self.network, **attention)
+        return keras_warn.augment(self.backbone, **attention)
 
     def training(self, setting, seed):
-        if self.refused and self.refused(setting):
-            raise ValueError("`width` is <too> wide.\nBy far.")
         keras.utils.clear_session()
         keras.utils.set_random_seed(seed)
-        model = network()
+        model = backbone()
         if setting.attention is not None:
             model = keras_warn.augment(model, **setting.attention)
-        rate = keras.optimizers.schedules.CosineDecay(
-            setting.learning_rate, 3 * self.epochs
-        )
         model.compile(
-            keras.optimizers.SGD(rate, momentum=0.9),
-            "categorical_crossentropy",
+            keras.optimizers.SGD(setting.learning_rate, momentum=0.9),
+            "sparse_categorical_crossentropy",
             metrics=["accuracy"],
-            # Quicker than to trace it, for so few pictures.
-            run_eagerly=True,
+            run_eagerly=True,  # quicker than to trace it, for so few images
         )
-        return Training(
-            model,
-            TrainingBatches(self.pictures, views.Whole(), 13, seed),
-            TestBatches(self.held_out, views.Whole(), 13),
-            self.epochs,
-            None,
-        )
+        held_out = ArrayBatches(self.images[39:], self.labels[39:], 13)
+        data = Data(self.images[:39], self.labels[:39])
+        return model, data, held_out, None
 
     def retrain(self, setting, seed, folder, verbose):
-        of = self.training(setting, seed)
-        training.fit(of.model, of.batches, of.epochs, folder, verbose=verbose)
-        found = training.evaluate(of.model, of.validation)
-        return {"validation": found, "test": found}
-
-    def command(self, setting):
-        return f"python recipes/toy.py --learning-rate {setting.learning_rate}"
-
-
-def search(folder, subject, searched, kind="random", timed=False, **options):
-    """A search of `Subject` in a folder, and what runs it."""
-    costs = Costs(subject.network, subject.attended)
-    if not timed:  # which takes longer than the training
-        costs.with_latency = costs.of
-    one = Search(
-        subject=subject,
-        space=searched,
-        limits=Limits(searched, costs, {}),
-        costs=costs,
-        folder=folder,
-        tuner=kind,
-        objective="val_accuracy",
-        executions=options.pop("executions", 1),
-        max_trials=options.get("max_trials"),
-        progress=Progress("val_accuracy", options.get("max_trials")),
-        verbose=0,
-    )
-
-    def run(**identity):
-        here = Office()
-        with one.opened({"toy": True, **identity}, here, False):
-            made = oracles.ORACLES[kind](
-                accept=one.limits.accept,
-                objective=objective(),
-                hyperparameters=searched.hyperparameters(),
-                **{"max_trials": 20, "seed": 1, **options},
-            )
-            Tuner(made, one, here).search()
-            one.report()
-            one.end(made)
-            return one.records.read()
-
-    return one, run
+        model, batches, validation, _ = self.training(setting, seed)
+        training.fit(model, batches, self.epochs, folder, verbose=0)
+        accuracy = training.evaluate(model, validation)["accuracy"]
+        return {"validation": accuracy, "test": accuracy}

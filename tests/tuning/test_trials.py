@@ -1,0 +1,225 @@
+"""The command, on a toy: trials, kills, failures, and the best retrained."""
+
+import json
+import math
+import pathlib
+
+import adapters
+import costs
+import pandas as pd
+import pytest
+import results
+import search
+import tuner
+
+from keras_warn import training
+from tuning import toy
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs the command in `s`, a folder; returns the table of its trials."""
+    found = toy.Adapter, None, pathlib.Path("recipes/toy.py")
+    monkeypatch.setattr(adapters, "load", lambda name: found)
+    # It takes longer than the training.
+    monkeypatch.setattr(costs.Costs, "latency_added", lambda *of: 0.1)
+
+    # Tests of the page are elsewhere.
+    monkeypatch.setattr(results, "page", lambda *of: str(of[2]))
+
+    def run(*arguments, retrain=0):
+        folder = tmp_path / "s"
+        more = ["--out", str(folder), "--retrain", str(retrain)]
+        search.main(["toy", *arguments, *more])
+        return pd.read_csv(folder / "trials.csv", dtype={"trial": str})
+
+    return run
+
+
+def trained(setting, folder, epochs=None, seed=0):
+    """Accuracy and loss, by `fit` alone."""
+    model, data, validation, _ = toy.Adapter().training(setting, seed)
+    last = training.fit(
+        model, data, 3, folder, validation, verbose=0, until=epochs
+    ).history[-1]
+    return last["val_accuracy"], last["val_loss"]
+
+
+def stopped(run, code, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        run(*arguments)
+    assert stop.value.code == code
+
+
+def refuse(monkeypatch, width):
+    def training(adapter, setting, seed):
+        if width in (None, setting.attention["width"]):
+            raise ValueError("`width` is <too> wide.\nBy far.")
+        return whole(adapter, setting, seed)
+
+    whole = toy.Adapter.training
+    monkeypatch.setattr(toy.Adapter, "training", training)
+
+
+GRID = ("--tuner", "grid", "--space", "width=4,8,2")
+
+
+def test_a_failing_trial_is_recorded_and_others_follow(
+    run, monkeypatch, tmp_path, capsys
+):
+    with monkeypatch.context() as patch:
+        refuse(patch, width=8)
+        found = run(*GRID)
+    assert [*found.trial] == ["01", "02", "03"]
+    assert [*found.width] == [4, 8, 2]
+    assert [*found.status] == ["completed", "failed", "completed"]
+    assert found.reason[1] == "ValueError: `width` is <too> wide."
+    assert (found.parameters[[0, 2]] > 0).all()
+    # The first is the recipe itself, to the bit.
+    first = tuple(found.loc[0, ["accuracy", "loss"]])
+    assert first == trained(toy.OWN, tmp_path / "t")
+    # The same search again has nothing to do; another is refused.
+    assert run(*GRID).equals(found)
+    stopped(run, 2, *GRID[:-1], "width=4,8")
+    assert "space.width='4, 8, 2' instead of" in capsys.readouterr().err
+
+
+def test_many_failures_in_a_row_stop_the_search(run, monkeypatch, capsys):
+    space = ("--space", "width=4,8,2", "depth", "--max-trials", "7")
+    with monkeypatch.context() as patch:
+        refuse(patch, width=None)
+        stopped(run, 1, *space)
+    assert "trials in a row have failed, the last" in capsys.readouterr().err
+    # What is mended may resume.
+    assert [*run(*space).status] == ["failed"] * 5 + ["completed"] * 2
+
+
+def test_what_is_wrong_with_the_machine_stops_the_search(
+    run, monkeypatch, capsys
+):
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuner.training, "fit", full)
+        stopped(run, 1, *GRID)
+    assert "No space left" in capsys.readouterr().err
+    assert [*run(*GRID).status] == ["completed"] * 3
+
+
+def test_a_loss_on_validation_that_is_not_finite(run, monkeypatch):
+    def nan(*args, **options):
+        row = {"epoch": 3, "val_accuracy": 0.1, "val_loss": math.nan}
+        return training.Trained([row], 1, 1.0)
+
+    monkeypatch.setattr(tuner.training, "fit", nan)
+    stopped(run, 1, *GRID)
+
+
+def test_a_trial_that_was_killed(run, monkeypatch, tmp_path):
+    """In its middle, and then when it was recorded and nobody knew yet."""
+
+    def after_an_epoch(*of, until, **options):
+        whole(*of, until=1, **options)
+        raise KeyboardInterrupt
+
+    def when_recorded(*of):
+        raise KeyboardInterrupt
+
+    whole = training.fit
+    with monkeypatch.context() as patch:
+        patch.setattr(tuner.training, "fit", after_an_epoch)
+        stopped(run, 130, *GRID)
+        patch.setattr(tuner.training, "fit", whole)
+        patch.setattr(tuner.Tuner, "on_trial_end", when_recorded)
+        stopped(run, 130, *GRID)
+    result = tmp_path / "s/parts/trials/0000/result.json"
+    before = result.stat().st_mtime_ns
+    found = run(*GRID)
+    assert result.stat().st_mtime_ns == before
+    assert len(found) == 3
+    first = tuple(found.loc[0, ["accuracy", "loss"]])
+    assert first == trained(toy.OWN, tmp_path / "t")
+
+
+def test_hyperband_resumes_where_a_trial_ended(run, tmp_path):
+    """As if it had been trained at once, by the same schedule."""
+    found = run("--tuner", "hyperband", "--space", "learning_rate", "width")
+    assert {*found.epochs} == {1, 3}
+    row = found[found.resumes.notna()].iloc[0]
+    before = found[found.trial.astype(int) == int(row.resumes)].iloc[0]
+    assert before.epochs < row.epochs
+    attention = {**toy.OWN.attention, "width": int(row.width)}
+    setting = toy.Setting(attention, row.learning_rate)
+    assert (row.accuracy, row.loss) == trained(setting, tmp_path / "t")
+    known = json.loads((tmp_path / "s/results.json").read_text())
+    best = found[found.trial == known["best"]].iloc[0]
+    assert best.epochs == 3
+
+
+def test_the_mean_of_executions_counts(run, tmp_path):
+    found = run(*GRID, "--max-trials", "1", "--executions", "2")
+    losses = [trained(toy.OWN, tmp_path / f"{i}", seed=i)[1] for i in (0, 1)]
+    assert found.loss[0] == pytest.approx(sum(losses) / 2)
+
+
+def test_the_best_and_what_it_is_compared_with(run, tmp_path):
+    found = run(
+        *("--space", "learning_rate=0.001,0.002", "--max-trials", "2"),
+        retrain=1,
+    )
+    known = json.loads((tmp_path / "s/results.json").read_text())
+    assert known["finished"]
+    variants = {one["variant"]: one for one in known["retrained"]}
+    # The recipe's rate is not in the space: the backbone alone is trained with
+    # the rate that was found, too.
+    assert set(variants) == {
+        "baseline",
+        "baseline_at_best_rate",
+        "default",
+        "best",
+    }
+    best = variants["best"]
+    assert best["validation_accuracy"] == found.accuracy.max()
+    assert best["operations_added"] > 0
+    assert variants["baseline"]["operations_added"] == 0
+    rate = found.learning_rate[found.accuracy.idxmax()]
+    assert known["command"] == (
+        "python recipes/toy.py --attention depth=2 width=4 diversity=0.1 "
+        f"--learning-rate {rate}"
+    )
+
+
+def test_a_retraining_that_diverges_is_recorded(run, monkeypatch, tmp_path):
+    """And the others follow."""
+
+    def retrain(adapter, setting, seed, folder, verbose):
+        if setting.attention is None:
+            raise FloatingPointError("The loss is nan.")
+        return {"validation": 0.5, "test": 0.5}
+
+    monkeypatch.setattr(toy.Adapter, "retrain", retrain)
+    run(*GRID, "--max-trials", "1", retrain=2)
+    known = json.loads((tmp_path / "s/results.json").read_text())
+    assert known["finished"]
+    reasons = [one.get("reason") for one in known["retrained"]]
+    assert reasons == ["The loss is nan.", None] * 2
+
+
+def test_a_process_that_trained_enough_is_replaced(run, monkeypatch, capsys):
+    """It resumes, and so ends."""
+    replaced = []
+
+    def execv(program, words):
+        replaced.append(words)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search.os, "execv", execv)
+    monkeypatch.setattr(search, "TRAININGS", 2)
+    whole = search.main
+    monkeypatch.setattr(search, "main", lambda argv: whole(argv, renews=True))
+    with pytest.raises(KeyboardInterrupt):
+        run(*GRID, "--overwrite")
+    (words,) = replaced
+    assert words[-1] == "0" and "--overwrite" not in words
+    assert len(run(*GRID)) == 3

@@ -1,0 +1,243 @@
+"""Recipes as a search sees them: adapters of `Kit` and `Digits`.
+
+Both have the recipe's own `setting`, its `backbone`, the number of attachment
+`points` and their names (`named`, if the recipe names them), and `epochs`.
+Of a setting and a seed, `training` returns the compiled model, its batches,
+the validation batches and the patience, as `keras_warn.training.fit` takes
+them; `retrain` does all that the recipe does, and returns accuracies.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import pathlib
+import shlex
+import sys
+
+import keras
+from space import Setting
+
+import keras_warn
+from keras_warn import attachment
+from keras_warn import runs
+from keras_warn import training
+from keras_warn.training import devices
+from keras_warn.training import networks
+
+RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
+
+
+def names():
+    """The names of the recipes that come along."""
+    files = sorted(RECIPES.glob("*.py"))
+    found = [one.stem for one in files if "\nRECIPE = " in one.read_text("utf-8")]
+    return [*found, "cluttered_mnist"]
+
+
+def load(name):
+    """The adapter's class, the recipe and its path, of a name or a file."""
+    path = RECIPES / f"{name}.py" if name in names() else pathlib.Path(name)
+    if not (path.suffix == ".py" and path.is_file()):
+        raise ValueError(
+            f"RECIPE must be one of {', '.join(names())}, or the file of a "
+            f"recipe. Received: {name!r}."
+        )
+    sys.path.insert(0, str(path.parent))  # as of `python FILE`
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if isinstance(getattr(module, "RECIPE", None), training.Recipe):
+        return Kit, module.RECIPE, path
+    if path.resolve() == RECIPES / "cluttered_mnist.py":
+        return Digits, module, path
+    raise ValueError(
+        "RECIPE must be a file with a `keras_warn.training.Recipe` called "
+        f"RECIPE. Received: {str(path)!r}, which has none."
+    )
+
+
+def command(path, *words, setting):
+    """The recipe's own command that trains with a setting."""
+    file = path.resolve()
+    if file.is_relative_to(pathlib.Path.cwd()):
+        file = file.relative_to(pathlib.Path.cwd())
+    changed = [
+        f"{name}={value}" if isinstance(value, str) else f"{name}={value!r}"
+        for name, value in setting.attention.items()
+    ]
+    words = [*words, *(["--attention", *changed] if changed else [])]
+    rate = ["--learning-rate", repr(setting.learning_rate)]
+    return shlex.join(["python", str(file), *words, *rate])
+
+
+class Kit:
+    """A `keras_warn.training.Recipe`.
+
+    Args:
+        recipe: The recipe.
+        arguments: What `parse` returned.
+        folder: For files that are only needed while this lives.
+    """
+
+    def __init__(self, recipe, arguments, folder):
+        self.recipe, self.smoke = recipe, arguments.smoke
+        self.settings = s = recipe.settings_from(arguments)
+        if s.baseline:
+            raise ValueError(
+                "RECIPE must have attention to search. Received: "
+                f"{recipe.name}, which has none."
+            )
+        networks.check_names(s.backbone, s.weights)
+        self.strategy = devices.strategy(arguments.devices)
+        devices.check_batch_size(s.batch_size, devices.replicas(self.strategy))
+        self.data = recipe.listing(arguments, folder)
+        folds = [n for n in self.data.splits if n.startswith("fold_")]
+        self.fold = int(min(folds).removeprefix("fold_")) if folds else None
+        self.setting = Setting(s.attention, s.learning_rate)
+        self.epochs = s.epochs
+        own = self._experiment(self.setting, 0)
+        if own.parts.validation is None:
+            raise ValueError(
+                "`validation_share` must be positive for a search, which never "
+                "looks at test images. Received: 0."
+            )
+        self.backbone = own.network()
+        self.named = None
+        if "attend_at" in s.attention:
+            every = {n: v for n, v in s.attention.items() if n != "depth"}
+            modules = keras_warn.summary(self.attended(every)).modules
+            self.named = [module.reads for module in modules]
+        points = self.named or attachment.attachment_points(self.backbone)
+        self.points = len(points)
+
+    @staticmethod
+    def add_arguments(recipe, parser):
+        recipe.add_arguments(parser)
+
+    @staticmethod
+    def parse(recipe, parser, argv):
+        return parser.parse_args(argv)
+
+    def words(self, given):
+        """What the recipe's command needs beside what the search was given."""
+        fold = [] if self.fold is None else ["--folds", str(self.fold)]
+        return [*given, *fold]
+
+    def identity(self):
+        """What searches in the same folder must agree on, for JSON."""
+        found = self._experiment(self.setting, 0).identity()
+        del found["seed"]
+        return found
+
+    def attended(self, attention):
+        """The backbone with attention, not compiled."""
+        # Of a copy: layers keep what was built on them.
+        backbone = keras.models.clone_model(self.backbone)
+        return keras_warn.augment(backbone, **attention)
+
+    def training(self, setting, seed):
+        one = self._experiment(setting, seed)
+        policy = keras.config.dtype_policy()
+        try:
+            model = one.build()
+        finally:
+            keras.config.set_dtype_policy(policy)
+        validation = one.test_batches(one.parts.validation)
+        return model, one.batches(), validation, self.settings.patience
+
+    def retrain(self, setting, seed, folder, verbose):
+        one = self._experiment(setting, seed)
+        last = one.run(folder, verbose=verbose)["metrics"]["last_epoch"]
+        return {n: last[n]["accuracy"] for n in ("validation", "test")}
+
+    def _experiment(self, setting, seed):
+        return self.recipe.experiment(
+            self.data,
+            dataclasses.replace(self.settings, **vars(setting)),
+            seed,
+            self.fold,
+            smoke=self.smoke,
+            strategy=self.strategy,
+        )
+
+
+class Digits:
+    """The recipe of digits in clutter, a module with a network of its own."""
+
+    def __init__(self, recipe, arguments, folder):
+        self.recipe, self.s = recipe, arguments
+        self.digits = recipe.load_digits(arguments.source)
+        self.strategy = devices.strategy(arguments.devices)
+        devices.check_batch_size(
+            arguments.batch_size, devices.replicas(self.strategy)
+        )
+        self.validation = recipe.validation_data(self.digits, arguments)
+        self.setting = Setting(arguments.attention, arguments.learning_rate)
+        self.epochs = arguments.epochs
+        self.backbone = recipe.build("baseline", arguments)
+        recipe.check_attention(arguments.attention)
+        named = arguments.attention.get("attend_at", recipe.ATTEND_AT)
+        self.named = [named] if isinstance(named, str) else list(named)
+        self.points = len(self.named)
+
+    @staticmethod
+    def add_arguments(recipe, parser):
+        recipe.add_settings(parser)
+        _add_devices(parser)
+
+    @staticmethod
+    def parse(recipe, parser, argv):
+        return recipe.parse(parser, argv)
+
+    def words(self, given):
+        parser = argparse.ArgumentParser(allow_abbrev=False)
+        _add_devices(parser)
+        return parser.parse_known_args(given)[1]
+
+    def identity(self):
+        settings = [*self.recipe.SETTINGS, "smoke"]
+        return {
+            "recipe": "cluttered_mnist",
+            **{n: getattr(self.s, n) for n in settings if n != "seeds"},
+            "backend": keras.backend.backend(),
+            "keras_warn": keras_warn.__version__,
+        }
+
+    def attended(self, attention):
+        return self.recipe.build("attention", self._with(attention=attention))
+
+    def training(self, setting, seed):
+        s = self._with(**vars(setting))
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(seed)
+        arm = "baseline" if setting.attention is None else "attention"
+        with devices.scope(self.strategy):
+            model = self.recipe.compiled(self.recipe.build(arm, s), s)
+        batches = self.recipe.training_data(seed, self.digits, s)
+        return model, batches, self.validation, None
+
+    def retrain(self, setting, seed, folder, verbose):
+        recipe, d = self.recipe, self.s.distractors
+        s = self._with(
+            **vars(setting), test_distractors=(d,), pointing_distractors=()
+        )
+        test = {d: recipe.test_canvases(d, self.digits, s)}
+        arm = "baseline" if setting.attention is None else "attention"
+        run = runs.RunFolder(folder, {"seed": seed})
+        found = recipe.arm_and_seed(arm, seed, self.digits, test, s, run)
+        return {
+            "validation": found["validation_accuracy"][-1],
+            "test": found["accuracy"][d],
+        }
+
+    def _with(self, **changes):
+        return argparse.Namespace(**{**vars(self.s), **changes})
+
+
+def _add_devices(parser):
+    parser.add_argument(
+        "--devices",
+        nargs="+",
+        metavar="DEVICE",
+        help="such as GPU:0 GPU:1 (default: all GPUs)",
+    )

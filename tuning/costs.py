@@ -1,0 +1,162 @@
+"""What attention adds to a backbone, and whether that is allowed."""
+
+import itertools
+import math
+import statistics
+import time
+
+import keras
+import numpy as np
+
+from keras_warn.operations import operations
+
+# What a limit can be on: shares of the backbone's own.
+LIMITED = ("operations", "parameters")
+# Arguments of `augment` that change the training alone, and cost nothing.
+FREE = ("agreement", "diversity", "gradient_scale")
+# Both models are timed in turns: a machine that slows down slows both.
+ROUNDS, BATCH = 15, 8
+
+
+def parse(texts):
+    """Limits that a command line sets.
+
+    >>> parse(["5%", "parameters=20%"])
+    {'operations': 0.05, 'parameters': 0.2}
+    """
+    limits = {}
+    for text in texts:
+        name, _, share = text.rpartition("=")
+        name = name or "operations"
+        try:
+            number = float(share.removesuffix("%")) / 100
+        except ValueError:
+            number = math.nan
+        known = name in LIMITED and name not in limits
+        if not known or not share.endswith("%") or not 0 < number < math.inf:
+            raise ValueError(
+                "`max_overhead` must be positive percentages, such as 5% (of "
+                "the operations) or parameters=20%, each once. Received: "
+                f"{text!r}."
+            )
+        limits[name] = number
+    return limits
+
+
+class Costs:
+    """Counts what settings cost, each once, and says which may be tried.
+
+    Args:
+        backbone: A functional `keras.Model`.
+        attended: Function from arguments of `keras_warn.augment` to the
+            backbone with that attention.
+        space: `space.Space`.
+        limits: Dictionary from `LIMITED` to shares of the backbone's own.
+    """
+
+    def __init__(self, backbone, attended, space, limits):
+        self.backbone, self.attended = backbone, attended
+        self.space, self.limits = space, limits
+        self.alone = _count(backbone)
+        self._known = {}
+
+    def of(self, attention):
+        """What attention adds.
+
+        Args:
+            attention: Arguments of `keras_warn.augment`; `None` for none.
+
+        Returns:
+            A dictionary: `parameters` and `operations` that are added for an
+            image, and `parameters_added` and `operations_added`, the same as
+            shares of the backbone's.
+
+        Raises:
+            TypeError, ValueError: if `augment` does not take the arguments.
+        """
+        given = repr(attention and sorted(attention.items()))
+        if given not in self._known:
+            model, paid = self.backbone, attention
+            if attention is not None:  # built, for `augment` to look at it all
+                model = self.attended(attention)
+                paid = {k: v for k, v in attention.items() if k not in FREE}
+            key = repr(paid and sorted(paid.items()))
+            if key not in self._known:
+                count = _count(model)
+                added = {n: count[n] - self.alone[n] for n in LIMITED}
+                shares = {f"{n}_added": added[n] / self.alone[n] for n in added}
+                self._known[key] = {**added, **shares}
+            self._known[given] = self._known[key]
+        return self._known[given]
+
+    def latency_added(self, attention):
+        """How much longer 8 images take, as a share of the backbone's time.
+
+        The median of 15 rounds, in each of which both models take their turn.
+        """
+        models = (self.backbone, self.attended(attention))
+        images = np.zeros((BATCH, *self.backbone.input_shape[1:]), "float32")
+        ratios = []
+        for _ in range(1 + ROUNDS):  # the first compiles
+            seconds = []
+            for model in models:
+                begun = time.perf_counter()
+                keras.ops.convert_to_numpy(model.predict_on_batch(images))
+                seconds.append(time.perf_counter() - begun)
+            ratios.append(seconds[1] / seconds[0])
+        return round(statistics.median(ratios[1:]) - 1, 4)
+
+    def accept(self, values):
+        """Whether a trial with these hyperparameters may begin."""
+        if not self.space.fits(values):
+            return False
+        try:
+            cost = self.of(self.space.setting(values).attention)
+        except ValueError:
+            return False  # of values that contradict each other
+        return all(cost[f"{n}_added"] <= x for n, x in self.limits.items())
+
+    def check(self, chosen):
+        """Raises `ValueError` if a value, or all of them, can never be tried.
+
+        Args:
+            chosen: Names of the hyperparameters whose values were asked for.
+        """
+        of = self.space.values
+        self.of(self.space.own.attention)  # or says what is wrong with it
+        others = [{name: v} for name in self.space.varying for v in of[name]]
+        for name, value in ((name, v) for name in chosen for v in of[name]):
+            errors = []
+            for other in ({}, *others):  # it may contradict some, not all
+                values = {**other, name: value}
+                try:
+                    if self.space.fits(values):
+                        self.of(self.space.setting(values).attention)
+                        break
+                except (TypeError, ValueError) as error:
+                    errors.append(error)
+            else:
+                if errors:
+                    raise ValueError(
+                        f"`space` cannot have {name}={value}: {errors[0]}"
+                    ) from errors[0]
+        # What may be cheapest.
+        few = {n: [min(of[n])] for n in ("depth", "width", "kernel_size")}
+        few |= {name: of[name] for name in ("gates", "projection", "skip")}
+        tried = (
+            dict(zip(few, values, strict=True))
+            for values in itertools.product(*few.values())
+        )
+        if self.limits and not any(map(self.accept, tried)):
+            limits = [f"{n}={100 * x:g}%" for n, x in self.limits.items()]
+            raise ValueError(
+                "`max_overhead` must leave something of the space to try, but "
+                f"the cheapest setting adds more. Received: {', '.join(limits)}."
+            )
+
+
+def _count(model):
+    return {
+        "operations": sum(operations(model).values()),
+        "parameters": model.count_params(),
+    }

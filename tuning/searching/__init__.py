@@ -1,1 +1,0 @@
-"""The parts of a search, one idea a file."""

@@ -1,0 +1,258 @@
+"""Hyperparameters of a search, and the arguments that they stand for."""
+
+import contextlib
+import dataclasses
+import inspect
+import math
+
+import keras_tuner
+
+import keras_warn
+
+# Learning rates are searched from a tenth of the recipe's to ten times it.
+RATE_RANGE = 10
+
+# Each hyperparameter is the argument of `keras_warn.augment` of its name, but
+# for `skip`, how many of the deepest attachment points are left out, and
+# `learning_rate`, the recipe's.
+VALUES = {
+    "depth": (),  # 1 to the number of attachment points
+    "width": (1, 2, 4, 8, 16),
+    "kernel_size": (1, 3),
+    "projection": (0, 32, 128),  # 0: none
+    "skip": (0, 1),
+    "mask_activation": ("softmax", "sigmoid"),
+    "diversity": (0.0, 0.01, 0.1, 1.0),
+    "gates": ("softmax", "sigmoid", "average"),
+    "gate_score_activation": ("tanh", "none"),
+    "gate_batch_norm": (False, True),
+    "agreement": (0.0, 1.0),
+    "gradient_scale": (0.0, 1.0),
+    "learning_rate": (),  # a range
+}
+
+# They mean something only where gates are learned.
+OF_LEARNED_GATES = ("gate_score_activation", "gate_batch_norm")
+LEARNED_GATES = ("softmax", "sigmoid")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a trial trains with.
+
+    Attributes:
+        attention: Arguments of `keras_warn.augment`; `None` for no attention.
+        learning_rate: Positive number.
+    """
+
+    attention: dict | None
+    learning_rate: float
+
+
+class Space:
+    """Hyperparameters of a search around a recipe's own setting.
+
+    Args:
+        own: `Setting`, the recipe's own.
+        points: How many attachment points there are.
+        named: Their names, from shallow to deep, if the recipe attends to
+            layers by name; `None` for those that `augment` finds.
+        chosen: Dictionary from names of hyperparameters to values, `()` for
+            those of `VALUES`. The others stay as in the recipe. Defaults to
+            all of them.
+
+    Attributes:
+        values: Dictionary from each hyperparameter to the list of its values.
+        rates: The lowest and highest learning rate, or `None` for a list.
+        own_values: The recipe's own value of each hyperparameter.
+        default: The value of each hyperparameter in the first trial.
+
+    Raises:
+        ValueError: if a name is unknown, a value cannot be, or nothing varies.
+    """
+
+    def __init__(self, own, points, named=None, chosen=None):
+        self.own, self.points, self.named = own, points, named
+        self.own_values = self._read(own)
+        chosen = dict.fromkeys(VALUES, ()) if chosen is None else chosen
+        for name in chosen:
+            if name not in VALUES:
+                _fail(f"name hyperparameters: {', '.join(VALUES)}", repr(name))
+        self.rates = None
+        if "learning_rate" in chosen and not chosen["learning_rate"]:
+            rate = own.learning_rate
+            self.rates = (rate / RATE_RANGE, rate * RATE_RANGE)
+        self.values = {name: self._values(name, chosen) for name in VALUES}
+        if not set(self.values["gates"]) & set(LEARNED_GATES):
+            for name in OF_LEARNED_GATES:
+                self.values[name] = [self.own_values[name]]
+        self.default = {
+            name: self.own_values[name]
+            if self.own_values[name] in values
+            else values[0]
+            for name, values in self.values.items()
+        }
+        self.varying = [
+            name
+            for name, values in self.values.items()
+            if len(values) > 1 or (name == "learning_rate" and self.rates)
+        ]
+        depth, skip = (min(self.values[name]) for name in ("depth", "skip"))
+        if depth + skip > points:
+            _fail(
+                "have a depth and a skip that are together at most "
+                f"{points}, the number of attachment points",
+                f"at least depth={depth} and skip={skip}",
+            )
+        if not self.varying:
+            _fail("leave something to choose", "one value of each")
+
+    def describe(self, name):
+        """The values of a hyperparameter in words."""
+        if name == "learning_rate" and self.rates:
+            return f"{self.rates[0]:g} to {self.rates[1]:g}, log"
+        return ", ".join(map(str, self.values[name]))
+
+    def hyperparameters(self):
+        """The space as `keras_tuner.HyperParameters`."""
+        hp = keras_tuner.HyperParameters()
+        learned = [v for v in self.values["gates"] if v in LEARNED_GATES]
+        for name in self.varying:
+            default = self.default[name]
+            with contextlib.ExitStack() as stack:
+                if name in OF_LEARNED_GATES and "gates" in self.varying:
+                    stack.enter_context(hp.conditional_scope("gates", learned))
+                if name == "learning_rate" and self.rates:
+                    hp.Float(name, *self.rates, sampling="log", default=default)
+                elif isinstance(default, bool):
+                    hp.Boolean(name, default)
+                else:
+                    hp.Choice(name, self.values[name], default=default)
+        return hp
+
+    def read(self, found):
+        """The values of a trial as they are meant, without a tuner's own.
+
+        Between processes numbers travel as floats of 32 bits.
+        """
+        values = {name: found[name] for name in self.varying if name in found}
+        for name, value in values.items():
+            if isinstance(value, float):
+                known = (self.own_values[name], *self.values[name])
+                close = [
+                    v for v in known if math.isclose(v, value, rel_tol=1e-6)
+                ]
+                values[name] = close[0] if close else float(f"{value:.3g}")
+        return values
+
+    def fits(self, found):
+        """Whether there are as many attachment points as values ask for."""
+        of = {**self.default, **self.read(found)}
+        return of["depth"] + of["skip"] <= self.points
+
+    def setting(self, found):
+        """The `Setting` that values stand for.
+
+        What is as in the recipe stays as the recipe writes it, so that the
+        recipe's own values give its own setting.
+        """
+        of, own = {**self.default, **self.read(found)}, self.own_values
+        attention = dict(self.own.attention)
+        if (of["depth"], of["skip"]) != (own["depth"], 0):
+            attention["depth"] = of["depth"]
+            if of["skip"] or "attend_at" in attention:
+                end = self.points - of["skip"]
+                chosen = range(end - of["depth"], end)
+                attention["attend_at"] = (
+                    [self.named[i] for i in chosen]
+                    if self.named is not None
+                    else [i - self.points for i in chosen]
+                )
+        for name, value in of.items():
+            if name in ("depth", "skip", "learning_rate") or value == own[name]:
+                continue
+            none = {"projection": 0, "gate_score_activation": "none"}
+            attention[name] = None if value == none.get(name) else value
+        return Setting(attention, of["learning_rate"])
+
+    def _read(self, own):
+        """The recipe's value of each hyperparameter."""
+        parameters = inspect.signature(keras_warn.augment).parameters
+        of = {name: one.default for name, one in parameters.items()}
+        of |= {**own.attention, "skip": 0, "learning_rate": own.learning_rate}
+        if of["depth"] is None:
+            named = "attend_at" in own.attention
+            of["depth"] = self.points if named else min(3, self.points)
+        of["projection"] = of["projection"] or 0
+        of["gate_score_activation"] = of["gate_score_activation"] or "none"
+        for name in ("diversity", "agreement", "gradient_scale"):
+            of[name] = float(of[name])
+        return {name: of[name] for name in VALUES}
+
+    def _values(self, name, chosen):
+        own = self.own_values[name]
+        if name not in chosen or (name == "learning_rate" and self.rates):
+            return [own]
+        if chosen[name]:
+            values = [_typed(name, value, own) for value in chosen[name]]
+        else:
+            values = list(VALUES[name]) or list(range(1, self.points + 1))
+            values += [own] * (own not in values)
+            if not isinstance(own, str):
+                values.sort()
+        received = ", ".join(map(str, values))
+        if len(set(values)) < len(values):
+            _fail(f"have each value of {name} once", received)
+        if name == "learning_rate" and not min(values) > 0:
+            _fail("have positive numbers as learning_rate", received)
+        if name in ("depth", "skip"):
+            low = int(name == "depth")
+            high = self.points - 1 + low
+            if not low <= min(values) <= max(values) <= high:
+                _fail(
+                    f"have a {name} of {low} to {high} here, for "
+                    f"{self.points} attachment points",
+                    received,
+                )
+        return values
+
+
+def parse(texts):
+    """What a command line says of a space: the argument `chosen` of `Space`.
+
+    Example:
+
+    >>> parse(["depth", "width=1,4", "gates=softmax,average"])
+    {'depth': (), 'width': ('1', '4'), 'gates': ('softmax', 'average')}
+    """
+    chosen = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        if name in chosen or (equals and not values.strip(",")):
+            _fail(
+                "name hyperparameters, each once, alone or with values, such "
+                "as width=1,4,16",
+                repr(text),
+            )
+        chosen[name] = tuple(filter(None, values.split(",")))
+    return chosen
+
+
+def _typed(name, value, own):
+    """A value of a command line, of the type of the recipe's own."""
+    if not isinstance(value, str) or isinstance(own, str):
+        return value
+    kind = {bool: "False or True", int: "an integer", float: "a number"}
+    try:
+        if isinstance(own, bool):
+            return {"False": False, "True": True}[value]
+        typed = type(own)(value)
+    except (KeyError, ValueError):
+        typed = math.nan
+    if not math.isfinite(typed):
+        _fail(f"have {kind[type(own)]} as {name}", repr(value))
+    return typed
+
+
+def _fail(rule, received):
+    raise ValueError(f"`space` must {rule}. Received: {received}.")
