@@ -30,7 +30,9 @@ RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 def names():
     """The names of the recipes that come along."""
     files = sorted(RECIPES.glob("*.py"))
-    found = [one.stem for one in files if "\nRECIPE = " in one.read_text("utf-8")]
+    found = [
+        one.stem for one in files if "\nRECIPE = " in one.read_text("utf-8")
+    ]
     return [*found, "cluttered_mnist"]
 
 

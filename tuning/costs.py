@@ -125,7 +125,7 @@ class Costs:
         of = self.space.values
         self.of(self.space.own.attention)  # or says what is wrong with it
         others = [{name: v} for name in self.space.varying for v in of[name]]
-        for name, value in ((name, v) for name in chosen for v in of[name]):
+        for name, value in ((n, v) for n in chosen for v in of[n]):
             errors = []
             for other in ({}, *others):  # it may contradict some, not all
                 values = {**other, name: value}
@@ -150,8 +150,8 @@ class Costs:
         if self.limits and not any(map(self.accept, tried)):
             limits = [f"{n}={100 * x:g}%" for n, x in self.limits.items()]
             raise ValueError(
-                "`max_overhead` must leave something of the space to try, but "
-                f"the cheapest setting adds more. Received: {', '.join(limits)}."
+                "`max_overhead` must leave something of the space to try. "
+                f"Received: {', '.join(limits)}, but the cheapest adds more."
             )
 
 

@@ -60,7 +60,7 @@ def label(trial_id):
 def gist(traceback):
     """The line of a traceback that says what is wrong.
 
-    >>> gist("Traceback (most recent call last):\\n  here\\nValueError: no\\nor")
+    >>> gist("Traceback (most recent call last):\\n  at\\nValueError: no\\nor")
     'ValueError: no'
     """
     # Of several tracebacks the last; other lines may follow the error's first.

@@ -171,13 +171,9 @@ def test_hyperband_promotes_the_best(tmp_path):
             assert searched.read(before) == searched.read(values)
             assert before["tuner/epochs"] == values["tuner/initial_epoch"]
             assert values["tuner/epochs"] > before["tuner/epochs"]
+    bracket = [v for v in found if v["tuner/bracket"] == 2]
     first, second = (
-        [
-            score(v)
-            for v in found
-            if (v["tuner/bracket"], v["tuner/round"]) == of
-        ]
-        for of in ((2, 0), (2, 1))
+        [score(v) for v in bracket if v["tuner/round"] == i] for i in (0, 1)
     )
     assert sorted(second) == sorted(first)[-len(second) :]
     # It resumes with more trials than it has rounds for.
