@@ -249,9 +249,7 @@ def test_tensorboard_shows_each_trial_once(tmp_path):
         results.log(tmp_path / "01", done)
     results.log(tmp_path / "02", failed(1, "no"))
     for name, status, losses in (("01", 1, [1.0, 0.5]), ("02", 2, [])):
-        found = event_accumulator.EventAccumulator(
-            str(tmp_path / name)
-        ).Reload()
+        found = EventAccumulator(str(tmp_path / name)).Reload()
         said = found.summary_metadata
         start, end = (
             metadata.parse_session_start_info_plugin_data(
