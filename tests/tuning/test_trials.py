@@ -110,7 +110,7 @@ def test_what_is_wrong_with_the_machine_stops_the_search(
 def test_a_loss_on_validation_that_is_not_finite(run, monkeypatch):
     def nan(*args, **options):
         row = {"epoch": 3, "val_accuracy": 0.1, "val_loss": math.nan}
-        return training.Trained([row], 1, 1.0)
+        return training.Trained([row], 1, 1.0, [])
 
     monkeypatch.setattr(tuner.training, "fit", nan)
     stopped(run, 1, *GRID)
