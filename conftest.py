@@ -64,4 +64,5 @@ def doctest_names(doctest_namespace):
 def seeded():
     keras.utils.set_random_seed(0)
     yield
+    keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")

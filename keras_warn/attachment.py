@@ -115,14 +115,17 @@ def attachment_points(model):
     Example:
 
     >>> from keras_warn.attachment import attachment_points
-    >>> network = keras.applications.MobileNetV2(
+    >>> backbone = keras.applications.MobileNetV2(
     ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
     ... )
-    >>> [tuple(point.shape[1:]) for point in attachment_points(network)][-3:]
+    >>> [tuple(point.shape[1:]) for point in attachment_points(backbone)][-3:]
     [(12, 12, 96), (6, 6, 192), (3, 3, 1280)]
     """
-    network = graph.Graph(model)
-    reading = _Reading(network, graph.data_format(model))
+    return _points(graph.Graph(model))
+
+
+def _points(network):
+    reading = _Reading(network)
     points = []
     for maps in _resolutions(reading.maps()):
         cuts = [found for found in maps if found.cut] or maps
@@ -132,15 +135,15 @@ def attachment_points(model):
     return [point.tensor for point in points]
 
 
-def resolve(model, attend_at=None, depth=None):
+def resolve(network, attend_at=None, depth=None):
     """The tensors that modules will read.
 
     Args:
-        model: A functional `keras.Model` without nested models, as
-            `graph.flatten` returns it.
+        network: The `graph.Graph` of a functional `keras.Model` without nested
+            models, as `graph.flatten` returns it.
         attend_at: A layer name, a negative index into the attachment points
-            of `model` (-1 is the deepest), a `KerasTensor` of `model`, or a
-            list or tuple of these. Defaults to the `depth` deepest points.
+            of the model (-1 is the deepest), a `KerasTensor` of it, or a list
+            or tuple of these. Defaults to the `depth` deepest points.
         depth: Positive integer, the number of tensors. Defaults to 3, or to
             as many points as there are if they are fewer.
 
@@ -150,13 +153,14 @@ def resolve(model, attend_at=None, depth=None):
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if an argument names no tensor of `model`, or none that can
-            be attended; or if `depth` and `attend_at` contradict each other.
+        ValueError: if an argument names no tensor of the model, or none that
+            can be attended; or if `depth` and `attend_at` contradict each
+            other.
     """
     if depth is not None:
         depth = checks.integer("depth", depth)
     if attend_at is None:
-        return _deepest(model, depth)
+        return _deepest(network, depth)
     if not isinstance(attend_at, (list, tuple)):
         attend_at = [attend_at]
     if not attend_at:
@@ -169,7 +173,6 @@ def resolve(model, attend_at=None, depth=None):
             "`depth` must be left out with `attend_at`, or be the number of "
             f"its entries, {len(attend_at)}. Received: depth={depth}."
         )
-    network = graph.Graph(model)
     tensors = [_resolve_one(network, entry) for entry in attend_at]
     for i, tensor in enumerate(tensors):
         for j in range(i):
@@ -182,22 +185,21 @@ def resolve(model, attend_at=None, depth=None):
     return tensors
 
 
-def _deepest(model, depth):
-    points = attachment_points(model)
+def _deepest(network, depth):
+    points = _points(network)
     if not points:
         raise ValueError(
             "`backbone` must have feature maps to attend to: of shape "
             "(b, h, w, c) or (b, p, c), at more than one position. Received: "
-            f"the model {model.name!r}, which has none."
+            f"the model {network.model.name!r}, which has none."
         )
     if depth is None:
         depth = min(DEFAULT_DEPTH, len(points))
     if depth > len(points):
-        network = graph.Graph(model)
-        names = [network.producer(p).operation.name for p in points]
+        names = map(graph.producer_name, points)
         raise ValueError(
             f"`depth` must be at most {len(points)}, the number of attachment "
-            f"points of the model {model.name!r}: "
+            f"points of the model {network.model.name!r}: "
             f"{', '.join(map(repr, names))}. For other feature maps, name "
             f"layers by `attend_at`. Received: depth={depth}."
         )
@@ -218,7 +220,7 @@ def _resolve_one(network, entry):
                 "it uses several times."
             )
     elif isinstance(entry, numbers.Integral) and not isinstance(entry, bool):
-        points = attachment_points(network.model)
+        points = _points(network)
         if not -len(points) <= entry < 0:
             raise ValueError(
                 "`attend_at` must count attachment points from the deepest, "
@@ -290,9 +292,9 @@ def _close(one, other):
 class _Reading:
     """What is asked of a network's graph to choose among its tensors."""
 
-    def __init__(self, network, data_format):
+    def __init__(self, network):
         self.network = network
-        self.channels_first = data_format == "channels_first"
+        self.channels_first = network.data_format == "channels_first"
         self.shapes = network.shapes(_NOMINAL_SIZE)
         self.separators = _separators(network)
 
@@ -316,6 +318,9 @@ class _Reading:
                 if id(tensor) not in learned:
                     continue
                 if id(tensor) not in self.separators:
+                    continue
+                # Such as the attention weights that a block returns beside.
+                if not self.network.is_read(tensor):
                     continue
                 cut, depth = self.separators[id(tensor)]
                 positions = self.positions(tensor)

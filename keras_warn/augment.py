@@ -132,7 +132,9 @@ def augment(
         TypeError: if an argument has the wrong type.
         ValueError: if an argument is out of its range or contradicts the
             network; if the network has no graph to read (a subclassed model),
-            has attention already, or has fewer attachment points than `depth`.
+            has attention already, has fewer attachment points than `depth`,
+            ends in predictions whose logits cannot be recovered, or has layers
+            that could not be loaded from a file again.
 
     Example:
 
@@ -175,9 +177,11 @@ def augment(
     checks.flag("from_logits", from_logits)
     gradient_scale = checks.real("gradient_scale", gradient_scale)
 
-    network = graph.flatten(backbone)
-    _check_names(network)
-    data_format = graph.data_format(network)
+    flat = graph.flatten(backbone)
+    _check_names(flat)
+    graph.check_configs(flat)
+    network = graph.Graph(flat)
+    data_format = network.data_format
     maps = attachment.resolve(network, attend_at, depth)
     for features in maps:
         _check_map(
@@ -245,7 +249,7 @@ def augment(
         combination, from_logits, agreement, dtype=dtype, name="rectified"
     )(global_gate(features), predictions)
     return keras.Model(
-        graph.inputs(network), rectified, name=name or f"{backbone.name}_warn"
+        graph.inputs(flat), rectified, name=name or f"{backbone.name}_warn"
     )
 
 
@@ -343,13 +347,14 @@ def _restrained(tensor, gradient_scale, name):
 
 def _read_or_make_classifier(network, classes):
     """The network's own classifier, or a new one for `classes`."""
-    classifier = read_classifier(network)
+    model = network.model
+    classifier = read_classifier(network, classes)
     if classifier is not None:
         if classifier.classes < 2:
             raise ValueError(
                 "`backbone` must end in a classifier of at least 2 classes, "
                 "whose softmax means something. Received: the model "
-                f"{network.name!r}, which ends in {classifier.classes} unit."
+                f"{model.name!r}, which ends in {classifier.classes} unit."
             )
         if classes not in (None, classifier.classes):
             raise ValueError(
@@ -364,14 +369,12 @@ def _read_or_make_classifier(network, classes):
         raise ValueError(
             "`classes` must be given for a network without a classifier, to "
             f"make one. Received: classes=None, a network whose output has "
-            f"shape {network.output_shape}."
+            f"shape {model.output_shape}."
         )
-    features = network.output
+    features = model.output
     dtype = graph.dtype_policy(features)
     if len(features.shape) > 2:
-        features = pooled(
-            features, graph.data_format(network), "pooled_features"
-        )
+        features = pooled(features, network.data_format, "pooled_features")
     logits = keras.layers.Dense(classes, dtype=dtype, name="network_logits")(
         features
     )

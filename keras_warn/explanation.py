@@ -325,7 +325,7 @@ def contributions(model, seen):
     rectified = model.get_layer("rectified")
     log_scale = gates is None or rectified.combination == "log_probabilities"
     if gates is None:
-        own = network @ _combining_kernels(model)[0]
+        own = _combined(model, seen)[:, 0]
     elif log_scale:
         own = gates[:, :1] * network
     else:
@@ -398,16 +398,11 @@ class _Readout:
 
 def _readouts(model, seen):
     """The `_Readout` of each module."""
+    if "global_gates" not in seen:  # gates="linear"
+        return _linear_readouts(model, seen)
     readouts = []
     rectified = model.get_layer("rectified")
-    for i, module in enumerate(modules(model), start=1):
-        if "head_gates" not in module:  # gates="linear"
-            classes = model.output_shape[-1]
-            kernel = _float64(module["prediction"].kernel)
-            kernel = kernel.reshape(-1, classes, classes)
-            combining = _combining_kernels(model)[i]
-            readouts.append(_Readout(np.ones((1, 1)), (kernel, combining)))
-            continue
+    for i in range(1, len(modules(model)) + 1):
         head_gates = _float64(seen[f"module_{i}_head_gates"])
         gate = _float64(seen["global_gates"])[:, i : i + 1]
         if rectified.combination == "log_probabilities":
@@ -429,10 +424,48 @@ def _readouts(model, seen):
     return readouts
 
 
-def _combining_kernels(model):
-    """Of `gates="linear"`: the kernel `(m + 1, n, n)` over all predictions."""
-    kernel = _float64(model.get_layer("predictions_combined").kernel)
-    return kernel.reshape(-1, kernel.shape[1], kernel.shape[1])
+def _linear_readouts(model, seen):
+    """The `_Readout` of each module, with `gates="linear"`."""
+    combined = _combined(model, seen)
+    layer = model.get_layer("predictions_combined")
+    combining = _kernels(layer, combined.shape[1])
+    readouts = []
+    for i, module in enumerate(modules(model), start=1):
+        hypotheses = _float64(seen[f"module_{i}_hypotheses"])
+        heads = hypotheses.shape[1]
+        kernels = _kernels(module["prediction"], heads)
+        readout = _Readout(np.ones((1, 1)), (kernels, combining[i]))
+        rest = combined[:, i] - readout(hypotheses).sum(axis=1)
+        rest = rest[:, None] / heads
+        readouts.append(dataclasses.replace(readout, constants=rest))
+    return readouts
+
+
+def _combined(model, seen):
+    """Of `gates="linear"`: what each prediction adds to the scores.
+
+    `(b, m + 1, n)`, the network's own first. Where layers are quantized and
+    round what they read, the difference is divided among all alike.
+    """
+    count = len(modules(model))
+    predictions = [seen["network_prediction"]]
+    predictions += [seen[f"module_{i + 1}_prediction"] for i in range(count)]
+    layer = model.get_layer("predictions_combined")
+    kernels = _kernels(layer, len(predictions))
+    stacked = np.stack([_float64(one) for one in predictions], axis=1)
+    parts = np.einsum("bin,inj->bij", stacked, kernels)
+    scores = _float64(layer(ops.concatenate(predictions, axis=-1)))
+    rest = scores[:, None] - parts.sum(axis=1, keepdims=True)
+    return parts + rest / len(predictions)
+
+
+def _kernels(layer, count):
+    """The kernel `(count, n, n)` of a linear map of `count` predictions."""
+    if layer.quantization_mode is None:
+        kernel = layer.kernel
+    else:  # whatever the scheme, what the layer makes of each input
+        kernel = layer(ops.eye(count * layer.units))
+    return _float64(kernel).reshape(count, layer.units, layer.units)
 
 
 def _logarithmic_mean(logarithm):

@@ -5,6 +5,7 @@ its private attributes is in this file.
 """
 
 import dataclasses
+import functools
 
 import keras
 
@@ -59,6 +60,19 @@ class Graph:
     def __contains__(self, tensor):
         return id(tensor) in self._producers
 
+    @property
+    def data_format(self):
+        """`"channels_last"` or `"channels_first"`, as the layers.
+
+        Keras's own setting if no layer has one.
+        """
+        for call in self.calls:
+            if any(len(tensor.shape) == 4 for tensor in call.outputs):
+                value = getattr(call.operation, "data_format", None)
+                if value is not None:
+                    return value
+        return keras.config.image_data_format()
+
     def producer(self, tensor):
         """The call that returned `tensor`."""
         return self._producers[id(tensor)]
@@ -66,6 +80,12 @@ class Graph:
     def readers(self, tensor):
         """The calls that read `tensor`, in order."""
         return self._readers[id(tensor)]
+
+    def is_read(self, tensor):
+        """Whether `tensor` is an output, or some call reads it."""
+        return bool(self.readers(tensor)) or any(
+            tensor is output for output in self.model.outputs
+        )
 
     def calls_of(self, name):
         """The calls of the operation called `name`."""
@@ -175,17 +195,42 @@ def flatten(model):
     return keras.Model(model.input, output, name=model.name)
 
 
-def data_format(model):
-    """`"channels_last"` or `"channels_first"`, as the layers of a flat model.
+def check_configs(model):
+    """Checks that the layers of a flat model can be loaded when saved.
 
-    Keras's own setting if no layer has one.
+    Those of Keras can. None is built, so that no weights are made.
     """
-    for call in Graph(model).calls:
-        if any(len(tensor.shape) == 4 for tensor in call.outputs):
-            value = getattr(call.operation, "data_format", None)
-            if value is not None:
-                return value
-    return keras.config.image_data_format()
+    for operation in model.operations:
+        if type(operation).__module__.split(".")[0] in ("keras", "keras_warn"):
+            continue
+        parts = [operation]
+        if isinstance(operation, keras.layers.Layer):
+            parts = operation._flatten_layers()
+        classes = {type(part).__name__: type(part) for part in parts}
+        try:
+            config = keras.saving.serialize_keras_object(operation)
+            config.pop("build_config", None)
+            keras.saving.deserialize_keras_object(
+                config, custom_objects=classes, safe_mode=False
+            )
+        except (
+            AttributeError,
+            KeyError,
+            NotImplementedError,
+            TypeError,
+            ValueError,
+        ) as error:
+            reason = error
+            while reason.__context__ is not None:  # what Keras wraps
+                reason = reason.__context__
+            raise ValueError(
+                "`backbone` must have layers that `from_config` makes again "
+                "from their `get_config`, or the model could be saved and "
+                f"not loaded. Received: the model {model.name!r} with the "
+                f"layer {operation.name!r} of the class "
+                f"{type(operation).__name__}, which fails with: "
+                f"{reason}"
+            ) from error
 
 
 def producer_name(tensor):
@@ -226,15 +271,38 @@ def linear_twin(layer):
     Returns:
         A layer of the same class and name whose kernel and bias are those of
         `layer`, by reference: what is loaded into or trained in either is in
-        both.
+        both, and what is frozen in either is saved as frozen from both.
     """
     config = layer.get_config()
     twin = type(layer).from_config({**config, "activation": "linear"})
+    variables = layer._trainable_variables
+    flags = [variable.trainable for variable in variables]
+    for variable in variables:
+        # Keras takes what is frozen now for what can never be trained.
+        variable.trainable = True
     twin._kernel = layer._kernel
     twin.bias = layer.bias
+    for variable, flag in zip(variables, flags, strict=True):
+        variable.trainable = flag
     twin.input_spec = layer.input_spec
     twin.built = True
+    for one in (layer, twin):
+        one.get_config = functools.partial(_config_by_variables, one)
     return twin
+
+
+def _config_by_variables(layer):
+    """The config of a layer that shares its variables with another.
+
+    Each layer has a flag `trainable` of its own, but Keras trains by those of
+    the variables.
+    """
+    config = type(layer).get_config(layer)
+    if layer._trainable_variables:  # else there are none to ask
+        config["trainable"] = any(
+            variable.trainable for variable in layer._trainable_variables
+        )
+    return config
 
 
 def _functional(model):

@@ -10,6 +10,7 @@ from keras import ops
 from keras_warn import checks
 from keras_warn import graph
 from keras_warn import inspection
+from keras_warn.classifier import owns_kernel
 
 
 @keras.saving.register_keras_serializable(package="keras_warn")
@@ -400,7 +401,7 @@ def _classifier(model):
     logits = inspection.inspect(model).output["network_prediction"]
     network = graph.Graph(model)
     call = network.producer(logits)
-    while not getattr(call.operation, "weights", None):
+    while not owns_kernel(call.operation):
         call = network.producer(call.inputs[0])
     return call.operation
 

@@ -93,7 +93,9 @@ class MaskDiversity(keras.regularizers.Regularizer):
         masks = ops.reshape(masks, (ops.shape(masks)[0], -1, heads))
         overlap = ops.einsum("bpi,bpj->bij", masks, masks)
         apart = ops.cast(1 - np.eye(heads), overlap.dtype)
-        return self.weight * ops.sum(ops.square(overlap * apart)) / heads**2
+        penalty = self.weight * ops.sum(ops.square(overlap * apart)) / heads**2
+        # Keras adds it to a loss of this dtype.
+        return ops.cast(penalty, keras.config.floatx())
 
     def get_config(self):
         return {

@@ -12,7 +12,7 @@ from support import without_weights
 
 from keras_warn import graph
 from keras_warn.attachment import attachment_points
-from keras_warn.attachment import resolve
+from keras_warn.attachment import resolve as resolve_in
 from keras_warn.classifier import read_classifier
 
 CONSTRUCTORS = {
@@ -61,6 +61,10 @@ DEEPEST = {
     # Cells that read two cells before them.
     "NASNetMobile": [(56, 44), (28, 264), (14, 528), (7, 1056)],
 }
+
+
+def resolve(model, *args, **kwargs):
+    return resolve_in(graph.Graph(model), *args, **kwargs)
 
 
 def skip_without_backend_support(name):
@@ -126,7 +130,7 @@ def test_networks_of_keras(name):
             assert not isinstance(
                 maker, (layers.InputLayer, layers.ZeroPadding2D)
             )
-        classifier = read_classifier(model)
+        classifier = read_classifier(graph.Graph(model))
         assert classifier.classes == 1000
         assert tuple(classifier.logits.shape) == (None, 1000)
         assert classifier.features.shape[1] >= points[-1].shape[-1]
@@ -275,6 +279,28 @@ def test_class_maps_are_not_features():
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(inputs, layers.Softmax()(x))
     assert names(model, attachment_points(model)) == ["features"]
+
+
+def test_only_outputs_that_are_read_are_points():
+    """Blocks may return attention weights and hidden states beside."""
+
+    class Block(layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = layers.Dense(12)
+
+        def build(self, shape):
+            self.dense.build(shape)
+
+        def call(self, x):
+            return self.dense(x), x, ops.matmul(x, ops.transpose(x, (0, 2, 1)))
+
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Conv2D(12, 8, 8, name="patches")(inputs)
+    x = layers.Reshape((16, 12))(x)
+    model = keras.Model(inputs, Block(name="block")(x)[0])
+    (point,) = attachment_points(model)
+    assert point is model.output
 
 
 def vision_transformer(stem=0):

@@ -311,6 +311,124 @@ def test_probabilities_by_default_and_scores_on_request():
     )
 
 
+def frozen_before(net):
+    net.trainable = False
+    model = keras_warn.augment(net, gate_batch_norm=True)
+    net.trainable = True
+    return model
+
+
+def thawed_by_the_model(net):
+    net.trainable = False
+    model = keras_warn.augment(net)
+    for layer in model.layers:
+        layer.trainable = True
+    assert model.get_layer("predictions").kernel.trainable
+    return model
+
+
+def frozen_after(net):
+    model = keras_warn.augment(net, gate_batch_norm=True)
+    net.trainable = False
+    return model
+
+
+def frozen_layers(net):
+    model = keras_warn.augment(net, gate_batch_norm=True)
+    model.get_layer("norm1").trainable = False
+    model.get_layer("predictions").trainable = False
+    # Which has a layer inside.
+    model.get_layer("global_gates").trainable = False
+    return model
+
+
+def frozen_by_the_model(net):
+    """It is what the network itself saves."""
+    model = keras_warn.augment(net)
+    for layer in model.layers:
+        layer.trainable = layer.name.startswith("module")
+    return net
+
+
+def frozen_inside(net):
+    net.trainable = False
+    inputs = keras.Input((32, 32, 3))
+    outer = keras.Model(inputs, net(inputs))
+    model = keras_warn.augment(outer)
+    outer.trainable = True
+    net.get_layer("conv1").trainable = False
+    return model
+
+
+@pytest.mark.parametrize(
+    "freeze",
+    [
+        frozen_before,
+        thawed_by_the_model,
+        frozen_after,
+        frozen_layers,
+        frozen_by_the_model,
+        frozen_inside,
+    ],
+)
+def test_what_is_trainable_survives_saving_and_cloning(freeze, tmp_path):
+    model = freeze(small_backbone())
+    expected = [variable.path for variable in model.trainable_variables]
+    model.save(tmp_path / "model.keras")
+    for again in (
+        keras.saving.load_model(tmp_path / "model.keras"),
+        keras.models.clone_model(model),
+    ):
+        assert [v.path for v in again.trainable_variables] == expected
+
+
+def test_layers_that_cannot_be_loaded_are_refused_at_once(tmp_path):
+    """Not after training, when the file is read."""
+
+    class Scaled(layers.Layer):
+        def __init__(self, factor, **kwargs):
+            super().__init__(**kwargs)
+            self.factor = factor
+
+        def call(self, x):
+            return x * self.factor
+
+    class Saved(Scaled):
+        def get_config(self):
+            return {**super().get_config(), "factor": self.factor}
+
+    class Renamed(Scaled):
+        def get_config(self):
+            return {**layers.Layer.get_config(self), "times": self.factor}
+
+    def model(layer):
+        inner = small_backbone()
+        inputs = keras.Input((32, 32, 3))
+        return keras.Model(inputs, inner(layer(inputs)))
+
+    with pytest.raises(
+        ValueError, match="`from_config`.*'one'.*Renamed.*factor"
+    ):
+        keras_warn.augment(model(Renamed(2.0, name="one")))
+    augmented = keras_warn.augment(model(Saved(2.0)))
+    augmented.save(tmp_path / "model.keras")
+    keras.saving.load_model(
+        tmp_path / "model.keras", custom_objects={"Saved": Saved}
+    )
+
+
+@pytest.mark.parametrize("floatx", ["bfloat16", "float32"])
+def test_penalties_join_a_loss_of_another_precision(floatx):
+    keras.config.set_floatx(floatx)
+    if floatx == "float32":
+        keras.config.set_dtype_policy("float64")
+    model = keras_warn.augment(small_backbone(), diversity=0.1, agreement=0.5)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    history = model.fit(IMAGES[:, :32, :32], np.arange(3), verbose=0)
+    (loss,) = history.history["loss"]
+    assert np.isfinite(float(loss))
+
+
 def test_modules_start_apart_with_an_initializer_object():
     inputs = keras.Input((16, 16, 3))
     x = inputs
@@ -514,6 +632,22 @@ def test_inspect_shows_what_the_prediction_is_made_of():
         keras_warn.inspect(small_backbone())
     with pytest.raises(TypeError, match="must be a `keras.Model`"):
         keras_warn.inspect("model.keras")
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="exports by PyTorch"
+)
+def test_keras_exports_onnx_by_pytorch(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    model = keras_warn.augment(small_backbone(), kernel_size=3)
+    images = IMAGES[:, :32, :32]
+    expected = to_numpy(model(images))
+    path = tmp_path / "model.onnx"
+    model.export(path, format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    (found,) = session.run(None, {session.get_inputs()[0].name: images})
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 class Subclassed(keras.Model):

@@ -1,5 +1,7 @@
 """Classifiers are found, and their logits recovered, whatever their form."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -7,10 +9,16 @@ from keras import layers
 from keras import ops
 from support import to_numpy
 
-from keras_warn.classifier import read_classifier
+from keras_warn import classifier as classifiers
+from keras_warn.graph import Graph
+from keras_warn.graph import flatten
 
 N = 7  # classes
 C = 5  # channels
+
+
+def read_classifier(model, classes=None):
+    return classifiers.read_classifier(Graph(model), classes)
 
 
 def images():
@@ -92,6 +100,27 @@ SOFTMAX = {
         activation=None,
     ),
 }
+# What stands between kernel and softmax belongs to the logits.
+BETWEEN = {
+    "temperature": lambda: dense_then(layers.Rescaling(0.5), layers.Softmax()),
+    "divided": lambda: dense_then(lambda x: x / 2, layers.Softmax()),
+    "dropout": lambda: dense_then(layers.Dropout(0.5), layers.Softmax()),
+    "norm": lambda: dense_then(
+        layers.BatchNormalization(), layers.Activation("softmax")
+    ),
+    "relu": lambda: dense_then(layers.ReLU(), layers.Softmax()),
+    "pooled, norm": lambda: squeezenet(
+        layers.BatchNormalization(),
+        layers.GlobalAveragePooling2D(),
+        layers.Softmax(),
+    ),
+    "squeezed": lambda: mobilenet(
+        lambda x: ops.squeeze(x, (1, 2)), layers.Softmax()
+    ),
+    "class axis of one position": lambda: mobilenet(
+        layers.Permute((3, 1, 2)), layers.Softmax(axis=1), layers.Flatten()
+    ),
+}
 LINEAR = {
     "dense": lambda: dense(None),
     "dense, named": lambda: dense("linear"),
@@ -103,6 +132,11 @@ NOT_CLASSIFIERS = {
     "convolution": lambda: squeezenet(activation=None),
     "relu": lambda: dense("relu"),
     "tanh": lambda: dense("tanh"),
+    "leaky": lambda: dense(layers.LeakyReLU()),
+    "learned": lambda: dense(layers.PReLU()),
+    "object": lambda: dense(layers.Activation("gelu")),
+    "partial": lambda: dense(functools.partial(keras.ops.gelu)),
+    "leaky layer": lambda: dense_then(layers.LeakyReLU()),
     "relu layer": lambda: dense_then(layers.ReLU()),
     "norm": lambda: dense_then(layers.BatchNormalization()),
     "pooled": lambda: squeezenet(layers.GlobalAveragePooling2D()),
@@ -122,7 +156,43 @@ def parametrize(models):
     return pytest.mark.parametrize("make", models.values(), ids=models.keys())
 
 
-@parametrize(SOFTMAX)
+def softmax_of_the_backend():
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.nn.softmax  # whose name is `softmax_v2`
+    if backend == "jax":
+        import jax
+
+        return jax.nn.softmax
+    import torch
+
+    return functools.partial(torch.softmax, dim=-1)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        softmax_of_the_backend(),
+        lambda x: ops.softmax(x),
+        layers.Softmax(),
+        layers.Activation("softmax"),
+    ],
+)
+@pytest.mark.parametrize("fused", [True, False])
+def test_softmax_is_known_by_what_it_computes(function, fused):
+    if fused:
+        model = dense(function)
+    else:
+        model = dense_then(layers.Activation(function))
+    logits = read_classifier(model).logits
+    x = images()
+    found = run(model, keras.activations.softmax(logits), x)
+    np.testing.assert_array_equal(found, to_numpy(model(x)))
+
+
+@parametrize({**SOFTMAX, **BETWEEN})
 def test_softmax_of_the_logits_is_the_output(make):
     """Bit for bit."""
     model = make()
@@ -141,7 +211,7 @@ def test_linear_outputs_are_the_logits(make):
     assert read_classifier(model).logits is model.output
 
 
-@parametrize({**SOFTMAX, **LINEAR})
+@parametrize({**SOFTMAX, **BETWEEN, **LINEAR})
 def test_features_are_what_the_kernel_reads(make):
     """Pooled, and before dropout, which here is active."""
     model = make()
@@ -249,7 +319,8 @@ def test_regularizers_of_the_kernel_count_once():
 
 
 @pytest.mark.parametrize(
-    "activation", ["sigmoid", "log_softmax", lambda x: x / 2]
+    "activation",
+    ["sigmoid", "log_softmax", lambda x: x / 2, lambda x: ops.softmax(x, 0)],
 )
 @pytest.mark.parametrize("fused", [True, False])
 def test_other_predictions_are_refused(activation, fused):
@@ -273,6 +344,73 @@ def test_other_predictions_are_refused(activation, fused):
 def test_two_softmaxes_are_refused(make):
     with pytest.raises(ValueError, match="softmax, once"):
         read_classifier(make())
+
+
+def two_heads():
+    inputs, x = features()
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Add(name="both")([layers.Dense(N)(x), layers.Dense(N)(x)])
+    return keras.Model(inputs, layers.Softmax()(x))
+
+
+HIDDEN_LOGITS = {
+    "batch": (lambda: dense_then(layers.Softmax(axis=0)), "over axis 0"),
+    "batch, fused": (lambda: dense(layers.Softmax(axis=0)), "over axis 0"),
+    "map": (lambda: squeezenet(layers.Softmax()), "over axis -1 of .*6, 6, 7"),
+    "positions": (
+        lambda: squeezenet(layers.Flatten(), layers.Softmax()),
+        "'head' before the softmax over 252",
+    ),
+    "mean of softmaxes": (
+        lambda: squeezenet(layers.Softmax(), layers.GlobalAveragePooling2D()),
+        "'global_average_pooling2d.*' after the softmax",
+    ),
+    "smoothed": (
+        lambda: dense_then(layers.Softmax(), layers.Rescaling(0.9, name="s")),
+        "'s' after the softmax",
+    ),
+    "fused, smoothed": (
+        lambda: keras.Sequential(
+            [dense("softmax"), layers.Rescaling(0.9, name="s")]
+        ),
+        "'s' after the softmax",
+    ),
+    "two heads": (two_heads, "'both' before the softmax"),
+    "no kernel": (
+        lambda: keras.Sequential(
+            [keras.Input((N,), name="given"), layers.Softmax()]
+        ),
+        "'given' before the softmax",
+    ),
+}
+
+
+@pytest.mark.parametrize("classes", [None, N, 3])
+@pytest.mark.parametrize("name", HIDDEN_LOGITS)
+def test_predictions_without_logits_are_never_replaced(name, classes):
+    """The layer in the way is named."""
+    make, found = HIDDEN_LOGITS[name]
+    with pytest.raises(ValueError, match=f"leave this one out.*{found}"):
+        read_classifier(flatten(make()), classes)
+
+
+LIKE_LOGITS = {
+    "temperature": lambda: dense_then(layers.Rescaling(0.5, name="after")),
+    "dropout": lambda: dense_then(layers.Dropout(0.5, name="after")),
+    "norm": lambda: dense_then(layers.BatchNormalization(name="after")),
+    "pooled": lambda: squeezenet(layers.GlobalAveragePooling2D(name="after")),
+}
+
+
+@parametrize(LIKE_LOGITS)
+def test_features_as_many_as_classes_may_be_logits(make):
+    with pytest.raises(ValueError, match="classes=7.*'after' after .*'head'"):
+        read_classifier(make(), N)
+    assert read_classifier(make(), N + 1) is None
+
+
+def test_as_many_hidden_units_as_classes_are_features():
+    assert read_classifier(dense("relu"), N) is None
 
 
 def test_quantized_classifiers_are_refused():

@@ -205,6 +205,15 @@ def test_parts_add_up_in_mixed_precision(policy):
     assert_parts_are_all(augmented(kernel_size=3), IMAGES)
 
 
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+@pytest.mark.parametrize("gates", ["softmax", "sigmoid", "average", "linear"])
+@pytest.mark.filterwarnings("ignore:.*`quantize` method")
+def test_parts_add_up_in_quantized_models(gates, mode):
+    model = augmented(gates=gates)
+    model.quantize(mode)
+    assert_parts_are_all(model, IMAGES)
+
+
 def test_what_the_parts_are():
     """By the equations, head by head."""
     model = augmented()

@@ -302,7 +302,7 @@ def test_data_format_is_that_of_the_layers(data_format):
     inputs = keras.Input((8, 8, 8))
     x = layers.ZeroPadding2D(data_format=data_format)(inputs)
     x = layers.Conv2D(5, 3, data_format=data_format)(x)
-    assert graph.data_format(keras.Model(inputs, x)) == data_format
+    assert graph.Graph(keras.Model(inputs, x)).data_format == data_format
 
 
 def test_dtype_policy_is_that_of_the_nearest_layer_before():

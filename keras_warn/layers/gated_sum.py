@@ -159,7 +159,9 @@ class GatedSum(keras.layers.Layer):
         gates = ops.cast(gates, dtype)[:, :, None]
         logits = [ops.cast(prediction, dtype) for prediction in predictions]
         if self.agreement:
-            self.add_loss(self.agreement * _disagreement(gates, logits))
+            penalty = self.agreement * _disagreement(gates, logits)
+            # Keras adds it to a loss of this dtype.
+            self.add_loss(ops.cast(penalty, keras.config.floatx()))
         if self.combination == "probabilities" and not self.from_logits:
             # One by one: where a row lies in memory decides how TensorFlow
             # rounds on some processors.

@@ -101,6 +101,8 @@ class GlobalGate(keras.layers.Layer):
             self.normalization = keras.layers.BatchNormalization(
                 momentum=0.9,
                 epsilon=1e-5,
+                # A config holds the flag of the outer layer alone.
+                trainable=self.trainable,
                 dtype=wide(self.compute_dtype),
                 name="normalization",
             )

@@ -215,6 +215,16 @@ def test_another_shape_than_built_for():
         attend(MAP, MASKS[:1])
 
 
+def test_sizes_may_be_equal_without_a_hash():
+    """As those are that PyTorch traces."""
+
+    class Size(int):
+        __hash__ = None
+
+    features, masks = (2, Size(H), Size(W), C), (2, Size(H), Size(W), K)
+    keras_warn.AttendedFeatures().build(features, masks)
+
+
 def test_initializer_objects_draw_anew_for_every_layer():
     """Unless they have a seed, by which equal values are asked for."""
     for seed, alike in ((None, False), (7, True)):
