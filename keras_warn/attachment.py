@@ -135,15 +135,15 @@ def _points(network):
     return [point.tensor for point in points]
 
 
-def resolve(network, attend_at=None, depth=None):
+def resolve(model, attend_at=None, depth=None):
     """The tensors that modules will read.
 
     Args:
-        network: The `graph.Graph` of a functional `keras.Model` without nested
-            models, as `graph.flatten` returns it.
+        model: A functional `keras.Model` without nested models, as
+            `graph.flatten` returns it.
         attend_at: A layer name, a negative index into the attachment points
-            of the model (-1 is the deepest), a `KerasTensor` of it, or a list
-            or tuple of these. Defaults to the `depth` deepest points.
+            of `model` (-1 is the deepest), a `KerasTensor` of `model`, or a
+            list or tuple of these. Defaults to the `depth` deepest points.
         depth: Positive integer, the number of tensors. Defaults to 3, or to
             as many points as there are if they are fewer.
 
@@ -153,12 +153,12 @@ def resolve(network, attend_at=None, depth=None):
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if an argument names no tensor of the model, or none that
-            can be attended; or if `depth` and `attend_at` contradict each
-            other.
+        ValueError: if an argument names no tensor of `model`, or none that can
+            be attended; or if `depth` and `attend_at` contradict each other.
     """
     if depth is not None:
         depth = checks.integer("depth", depth)
+    network = graph.Graph(model)
     if attend_at is None:
         return _deepest(network, depth)
     if not isinstance(attend_at, (list, tuple)):

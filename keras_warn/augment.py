@@ -182,7 +182,7 @@ def augment(
     graph.check_configs(flat)
     network = graph.Graph(flat)
     data_format = network.data_format
-    maps = attachment.resolve(network, attend_at, depth)
+    maps = attachment.resolve(flat, attend_at, depth)
     for features in maps:
         _check_map(
             features,

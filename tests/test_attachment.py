@@ -12,7 +12,7 @@ from support import without_weights
 
 from keras_warn import graph
 from keras_warn.attachment import attachment_points
-from keras_warn.attachment import resolve as resolve_in
+from keras_warn.attachment import resolve
 from keras_warn.classifier import read_classifier
 
 CONSTRUCTORS = {
@@ -61,10 +61,6 @@ DEEPEST = {
     # Cells that read two cells before them.
     "NASNetMobile": [(56, 44), (28, 264), (14, 528), (7, 1056)],
 }
-
-
-def resolve(model, *args, **kwargs):
-    return resolve_in(graph.Graph(model), *args, **kwargs)
 
 
 def skip_without_backend_support(name):
