@@ -117,6 +117,28 @@ def test_one_device_needs_no_strategy():
     assert devices.replicas(None) == 1
 
 
+@pytest.mark.parametrize(
+    "name, used", [("cpu:0", ["CPU:0"]), ("GPU:1", ["CPU:0", "GPU:1"])]
+)
+def test_one_device_is_the_one_that_is_used(monkeypatch, name, used):
+    """On a machine with two GPUs, of which TensorFlow would take the first."""
+    import tensorflow as tf
+
+    there = [
+        tf.config.PhysicalDevice(f"/physical_device:{one}", one[:3])
+        for one in ("CPU:0", "GPU:0", "GPU:1")
+    ]
+    seen = []
+    monkeypatch.setattr(
+        tf.config,
+        "list_physical_devices",
+        lambda kind=None: [d for d in there if kind in (None, d.device_type)],
+    )
+    monkeypatch.setattr(tf.config, "set_visible_devices", seen.extend)
+    assert devices.strategy([name]) is None
+    assert [one.name.removeprefix("/physical_device:") for one in seen] == used
+
+
 def test_a_batch_that_does_not_divide():
     devices.check_batch_size(64, 4)
     with pytest.raises(ValueError, match="batch_size=30; 28 would do"):
