@@ -150,6 +150,8 @@ class Recipe:
             A `Listing`.
         """
         if arguments.smoke and arguments.data_dir is None:
+            # Data are called what their folder is: the same in each process.
+            folder = pathlib.Path(folder, "synthetic")
             return load_image_folder(synthetic.write_image_folder(folder))
         listing = self.load(arguments.data_dir)
         if arguments.smoke:

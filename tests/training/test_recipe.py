@@ -19,6 +19,7 @@ from keras_warn.datasets import Listing
 from keras_warn.datasets import load_image_folder
 from keras_warn.datasets import synthetic
 from keras_warn.training import Experiment
+from keras_warn.training import experiment
 from keras_warn.training import recipe as recipes_module
 
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
@@ -372,6 +373,16 @@ def test_bad_pictures_stop_before_the_training(tmp_path, trainings, capsys):
     assert all(f"left out: {path}" in err for path in bad)
     ((one, _),) = trainings.done
     assert one.parts.summary()["left_out"] == {"cannot be read": 2}
+
+
+def test_synthetic_data_are_the_same_in_each_process(tmp_path):
+    """Or no run on them could resume, nor have two workers."""
+    arguments = argparse.Namespace(smoke=True, data_dir=None)
+    first, second = (
+        experiment.part(TINY.listing(arguments, tmp_path / name), 0).summary()
+        for name in ("one", "two")
+    )
+    assert first == second
 
 
 def test_images_that_vanish_while_a_model_trains(data, tmp_path, capsys):
