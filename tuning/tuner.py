@@ -341,8 +341,8 @@ class Tuner(keras_tuner.Tuner):
             result["resumes"] = results.label(before)
         folder = self._folder(trial.trial_id)
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / results.RESULT, result)
         results.log(self.searched.logs / result["trial"], result)
+        _write(folder / results.RESULT, result)
 
 
 def _write(path, content):
