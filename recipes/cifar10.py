@@ -39,7 +39,7 @@ def load(folder):
 RECIPE = training.Recipe(
     name="cifar10",
     load=load,
-    folder="cifar-10-batches-bin",
+    folder="cifar-10-batches-bin; without it, TensorFlow Datasets is asked",
     views=training.shifts,
     settings=training.Settings(
         # The network, and what is added to it.

@@ -39,7 +39,7 @@ def load(folder):
 RECIPE = training.Recipe(
     name="cifar100",
     load=load,
-    folder="cifar-100-binary",
+    folder="cifar-100-binary; without it, TensorFlow Datasets is asked",
     views=training.shifts,
     settings=training.Settings(
         # The network, and what is added to it.

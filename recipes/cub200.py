@@ -42,7 +42,8 @@ def load(folder):
 RECIPE = training.Recipe(
     name="cub200",
     load=load,
-    folder="CUB_200_2011 of the published archive",
+    folder="CUB_200_2011 of the published archive; "
+    "without it, TensorFlow Datasets is asked",
     settings=training.Settings(
         # The network, and what is added to it.
         backbone="ResNet50V2",

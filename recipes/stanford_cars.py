@@ -42,7 +42,8 @@ def load(folder):
 RECIPE = training.Recipe(
     name="stanford_cars",
     load=load,
-    folder="with cars_train/, cars_test/ and devkit/ of a copy",
+    folder="with cars_train/, cars_test/ and devkit/ of a copy; "
+    "without it, TensorFlow Datasets is asked",
     settings=training.Settings(
         # The network, and what is added to it.
         backbone="ResNet50V2",

@@ -40,7 +40,8 @@ def load(folder):
 RECIPE = training.Recipe(
     name="stanford_dogs",
     load=load,
-    folder="with Images/, Annotation/ and the lists of the published archives",
+    folder="with Images/, Annotation/ and the lists of the published archives; "
+    "without it, TensorFlow Datasets is asked",
     settings=training.Settings(
         # The network, and what is added to it.
         backbone="ResNet50V2",

@@ -184,7 +184,7 @@ class Recipe:
         add(
             "--data-dir",
             metavar="FOLDER",
-            help=f"{self.folder}; without it, TensorFlow Datasets is asked",
+            help=self.folder,
         )
         add(
             "--devices",

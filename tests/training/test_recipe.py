@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import importlib.util
+import inspect
 import json
 import pathlib
 import re
@@ -482,6 +483,8 @@ def test_help(name, published, capsys):
     assert " ".join(module.__doc__.split()) in text
     assert "--smoke" in text
     if hasattr(module, "RECIPE"):
+        asked = "without it, TensorFlow Datasets is asked" in text
+        assert asked == ("from_tfds" in inspect.getsource(module))
         s = module.RECIPE.settings
         # At a line's end, words are broken at hyphens.
         text = text.replace("- ", "-")

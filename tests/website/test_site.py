@@ -86,6 +86,13 @@ def test_guides_show_what_they_computed(site):
     assert (site / "guides" / "report.html").is_file()
 
 
+def test_signatures_are_broken_into_lines(site):
+    """Where a formatter is installed: one line would be cut on the page."""
+    page = (site / "api" / "attention.html").read_text("utf-8")
+    text = re.sub(r"<[^>]+>", "", page)
+    assert re.search(r"^ +depth=", text, re.MULTILINE)
+
+
 def test_links(site):
     assert loaded("links").problems(site) == []
 
