@@ -12,6 +12,7 @@ import copy
 import functools
 import io
 import itertools
+import lzma
 import os
 import zipfile
 import zlib
@@ -611,15 +612,17 @@ def _from_npz(path):
                 if name not in missing
             }
         arrays = {
-            name: np.load(io.BytesIO(member), allow_pickle=False)
+            name: np.lib.format.read_array(io.BytesIO(member))
             for name, member in members.items()
         }
     # What a cut-off, damaged or foreign file makes zipfile and NumPy raise.
     except (
         EOFError,
+        MemoryError,
         OSError,
         RuntimeError,
         ValueError,
+        lzma.LZMAError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

@@ -1,10 +1,12 @@
 """The rules of Cluttered Translated MNIST, and what streams promise."""
 
 import copy
+import io
 import sys
 import types
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import keras
@@ -535,6 +537,19 @@ def test_damaged_file(tmp_path, save):
                 np.testing.assert_array_equal(split.images, expected.images)
                 np.testing.assert_array_equal(split.labels, expected.labels)
     assert len(messages) > 10
+
+
+def test_a_header_that_promises_too_much(tmp_path):
+    path = tmp_path / "digits.npz"
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (10**15,)}
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in npz_arrays():
+            archive.writestr(f"{name}.npy", header.getvalue())
+    with pytest.raises(ValueError, match="cut off or damaged.*digits.npz"):
+        load_digits(path)
 
 
 def test_pickles_are_refused(tmp_path):
