@@ -177,7 +177,7 @@ class Digits:
         self.setting = Setting(arguments.attention, arguments.learning_rate)
         self.epochs = arguments.epochs
         self.backbone = recipe.build("baseline", arguments)
-        recipe.check_attention(arguments.attention)
+        recipe.build("attention", arguments)  # or says what is wrong
         named = arguments.attention.get("attend_at", recipe.ATTEND_AT)
         self.named = [named] if isinstance(named, str) else list(named)
         self.points = len(self.named)

@@ -7,6 +7,7 @@ from keras_warn.training.fitting import fit
 from keras_warn.training.networks import build_network
 from keras_warn.training.recipe import SMOKE
 from keras_warn.training.recipe import Recipe
+from keras_warn.training.recipe import check_size
 from keras_warn.training.recipe import crops
 from keras_warn.training.recipe import shifts
 from keras_warn.training.settings import Settings
@@ -18,6 +19,7 @@ __all__ = [
     "Settings",
     "Trained",
     "build_network",
+    "check_size",
     "crops",
     "evaluate",
     "fit",

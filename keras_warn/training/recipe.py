@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import math
 import pathlib
+import shlex
 import sys
 import tempfile
 import typing
@@ -114,6 +115,8 @@ class Recipe:
                 f"\n{self.name}: {'. '.join(filter(None, words))}.\n",
             )
         print(self._table(results, arguments))
+        out = shlex.quote(str(self._out(arguments)))
+        print(f"\nAll results: {out}. Curves: tensorboard --logdir {out}")
 
     def experiment(self, listing, settings=None, seed=0, fold=None, **options):
         """One training of this recipe.
@@ -156,6 +159,7 @@ class Recipe:
         listing = self.load(arguments.data_dir)
         if arguments.smoke:
             listing = few(listing)
+        print(f"Reading all images of {listing.name} once.", flush=True)
         try:
             return experiment.check_pictures(listing, arguments.skip_bad_images)
         except images.ImageError as error:
@@ -254,7 +258,8 @@ class Recipe:
             for fold in dict.fromkeys(folds)
             for seed in dict.fromkeys(arguments.seeds)
         ]
-        _check(todo[0])
+        todo[0].batches()  # which need images enough
+        check_size(lambda: _without_values(todo[0]))
         return todo
 
     def _run_one(self, one, number, arguments, folder):
@@ -293,11 +298,12 @@ class Recipe:
             )
         return arguments.folds
 
+    def _out(self, arguments):
+        smoke = "_smoke" * arguments.smoke
+        return pathlib.Path(arguments.out or f"runs/{self.name}{smoke}")
+
     def _path(self, one, arguments, arm=None):
-        out = arguments.out
-        if out is None:
-            out = f"runs/{self.name}" + "_smoke" * arguments.smoke
-        path = pathlib.Path(out, arm or one.arm)
+        path = self._out(arguments) / (arm or one.arm)
         if one.parts.fold is not None:
             path /= f"fold_{one.parts.fold}"
         return path / f"seed_{one.seed}"
@@ -383,23 +389,32 @@ def _verbose(arguments):
     return 1 if sys.stdout.isatty() else 2
 
 
-def _check(one):
-    """Raises unless an experiment has pictures, and a model that is not huge.
+def _without_values(one):
+    """The model of an experiment, but for its weights."""
+    s = dataclasses.replace(one.settings, weights="none")
+    network = dataclasses.replace(one, settings=s).network()
+    return network if s.baseline else augment(network, **s.attention)
+
+
+def check_size(build):
+    """Raises unless a model can be built and is not huge, before it is.
 
     Its variables get no values, so this takes seconds and little memory: it
     is better known before a run is overwritten.
+
+    Args:
+        build: Function that builds the model.
+
+    Raises:
+        ValueError: if the model has more than `MOST_PARAMETERS`.
+        As `build`.
     """
-    one.batches()  # which need pictures enough
-    s = dataclasses.replace(one.settings, weights="none")
     try:
         with keras.StatelessScope(initialize_variables=False):
-            model = dataclasses.replace(one, settings=s).network()
-            if not s.baseline:
-                model = augment(model, **s.attention)
+            model = build()
     except RecursionError as error:
         raise ValueError(
-            "`backbone` must have fewer layers: Keras cannot build so many. "
-            f"Received: backbone={s.backbone!r}."
+            "`backbone` must have fewer layers: Keras cannot build so many."
         ) from error
     finally:
         # Or the next scope would give values to the variables.
@@ -408,8 +423,7 @@ def _check(one):
     if parameters > MOST_PARAMETERS:
         raise ValueError(
             "`backbone` and `attention` must make a model of at most "
-            f"{MOST_PARAMETERS:,} parameters. Received: backbone="
-            f"{s.backbone!r} and attention={s.attention}, which have "
+            f"{MOST_PARAMETERS:,} parameters. Received: such of "
             f"{parameters:,}."
         )
 
