@@ -2,19 +2,21 @@
 
 import itertools
 import pathlib
+import warnings
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_warn import checks
+from keras_warn import geometry
 from keras_warn.comparison import class_ids
 from keras_warn.event_files import EventFile
 from keras_warn.event_files import check_installed
 from keras_warn.event_files import new_folder
 from keras_warn.explanation import outcomes
 from keras_warn.inspection import inspect
-from keras_warn.masks import module_masks
+from keras_warn.masks import masks_of
 from keras_warn.overlays import displayable
 from keras_warn.overlays import mask_overlay
 
@@ -129,11 +131,19 @@ class TensorBoardAttention(keras.callbacks.Callback):
             self._inspected.jit_compile = False
         self._heads = self.model.get_layer("module_1_masks")
         self._images = _first_images(self.images, self.model.input)
-        seen = self._inspected.predict_on_batch(self._images)
         # Rather now than after an epoch.
-        self._pictures = None
-        if len(seen["module_1_masks"].shape) == 4:
-            self._pictures = _pictures(self._images, self._heads.data_format)
+        self._inspected.predict_on_batch(self._images)
+        self._pictures = _pictures(self._images, self._heads.data_format)
+        if self._pictures is not None:
+            self._placements = geometry.placements(
+                self.model, self._pictures.shape[1:3]
+            )
+            why = geometry.why_unknown(self._placements)
+            if why is not None:
+                warnings.warn(
+                    f"There are no images of masks: {why}.", stacklevel=2
+                )
+                self._pictures = None
         if self.validation_data is not None:
             batches = _pairs(self.validation_data, self.model.input)
             self._outcomes(itertools.islice(batches, 1))
@@ -192,9 +202,8 @@ class TensorBoardAttention(keras.callbacks.Callback):
     def _write(self, epoch):
         seen = self._inspected.predict_on_batch(self._images)
         if self._pictures is not None:
-            masks = module_masks(
-                seen, self._pictures.shape[1:3], self._heads.data_format
-            )
+            size = self._pictures.shape[1:3]
+            masks = ops.convert_to_numpy(masks_of(seen, self._placements, size))
             named = {"all_modules": masks.sum(axis=1)}
             for i in range(masks.shape[1]):
                 named[f"module_{i + 1}"] = masks[:, i]

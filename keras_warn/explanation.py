@@ -22,16 +22,18 @@ exact as well, with the logarithmic mean as the factor.
 """
 
 import dataclasses
+import warnings
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_warn import checks
+from keras_warn import geometry
 from keras_warn.inspection import inspect
 from keras_warn.inspection import modules
 from keras_warn.layers import feature_maps
-from keras_warn.masks import module_masks
+from keras_warn.masks import masks_of
 from keras_warn.masks import to_pixels
 
 
@@ -115,9 +117,12 @@ class Explanation(Contributions):
         regions: Array `(b, height, width)`, at the resolution of the images:
             how much of each place speaks for the target, less for the class
             it is compared with, in all modules. An image sums to what its
-            modules contribute, `margins[:, 1:].sum(axis=1)`, but for tokens
-            without a place in the image, such as the class token. `None` if
-            modules read tokens that form no grid.
+            modules contribute, `margins[:, 1:].sum(axis=1)`, but for what has
+            no place in the image, such as the class token and padding. `None`
+            if it is not known where in the image the positions of a module
+            lie.
+        placements: Where they lie: a list with, for each module, a
+            `keras_warn.geometry.Placement` or `Unknown`.
         size: Height and width of the images.
         data_format: `"channels_last"` or `"channels_first"`, of the images
             and the masks.
@@ -127,6 +132,7 @@ class Explanation(Contributions):
     targets: np.ndarray
     against: np.ndarray
     regions: np.ndarray | None
+    placements: list
     size: tuple
     data_format: str
 
@@ -171,7 +177,8 @@ class Explanation(Contributions):
 
         As `keras_warn.masks.module_masks` returns it.
         """
-        return module_masks(self.seen, self.size, self.data_format)
+        found = masks_of(self.seen, self.placements, self.size)
+        return ops.convert_to_numpy(found)
 
     def take(self, indices):
         """The explanation of some of the images.
@@ -260,6 +267,10 @@ def explain(model, images, targets=None, against=None, batch_size=32):
         against = _classes("against", against, count, classes)
     data_format = layers[0]["masks"].data_format
     size = _size(images, data_format)
+    placements = geometry.placements(model, size)
+    why = geometry.why_unknown(placements)
+    if why is not None:
+        warnings.warn(f"There are no regions and masks: {why}.", stacklevel=2)
 
     # The maps that the modules read are large: one batch at a time.
     outputs = {
@@ -288,9 +299,13 @@ def explain(model, images, targets=None, against=None, batch_size=32):
             None if targets is None else targets[batch],
             None if against is None else against[batch],
         )
-        regions = _regions(model, seen, features, parts, *chosen, size)
+        regions = None
+        if why is None:
+            regions = _regions(
+                model, seen, features, parts, *chosen, placements, size
+            )
         batches.append((parts, seen, *chosen, regions))
-    return _joined(batches, size, data_format)
+    return _joined(batches, placements, size, data_format)
 
 
 def contributions(model, seen):
@@ -475,8 +490,8 @@ def _logarithmic_mean(logarithm):
     return np.where(small, 1, np.expm1(safe) / safe)
 
 
-def _regions(model, seen, features, parts, targets, against, size):
-    """Evidence by place, of all modules: `(b, height, width)`, or `None`."""
+def _regions(model, seen, features, parts, targets, against, placements, size):
+    """Evidence by place, of all modules: `(b, height, width)`."""
     total = 0
     readouts = _readouts(model, seen)
     for i, module in enumerate(modules(model), start=1):
@@ -499,10 +514,8 @@ def _regions(model, seen, features, parts, targets, against, size):
         rest = heads - located.sum(axis=places)
         rest = rest.reshape(rest.shape + (1,) * len(places))
         located += rest * _shares(masks, axis=places)
-        pixels = to_pixels(located.sum(axis=1), size)
-        if pixels is None:
-            return None
-        total = total + pixels
+        found = located.sum(axis=1)
+        total = total + to_pixels(found, placements[i - 1], size)
     return total
 
 
@@ -542,7 +555,7 @@ def _located(attended, features, masks, weights):
     return _float64(total)
 
 
-def _joined(batches, size, data_format):
+def _joined(batches, placements, size, data_format):
     """One `Explanation` of all batches."""
     parts, seen, targets, against, regions = zip(*batches, strict=True)
 
@@ -561,6 +574,7 @@ def _joined(batches, size, data_format):
         targets=joined(targets),
         against=joined(against),
         regions=joined(regions),
+        placements=placements,
         size=size,
         data_format=data_format,
     )

@@ -117,18 +117,24 @@ class Graph:
 
         Args:
             size: Integer, taken for each unknown dimension of the inputs but
-                the batch.
+                the batch; or a list of the shapes of the inputs.
 
         Returns:
             A dictionary from `id(tensor)` to its shape.
         """
-        specs = {}
-        for tensor in self.model.inputs:
-            shape = tensor.shape[:1] + tuple(
-                size if length is None else length
-                for length in tensor.shape[1:]
-            )
-            specs[id(tensor)] = keras.KerasTensor(shape, dtype=tensor.dtype)
+        if isinstance(size, int):
+            size = [
+                tensor.shape[:1]
+                + tuple(
+                    size if length is None else length
+                    for length in tensor.shape[1:]
+                )
+                for tensor in self.model.inputs
+            ]
+        specs = {
+            id(tensor): keras.KerasTensor(shape, dtype=tensor.dtype)
+            for tensor, shape in zip(self.model.inputs, size, strict=True)
+        }
         for call in self.calls:
             if all(id(tensor) in specs for tensor in call.outputs):
                 continue

@@ -4,31 +4,29 @@ import numpy as np
 from keras import ops
 
 from keras_warn import checks
+from keras_warn import geometry
+from keras_warn.layers import feature_maps
 
 # Points this close to the strongest are as strong: what separates them is
 # rounding, which differs from backend to backend.
 TIE = 1e-5
 
-# A class token and up to eight registers stand before those of the image.
-MOST_TOKENS_WITHOUT_PLACE = 9
 
-
-def module_masks(seen, size, data_format=None):
+def module_masks(model, seen, size):
     """Where each module looked, at the resolution of the images.
 
-    The masks of a module's heads are resized to `size`, bilinearly, and each
-    is brought to a sum of 1, so that coarse and fine, softmax and sigmoid
-    masks weigh alike. The head gates weigh them, and the module's global
-    gate weighs their sum.
+    Each mask is put where its positions lie in the image: `keras_warn.geometry`
+    follows the crops, padding and resizing in front of the map. It is
+    interpolated bilinearly, and brought to a sum of 1, so that coarse and
+    fine, softmax and sigmoid masks weigh alike. The head gates weigh them, and
+    the module's global gate weighs their sum.
 
     Args:
+        model: A model made by `keras_warn.augment`.
         seen: The outputs of `keras_warn.inspect(model)`, as tensors or NumPy
             arrays. Without gates (`gates="linear"`) all heads, and all
             modules and the network, weigh the same.
         size: Height and width of the images, a pair of integers.
-        data_format: `"channels_last"` or `"channels_first"`, the masks'.
-            Defaults to `keras.config.image_data_format()`. The masks alone
-            do not tell: `(b, 4, 4, 4)` may be either.
 
     Returns:
         A NumPy array `(b, m, height, width)`, from module 1 on. Module `i` of
@@ -36,38 +34,33 @@ def module_masks(seen, size, data_format=None):
 
     Raises:
         TypeError: if `size` is not a pair of integers.
-        ValueError: if `seen` holds no masks, or masks of tokens that form no
-            grid (see `to_pixels`); or if an argument is out of its range.
+        ValueError: if `seen` holds no masks; if it is not known where in the
+            image the positions of a mask lie, as behind layers that change
+            their number in a way of their own; or if an argument is out of its
+            range.
 
     Example:
 
-    >>> corner = ops.array([[[[1.0], [0.0]], [[0.0], [0.0]]]])
-    >>> seen = {
-    ...     "module_1_masks": corner,
-    ...     "module_1_head_gates": ops.array([[1.0]]),
-    ...     "global_gates": ops.array([[0.75, 0.25]]),
-    ... }
-    >>> module_masks(seen, (2, 2), "channels_last")[0, 0].tolist()
-    [[0.25, 0.0], [0.0, 0.0]]
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
+    >>> seen = keras_warn.inspect(model)(ops.zeros((1, 96, 96, 3)))
+    >>> module_masks(model, seen, (96, 96)).shape
+    (1, 2, 96, 96)
     """
-    data_format = checks.data_format(data_format)
-    return ops.convert_to_numpy(masks_of(seen, _size(size), data_format))
+    size = _size(size)
+    found = masks_of(seen, geometry.placements(model, size), size)
+    return ops.convert_to_numpy(found)
 
 
-def _resized(maps, size):
-    return ops.image.resize(maps, size, "bilinear", data_format="channels_last")
-
-
-def masks_of(seen, size, data_format, resize=_resized):
+def masks_of(seen, placements, size):
     """`module_masks` as a tensor, for use inside of a graph.
 
     Args:
         seen: As of `module_masks`, tensors.
-        size: Height and width, a pair of integers; or what `resize` takes,
-            where the masks are of maps.
-        data_format: `"channels_last"` or `"channels_first"`, the masks'.
-        resize: Function of maps `(b, h, w, k)` and `size`. Keras's takes no
-            size that is only known when the graph runs.
+        placements: As `keras_warn.geometry.placements` returns them.
+        size: Height and width, a pair.
 
     Returns:
         A tensor `(b, m, height, width)` of float32.
@@ -78,52 +71,61 @@ def masks_of(seen, size, data_format, resize=_resized):
     names = _mask_names(seen)
     modules = []
     for i in range(1, len(names) + 1):
-        masks = head_masks(seen, i, size, data_format, resize)
+        masks = head_masks(seen, i, placements, size)
         weights = seen.get(f"module_{i}_head_gates")
         if weights is None:
-            weights = np.full((1, masks.shape[-1]), 1 / masks.shape[-1])
+            weights = np.full((1, masks.shape[1]), 1 / masks.shape[1])
         weights = ops.cast(ops.convert_to_tensor(weights), "float32")
-        modules.append(ops.sum(masks * weights[:, None, None, :], axis=-1))
+        modules.append(ops.sum(masks * weights[:, :, None, None], axis=1))
     shares = _shares(seen, len(names))
     return shares[:, 1:, None, None] * ops.stack(modules, axis=1)
 
 
-def head_masks(seen, i, size, data_format, resize=_resized):
-    """The masks of module `i`'s heads, resized, each with a sum of 1.
+def head_masks(seen, i, placements, size):
+    """The masks of module `i`'s heads in pixels, each with a sum of 1.
 
     Args:
         seen: As of `masks_of`.
         i: Integer from 1.
+        placements: As of `masks_of`.
         size: As of `masks_of`.
-        data_format: As of `masks_of`.
-        resize: As of `masks_of`.
 
     Returns:
-        A tensor `(b, height, width, k)` of float32.
+        A tensor `(b, k, height, width)` of float32.
+
+    Raises:
+        ValueError: as `module_masks`.
     """
-    name = f"module_{i}_masks"
-    masks = ops.cast(ops.convert_to_tensor(seen[name]), "float32")
-    if len(masks.shape) == 3:
-        masks = _from_tokens(masks, name, size)
-    elif data_format == "channels_first":
-        masks = ops.transpose(masks, (0, 2, 3, 1))
-    masks = resize(masks, size)
-    totals = ops.sum(masks, axis=(1, 2), keepdims=True)
+    why = geometry.why_unknown(placements)
+    if why is not None:
+        raise ValueError(
+            "`model` must have layers of known geometry in front of its "
+            f"attention, for masks in pixels. Received: {why}."
+        )
+    placement = placements[i - 1]
+    masks = ops.cast(
+        ops.convert_to_tensor(seen[f"module_{i}_masks"]), "float32"
+    )
+    first = 3 in placement.axes
+    masks = feature_maps.heads_first(
+        masks, "channels_first" if first else "channels_last"
+    )
+    masks = placement.interpolated(placement.as_grid(masks), size)
+    totals = ops.sum(masks, axis=(2, 3), keepdims=True)
     # A sigmoid mask may be zero everywhere, and stays so.
     return ops.divide_no_nan(masks, totals)
 
 
-def combined_mask(seen, size, data_format=None):
+def combined_mask(model, seen, size):
     """Where the model looked, over all its modules and heads.
 
     The sum of `module_masks`: masks weighed as the predictions made from them
     are weighed.
 
     Args:
+        model: A model made by `keras_warn.augment`.
         seen: The outputs of `keras_warn.inspect(model)`.
-        size: Height and width of the images.
-        data_format: `"channels_last"` or `"channels_first"`, the masks'.
-            Defaults to `keras.config.image_data_format()`.
+        size: Height and width of the images, a pair of integers.
 
     Returns:
         A NumPy array `(b, height, width)`. An image's sum is what its global
@@ -139,95 +141,50 @@ def combined_mask(seen, size, data_format=None):
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
     >>> seen = keras_warn.inspect(model)(ops.zeros((2, 96, 96, 3)))
-    >>> combined_mask(seen, (96, 96)).shape
+    >>> combined_mask(model, seen, (96, 96)).shape
     (2, 96, 96)
     """
-    return module_masks(seen, size, data_format).sum(axis=1)
+    return module_masks(model, seen, size).sum(axis=1)
 
 
-def to_pixels(maps, size):
+def to_pixels(maps, placement, size):
     """Spreads what was found at each position over the pixels of the image.
 
-    Bilinear, like the resizing of masks, but what a position has is divided
-    among pixels and neither lost nor multiplied: a map keeps its sum.
-
-    Tokens in the order of a grid of square patches are put back into it.
-    What comes before them, such as the class token, has no place in the image
-    and is left out.
+    Bilinear, like the interpolation of masks, but what a position has is
+    divided among pixels and neither lost nor multiplied: a map keeps its sum.
+    Tokens before those of the image, such as the class token, and positions
+    that lie in padding have no place in the image and are left out.
 
     Args:
         maps: Array `(b, h, w)`, or `(b, p)` of tokens; of any sign.
+        placement: A `keras_warn.geometry.Placement`, where the map lies.
         size: Height and width of the images, a pair of integers.
 
     Returns:
-        A NumPy array `(b, height, width)` of `float64`, or `None` for tokens
-        that form no grid.
-
-    Raises:
-        TypeError: if `size` is not a pair of integers.
+        A NumPy array `(b, height, width)` of `float64`.
 
     Example:
 
     >>> import numpy as np
+    >>> from keras_warn.geometry import Axis, Placement
     >>> from keras_warn.masks import to_pixels
     >>> maps = np.array([[[3.0, -1.0], [0.0, 0.0]]])
-    >>> float(to_pixels(maps, (96, 96)).sum().round(6))
+    >>> axis = Axis.of_image(96).strided(2, 48)
+    >>> pixels = to_pixels(maps, Placement(axis, axis, (1, 2)), (96, 96))
+    >>> float(pixels.sum().round(6))
     2.0
     """
-    height, width = _size(size)
-    maps = ops.convert_to_numpy(maps).astype("float64")
-    if maps.ndim == 2:
-        grid = _grid(maps.shape[1], (height, width))
-        if grid is None:
-            return None
-        prefix = maps.shape[1] - grid[0] * grid[1]
-        maps = maps[:, prefix:].reshape(-1, *grid)
-    rows = _spreading(maps.shape[1], height)
-    columns = _spreading(maps.shape[2], width)
-    return np.einsum("hy,bhw,wx->byx", rows, maps, columns, optimize=True)
+    maps = np.asarray(maps, "float64")[:, None]
+    rows = _spreading(placement.rows, size[0])
+    columns = _spreading(placement.columns, size[1])
+    return (rows @ placement.as_grid(maps, np) @ columns.T)[:, 0]
 
 
-def _spreading(few, many):
-    """How each of `few` positions in a row is divided among `many` pixels."""
-    small, large = sorted((few, many))
-    each = np.eye(small, dtype="float32")[:, :, None, None]
-    spread = ops.image.resize(
-        each, (large, 1), "bilinear", data_format="channels_last"
-    )
-    spread = ops.convert_to_numpy(spread)[:, :, 0, 0].astype("float64")
-    if few > many:  # the other way round: each belongs to a pixel or two
-        spread = spread.T
-    return spread / spread.sum(axis=1, keepdims=True)
-
-
-def _grid(tokens, size):
-    """Rows and columns of `tokens` square patches of an image, or `None`.
-
-    Patches that are larger leave fewer tokens in the grid and more before it:
-    the smallest that fit are the answer.
-    """
-    height, width = size
-    for patch in range(1, min(height, width) + 1):
-        grid = height // patch, width // patch
-        if height % patch == width % patch == 0 and (
-            grid[0] * grid[1] <= tokens
-        ):
-            few = tokens - grid[0] * grid[1] <= MOST_TOKENS_WITHOUT_PLACE
-            return grid if few else None
-    return None
-
-
-def _from_tokens(masks, name, size):
-    """Masks of tokens `(b, p, k)` as `(b, h, w, k)`."""
-    grid = _grid(masks.shape[1], size)
-    if grid is None:
-        raise ValueError(
-            f"`seen[{name!r}]` must be masks of a map, or of tokens that form "
-            "a grid of square patches. Received: masks of shape "
-            f"{tuple(masks.shape)} for images of {size[0]} by {size[1]}."
-        )
-    prefix = masks.shape[1] - grid[0] * grid[1]
-    return ops.reshape(masks[:, prefix:], (-1, *grid, masks.shape[2]))
+def _spreading(axis, pixels):
+    """How each position is divided among pixels: `(pixels, length)`."""
+    shares = axis.interpolation(pixels)
+    totals = shares.sum(axis=0)
+    return shares / np.where(totals == 0, 1, totals)
 
 
 def pointing_accuracy(masks, boxes):

@@ -122,9 +122,9 @@ def test_values_are_those_of_inspect(tmp_path):
         )
 
     expected = {
-        "masks/all_modules": combined_mask(seen, (24, 20)),
-        "masks/module_1": module_masks(seen, (24, 20))[:, 0],
-        "masks/module_2": module_masks(seen, (24, 20))[:, 1],
+        "masks/all_modules": combined_mask(trained, seen, (24, 20)),
+        "masks/module_1": module_masks(trained, seen, (24, 20))[:, 0],
+        "masks/module_2": module_masks(trained, seen, (24, 20))[:, 1],
     }
     for tag, mask in expected.items():
         width, height, *pictures = found[tag, 0]
@@ -454,17 +454,41 @@ def test_a_model_of_several_inputs(tmp_path, batches):
     assert ("accuracy/output", 0) in found
 
 
-def test_tokens_have_numbers_but_no_pictures(tmp_path):
+@pytest.mark.parametrize("of_a_grid", [True, False])
+def test_tokens_have_pictures_where_they_have_a_place(tmp_path, of_a_grid):
     inputs = keras.Input((24, 20, 1))
     x = keras.layers.Conv2D(5, 3, 2, "same")(inputs)
-    x = keras.layers.Reshape((120, 5), name="tokens")(x)
+    shape = (120, 5) if of_a_grid else (100, 6)
+    x = keras.layers.Reshape(shape, name="tokens")(x)
     trained = keras_warn.augment(
         keras.Model(inputs, x), classes=7, attend_at=["tokens"], width=3
     )
     trained.compile("sgd", "sparse_categorical_crossentropy")
-    fit(trained, TensorBoardAttention(tmp_path, data()[0]))
+    watch = TensorBoardAttention(tmp_path, data()[0])
+    if of_a_grid:
+        fit(trained, watch)
+    else:
+        with pytest.warns(UserWarning, match="behind the layer 'tokens'"):
+            fit(trained, watch)
     tags = {tag.split("/")[0] for tag, _ in events(tmp_path)}
-    assert "mask_entropy" in tags and "masks" not in tags
+    assert "mask_entropy" in tags and ("masks" in tags) == of_a_grid
+
+
+def test_masks_lie_where_the_model_crops(tmp_path):
+    inputs = keras.Input((24, 20, 1))
+    x = keras.layers.CenterCrop(8, 8)(inputs)
+    x = keras.layers.Conv2D(5, 3, 2, "same", name="map")(x)
+    trained = keras_warn.augment(
+        keras.Model(inputs, x), classes=7, attend_at="map", width=3
+    )
+    trained.compile("sgd", "sparse_categorical_crossentropy")
+    images = np.ones((8, 24, 20, 1), "float32")
+    fit(trained, TensorBoardAttention(tmp_path, images))
+    *_, picture = events(tmp_path)["masks/module_1", 0]
+    lit = np.ptp(from_png(picture), axis=-1) > 0
+    assert lit[8:16, 6:14].any()
+    lit[8:16, 6:14] = False
+    assert not lit.any()
 
 
 def test_a_model_that_diverges_goes_on(tmp_path):

@@ -18,6 +18,8 @@ import keras_warn
 from keras_warn import layers as mechanism
 from keras_warn.explanation import contributions
 from keras_warn.explanation import outcomes
+from keras_warn.geometry import Axis
+from keras_warn.geometry import Placement
 from keras_warn.masks import to_pixels
 
 CLASSES = 7
@@ -375,17 +377,6 @@ def test_evidence_of_a_place_is_what_is_lost_without_it(
     np.testing.assert_allclose(explanation.regions[0], found, atol=1e-5)
 
 
-def test_tokens_of_patches_are_put_back_into_the_image():
-    maps = np.zeros((1, 1 + 6))
-    maps[0, 0] = 100  # the class token has no place
-    maps[0, 1 + 5] = 2.0
-    pixels = to_pixels(maps, (8, 12))
-    assert pixels.sum() == pytest.approx(2.0)
-    assert np.unravel_index(pixels[0].argmax(), (8, 12)) >= (4, 8)
-    for tokens in (5, 40):
-        assert to_pixels(np.zeros((1, tokens)), (8, 12)) is None
-
-
 def test_attention_to_tokens_is_explained():
     inputs = keras.Input((8, 12, 1))
     x = layers.Conv2D(6, 4, 4)(inputs)
@@ -416,14 +407,15 @@ def test_some_images_of_an_explanation():
 @pytest.mark.parametrize("few, many", [(3, 32), (7, 30), (32, 7), (5, 5)])
 def test_spreading_over_pixels_keeps_the_sum(few, many):
     maps = np.random.default_rng(0).normal(size=(2, few, few + 1))
-    pixels = to_pixels(maps, (many, 2 * many))
+    placement = Placement(
+        Axis.of_image(many).resized(few),
+        Axis.of_image(2 * many).resized(few + 1),
+        (1, 2),
+    )
+    pixels = to_pixels(maps, placement, (many, 2 * many))
     np.testing.assert_allclose(
         pixels.sum(axis=(1, 2)), maps.sum(axis=(1, 2)), atol=1e-9
     )
-    if few == many:
-        np.testing.assert_allclose(
-            to_pixels(maps, (few, few + 1)), maps, atol=1e-12
-        )
 
 
 def test_outcomes_need_as_many_labels_as_predictions():

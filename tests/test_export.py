@@ -115,7 +115,7 @@ def test_runs_where_keras_warn_is_not_installed(model, folder, tmp_path):
     )
     close(found["global_gates"], seen["global_gates"])
     close(found["module_2_head_gates"], seen["module_2_head_gates"])
-    close(found["masks"], masks.module_masks(seen, (29, 31)))
+    close(found["masks"], masks.module_masks(model, seen, (29, 31)))
     assert [name.decode() for name in served["class_names"][1]] == NAMES
 
 
@@ -246,7 +246,7 @@ def test_masks_of_heads_and_as_they_are(tmp_path, kind, size):
             found["module_1_head_gates"][:, None, None, :]
             * found["global_gates"][:, 1, None, None, None]
         )
-        wanted = masks.module_masks(seen, (29, 31))[:, 0]
+        wanted = masks.module_masks(model, seen, (29, 31))[:, 0]
         close(np.sum(weighed, -1), wanted)
 
 
@@ -273,10 +273,95 @@ def test_every_kind_of_gates(tmp_path, arguments):
     )
     close(np.sum(found["probabilities"], axis=1), 1)
     seen = keras_warn.inspect(model)(taken)
-    close(found["masks"], masks.module_masks(seen, (29, 31)))
+    close(found["masks"], masks.module_masks(model, seen, (29, 31)))
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        keras.layers.ZeroPadding2D(((0, 6), (9, 0))),
+        keras.layers.Resizing(20, 24),
+        keras.layers.Conv2D(3, 9, trainable=False),
+        keras.layers.Identity(),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_masks_in_images_of_any_size(tmp_path, front):
+    import tensorflow as tf
+
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, 2, "same", name="map")(front(inputs))
+    model = keras_warn.augment(
+        keras.Model(inputs, x), classes=3, attend_at="map", width=2
+    )
+    keras_warn.export(model, tmp_path / "m")
+    loaded = tf.saved_model.load(tmp_path / "m")
+    for size in ((29, 31), (40, 24)):
+        taken = np.random.default_rng(0).normal(size=(2, *size, 3))
+        taken = taken.astype("float32")
+        seen = keras_warn.inspect(model)(taken)
+        wanted = masks.module_masks(model, seen, size)
+        close(loaded.explain(taken)["masks"], wanted)
+
+
+@pytest.mark.parametrize("kind", ["modules", "heads"])
+def test_masks_lie_where_the_model_crops(tmp_path, kind):
+    import tensorflow as tf
+
+    inputs = keras.Input((29, 31, 3))
+    x = keras.layers.CenterCrop(16, 8)(inputs)
+    x = keras.layers.Conv2D(4, 3, 2, "same", name="map")(x)
+    model = keras_warn.augment(
+        keras.Model(inputs, x), classes=3, attend_at="map", width=2
+    )
+    taken = np.random.default_rng(0).normal(size=(2, 29, 31, 3))
+    taken = taken.astype("float32")
+    keras_warn.export(model, tmp_path / "m", masks=kind)
+    loaded = tf.saved_model.load(tmp_path / "m")
+    found = loaded.explain(taken)
+    if kind == "modules":
+        seen = keras_warn.inspect(model)(taken)
+        wanted = masks.module_masks(model, seen, (29, 31))
+        close(found["masks"], wanted)
+        outside = np.array(found["masks"])[:, 0]
+    else:
+        outside = np.array(found["module_1_masks"])
+        close(outside.sum(axis=(1, 2)), np.ones((2, 2)))
+        outside = outside.sum(axis=-1)
+    assert (outside[:, 6:22, 11:19] > 0).all()
+    outside[:, 6:22, 11:19] = 0
+    assert not outside.any()
 
 
 # What is refused.
+
+
+@pytest.mark.parametrize(
+    "size, front, argument",
+    [
+        ((None, None), keras.layers.CenterCrop(16, 16), "size"),
+        (
+            (None, None),
+            keras.layers.Resizing(16, 16, crop_to_aspect_ratio=True),
+            "size",
+        ),
+        (
+            (32, 32),
+            keras.layers.Lambda(lambda x: x[:, ::2], output_shape=(16, 32, 3)),
+            "masks",
+        ),
+    ],
+)
+def test_masks_without_a_known_place(tmp_path, size, front, argument):
+    inputs = keras.Input((*size, 3))
+    x = keras.layers.Conv2D(4, 3, 2, "same", name="map")(front(inputs))
+    model = keras_warn.augment(
+        keras.Model(inputs, x), classes=3, attend_at="map", width=2
+    )
+    with pytest.raises(ValueError, match=f"`{argument}` must be"):
+        keras_warn.export(model, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+    keras_warn.export(model, tmp_path / "m", masks="maps")
 
 
 def test_what_is_there_is_kept(model, folder, tmp_path):

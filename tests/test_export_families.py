@@ -196,9 +196,9 @@ def test_all_formats_agree(tmp_path, family, policy):
     assert np.ptp(exact["module_1_masks"], axis=(1, 2)).max() > 1e-4
     for name in ("saved_model", "bytes", *formats):
         if name in formats:
-            compared = expected(exact, exactly_served)
+            compared = expected(model, exact, exactly_served)
         else:
-            compared = expected(seen, served)
+            compared = expected(model, seen, served)
         with np.load(tmp_path / f"{name}.npz") as found:
             found = dict(found)
         if name == "onnx":
@@ -206,20 +206,20 @@ def test_all_formats_agree(tmp_path, family, policy):
         for key, value in compared.items():
             if np.abs(found[key] - value).max() > 1e-5 and policy == "float32":
                 # Of two that round in float32, who is right?
-                value = expected(*in_float64(model, taken))[key]
+                value = expected(model, *in_float64(model, taken))[key]
             np.testing.assert_allclose(
                 found[key], value, atol=1e-5, rtol=0, err_msg=f"{name}: {key}"
             )
 
 
-def expected(seen, served):
+def expected(model, seen, served):
     """What a format shall return, of what `outputs` returns."""
     scores = np.asarray(seen["network_prediction"])
     scores = scores.astype(np.promote_types(scores.dtype, "float32"))
     return {
         "probabilities": seen["prediction"],
         "network_probabilities": keras.ops.softmax(scores),
-        "masks": masks.module_masks(seen, SIZE),
+        "masks": masks.module_masks(model, seen, SIZE),
         "served": served,
         **{k: v for k, v in seen.items() if k.endswith("_gates")},
     }

@@ -114,7 +114,7 @@ def test_runs_without_tensorflow(tmp_path, file_format):
     )
     close(found["global_gates"], seen["global_gates"])
     close(found["module_1_head_gates"], seen["module_1_head_gates"])
-    close(found["masks"], masks.module_masks(seen, (29, 31)))
+    close(found["masks"], masks.module_masks(model, seen, (29, 31)))
     if file_format == "litert":
         close(found["served"], seen["prediction"])
     else:  # first, for programs that go by number

@@ -110,7 +110,8 @@ def test_tokens_without_a_grid_have_no_pictures():
         keras.Model(inputs, x), classes=7, depth=1, width=3
     )
     batch = images()
-    explanation = keras_warn.explain(tokens, batch)
+    with pytest.warns(UserWarning, match="behind the layer 'get_item"):
+        explanation = keras_warn.explain(tokens, batch)
     assert explanation.regions is None
     figure = figures.explanation_figure(batch, explanation)
     assert sum(len(axes.images) for axes in figure.axes) == 3

@@ -3,11 +3,14 @@
 import keras
 import numpy as np
 import pytest
+from support import to_numpy
 
 import keras_warn
+from keras_warn.geometry import Axis
+from keras_warn.geometry import Placement
 from keras_warn.masks import chance
 from keras_warn.masks import combined_mask
-from keras_warn.masks import module_masks
+from keras_warn.masks import masks_of
 from keras_warn.masks import pointing_accuracy
 
 
@@ -31,6 +34,28 @@ def outputs(shapes=((5, 7), (11, 3)), b=2, k=3):
     return {name: value.astype("float32") for name, value in seen.items()}
 
 
+def over_whole(length, pixels):
+    return Axis.of_image(pixels).resized(length)
+
+
+def modules_in_pixels(seen, size, axes=(1, 2)):
+    """The masks of all modules, each stretched over the whole image."""
+    placements = [
+        Placement(
+            over_whole(masks.shape[axes[0]], size[0]),
+            over_whole(masks.shape[axes[1]], size[1]),
+            axes,
+        )
+        for name, masks in seen.items()
+        if name.endswith("_masks")
+    ]
+    return to_numpy(masks_of(seen, placements, size))
+
+
+def combined(*arguments):
+    return modules_in_pixels(*arguments).sum(axis=1)
+
+
 def test_gate_weighted_sum_at_the_masks_own_size():
     seen = outputs(((5, 7), (5, 7)))
     expected = sum(
@@ -43,13 +68,13 @@ def test_gate_weighted_sum_at_the_masks_own_size():
         for i in (1, 2)
     )
     np.testing.assert_allclose(
-        combined_mask(seen, (5, 7)), expected, rtol=1e-5, atol=1e-7
+        combined(seen, (5, 7)), expected, rtol=1e-5, atol=1e-7
     )
 
 
 def test_coarse_and_fine_masks_weigh_as_their_gates():
     seen = outputs()
-    found = module_masks(seen, (22, 21))
+    found = modules_in_pixels(seen, (22, 21))
     assert found.shape == (2, 2, 22, 21)
     np.testing.assert_allclose(
         found.sum(axis=(2, 3)), seen["global_gates"][:, 1:], rtol=1e-4
@@ -58,17 +83,15 @@ def test_coarse_and_fine_masks_weigh_as_their_gates():
 
 def test_sigmoid_masks_are_brought_to_the_same_sum():
     seen = outputs()
-    expected = combined_mask(seen, (22, 21))
+    expected = combined(seen, (22, 21))
     seen["module_1_masks"] = seen["module_1_masks"] * 13
-    np.testing.assert_allclose(
-        combined_mask(seen, (22, 21)), expected, rtol=1e-4
-    )
+    np.testing.assert_allclose(combined(seen, (22, 21)), expected, rtol=1e-4)
 
 
 def test_a_mask_of_zeros_stays_zero():
     seen = outputs()
     seen["module_1_masks"] = np.zeros_like(seen["module_1_masks"])
-    found = module_masks(seen, (22, 21))
+    found = modules_in_pixels(seen, (22, 21))
     assert not found[:, 0].any()
     assert np.isfinite(found).all()
 
@@ -79,17 +102,17 @@ def test_resizing_keeps_places():
     mask = np.zeros((1, 5, 7, 1), "float32")
     mask[0, 3, 1, 0] = 1
     seen["module_1_masks"] = mask
-    found = combined_mask(seen, (30, 35))
+    found = combined(seen, (30, 35))
     assert pointing_accuracy(found, np.array([[18, 5, 24, 10]])) == 1
 
 
 def test_channels_first_masks():
     seen = outputs()
-    expected = combined_mask(seen, (22, 21), "channels_last")
+    expected = combined(seen, (22, 21))
     for i in (1, 2):
         masks = seen[f"module_{i}_masks"]
         seen[f"module_{i}_masks"] = masks.transpose(0, 3, 1, 2)
-    found = combined_mask(seen, (22, 21), "channels_first")
+    found = combined(seen, (22, 21), (2, 3))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -99,7 +122,7 @@ def test_tensors_and_arrays_give_the_same():
         name: keras.ops.convert_to_tensor(value) for name, value in seen.items()
     }
     np.testing.assert_array_equal(
-        combined_mask(tensors, (22, 21)), combined_mask(seen, (22, 21))
+        combined(tensors, (22, 21)), combined(seen, (22, 21))
     )
 
 
@@ -112,8 +135,8 @@ def test_without_gates_all_weigh_the_same():
         if "gates" in name:
             seen[name] = np.full_like(seen[name], 1 / 3)
     np.testing.assert_allclose(
-        combined_mask(linear, (22, 21)),
-        combined_mask(seen, (22, 21)),
+        combined(linear, (22, 21)),
+        combined(seen, (22, 21)),
         rtol=1e-5,
     )
 
@@ -127,7 +150,7 @@ def test_of_a_model(gates):
         keras.Model(inputs, x), classes=7, depth=2, width=3, gates=gates
     )
     images = np.random.default_rng(0).random((2, 24, 20, 1), "float32")
-    found = combined_mask(keras_warn.inspect(model)(images), (24, 20))
+    found = combined_mask(model, keras_warn.inspect(model)(images), (24, 20))
     assert found.shape == (2, 24, 20)
     assert (found.sum(axis=(1, 2)) < 1).all()
     if gates != "softmax":
@@ -135,29 +158,19 @@ def test_of_a_model(gates):
 
 
 @pytest.mark.parametrize(
-    "change, size, error, message",
+    "seen, size, error, message",
     [
-        ({"module_1_masks": None}, (5, 7), ValueError, "module_1_masks"),
-        (
-            {"module_1_masks": np.zeros((2, 31, 3))},
-            (5, 7),
-            ValueError,
-            r"square patches. Received: masks of shape \(2, 31, 3\) .* 5 by 7",
-        ),
-        ({}, 5, TypeError, "size=5"),
-        ({}, (5, 0), ValueError, "size=0"),
+        ({}, (24, 20), ValueError, "module_1_masks"),
+        (outputs(), 5, TypeError, "size=5"),
+        (outputs(), (5, 0), ValueError, "size=0"),
     ],
 )
-def test_errors_of_masks(change, size, error, message):
-    seen = {**outputs(), **change}
-    seen = {name: value for name, value in seen.items() if value is not None}
+def test_errors_of_masks(seen, size, error, message):
+    inputs = keras.Input((24, 20, 1))
+    x = keras.layers.Conv2D(3, 3, 2, "same", activation="relu")(inputs)
+    model = keras_warn.augment(keras.Model(inputs, x), classes=2, depth=1)
     with pytest.raises(error, match=message):
-        combined_mask(seen, size)
-
-
-def test_an_unknown_data_format():
-    with pytest.raises(ValueError, match="data_format='last'"):
-        combined_mask(outputs(), (5, 7), "last")
+        combined_mask(model, seen, size)
 
 
 @pytest.mark.parametrize(

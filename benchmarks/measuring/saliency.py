@@ -35,7 +35,7 @@ def maps(model, images, boxes, seed):
     """
     count, *size, _ = images.shape
     explained = keras_warn.explain(model, images)
-    found = masks.combined_mask(explained.seen, size)
+    found = explained.masks.sum(axis=1)
     network, whole, pointwise = grad_cams(model, images, explained.targets)
     random = np.random.default_rng(seed)
     *_, h, w, _ = deepest_features(model).shape

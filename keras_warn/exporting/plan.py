@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from keras_warn import geometry
 from keras_warn import images
 from keras_warn import metadata
 from keras_warn._version import __version__
@@ -25,6 +26,8 @@ class Plan:
         data_format: `"channels_last"` or `"channels_first"`.
         class_names: Tuple of strings, or `None`.
         masks: `"modules"`, `"heads"` or `"maps"`.
+        placements: As of `keras_warn.geometry.placements`; `None` for
+            `"maps"`.
         preprocessing: How the model takes images, one of
             `images.PREPROCESSING`, or `None` where it is not known.
         resize: How images are brought to `size`, or `None` where it is not
@@ -43,6 +46,7 @@ class Plan:
     data_format: str
     class_names: tuple | None
     masks: str
+    placements: list | None
     preprocessing: str | None
     resize: str | None
     short_side: int | None
@@ -188,6 +192,7 @@ def make_plan(
         data_format=data_format,
         class_names=class_names,
         masks=masks,
+        placements=_placements(model, masks, chosen or own),
         preprocessing=wanted,
         resize=resize,
         short_side=short_side,
@@ -195,6 +200,28 @@ def make_plan(
         fitted=fitted,
         encoded=encoded,
     )
+
+
+def _placements(model, masks, size):
+    """Where masks lie in images of `size`, if they are returned in pixels."""
+    if masks == "maps":
+        return None
+    is_open = None in size
+    find = geometry.open_placements if is_open else geometry.placements
+    found = find(model, size)
+    if found is None:
+        raise ValueError(
+            "`size` must be given for masks in pixels of a model that crops or "
+            "resizes its images or reads tokens, or `masks` be 'maps'. "
+            f"Received: size=None and masks={masks!r}."
+        )
+    why = geometry.why_unknown(found)
+    if why is not None:
+        raise ValueError(
+            f"`masks` must be 'maps', as they are: {why}. Received: "
+            f"masks={masks!r}."
+        )
+    return found
 
 
 def float32_copy(model):

@@ -135,17 +135,15 @@ class Signatures:
         names = [name for name in seen if name.endswith("_masks")]
         if plan.masks == "maps":
             return {name: _wide(seen[name]) for name in names}
-        import tensorflow as tf
-
-        size = plan.size
-        if None in size:
-            axis = 2 if plan.data_format == "channels_first" else 1
-            size = tf.shape(images)[axis : axis + 2]
-        arguments = size, plan.data_format, _interpolated
+        axis = 2 if plan.data_format == "channels_first" else 1
+        size = keras.ops.shape(images)[axis : axis + 2]
         if plan.masks == "modules":
-            return {"masks": masks.masks_of(seen, *arguments)}
+            return {"masks": masks.masks_of(seen, plan.placements, size)}
         return {
-            name: masks.head_masks(seen, i, *arguments)
+            name: keras.ops.transpose(
+                masks.head_masks(seen, i, plan.placements, size),
+                (0, 2, 3, 1),
+            )
             for i, name in enumerate(names, start=1)
         }
 
@@ -226,33 +224,6 @@ def _frozen(function, spec):
     # As TensorFlow flattens dictionaries.
     keys = sorted(concrete.structured_outputs)
     return frozen.graph.as_graph_def(), dict(zip(keys, names, strict=True))
-
-
-def _interpolated(maps, size):
-    """Maps `(b, h, w, k)` brought to a size, bilinearly, as by Keras.
-
-    By matrix products, which are the same in every format: tf2onnx 1.17 makes
-    of a resizing one to scales, which miss the size by a pixel.
-    """
-    import tensorflow as tf
-
-    height, width = size[0], size[1]
-    maps = tf.transpose(maps, (0, 3, 1, 2))
-    rows = _interpolation(tf.shape(maps)[2], height)
-    columns = _interpolation(tf.shape(maps)[3], width)
-    maps = tf.matmul(tf.matmul(rows, maps), columns, transpose_b=True)
-    return tf.transpose(maps, (0, 2, 3, 1))
-
-
-def _interpolation(few, many):
-    """How much each of `many` pixels has of each of `few` positions."""
-    import tensorflow as tf
-
-    few, many = tf.cast(few, tf.float32), tf.cast(many, tf.float32)
-    # Middles on middles, and beyond the outermost nothing new.
-    at = (tf.range(many) + 0.5) * few / many - 0.5
-    at = tf.clip_by_value(at, 0.0, few - 1)
-    return tf.nn.relu(1 - tf.abs(at[:, None] - tf.range(few)))
 
 
 def _chained(first, second, tensor):
