@@ -6,6 +6,7 @@ so no window is needed or left open: save them with `figure.savefig(path)`.
 
 import numpy as np
 
+from keras_warn.lettering import Lettering
 from keras_warn.overlays import AGAINST
 from keras_warn.overlays import FOR
 from keras_warn.overlays import displayable
@@ -21,9 +22,9 @@ MARKERS = "osD^vP"
 CELL = 1.2
 BARS = 2.0
 FONT = 7
-# Lines of text below an image, and letters in a name of a class.
-LINES = 3
-LONGEST = 14
+# From line to line, in inches, and how much of its column a text may fill.
+LINE = (FONT + 1.5) / 72
+FILLED = 0.9
 
 
 def explanation_figure(images, explanation, titles=None, names=None):
@@ -52,7 +53,9 @@ def explanation_figure(images, explanation, titles=None, names=None):
 
     Returns:
         A `matplotlib.figure.Figure`. Saved as `.pdf` or `.svg`, all but the
-        images is vector graphics.
+        images is vector graphics. Long names are wrapped. Letters that the
+        font of `matplotlib.rcParams` has not are taken from other installed
+        fonts; a warning names those that none of them has.
 
     Raises:
         ImportError: if matplotlib is not installed.
@@ -94,7 +97,8 @@ def explanation_figure(images, explanation, titles=None, names=None):
             "`names` must be as many as the classes. Received: "
             f"{len(names)} names for {classes} classes."
         )
-    names = [_short(str(name)) for name in names or range(classes)]
+    names = list(map(_text, range(classes) if names is None else names))
+    titles = [] if titles is None else list(map(_text, titles))
     # Of tokens that form no grid, there is no picture.
     overlays = [None] * (1 + modules)
     if explanation.regions is not None:
@@ -120,13 +124,28 @@ def explanation_figure(images, explanation, titles=None, names=None):
         heads.append(f"module {i} ({places})")
 
     height, width = explanation.size
-    cell = CELL * max(1, min(height / width, 2)) + LINES * (FONT + 1.5) / 72
+    tall = CELL * max(1, min(height / width, 2))
     # Below the first two are the longest lines.
     widths = [1.5 * CELL, 1.25 * CELL, *[CELL] * modules, BARS]
-    figure = new_figure(sum(widths), cell * count + 0.25)
+    figure = new_figure(1, 1)
+    lettering = Lettering("".join([*names, *titles]), FONT)
+    texts = [
+        [lettering.wrapped(text, FILLED * column) for text in below]
+        for below, column in zip(texts, widths[:-1], strict=True)
+    ]
+    titles = [lettering.wrapped(title, FILLED * tall) for title in titles]
+    lines = max(_lines(text) for below in texts for text in below)
+    widths[0] += LINE * max(map(_lines, titles), default=0)
+    figure.set_size_inches(sum(widths), (tall + LINE * lines) * count + 0.25)
     cells = figure.subplots(
         count, len(widths), squeeze=False, width_ratios=widths
     )
+    # Names are text, even with dollars, which would begin formulas.
+    style = {
+        "size": FONT,
+        "family": lettering.families,
+        "parse_math": False,
+    }
     for column, (overlay, below) in enumerate(
         zip([pictures, *overlays], texts, strict=True)
     ):
@@ -136,16 +155,14 @@ def explanation_figure(images, explanation, titles=None, names=None):
                 axes.axis("off")
                 continue
             _show(axes, overlay[row])
-            # Names are text, even with dollars, which would begin formulas.
-            axes.set_xlabel(below[row], size=FONT, labelpad=2, parse_math=False)
+            axes.set_xlabel(below[row], labelpad=2, **style)
     for row, margins in enumerate(explanation.margins):
         _show_margins(cells[row, -1], margins)
     cells[-1, -1].set_xlabel(f"difference in {explanation.scale}", size=FONT)
     for cell, head in zip(cells[0], [*heads, "contributions"], strict=True):
         cell.set_title(head, size=FONT + 1, pad=3)
-    if titles is not None:
-        for row, title in enumerate(titles):
-            cells[row, 0].set_ylabel(title, size=FONT, parse_math=False)
+    for row, title in enumerate(titles):
+        cells[row, 0].set_ylabel(title, **style)
     return figure
 
 
@@ -269,7 +286,8 @@ def _what_was_said(explanation, names):
     }
     return [
         "\n".join(
-            f"{who}: {names[of[i].argmax()]} {of[i].max():.2f}"
+            # The probability stays beside the last word.
+            f"{who}: {names[of[i].argmax()]}\u00a0{of[i].max():.2f}"
             for who, of in said.items()
         )
         for i in range(len(explanation))
@@ -340,6 +358,10 @@ def _show_margins(axes, margins):
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _short(name):
-    """A name that does not run into the next column."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+def _text(name):
+    """A name that can be drawn: file names may be no Unicode."""
+    return str(name).encode("utf-8", "replace").decode()
+
+
+def _lines(text):
+    return text.count("\n") + 1

@@ -295,7 +295,7 @@ def placements(model, size):
     """
     size = tuple(size)
     network = graph.Graph(model)
-    axes = (2, 3) if graph.data_format(model) == "channels_first" else (1, 2)
+    axes = (2, 3) if network.data_format == "channels_first" else (1, 2)
     shapes = _shapes(network, size, axes)
     found = {}
     for tensor in model.inputs:

@@ -1,5 +1,7 @@
 """Figures are made without a window and say what they should."""
 
+import itertools
+import re
 import sys
 
 import keras
@@ -118,21 +120,51 @@ def test_tokens_without_a_grid_have_no_pictures():
     assert "module 1 (20)" in texts(figure)
 
 
-def test_long_names_stay_in_their_column():
+def test_long_names_are_wrapped_and_stay_in_their_place():
     batch = images()
-    names = [f"{'a' * 30}{i}" for i in range(7)]
-    figure = figures.explanation_figure(batch, explained(batch), names=names)
+    names = np.array([f"Yellow_headed {'a' * 40} {i}" for i in range(7)])
+    titles = ["IMG_20240508_" * 6 + ".jpeg", "x" * 60, "short"]
+    explanation = explained(batch)
+    figure = figures.explanation_figure(batch, explanation, titles, names)
     figure.draw_without_rendering()
-    for row in range(3):
-        for left, right in zip(
-            figure.axes[5 * row : 5 * row + 3],
-            figure.axes[5 * row + 1 : 5 * row + 4],
-            strict=True,
-        ):
-            boxes = [
-                axes.xaxis.label.get_window_extent() for axes in (left, right)
-            ]
-            assert boxes[0].x1 < boxes[1].x0
+    height = figure.bbox.height
+    names = [name.replace(" ", "") for name in names]
+    for row, title in enumerate(titles):
+        cells = figure.axes[5 * row : 5 * row + 5]
+        below = [axes.xaxis.label for axes in cells[:4]]
+        said = names[explanation.targets[row]]
+        assert said in re.sub(r"\s", "", below[1].get_text())
+        boxes = [label.get_window_extent() for label in below]
+        for left, right in itertools.pairwise(boxes):
+            assert left.x1 < right.x0
+        beside = cells[0].yaxis.label
+        assert beside.get_text().replace("\n", "") == title
+        box = beside.get_window_extent()
+        assert 0 <= box.x0 and box.x1 < cells[0].bbox.x0
+        assert boxes[0].y1 <= box.y0 + 2 and box.y1 <= height
+        assert boxes[0].y0 >= 0
+
+
+@pytest.mark.parametrize(
+    "letter, message",
+    [
+        ("\u2316", None),  # in a font that matplotlib brings, not its default
+        ("\U000f0001", r"No installed font has .*\(U\+F0001\)"),
+    ],
+)
+def test_letters_of_other_fonts(letter, message, recwarn):
+    batch = images(1)
+    names = [f"a{letter}"] * 7
+    explanation = explained(batch)
+    recwarn.clear()
+    figure = figures.explanation_figure(batch, explanation, ["x"], names)
+    (label, *_) = [axes.xaxis.label for axes in figure.axes]
+    if message is None:
+        assert len(label.get_fontfamily()) == 2
+        figure.draw_without_rendering()
+        assert not recwarn.list
+    else:
+        assert re.search(message, str(recwarn.pop(UserWarning).message))
 
 
 def test_dollars_in_names_are_no_formulas(tmp_path):

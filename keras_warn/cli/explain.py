@@ -130,7 +130,10 @@ def run(arguments):
     try:
         for item, picture, image_size, one in explained:
             drawn = figures.explanation_figure(
-                picture, one, titles=[_title(item.path)], names=names
+                picture,
+                one,
+                titles=[files.displayed(item.path.name)],
+                names=names,
             )
             with folder.replacing(item.figure) as unfinished:
                 drawn.savefig(unfinished, format=arguments.format)
@@ -289,9 +292,3 @@ def _figure_names(paths, extension):
         taken.add(stem.casefold())
         names.append(f"{stem}.{extension}")
     return names
-
-
-def _title(path):
-    """The name of a file, to stand beside a figure."""
-    name = files.displayed(path.name)
-    return name if len(name) <= 30 else f"{name[:18]}…{name[-11:]}"
