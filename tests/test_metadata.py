@@ -11,6 +11,7 @@ import pytest
 from exported import NAMES
 from exported import augmented
 from exported import network
+from support import reads_saved_files
 
 import keras_warn
 from keras_warn.metadata import Metadata
@@ -62,6 +63,7 @@ def test_is_read_without_this_package(tmp_path):
     assert found["size"] == [29, 31]
 
 
+@reads_saved_files
 @pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)
 def test_models_of_earlier_versions_predict_the_same(path, tmp_path):
     model = keras.saving.load_model(path)

@@ -242,7 +242,7 @@ def test_new_parts_learn_ten_times_as_fast(parts, attention):
 
 def test_the_factor_of_one_needs_no_other_optimizer(parts):
     model = small(parts, attention_factor=1).build()
-    assert type(model.optimizer) is keras.optimizers.SGD
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
     assert model.optimizer.momentum == 0.9
 
 
