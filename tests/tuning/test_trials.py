@@ -21,8 +21,11 @@ def run(monkeypatch, tmp_path):
     """Runs the command in `s`, a folder; returns the table of its trials."""
     found = toy.Adapter, None, pathlib.Path("recipes/toy.py")
     monkeypatch.setattr(adapters, "load", lambda name: found)
-    # It takes longer than the training.
+    # Both take longer than the training.
     monkeypatch.setattr(costs.Costs, "latency_added", lambda *of: 0.1)
+    monkeypatch.setattr(
+        costs, "operations", lambda model: {"MatMul": model.count_params()}
+    )
 
     # Tests of the page are elsewhere.
     monkeypatch.setattr(results, "page", lambda *of: str(of[2]))
