@@ -38,8 +38,8 @@ from measuring import table2_report
 from measuring.table2_networks import PUBLISHED
 from PIL import Image
 
-from keras_warn import figures
 from keras_warn import files
+from keras_warn.reporting import figures
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 FIGURE_4, BIRDS = "figure4_mnist.csv", "cub50_study.csv"

@@ -42,9 +42,9 @@ from measuring.timing import take_turns
 
 import keras_warn
 from keras_warn import files
-from keras_warn import runs
-from keras_warn.datasets import cluttered
-from keras_warn.datasets import load_digits
+from keras_warn.data import cluttered
+from keras_warn.data import load_digits
+from keras_warn.training import runs
 
 # Of the recipe: streams of clutter, and its training's.
 TEST_SEED, TRAIN_SEED = 1_000_002, 0

@@ -7,12 +7,12 @@
 `--digits` takes models that `recipes/cluttered_mnist.py` saved, of
 scikit-learn's digits. `--cub` is the folder of CUB-200-2011, or of some of its
 classes in the same layout: MobileNetV2 (alpha 0.35, 128 px) with attention is
-first fine-tuned on its training pictures, once a seed, from weights of
+first fine-tuned on its training images, once a seed, from weights of
 ImageNet, which Keras downloads unless `--weights` is their file.
 
 The same test images and models are given to all maps:
 
-- masks: `keras_warn.masks.combined_mask`, where the model looked
+- masks: `keras_warn.explanation.masks.combined_mask`, where the model looked
 - evidence: `keras_warn.explain(model, images).regions`, what places speak for
   the predicted class rather than for the next one; signed
 - evidence, strength: the same without its sign, for and against alike
@@ -63,11 +63,11 @@ from measuring import saliency
 from measuring.arguments import integer
 
 import keras_warn
-from keras_warn import figures
-from keras_warn import masks
-from keras_warn import runs
-from keras_warn.datasets import cluttered
-from keras_warn.datasets import load_digits
+from keras_warn.data import cluttered
+from keras_warn.data import load_digits
+from keras_warn.explanation import masks
+from keras_warn.reporting import figures
+from keras_warn.training import runs
 
 # The reader of the archive lies beside the recipes.
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "recipes"))

@@ -49,10 +49,10 @@ from measuring.table import markdown
 from measuring.timing import measure_time
 
 import keras_warn
-from keras_warn import figures
-from keras_warn import runs
 from keras_warn.operations import COUNTERS
 from keras_warn.operations import operations
+from keras_warn.reporting import figures
+from keras_warn.training import runs
 
 TOLERANCE = 1e-4
 # For which the modules are timed alone.

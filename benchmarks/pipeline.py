@@ -1,9 +1,9 @@
-"""How fast pictures are read, and how fast a recipe's model consumes them.
+"""How fast images are read, and how fast a recipe's model consumes them.
 
     python benchmarks/pipeline.py cub200 --data-dir CUB_200_2011
     python benchmarks/pipeline.py cub200 --data-dir CUB_200_2011 \\
         --backbone "MobileNetV2(alpha=0.35)" --weights none \\
-        --image-size 128 --short-side 146 --batch-size 32
+        --image-size 128 --resize-shorter-edge 146 --batch-size 32
 
 Three things take turns in one process: reading batches as the recipe does in
 training, with nothing to consume them; training on one batch over and over,
@@ -26,9 +26,9 @@ from measuring.arguments import integer
 from measuring.summary import summary
 from measuring.timing import take_turns
 
-from keras_warn import runs
 from keras_warn.training import Experiment
 from keras_warn.training import experiment
+from keras_warn.training import runs
 from keras_warn.training import settings
 
 

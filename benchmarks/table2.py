@@ -59,8 +59,8 @@ from measuring.timing import measure_time
 from measuring.timing import take_turns
 
 import keras_warn
-from keras_warn import figures
-from keras_warn import runs
+from keras_warn.reporting import figures
+from keras_warn.training import runs
 
 # Images of a network, images of one of a pair, and images of a batch.
 ON_GPU = {

@@ -28,9 +28,9 @@ import keras
 from measuring.arguments import integer
 
 from keras_warn.callbacks import TensorBoardAttention
-from keras_warn.datasets import ClutteredDigits
-from keras_warn.datasets import cluttered
-from keras_warn.datasets import load_digits
+from keras_warn.data import ClutteredDigits
+from keras_warn.data import cluttered
+from keras_warn.data import load_digits
 
 
 class Timed(TensorBoardAttention):

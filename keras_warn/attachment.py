@@ -30,7 +30,7 @@ import keras
 
 from keras_warn import checks
 from keras_warn import graph
-from keras_warn.classifier import find_ending
+from keras_warn._classifier import find_ending
 
 DEFAULT_DEPTH = 3
 # For networks of images of any size: large enough for the deepest to keep

@@ -5,9 +5,9 @@ import keras
 from keras_warn import attachment
 from keras_warn import checks
 from keras_warn import graph
-from keras_warn.classifier import Classifier
-from keras_warn.classifier import pooled
-from keras_warn.classifier import read_classifier
+from keras_warn._classifier import Classifier
+from keras_warn._classifier import pooled
+from keras_warn._classifier import read_classifier
 from keras_warn.layers import AttendedFeatures
 from keras_warn.layers import AttentionHeads
 from keras_warn.layers import GatedSum

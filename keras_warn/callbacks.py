@@ -9,16 +9,16 @@ import numpy as np
 from keras import ops
 
 from keras_warn import checks
-from keras_warn import geometry
-from keras_warn.comparison import class_ids
-from keras_warn.event_files import EventFile
-from keras_warn.event_files import check_installed
-from keras_warn.event_files import new_folder
-from keras_warn.explanation import outcomes
-from keras_warn.inspection import inspect
-from keras_warn.masks import masks_of
-from keras_warn.overlays import displayable
-from keras_warn.overlays import mask_overlay
+from keras_warn._event_files import EventFile
+from keras_warn._event_files import check_installed
+from keras_warn._event_files import new_folder
+from keras_warn.explanation import geometry
+from keras_warn.explanation.decomposition import outcomes
+from keras_warn.explanation.intermediates import inspect
+from keras_warn.explanation.masks import masks_of
+from keras_warn.explanation.overlays import displayable
+from keras_warn.explanation.overlays import mask_overlay
+from keras_warn.reporting.comparison import class_ids
 
 # How many images are watched.
 IMAGES = 8
@@ -32,9 +32,9 @@ class TensorBoardAttention(keras.callbacks.Callback):
 
     Of the first 8 of `images`, for each module `i` from 1:
 
-    - pictures `masks/all_modules` and `masks/module_<i>`: the images, lit
-      where the model looks (`keras_warn.overlays.mask_overlay`). Not of
-      models that read tokens;
+    - images `masks/all_modules` and `masks/module_<i>`: the images, lit
+      where the model looks (`keras_warn.explanation.overlays.mask_overlay`).
+      Not of models that read tokens;
     - `global_gate/network` and `global_gate/module_<i>`: mean weight in the
       prediction;
     - `head_gate/module_<i>/head_<j>`: mean weight in the module's prediction;
@@ -59,7 +59,7 @@ class TensorBoardAttention(keras.callbacks.Callback):
     heads or positions. Steps are epochs, from 0, as in Keras's own
     `TensorBoard` callback, which may run beside this one. With
     `gates="linear"` there are no gates to show. TensorBoard keeps 10 steps of
-    each picture, unless started with `--samples_per_plugin images=1000`.
+    each image, unless started with `--samples_per_plugin images=1000`.
 
     The training stays what it was, to the bit. A training that was killed
     and goes on, by `initial_epoch` or `keras.callbacks.BackupAndRestore`,

@@ -11,11 +11,11 @@ import json
 import numbers
 import unicodedata
 
+from keras_warn import _model_files
 from keras_warn import checks
-from keras_warn import images
-from keras_warn import model_files
 from keras_warn._version import __version__
-from keras_warn.inspection import inspect
+from keras_warn.data import images
+from keras_warn.explanation.intermediates import inspect
 
 # The layer that holds it, and the version of what is kept, and how.
 LAYER = "rectified"
@@ -31,12 +31,12 @@ class Metadata:
             order.
         size: Height and width that images are brought to, in pixels.
         resize: How they are brought to it, one of
-            `keras_warn.images.RESIZES`.
-        short_side: With `resize="crop"`, the length that the short side of an
-            image is brought to before `size` is cut from its middle. `None`
-            for the largest part of the image.
+            `keras_warn.data.images.RESIZES`.
+        resize_shorter_edge: With `resize="crop"`, the length that the shorter
+            edge of an image is brought to before `size` is cut from its
+            middle. `None` for the largest part of the image.
         preprocessing: How the model takes images, one of
-            `keras_warn.images.PREPROCESSING`.
+            `keras_warn.data.images.PREPROCESSING`.
         training: Dictionary, for JSON: where the model comes from, such as
             the recipe, its settings, and the accuracy that was measured.
         keras_warn: The version of this package that wrote this.
@@ -44,8 +44,8 @@ class Metadata:
     Raises:
         TypeError: if an attribute has the wrong type, or JSON cannot hold
             `training`.
-        ValueError: if one is out of its range, or `resize` and `short_side`
-            come without what they need.
+        ValueError: if one is out of its range, or `resize` and
+            `resize_shorter_edge` come without what they need.
 
     Example:
 
@@ -56,7 +56,7 @@ class Metadata:
     class_names: tuple | None = None
     size: tuple | None = None
     resize: str | None = None
-    short_side: int | None = None
+    resize_shorter_edge: int | None = None
     preprocessing: str | None = None
     training: dict | None = None
     keras_warn: str = __version__
@@ -70,12 +70,15 @@ class Metadata:
         if self.size is not None:
             if self.resize is None:
                 put("resize", "crop")
-            images.check_resize(self.resize, self.size, self.short_side)
+            images.check_resize(
+                self.resize, self.size, self.resize_shorter_edge
+            )
             put("size", tuple(int(length) for length in self.size))
-        elif self.resize is not None or self.short_side is not None:
+        elif self.resize is not None or self.resize_shorter_edge is not None:
             raise ValueError(
-                "`resize` and `short_side` must come with `size`. Received: "
-                f"resize={self.resize!r}, short_side={self.short_side!r} and "
+                "`resize` and `resize_shorter_edge` must come with `size`. "
+                f"Received: resize={self.resize!r}, "
+                f"resize_shorter_edge={self.resize_shorter_edge!r} and "
                 "size=None."
             )
         if self.preprocessing is not None:
@@ -160,6 +163,11 @@ def from_json(found):
         raise TypeError(f"It must be a dictionary. Received: {found!r}.")
     fields = {field.name for field in dataclasses.fields(Metadata)}
     known = {"keras_warn": None, **(found or {})}
+    # What they were called before 0.2.
+    if "short_side" in known:
+        known["resize_shorter_edge"] = known["short_side"]
+    if known.get("preprocessing") == "unit":
+        known["preprocessing"] = "rescale"
     return Metadata(
         **{name: value for name, value in known.items() if name in fields}
     )
@@ -241,7 +249,7 @@ def read_file(path):
         OSError: if the file cannot be read.
         ValueError: if it holds no model of Keras, or metadata of wrong types.
     """
-    config = model_files.read_config(path)
+    config = _model_files.read_config(path)
     layers = config.get("config")
     layers = layers.get("layers") if isinstance(layers, dict) else None
     for layer in layers if isinstance(layers, list) else ():
@@ -273,8 +281,9 @@ def described(metadata):
     if metadata.size is not None:
         height, width = metadata.size
         how = metadata.resize
-        if metadata.short_side is not None:
-            how = f"the middle of a short side of {metadata.short_side}"
+        if metadata.resize_shorter_edge is not None:
+            edge = metadata.resize_shorter_edge
+            how = f"the middle of a shorter edge of {edge}"
         lines.append(("images", f"{height}x{width}, {how}"))
     if metadata.preprocessing is not None:
         lines.append(("preprocessing", metadata.preprocessing))

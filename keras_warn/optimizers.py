@@ -9,8 +9,8 @@ from keras import ops
 
 from keras_warn import checks
 from keras_warn import graph
-from keras_warn import inspection
-from keras_warn.classifier import owns_kernel
+from keras_warn._classifier import owns_kernel
+from keras_warn.explanation import intermediates
 
 
 @keras.saving.register_keras_serializable(package="keras_warn")
@@ -389,7 +389,7 @@ def attention_factors(model, factor=10.0):
 
 def _attention_layers(model):
     """The layers that `augment` added, but for a new classifier."""
-    for module in inspection.modules(model):
+    for module in intermediates.modules(model):
         yield from module.values()
     for layer in model.layers:
         if layer.name in ("global_gates", "predictions_combined"):
@@ -398,7 +398,7 @@ def _attention_layers(model):
 
 def _classifier(model):
     """The layer with the weights of the network's own prediction."""
-    logits = inspection.inspect(model).output["network_prediction"]
+    logits = intermediates.inspect(model).output["network_prediction"]
     network = graph.Graph(model)
     call = network.producer(logits)
     while not owns_kernel(call.operation):

@@ -11,7 +11,7 @@ runs all of them and prints their mean.
 
 
 Differences from the paper: ResNet50V2, since Keras has no wide ResNet-50 that
-is pretrained; a tenth of the training pictures is held out, by which the
+is pretrained; a tenth of the training images is held out, by which the
 plateau is found; "every 30 iterations" is read as every 30 epochs.
 
 Results: not yet measured.
@@ -28,6 +28,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import archives
+from recipe import Recipe
 
 from keras_warn import training
 
@@ -39,7 +40,7 @@ def load(folder):
     return archives.adience(folder, "age")
 
 
-RECIPE = training.Recipe(
+RECIPE = Recipe(
     name="adience_age",
     load=load,
     folder="with fold_0_data.txt, ... and aligned/ or faces/",
@@ -48,9 +49,9 @@ RECIPE = training.Recipe(
         backbone="ResNet50V2",
         weights="imagenet",
         attention={"depth": 3, "width": 4, "diversity": 0.1},
-        # Pictures: short side 256, random 224x224, mirrored half of the time.
+        # Images: shorter edge 256, random 224x224, mirrored half of the time.
         image_size=224,
-        short_side=256,
+        resize_shorter_edge=256,
         # Training: 0.001, and ten times as much for attention and classifier,
         # divided by ten every 30 epochs, until nothing improves.
         epochs=100,

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import scipy.io
 
-from keras_warn import datasets
-from keras_warn import images
-from keras_warn.datasets import listing
+from keras_warn import data
+from keras_warn.data import image_dataset
+from keras_warn.data import images
 
 FOLDS = 5
 BOX = ["top", "left", "bottom", "right"]
@@ -195,7 +195,7 @@ def uec_food100(folder):
         for number, photo in zip(table["class"], table.group, strict=True)
     ]
     food = _dataset(name, folder, table, skipped, once=False)
-    food.splits.update(listing.folds(food, FOLDS))
+    food.splits.update(image_dataset.folds(food, FOLDS))
     return food
 
 
@@ -476,7 +476,7 @@ def _dataset(
             f"{wrong}."
         )
     if contents is None:
-        listing.check_pictures(name, folder, table.path)
+        image_dataset.check_images(name, folder, table.path)
     elif len(contents) < len(table):
         contents = np.concatenate(contents)
     splits = {}
@@ -485,7 +485,7 @@ def _dataset(
             split: np.flatnonzero(table.split == split)
             for split in table.split.unique()
         }
-    return datasets.Listing(
+    return data.ImageDataset(
         name=name,
         paths=table.path,
         labels=labels,
@@ -493,7 +493,7 @@ def _dataset(
         splits=splits,
         boxes=boxes,
         groups=table.group if "group" in table else None,
-        left_out=skipped,
+        skipped=skipped,
         contents=contents,
     )
 
@@ -507,7 +507,7 @@ def _check_folder(folder, name, needed):
         )
     missing = [one for one in needed if not (folder / one).exists()]
     if missing:
-        other = listing.looks_like(folder)
+        other = image_dataset.looks_like(folder)
         hint = f" It looks like that of {other}." if other else ""
         raise FileNotFoundError(
             f"`--data-dir` must be the folder of {name}. Received: {folder}, "

@@ -8,7 +8,7 @@ Stands for section 4.3 and Table 2 of "Attend and Rectify": WRN-28-10
 (`--baseline`) and WARN-28-10, with the attention of the authors' code.
 
 Differences from the paper: cosine decay instead of steps, and a tenth of the
-training pictures is held out for validation (`--validation-share 0` trains on
+training images is held out for validation (`--validation-share 0` trains on
 all of them). Meant for a GPU: an epoch takes hours on two cores.
 
 Results: not yet measured.
@@ -25,6 +25,8 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import archives
+from recipe import Recipe
+from recipe import shifts
 
 from keras_warn import training
 
@@ -36,14 +38,14 @@ def load(folder):
     return archives.cifar(folder, 10)
 
 
-RECIPE = training.Recipe(
+RECIPE = Recipe(
     name="cifar10",
     load=load,
     folder="cifar-10-batches-bin; without it, TensorFlow Datasets is asked",
-    views=training.shifts,
+    views=shifts,
     settings=training.Settings(
         # The network, and what is added to it.
-        backbone="WideResNet(depth=28, width=10)",
+        backbone="paper_networks:WideResNet(depth=28, width=10)",
         weights="none",
         attention={
             "depth": 3,
@@ -53,9 +55,9 @@ RECIPE = training.Recipe(
             "diversity_pool": 2,
             "gate_batch_norm": True,
         },
-        # Pictures: moved by up to 4 pixels, mirrored half of the time.
+        # Images: moved by up to 4 pixels, mirrored half of the time.
         image_size=32,
-        short_side=32,
+        resize_shorter_edge=32,
         # Training, from scratch. Weight decay is decoupled; with momentum 0.9
         # it pulls as 5e-4 in the loss does, the paper's value.
         epochs=200,

@@ -49,19 +49,20 @@ import keras
 import numpy as np
 import pandas as pd
 from keras import layers
+from paper_networks import SpatialTransformer
+from recipe import check_size
 
 import keras_warn
 from keras_warn import checks
-from keras_warn import figures
-from keras_warn import masks
 from keras_warn import metadata
-from keras_warn import runs
 from keras_warn import training
-from keras_warn.datasets import ArrayBatches
-from keras_warn.datasets import ClutteredDigits
-from keras_warn.datasets import cluttered
-from keras_warn.datasets import load_digits
-from keras_warn.models import SpatialTransformer
+from keras_warn.data import ArrayBatches
+from keras_warn.data import ClutteredDigits
+from keras_warn.data import cluttered
+from keras_warn.data import load_digits
+from keras_warn.explanation import masks
+from keras_warn.reporting import figures
+from keras_warn.training import runs
 from keras_warn.training import settings
 from keras_warn.training.tensorboard import TensorBoardHistory
 
@@ -277,7 +278,7 @@ def arm_and_seed(arm, seed, digits, test, s, run, callbacks=()):
         described = metadata.Metadata(
             class_names=[str(digit) for digit in range(CLASSES)],
             size=(40, 40),
-            preprocessing="unit",
+            preprocessing="rescale",
             training={
                 **{"recipe": "cluttered_mnist", "arm": arm, "seed": seed},
                 "epoch": len(trained.history),
@@ -483,7 +484,7 @@ def main(argv=None):
     s.ablate = list(dict.fromkeys(itertools.chain(*arms)))
     try:
         # Or these say what is wrong: now, not after training.
-        training.check_size(lambda: build("attention", s))
+        check_size(lambda: build("attention", s))
         figures.new_figure(1, 1)
         digits = load_digits(s.source)
         code = {

@@ -1,4 +1,4 @@
-"""Your own pictures: a network fine-tuned to tell their classes apart.
+"""Your own images: a network fine-tuned to tell their classes apart.
 
     python recipes/image_folder.py --data-dir FOLDER
     python recipes/image_folder.py --data-dir table.csv --baseline
@@ -6,11 +6,11 @@
 
 The folder has a folder for each class; or folders `train`, and perhaps
 `validation` and `test`, with those in them. A table (CSV) has the columns
-`path` and `label`, and perhaps `split`. Without pictures to test, a fifth of
-the training pictures is held out, always the same.
+`path` and `label`, and perhaps `split`. Without images to test, a fifth of
+the training images is held out, always the same.
 
 The settings are those of section 4.4 of "Attend and Rectify", but for two: the
-length, 30 epochs with cosine decay, suits a few thousand pictures; and the
+length, 30 epochs with cosine decay, suits a few thousand images; and the
 attention works side by side with the network, which was better on birds
 (docs/evidence.md). The paper's is
 `--attention depth=3 width=4 gates=softmax agreement=0 gradient_scale=1`.
@@ -29,18 +29,20 @@ import os
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_warn import datasets
+from recipe import Recipe
+
+from keras_warn import data
 from keras_warn import training
 
 
 def load(folder):
-    """The pictures, of folders or of a table."""
+    """The images, of folders or of a table."""
     if folder is None:
         raise ValueError("`--data-dir` must name a folder or a table (CSV).")
-    return datasets.load_image_folder(folder)
+    return data.load_image_folder(folder)
 
 
-RECIPE = training.Recipe(
+RECIPE = Recipe(
     name="image_folder",
     load=load,
     folder="a folder of class folders, or a table (CSV)",
@@ -56,9 +58,9 @@ RECIPE = training.Recipe(
             "gradient_scale": 0.0,
             "diversity": 0.1,
         },
-        # Pictures: short side 256, random 224x224, mirrored half of the time.
+        # Images: shorter edge 256, random 224x224, mirrored half of the time.
         image_size=224,
-        short_side=256,
+        resize_shorter_edge=256,
         # Training.
         epochs=30,
         batch_size=32,

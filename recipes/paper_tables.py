@@ -23,7 +23,7 @@ import pandas as pd
 from scipy import stats
 
 from keras_warn import files
-from keras_warn import runs
+from keras_warn.training import runs
 
 EPOCHS = ("last_epoch", "best_by_validation")
 VARIANTS = ("baseline", "attention")

@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.io
 
-from keras_warn.datasets import synthetic
+from keras_warn.data import synthetic
 
 NAMES = ["Ring_1", "Disc_2"]
 # Of four images: labels from 0, and which are to train with.

@@ -11,9 +11,9 @@ from support import to_numpy
 from support import without_weights
 
 from keras_warn import graph
+from keras_warn._classifier import read_classifier
 from keras_warn.attachment import attachment_points
 from keras_warn.attachment import resolve
-from keras_warn.classifier import read_classifier
 
 CONSTRUCTORS = {
     name: constructor

@@ -13,13 +13,13 @@ import pytest
 from support import prepared
 
 import keras_warn
-from keras_warn import event_files
+from keras_warn import _event_files
 from keras_warn.callbacks import TensorBoardAttention
 from keras_warn.callbacks import statistics
-from keras_warn.masks import combined_mask
-from keras_warn.masks import module_masks
-from keras_warn.overlays import displayable
-from keras_warn.overlays import mask_overlay
+from keras_warn.explanation.masks import combined_mask
+from keras_warn.explanation.masks import module_masks
+from keras_warn.explanation.overlays import displayable
+from keras_warn.explanation.overlays import mask_overlay
 
 pytest.importorskip("tensorboard")
 pytest.importorskip("PIL")
@@ -65,7 +65,7 @@ def events(folder):
     """All values in a folder, as `{(tag, step): array}`, each there once."""
     found = {}
     for path in sorted(folder.glob("*tfevents*")):
-        for event in event_files.read_events(path):
+        for event in _event_files.read_events(path):
             for value in event.summary.value:
                 key = value.tag, event.step
                 assert key not in found, f"{key} twice"
@@ -225,7 +225,7 @@ def test_going_on_replaces_what_is_trained_again(tmp_path):
     (aside,) = tmp_path.glob("replaced.*")
     kept = {
         (value.tag, event.step)
-        for event in event_files.read_events(aside)
+        for event in _event_files.read_events(aside)
         for value in event.summary.value
     }
     assert kept == first.keys()

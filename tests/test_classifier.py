@@ -9,7 +9,7 @@ from keras import layers
 from keras import ops
 from support import to_numpy
 
-from keras_warn import classifier as classifiers
+from keras_warn import _classifier as classifiers
 from keras_warn.graph import Graph
 from keras_warn.graph import flatten
 

@@ -21,17 +21,17 @@ from PIL import Image
 from support import convolves_channels_first
 
 import keras_warn
+from keras_warn._summary import summary
 from keras_warn.cli import main
-from keras_warn.cli.inputs import Intake
+from keras_warn.cli.inputs import Preprocessor
 from keras_warn.cli.out_folder import MARKER
 from keras_warn.cli.report import Batches
-from keras_warn.comparison import compare
-from keras_warn.explanation import explain
-from keras_warn.images import class_numbers
-from keras_warn.images import find_images
+from keras_warn.data.images import class_numbers
+from keras_warn.data.images import find_images
+from keras_warn.explanation.decomposition import explain
 from keras_warn.metadata import Metadata
 from keras_warn.metadata import attach
-from keras_warn.summary import summary
+from keras_warn.reporting.comparison import compare
 
 SIZE, CLASSES = (26, 22), 3
 NAMES = ["wren", "finch", "owl"]
@@ -185,14 +185,14 @@ def test_explanation_of_one_image(files, model, work, capsys):
     [("crop", (5, 39)), ("stretch", (5, 57)), ("pad", None)],
 )
 def test_places_are_those_of_the_image(resize, expected):
-    intake = Intake((10, 10), 3, "channels_last", "none", resize)
+    intake = Preprocessor((10, 10), 3, "channels_last", "none", resize)
     assert intake.original(2, 9, (20, 60)) == expected
     if resize == "pad":
         assert intake.original(3, 9, (20, 60)) == (3, 57)
 
 
 def test_the_middle_of_every_pixel_counts():
-    intake = Intake((26, 26), 3, "channels_last", "none", "crop")
+    intake = Preprocessor((26, 26), 3, "channels_last", "none", "crop")
     places = [intake.original(i, i, (52, 52)) for i in range(26)]
     assert places == [(2 * i + 1, 2 * i + 1) for i in range(26)]
 
@@ -413,7 +413,7 @@ def test_what_the_file_says_is_done_without_options(files, work, capsys):
     known = Metadata(
         class_names=NAMES,
         size=SIZE,
-        short_side=30,
+        resize_shorter_edge=30,
         preprocessing="mobilenet_v2",
         training={"test_accuracy": 0.75},
     )
@@ -422,16 +422,16 @@ def test_what_the_file_says_is_done_without_options(files, work, capsys):
     save_image(work / "a.png", size=(60, 80))
     assert run("explain", "known.keras", "a.png", "--out", "told") == 0
     told = explanations(work / "told")
-    assert told["short_side"] == 30
+    assert told["resize_shorter_edge"] == 30
     assert told["preprocessing"] == "mobilenet_v2"
     assert {one["name"] for one in told["images"][0]["output"]} == set(NAMES)
-    same = ["--preprocessing", "mobilenet_v2", "--short-side", 30]
+    same = ["--preprocessing", "mobilenet_v2", "--resize-shorter-edge", 30]
     run("explain", files / "silent.keras", "a.png", "--out", "same", *same)
     same = explanations(work / "same")["images"][0]
     assert same["contributions"] == told["images"][0]["contributions"]
     run("explain", "known.keras", "a.png", "--out", "own", "--resize", "pad")
     own = explanations(work / "own")
-    assert (own["resize"], own["short_side"]) == ("pad", None)
+    assert (own["resize"], own["resize_shorter_edge"]) == ("pad", None)
     capsys.readouterr()
     assert run("summary", "known.keras") == 0
     shown = capsys.readouterr().out
@@ -743,7 +743,7 @@ def test_names_tell_the_order_of_the_classes(files, model, data):
     """Not the alphabet, if they are given."""
     found, _ = find_images(data)
     labels, _ = class_numbers(found, CLASSES, NAMES)
-    intake = Intake(SIZE, 3, "channels_last", "none", "crop")
+    intake = Preprocessor(SIZE, 3, "channels_last", "none", "crop")
     batches = list(Batches(found, labels, intake, 4))
     assert [len(labels) for _, labels in batches] == [4, 4, 1]
     images, expected = arrays(data, NAMES)

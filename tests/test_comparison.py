@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import keras_warn
-from keras_warn.comparison import Comparison
-from keras_warn.comparison import Predictions
-from keras_warn.comparison import compare
-from keras_warn.comparison import mask_entropies
+from keras_warn.reporting.comparison import Comparison
+from keras_warn.reporting.comparison import Predictions
+from keras_warn.reporting.comparison import compare
+from keras_warn.reporting.comparison import mask_entropies
 
 
 def predictions(classes, labels, confidences=None):

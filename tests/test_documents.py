@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_warn
-from keras_warn import datasets
+from keras_warn import data
 
 ROOT = Path(__file__).parents[1]
 # The guides run when the site is built: `website/test_site.py`.
@@ -40,7 +40,7 @@ def tiny(include_top=False, input_shape=(SIZE, SIZE, 3), **ignored):
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
-    return datasets.synthetic.write_image_folder(folder, 200, train=2, test=1)
+    return data.synthetic.write_image_folder(folder, 200, train=2, test=1)
 
 
 @pytest.fixture

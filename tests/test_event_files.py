@@ -4,8 +4,8 @@ import resource
 
 import pytest
 
-from keras_warn import event_files
-from keras_warn.event_files import EventFile
+from keras_warn import _event_files
+from keras_warn._event_files import EventFile
 
 
 def summaries(folder):
@@ -13,7 +13,7 @@ def summaries(folder):
     return {
         path.suffix: [
             (event.step, event.summary)
-            for event in event_files.read_events(path)
+            for event in _event_files.read_events(path)
             if event.HasField("summary")
         ]
         for path in folder.glob("*tfevents*")
@@ -54,7 +54,7 @@ def test_damage_hides_no_more_than_what_follows(tmp_path):
     content = bytearray(file.path.read_bytes())
     content[-20:] = b"\xff" * 16 + content[-4:]
     file.path.write_bytes(content)
-    steps = [event.step for event in event_files.read_events(file.path)]
+    steps = [event.step for event in _event_files.read_events(file.path)]
     assert steps == [0, 0, 1]
 
 
@@ -71,7 +71,7 @@ def test_dropping_steps_leaves_other_kinds_alone(tmp_path):
     steps = sorted(
         (path.suffix, event.step)
         for path in tmp_path.glob("*tfevents*")
-        for event in event_files.read_events(path)
+        for event in _event_files.read_events(path)
         if event.HasField("summary")
     )
     assert steps == [(".one", 2), (".one", 3), (".other", 2), (".other", 3)]

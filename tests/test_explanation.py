@@ -16,11 +16,11 @@ from test_augment import small_backbone
 
 import keras_warn
 from keras_warn import layers as mechanism
-from keras_warn.explanation import contributions
-from keras_warn.explanation import outcomes
-from keras_warn.geometry import Axis
-from keras_warn.geometry import Placement
-from keras_warn.masks import to_pixels
+from keras_warn.explanation.decomposition import contributions
+from keras_warn.explanation.decomposition import outcomes
+from keras_warn.explanation.geometry import Axis
+from keras_warn.explanation.geometry import Placement
+from keras_warn.explanation.masks import to_pixels
 
 CLASSES = 7
 # Families that end as others do; that they are augmented says test_augment.py.

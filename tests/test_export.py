@@ -17,8 +17,8 @@ from exported import network
 from exported import run_elsewhere
 
 import keras_warn
-from keras_warn import images
-from keras_warn import masks
+from keras_warn.data import images
+from keras_warn.explanation import masks
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def photo(height=53, width=71, seed=0):
-    """A smooth picture with some noise, bytes."""
+    """A smooth image with some noise, bytes."""
     y, x = np.mgrid[:height, :width]
     waves = np.stack([np.sin(x / 9 + y / 7), np.cos(x / 11), np.sin(y / 5)], -1)
     noise = np.random.default_rng(seed).normal(0, 20, waves.shape)
@@ -61,7 +61,7 @@ def folder(model, tmp_path_factory):
         class_names=NAMES,
         preprocessing="mobilenet_v2",
         resize="crop",
-        short_side=37,
+        resize_shorter_edge=37,
         encoded=True,
     )
     return path
@@ -90,9 +90,9 @@ def test_runs_where_keras_warn_is_not_installed(model, folder, tmp_path):
 
         path, folder = sys.argv[1:]
         loaded = tf.saved_model.load(path)
-        pictures = tf.constant(np.load(f"{folder}/pictures.npy"))
-        np.savez(f"{folder}/found.npz", **loaded.explain(pictures))
-        served = loaded.signatures["serving_default"](images=pictures)
+        images = tf.constant(np.load(f"{folder}/pictures.npy"))
+        np.savez(f"{folder}/found.npz", **loaded.explain(images))
+        served = loaded.signatures["serving_default"](images=images)
         np.savez(f"{folder}/served.npz", **served)
         """,
         str(folder),
@@ -119,13 +119,13 @@ def test_runs_where_keras_warn_is_not_installed(model, folder, tmp_path):
     assert [name.decode() for name in served["class_names"][1]] == NAMES
 
 
-def fitted_in_graph(pictures, resize, short_side=None, size=(29, 31)):
+def fitted_in_graph(pictures, resize, resize_shorter_edge=None, size=(29, 31)):
     import tensorflow as tf
 
     from keras_warn.exporting import preprocessing
 
     pixels = tf.constant(pictures, tf.float32)
-    return preprocessing.fit(pixels, size, resize, short_side).numpy()
+    return preprocessing.fit(pixels, size, resize, resize_shorter_edge).numpy()
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
@@ -179,14 +179,14 @@ def test_decoding_is_exact(files, channels):
 
 
 @pytest.mark.parametrize(
-    ("resize", "short_side"),
+    ("resize", "resize_shorter_edge"),
     [("crop", None), ("crop", 37), ("stretch", None), ("pad", None)],
 )
 @pytest.mark.parametrize("size", [(53, 71), (23, 17), (29, 31)])
-def test_resizing_is_pillows_but_for_a_level(resize, short_side, size):
+def test_resizing_is_pillows_but_for_a_level(resize, resize_shorter_edge, size):
     picture = photo(*size)
-    found = fitted_in_graph(picture[None], resize, short_side)[0]
-    wanted = images.fit_image(picture, (29, 31), resize, short_side)
+    found = fitted_in_graph(picture[None], resize, resize_shorter_edge)[0]
+    wanted = images.fit_image(picture, (29, 31), resize, resize_shorter_edge)
     assert np.abs(found - wanted).max() <= 1
     assert np.mean(found != wanted) < 0.02
 
@@ -213,7 +213,7 @@ def test_says_what_it_takes(folder, loaded):
     found = metadata_of(folder)
     assert found["class_names"] == NAMES
     assert found["size"] == [29, 31]
-    assert found["resize"], found["short_side"] == ("crop", 37)
+    assert found["resize"], found["resize_shorter_edge"] == ("crop", 37)
     assert found["preprocessing"] == "mobilenet_v2"
     assert found["keras_warn"] == keras_warn.__version__
     signatures = set(loaded.signatures) - {"serving_default"}
@@ -391,13 +391,21 @@ def test_what_is_there_is_kept(model, folder, tmp_path):
         ({"encoded": True}, "`preprocessing` must be given"),
         ({"resize": "crop"}, "`preprocessing` must be given"),
         ({"size": (28, 28)}, "must be that of the model, 29x31"),
-        ({"short_side": 40}, "`short_side` must come with"),
+        ({"resize_shorter_edge": 40}, "`resize_shorter_edge` must come with"),
         (
-            {"preprocessing": "unit", "resize": "crop", "short_side": 7},
-            "`short_side` must be an integer of at least 29",
+            {
+                "preprocessing": "rescale",
+                "resize": "crop",
+                "resize_shorter_edge": 7,
+            },
+            "`resize_shorter_edge` must be an integer of at least 29",
         ),
         (
-            {"preprocessing": "unit", "resize": "pad", "short_side": 70},
+            {
+                "preprocessing": "rescale",
+                "resize": "pad",
+                "resize_shorter_edge": 70,
+            },
             "must be None with other than",
         ),
     ],
@@ -420,7 +428,7 @@ def test_other_models(tmp_path):
     any_size = augmented(network((None, None)))
     with pytest.raises(ValueError, match="`size` must be given"):
         keras_warn.export(
-            any_size, tmp_path / "m", preprocessing="unit", encoded=True
+            any_size, tmp_path / "m", preprocessing="rescale", encoded=True
         )
     with pytest.raises(OSError, match="folder that can be written to"):
         keras_warn.export(augmented(), tmp_path / "gone" / "m")

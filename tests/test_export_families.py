@@ -14,7 +14,7 @@ from exported import augmented
 from exported import run_elsewhere
 
 import keras_warn
-from keras_warn import masks
+from keras_warn.explanation import masks
 
 pytestmark = [
     pytest.mark.slow,
@@ -85,7 +85,7 @@ ON_TENSORFLOW = """
 
 
 def pictures(number):
-    """Patches of colours, of which no two pictures have the same."""
+    """Patches of colours, of which no two images have the same."""
     random = np.random.default_rng(0)
     patches = random.integers(0, 256, (number, 5, 6, 3), "uint8")
     pixels = patches.repeat(14, 1).repeat(12, 2)[:, : SIZE[0], : SIZE[1]]
@@ -155,7 +155,7 @@ def test_all_formats_agree(tmp_path, family, policy):
         pytest.skip("mixed precision: two families")
     keras.config.set_dtype_policy(policy)
     own = FAMILIES[family][1]
-    preprocessing = "none" if own else "unit"
+    preprocessing = "none" if own else "rescale"
     pixels = pictures(7)
     taken = pixels if own else pixels / 255
     model = augmented(fresh_network(family, taken))

@@ -12,8 +12,8 @@ from exported import network
 from exported import run_elsewhere
 
 import keras_warn
-from keras_warn import images
-from keras_warn import masks
+from keras_warn.data import images
+from keras_warn.explanation import masks
 
 # In a process of its own, which reads `images.npy` in a folder and writes
 # `found.npz`.
@@ -219,7 +219,7 @@ def test_what_formats_lack(tmp_path, options, message):
             augmented(),
             tmp_path / "m.tflite",
             "litert",
-            **{"preprocessing": "unit", **options},
+            **{"preprocessing": "rescale", **options},
         )
     assert not list(tmp_path.iterdir())
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import keras_warn
-from keras_warn import figures
-from keras_warn.overlays import displayable
-from keras_warn.overlays import mask_overlay
-from keras_warn.overlays import region_overlay
+from keras_warn.explanation.overlays import attribution_overlay
+from keras_warn.explanation.overlays import displayable
+from keras_warn.explanation.overlays import mask_overlay
+from keras_warn.reporting import figures
 
 
 def model(gates="softmax"):
@@ -93,7 +93,7 @@ def test_pictures_are_those_of_overlays():
     for column, expected in enumerate(
         [
             pictures,
-            region_overlay(pictures, explanation.regions),
+            attribution_overlay(pictures, explanation.regions),
             mask_overlay(pictures, explanation.masks[:, 0]),
             mask_overlay(pictures, explanation.masks[:, 1]),
         ]

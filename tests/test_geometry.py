@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import paper_networks
 import pytest
 from keras import layers
 from keras import ops
@@ -10,8 +11,8 @@ from support import to_numpy
 from support import without_weights
 
 import keras_warn
-from keras_warn import geometry
-from keras_warn.masks import combined_mask
+from keras_warn.explanation import geometry
+from keras_warn.explanation.masks import combined_mask
 
 SIZE = (64, 48)
 
@@ -239,7 +240,7 @@ def test_backbones_cover_their_images(name):
 UNKNOWN = {
     "flip": lambda x: ops.flip(x, axis=2),
     "halved": layers.Lambda(lambda x: x[:, ::2], output_shape=(32, 48, 1)),
-    "warped": lambda x: keras_warn.models.SpatialTransformer()(
+    "warped": lambda x: paper_networks.SpatialTransformer()(
         x, layers.Flatten()(x)
     ),
 }

@@ -10,22 +10,22 @@ import odd_images
 import pytest
 from PIL import Image
 
-from keras_warn import images
-from keras_warn.images import PREPROCESSING
-from keras_warn.images import ImageError
-from keras_warn.images import check_image
-from keras_warn.images import class_numbers
-from keras_warn.images import default_preprocessing
-from keras_warn.images import described
-from keras_warn.images import find_images
-from keras_warn.images import fit_image
-from keras_warn.images import image_size
-from keras_warn.images import list_images
-from keras_warn.images import placement
-from keras_warn.images import preprocess
-from keras_warn.images import read_image
-from keras_warn.images import split_of
-from keras_warn.images import with_channels
+from keras_warn.data import images
+from keras_warn.data.images import PREPROCESSING
+from keras_warn.data.images import ImageError
+from keras_warn.data.images import check_image
+from keras_warn.data.images import class_numbers
+from keras_warn.data.images import default_preprocessing
+from keras_warn.data.images import described
+from keras_warn.data.images import find_images
+from keras_warn.data.images import fit_image
+from keras_warn.data.images import image_size
+from keras_warn.data.images import list_images
+from keras_warn.data.images import placement
+from keras_warn.data.images import preprocess
+from keras_warn.data.images import read_image
+from keras_warn.data.images import split_of
+from keras_warn.data.images import with_channels
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 ORIENTATION = 0x0112
@@ -357,7 +357,7 @@ def test_as_stored_whatever_the_orientation(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = saved(tmp_path / "a.png", Image.fromarray(pixels), exif=exif)
-    stored = read_image(path, upright=False)
+    stored = read_image(path, apply_exif=False)
     np.testing.assert_array_equal(stored, pixels)
     assert image_size(path) == (67, 71)
     assert image_size(path.read_bytes()) == (67, 71)
@@ -719,7 +719,7 @@ def test_a_class_of_files_that_cannot_be_read_by_name(tmp_path):
 def test_preprocessing():
     images = noise()[None]
     np.testing.assert_array_equal(preprocess(images, "none"), images)
-    np.testing.assert_allclose(preprocess(images, "unit"), images / 255.0)
+    np.testing.assert_allclose(preprocess(images, "rescale"), images / 255.0)
     np.testing.assert_allclose(
         preprocess(images, "mobilenet_v2"), images / 127.5 - 1.0, atol=1e-6
     )

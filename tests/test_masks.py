@@ -6,12 +6,12 @@ import pytest
 from support import to_numpy
 
 import keras_warn
-from keras_warn.geometry import Axis
-from keras_warn.geometry import Placement
-from keras_warn.masks import chance
-from keras_warn.masks import combined_mask
-from keras_warn.masks import masks_of
-from keras_warn.masks import pointing_accuracy
+from keras_warn.explanation.geometry import Axis
+from keras_warn.explanation.geometry import Placement
+from keras_warn.explanation.masks import chance
+from keras_warn.explanation.masks import combined_mask
+from keras_warn.explanation.masks import masks_of
+from keras_warn.explanation.masks import pointing_accuracy
 
 
 def softmax(x, axes):

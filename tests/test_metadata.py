@@ -29,7 +29,7 @@ SAVED = [
 FULL = Metadata(
     class_names=NAMES,
     size=(29, 31),
-    short_side=37,
+    resize_shorter_edge=37,
     preprocessing="mobilenet_v2",
     training={"recipe": "birds", "test_accuracy": 0.5, "seeds": (1, 2)},
 )
@@ -106,7 +106,7 @@ def test_what_later_versions_add_is_left_out():
 def test_says_what_it_knows():
     lines = described(FULL).splitlines()
     assert lines[0] == "classes: finch, wren, jay, crow, ..."
-    assert "images: 29x31, the middle of a short side of 37" in lines
+    assert "images: 29x31, the middle of a shorter edge of 37" in lines
     assert "test accuracy: 0.5" in lines
 
 
@@ -118,9 +118,9 @@ def test_says_what_it_knows():
         ({"class_names": ["finch", ""]}, ValueError, "not empty"),
         ({"size": 29}, TypeError, "must be a pair"),
         ({"size": (29, 31), "resize": "fit"}, ValueError, "must be one of"),
-        ({"short_side": 37}, ValueError, "must come with `size`"),
+        ({"resize_shorter_edge": 37}, ValueError, "must come with `size`"),
         (
-            {"size": (29, 31), "short_side": 7},
+            {"size": (29, 31), "resize_shorter_edge": 7},
             ValueError,
             "integer of at least 29",
         ),

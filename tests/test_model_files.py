@@ -10,9 +10,9 @@ from exported import NAMES
 from exported import network
 
 import keras_warn
+from keras_warn import _model_files
 from keras_warn import cli
 from keras_warn import metadata
-from keras_warn import model_files
 from keras_warn.training import build_network
 
 SIZE = 32
@@ -102,7 +102,7 @@ DAMAGED = {
     "config_is_empty": with_member("config.json", b"{}"),
     "config_is_deep": with_member("config.json", b"[" * 100_000),
     "config_is_a_bomb": lambda good: packed(
-        {**good, "config.json": b" " * (model_files.MOST_BYTES + 1)},
+        {**good, "config.json": b" " * (_model_files.MOST_BYTES + 1)},
         compression=zipfile.ZIP_DEFLATED,
     ),
     "layers_are_a_number": with_config(lambda c: c["config"].update(layers=5)),
@@ -147,7 +147,7 @@ def test_old_files_are_named(suffix, content, tmp_path):
     path = (tmp_path / "old").with_suffix(suffix)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"old{suffix} cannot be loaded"):
-        model_files.load_model(path)
+        _model_files.load_model(path)
 
 
 def backbone_of_two():
@@ -180,7 +180,13 @@ RIGHT = [("training", {"a": 1}), ("keras_warn", "x"), (None, {"a": 1})]
 @pytest.mark.parametrize(
     "field",
     [
-        *("class_names", "size", "resize", "short_side", "preprocessing"),
+        *(
+            "class_names",
+            "size",
+            "resize",
+            "resize_shorter_edge",
+            "preprocessing",
+        ),
         *("training", "keras_warn", None),
     ],
 )

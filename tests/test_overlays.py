@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_warn import overlays
-from keras_warn.overlays import displayable
-from keras_warn.overlays import mask_overlay
-from keras_warn.overlays import region_overlay
+from keras_warn.explanation import overlays
+from keras_warn.explanation.overlays import attribution_overlay
+from keras_warn.explanation.overlays import displayable
+from keras_warn.explanation.overlays import mask_overlay
 
 
 def pictures(b=2, channels=3):
@@ -155,7 +155,7 @@ def test_for_is_orange_and_against_is_blue_on_any_image(brightness):
     regions = np.zeros((2, 11, 7))
     regions[0, 5, 3], regions[0, 8, 1] = 0.02, -0.02
     regions[1, 4, 4] = -3.0
-    shown = region_overlay(images, regions).astype("int64")
+    shown = attribution_overlay(images, regions).astype("int64")
     red, _, blue = np.moveaxis(shown, -1, 0)
     assert red[0, 5, 3] - blue[0, 5, 3] > 150
     assert blue[0, 8, 1] - red[0, 8, 1] > 150
@@ -167,20 +167,20 @@ def test_weak_evidence_is_pale():
     regions = np.linspace(0, 1, 7)[None, None, :]
     images = np.full((1, 1, 7, 3), 100, "uint8")
     red, _, blue = np.moveaxis(
-        region_overlay(images, regions).astype("int64"), -1, 0
+        attribution_overlay(images, regions).astype("int64"), -1, 0
     )
     assert (np.diff((red - blue)[0, 0]) > 0).all()
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
 def test_no_evidence_leaves_the_image_gray(value):
-    shown = region_overlay(pictures(), np.full((2, 11, 7), value))
+    shown = attribution_overlay(pictures(), np.full((2, 11, 7), value))
     np.testing.assert_array_equal(
         shown, mask_overlay(pictures(), np.zeros((2, 11, 7)))
     )
 
 
-@pytest.mark.parametrize("overlay", [mask_overlay, region_overlay])
+@pytest.mark.parametrize("overlay", [mask_overlay, attribution_overlay])
 @pytest.mark.parametrize(
     "images, values, message",
     [

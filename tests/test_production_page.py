@@ -45,7 +45,7 @@ def test_code_that_loads_models(tmp_path, name):
     missing = [one for one in needed if not importlib.util.find_spec(one)]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed")
-    options = {"class_names": NAMES, "preprocessing": "unit"}
+    options = {"class_names": NAMES, "preprocessing": "rescale"}
     path, more = {
         "saved_model": ("birds", {"encoded": True}),
         "onnx": ("birds.onnx", {"format": "onnx"}),

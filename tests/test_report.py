@@ -15,10 +15,10 @@ from test_comparison import model
 from test_comparison import test_set
 
 import keras_warn
-from keras_warn.comparison import compare
-from keras_warn.report import choose_examples
-from keras_warn.report import place
-from keras_warn.report import report
+from keras_warn.reporting.comparison import compare
+from keras_warn.reporting.report import choose_examples
+from keras_warn.reporting.report import place
+from keras_warn.reporting.report import report
 
 NAMES = list("abcdefg")
 
@@ -511,14 +511,18 @@ def fail(*args, **kwargs):
     ],
 )
 def test_paths_are_checked_first(tmp_path, monkeypatch, path, error, message):
-    monkeypatch.setattr(sys.modules["keras_warn.report"], "compared", fail)
+    monkeypatch.setattr(
+        sys.modules["keras_warn.reporting.report"], "compared", fail
+    )
     (tmp_path / "old.html").touch()
     with pytest.raises(error, match=f"`path`.*{message}"):
         report(model(), test_set(), tmp_path / path)
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["keras_warn.report"], "compared", fail)
+    monkeypatch.setattr(
+        sys.modules["keras_warn.reporting.report"], "compared", fail
+    )
 
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")

@@ -8,7 +8,7 @@ from browser import opened
 from test_report import changed_set
 from test_report import changing_model
 
-from keras_warn.report import report
+from keras_warn.reporting.report import report
 
 WIDE, NARROW = 1280, 320
 
@@ -167,10 +167,10 @@ def test_all_pictures_over_an_image_have_one_size(page, width):
     emulate(page, width)
     # More modules than the model has.
     widths = page.execute_script(
-        """const pictures = document.querySelector(".pictures");
+        """const images = document.querySelector(".images");
         for (let i = 0; i < 6; i++)
           pictures.append(pictures.lastElementChild.cloneNode(true));
-        return [...pictures.children].map(e => e.offsetWidth)"""
+        return [...images.children].map(e => e.offsetWidth)"""
     )
     assert len(widths) > 6 and len(set(widths[1:])) == 1
     assert widths[0] > 1.9 * widths[1]

@@ -7,8 +7,8 @@ import pathlib
 import keras
 import pytest
 
-from keras_warn import runs
-from keras_warn.runs import RunFolder
+from keras_warn.training import runs
+from keras_warn.training.runs import RunFolder
 
 
 def snapshot(path):

@@ -8,9 +8,9 @@ import pytest
 from keras import layers
 
 import keras_warn
+from keras_warn._summary import summary
 from keras_warn.operations import PRODUCTS
 from keras_warn.operations import operations
-from keras_warn.summary import summary
 
 # Every size another prime, so that a swapped one cannot pass. The maps are of
 # 11x13 positions and 5 channels, and of 5x6 and 17.

@@ -19,10 +19,9 @@ from space import Setting
 
 import keras_warn
 from keras_warn import attachment
-from keras_warn import runs
-from keras_warn import training
+from keras_warn.training import backbones
 from keras_warn.training import devices
-from keras_warn.training import networks
+from keras_warn.training import runs
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 
@@ -48,12 +47,12 @@ def load(name):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    if isinstance(getattr(module, "RECIPE", None), training.Recipe):
+    if hasattr(module, "RECIPE"):
         return Kit, module.RECIPE, path
     if path.resolve() == RECIPES / "cluttered_mnist.py":
         return Digits, module, path
     raise ValueError(
-        "RECIPE must be a file with a `keras_warn.training.Recipe` called "
+        "RECIPE must be a file with a `Recipe` called "
         f"RECIPE. Received: {str(path)!r}, which has none."
     )
 
@@ -73,7 +72,7 @@ def command(path, *words, setting):
 
 
 class Kit:
-    """A `keras_warn.training.Recipe`.
+    """A `Recipe`.
 
     Args:
         recipe: The recipe.
@@ -89,7 +88,7 @@ class Kit:
                 "RECIPE must have attention to search. Received: "
                 f"{recipe.name}, which has none."
             )
-        networks.check_names(s.backbone, s.weights)
+        backbones.check_names(s.backbone, s.weights)
         self.strategy = devices.strategy(arguments.devices)
         devices.check_batch_size(s.batch_size, devices.replicas(self.strategy))
         self.data = recipe.listing(arguments, folder)

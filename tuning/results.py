@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from keras_warn import pages
+from keras_warn.reporting import pages
 
 # In the folder of each trial.
 RESULT = "result.json"

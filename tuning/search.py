@@ -6,7 +6,7 @@
     python tuning/search.py recipes/cub200.py --smoke
 
 RECIPE is a recipe's name, or its file; your own, too, if it has a
-`keras_warn.training.Recipe` called RECIPE. All options of the recipe are
+`Recipe` called RECIPE. All options of the recipe are
 options here, and say what the search starts from: `search.py RECIPE --help`.
 
 Trials are judged by the validation images, a part of the training images. The
@@ -51,7 +51,7 @@ import space
 import tuner
 
 from keras_warn import files
-from keras_warn import runs
+from keras_warn.training import runs
 
 # Of random and Bayesian searches. Grid and Hyperband have an end of their own.
 MAX_TRIALS = 30

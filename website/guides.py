@@ -118,7 +118,7 @@ def page(path):
         path: The notebook.
 
     Returns:
-        The text, and a dictionary from names of pictures to their bytes.
+        The text, and a dictionary from names of images to their bytes.
     """
     import nbformat
 

@@ -4,7 +4,7 @@
 
 Links within the site must have their file, and their anchor in it; links out
 of it are only read, not followed. Nothing may be loaded from elsewhere: no
-script, style, font or picture.
+script, style, font or image.
 """
 
 import argparse

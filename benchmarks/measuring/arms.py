@@ -6,7 +6,7 @@ import pathlib
 
 from scipy import stats
 
-from keras_warn import runs
+from keras_warn.training import runs
 
 NOT_MEASURED = "not yet measured"
 BASELINE = "baseline"

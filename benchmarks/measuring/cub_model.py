@@ -1,6 +1,6 @@
 """Birds of CUB-200-2011, and a network that tells them apart.
 
-MobileNetV2 with attention, fine-tuned from weights of ImageNet, on pictures
+MobileNetV2 with attention, fine-tuned from weights of ImageNet, on images
 that are small enough for a processor.
 """
 
@@ -8,10 +8,10 @@ import keras
 import numpy as np
 
 import keras_warn
-from keras_warn import images
+from keras_warn.data import images
 
 SIZE = 128  # of what the network sees
-SHORT_SIDE = 146  # of the picture that it is cut from
+SHORT_SIDE = 146  # of the image that it is cut from
 ALPHA = 0.35
 BATCH_SIZE = 32
 LEARNING_RATE = 1e-3  # at its peak
@@ -20,10 +20,10 @@ WEIGHT_DECAY = 1e-2
 
 
 def read(path):
-    """A picture, uint8 `(h, w, 3)`, its shorter side `SHORT_SIDE` pixels.
+    """An image, uint8 `(h, w, 3)`, its shorter side `SHORT_SIDE` pixels.
 
     Returns:
-        The picture, and how much larger its height and width became.
+        The image, and how much larger its height and width became.
     """
     picture = images.read_image(path)
     size = np.array(picture.shape[:2])
@@ -34,11 +34,11 @@ def read(path):
 
 
 def centre(path, box):
-    """The middle of a picture, and where in it the box is.
+    """The middle of an image, and where in it the box is.
 
     Args:
-        path: The picture.
-        box: Top, left, bottom and right, in pixels of the picture.
+        path: The image.
+        box: Top, left, bottom and right, in pixels of the image.
 
     Returns:
         uint8 `(SIZE, SIZE, 3)`, and the box in its pixels: four integers,

@@ -1,7 +1,7 @@
 """Arms as dots with error bars, one below the other."""
 
-from keras_warn import figures
-from keras_warn import runs
+from keras_warn.reporting import figures
+from keras_warn.training import runs
 
 
 def figure(values, label):

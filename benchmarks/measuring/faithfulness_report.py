@@ -5,9 +5,9 @@ import io
 
 import numpy as np
 
-from keras_warn import figures
-from keras_warn import overlays
-from keras_warn import runs
+from keras_warn.explanation import overlays
+from keras_warn.reporting import figures
+from keras_warn.training import runs
 from measuring import saliency
 
 # What each measure is called, and how it is written.
@@ -200,7 +200,7 @@ def examples_figure(rows):
         for name in SHOWN:
             draw = overlays.mask_overlay
             if name == "evidence":
-                draw = overlays.region_overlay
+                draw = overlays.attribution_overlay
             pictures.append(draw(picture, row["maps"][name][None]))
         top, left, bottom, right = (int(n) for n in row["box"])
         for cell, shown in zip(of_row, pictures, strict=True):

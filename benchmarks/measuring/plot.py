@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_warn import figures
+from keras_warn.reporting import figures
 
 COLORS = dict(zip(("ours", "direct"), figures.COLORS, strict=False))
 RATIOS = {

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 import keras_warn
-from keras_warn import masks
+from keras_warn.explanation import masks
 
 # Shares of the pixels at which curves are taken.
 FRACTIONS = np.linspace(0, 1, 21)

@@ -3,8 +3,9 @@
 import dataclasses
 import functools
 
+import paper_networks
+
 import keras_warn
-from keras_warn import models
 
 # Two networks by name, the second with attention, as pairs to time closely.
 PAIRS = (("WRN-28-10", "WARN-28-10"), ("WRN-40-10", "WARN-40-10"))
@@ -56,11 +57,11 @@ def constructors(smoke):
         shallow, deep = (28, 10), (40, 10)
     build = functools.partial
     return {
-        "ResNeXt-29 (16x64d)": build(models.ResNeXt, **resnext),
-        "DenseNet-190 (k=40)": build(models.DenseNetBC, **densenet),
-        "WRN-28-10": build(models.WideResNet, *shallow),
-        "WRN-40-10": build(models.WideResNet, *deep),
-        "WRN-att2": build(models.WideResNetAtt2, *deep),
+        "ResNeXt-29 (16x64d)": build(paper_networks.ResNeXt, **resnext),
+        "DenseNet-190 (k=40)": build(paper_networks.DenseNetBC, **densenet),
+        "WRN-28-10": build(paper_networks.WideResNet, *shallow),
+        "WRN-40-10": build(paper_networks.WideResNet, *deep),
+        "WRN-att2": build(paper_networks.WideResNetAtt2, *deep),
         "WARN-28-10": build(attended, *shallow),
         "WARN-40-10": build(attended, *deep),
     }
@@ -72,7 +73,7 @@ def attended(depth, width):
     `augment` attaches them after each of the three groups.
     """
     return keras_warn.augment(
-        models.WideResNet(depth, width),
+        paper_networks.WideResNet(depth, width),
         depth=3,
         width=4,
         kernel_size=3,

@@ -1,6 +1,6 @@
 """Table 2 and Figure 5, the paper's numbers beside those measured here."""
 
-from keras_warn import figures
+from keras_warn.reporting import figures
 from measuring.table2_networks import BASE
 from measuring.table2_networks import BATCH_SIZE
 from measuring.table2_networks import HARDWARE

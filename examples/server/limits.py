@@ -20,22 +20,22 @@ class Limits:
 
     Attributes:
         body_bytes: Bytes of the body of a request.
-        pictures: Pictures in one request.
-        pixels: Pixels of a picture, told from its header before it is decoded,
-            and pixels to decode of all pictures of a request.
+        images: Images in one request.
+        pixels: Pixels of an image, told from its header before it is decoded,
+            and pixels to decode of all images of a request.
         at_work: Requests that are read and answered at a time. Only these hold
             more than 64 KiB of memory each.
         in_line: Requests that wait for their turn. More are sent away. One
             client has half of both at most.
         body_seconds: Time from a request's turn to the end of its body.
-        decode_seconds: How long a large picture waits for others to be decoded.
+        decode_seconds: How long a large image waits for others to be decoded.
         seconds: Time from a request's turn to the end of its answer, so that
             slow clients cannot hold all turns.
-        batch: Pictures that the model sees at a time.
+        batch: Images that the model sees at a time.
     """
 
     body_bytes: int = 16 * 2**20
-    pictures: int = 16
+    images: int = 16
     pixels: int = 50_000_000
     at_work: int = 32
     in_line: int = 256
@@ -45,7 +45,7 @@ class Limits:
     batch: int = 16
 
 
-class Refused(HTTPException):
+class UsageError(HTTPException):
     """An answer of 4xx or 503 that says what was wrong, as advice."""
 
     def __init__(self, status, message, headers=None):
@@ -73,14 +73,14 @@ async def read_body(request, limits):
         `bytes`.
 
     Raises:
-        Refused: with 408 if it is slow, with 413 if it is large, with 415 if it
-            is compressed.
+        UsageError: with 408 if it is slow, with 413 if it is large, with 415 if
+            it is compressed.
     """
     try:
         async with asyncio.timeout(limits.body_seconds):
             return await _read_body(request, limits.body_bytes)
     except TimeoutError as error:
-        raise Refused(
+        raise UsageError(
             408,
             f"The body was not sent within {limits.body_seconds:g} seconds.",
             {"Connection": "close"},
@@ -90,12 +90,12 @@ async def read_body(request, limits):
 async def _read_body(request, most):
     coding = request.headers.get("content-encoding", "identity").lower()
     if coding != "identity":
-        raise Refused(
+        raise UsageError(
             415,
             "The body must be sent as it is. Received: Content-Encoding: "
             f"{coding}.",
         )
-    too_large = Refused(
+    too_large = UsageError(
         413,
         f"The body must have at most {most} bytes ({most / 2**20:.3g} MiB).",
         {"Connection": "close"},
@@ -156,7 +156,7 @@ class Line:
         address = scope["client"] and scope["client"][0]
         own = self._clients.setdefault(address, _Places(self.limits, 2))
         if not (own.left and self._all.left):
-            busy = Refused(
+            busy = UsageError(
                 503,
                 "Too many requests are waiting. Try again later.",
                 {"Retry-After": "1", "Connection": "close"},
@@ -186,7 +186,7 @@ class Line:
         except TimeoutError:
             # Half an answer cannot be taken back: uvicorn closes on it.
             if not started:
-                late = Refused(
+                late = UsageError(
                     408,
                     "The request was not sent and answered within "
                     f"{self.limits.seconds:g} seconds.",

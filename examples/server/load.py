@@ -3,7 +3,7 @@
     python examples/server/load.py http://127.0.0.1:8500 photos/*.jpg \\
         --clients 100 --seconds 60 --pid PID_OF_THE_SERVER
 
-Each client sends a picture, reads all of the answer, looks how it begins, and
+Each client sends an image, reads all of the answer, looks how it begins, and
 sends the next. Needs httpx2.
 """
 
@@ -83,7 +83,7 @@ async def one_client(client, choice, made, end, times, errors):
 
 
 async def load(address, files, clients, seconds, signature, pid):
-    """Sends pictures for a while.
+    """Sends images for a while.
 
     Args:
         address: Of the server, such as `"http://127.0.0.1:8500"`.
@@ -148,11 +148,11 @@ async def load(address, files, clients, seconds, signature, pid):
 
 def main():
     parser = argparse.ArgumentParser(
-        description="Sends pictures from many clients, and reports answers a "
+        description="Sends images from many clients, and reports answers a "
         "second, latencies, errors, and the memory of the server."
     )
     parser.add_argument("address", help="such as http://127.0.0.1:8500")
-    parser.add_argument("pictures", nargs="+", help="files of JPEG or PNG")
+    parser.add_argument("images", nargs="+", help="files of JPEG or PNG")
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument(
@@ -162,7 +162,7 @@ def main():
     )
     parser.add_argument("--pid", type=int, help="of the server, for its memory")
     options = parser.parse_args()
-    files = [pathlib.Path(path).read_bytes() for path in options.pictures]
+    files = [pathlib.Path(path).read_bytes() for path in options.images]
     found = asyncio.run(
         load(
             options.address,

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
-from limits import Refused
+from limits import UsageError
 
 # What the model's graph decodes.
 FORMATS = ("JPEG", "PNG")
@@ -17,11 +17,11 @@ FORMATS = ("JPEG", "PNG")
 # Pixels in PNG files whose transparent colour Pillow does not find.
 NOT_8_BITS = ("1", "L;2", "L;4", "I;16B", "RGB;16B")
 
-# Larger pictures are made smaller before the graph decodes them to numbers of
+# Larger images are made smaller before the graph decodes them to numbers of
 # 32 bits: 4 x 4 pixels remain for each that the model sees, or a megapixel.
 PIXELS_EACH, PIXELS_KEPT = 16, 2**20
 
-# The tag of EXIF that says how a camera was held; 1 is upright.
+# The tag of EXIF that says how a camera was held; 1 is apply_exif.
 ORIENTATION = 0x0112
 
 # What Pillow's decoders raise on broken files.
@@ -38,11 +38,11 @@ BROKEN = (
 
 
 class Ready(typing.NamedTuple):
-    """A picture for the model.
+    """An image for the model.
 
     Attributes:
         data: `bytes`, a file of JPEG or PNG.
-        height: Of the picture as it is seen, upright, in pixels.
+        height: Of the image as it is seen, apply_exif, in pixels.
         width: The same.
     """
 
@@ -64,7 +64,7 @@ class Picture:
         pixels: As many as are decoded, which is what costs memory and time.
 
     Raises:
-        Refused: with 400 if it is no picture, broken, or animated, with 413 if
+        UsageError: with 400 if it is no image, broken, or animated, with 413 if
             it has too many pixels.
     """
 
@@ -76,17 +76,17 @@ class Picture:
             self._read_header(most_pixels, size)
 
     def ready(self):
-        """Shrinks the picture where that is needed.
+        """Shrinks the image where that is needed.
 
-        The file itself is passed on if its picture is not too large: the model
+        The file itself is passed on if its image is not too large: the model
         reads all that a file says. If it is, fewer pixels are, in a file of
-        PNG: upright, on white where they are transparent, as gray or RGB.
+        PNG: apply_exif, on white where they are transparent, as gray or RGB.
 
         Returns:
             A `Ready`.
 
         Raises:
-            Refused: with 400 if it is broken.
+            UsageError: with 400 if it is broken.
         """
         with self._errors():
             return self._made_ready()
@@ -103,8 +103,8 @@ class Picture:
                 f" It has {image.width} x {image.height}.",
             )
         if image.format == "PNG" and getattr(image, "is_animated", False):
-            raise Refused(
-                400, f"{self._name} is animated. Send one picture of it."
+            raise UsageError(
+                400, f"{self._name} is animated. Send one image of it."
             )
         kept = max(PIXELS_KEPT, PIXELS_EACH * size[0] * size[1])
         self._shrink = (image.width * image.height / kept) ** 0.5
@@ -145,7 +145,7 @@ class Picture:
         """With pixels whose means make sense, of 8 bits."""
         if image.has_transparency_data:
             if self._stored in NOT_8_BITS and "transparency" in image.info:
-                raise Refused(
+                raise UsageError(
                     400,
                     f"{self._name} is large, and has a transparent colour in "
                     "other than 8 bits. Send it without.",
@@ -167,7 +167,7 @@ class Picture:
             yield
         except PIL.UnidentifiedImageError as error:
             found = "neither, or broken from its start"
-            raise Refused(
+            raise UsageError(
                 400,
                 f"{name} must be a JPEG or PNG file. It is "
                 f"{found if self._data else 'empty'}.",
@@ -175,29 +175,29 @@ class Picture:
         except PIL.Image.DecompressionBombError as error:
             raise _too_many_pixels(name, most_pixels) from error
         except BROKEN as error:
-            raise Refused(
+            raise UsageError(
                 400, f"{name} is broken or cut short: {error}."
             ) from error
 
 
 def _too_many_pixels(name, most, found=""):
-    return Refused(413, f"{name} must have at most {most} pixels.{found}")
+    return UsageError(413, f"{name} must have at most {most} pixels.{found}")
 
 
-def placement(picture, size, resize, short_side):
-    """Which part of a picture the model sees, and where.
+def placement(picture, size, resize, resize_shorter_edge):
+    """Which part of an image the model sees, and where.
 
-    As `keras_warn.images.placement` has it, in shares of picture and masks.
+    As `keras_warn.data.images.placement` has it, in shares of image and masks.
 
     Args:
-        picture: Height and width of the picture.
+        image: Height and width of the image.
         size: Height and width that the model takes.
         resize: `"crop"`, `"stretch"` or `"pad"`.
-        short_side: With `"crop"`, what the short side of the picture is brought
-            to before `size` is cut out; or `None`.
+        resize_shorter_edge: With `"crop"`, what the shorter edge of the image
+            is brought to before `size` is cut out; or `None`.
 
     Returns:
-        Two boxes, each top, left, bottom and right: a part of the picture, and
+        Two boxes, each top, left, bottom and right: a part of the image, and
         where it lies in the masks.
     """
     picture, size = np.array(picture), np.array(size)
@@ -205,8 +205,8 @@ def placement(picture, size, resize, short_side):
     shares = picture / size
     if resize == "crop":
         lengths = shares.min() / shares
-        if short_side is not None:
-            lengths = lengths * size.min() / short_side
+        if resize_shorter_edge is not None:
+            lengths = lengths * size.min() / resize_shorter_edge
         return [*(1 - lengths) / 2, *(1 + lengths) / 2], whole
     if resize == "pad":
         inner = np.clip(np.rint(picture / shares.max()), 1, size)

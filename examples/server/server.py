@@ -29,7 +29,7 @@ import tensorflow as tf
 import uvicorn
 from limits import Limits
 from limits import Line
-from limits import Refused
+from limits import UsageError
 from limits import error_answer
 from limits import read_body
 from pictures import Picture
@@ -63,13 +63,13 @@ HEADERS = {
 # of others cannot reach it by a name of theirs that leads here.
 LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
-# Pictures of more pixels are decoded one at a time.
+# Images of more pixels are decoded one at a time.
 LARGE = 4_000_000
 
 # Classes that the page lists: these many of the network's and of the model's.
 CLASSES_SHOWN = 5
 
-# JSON with more braces, brackets and commas than these for each picture holds
+# JSON with more braces, brackets and commas than these for each image holds
 # something else. As Python objects that could take 40 times its bytes.
 MARKS_EACH = 16
 
@@ -86,7 +86,7 @@ class Service:
         self.model = model
         self.limits = limits
         # One call of the model at a time, which takes all cores, and beside it
-        # pictures and JSON. How many there are bounds the memory they take.
+        # images and JSON. How many there are bounds the memory they take.
         self._calls = concurrent.futures.ThreadPoolExecutor(1, "model")
         self._chores = concurrent.futures.ThreadPoolExecutor(2, "chores")
         self._large = asyncio.Lock()
@@ -104,7 +104,7 @@ class Service:
 
     async def status(self, request):
         if request.path_params["name"].endswith(":predict"):
-            raise Refused(405, "Predictions need POST.", {"Allow": "POST"})
+            raise UsageError(405, "Predictions need POST.", {"Allow": "POST"})
         self._check_name(request)
         version = {
             "version": "1",
@@ -140,7 +140,7 @@ class Service:
                 "classes": self.model.metadata["classes"],
                 "size": self.model.size,
                 "body_bytes": self.limits.body_bytes,
-                "pictures": self.limits.pictures,
+                "images": self.limits.images,
             }
         )
 
@@ -159,7 +159,7 @@ class Service:
         del files
         most = self.limits.pixels
         if sum(picture.pixels for picture in pictures) > most:
-            raise Refused(
+            raise UsageError(
                 413, f"`instances` must have at most {most} pixels together."
             )
         # Each is freed when it is ready.
@@ -173,12 +173,12 @@ class Service:
         )
 
     async def explain(self, request):
-        """A picture as the body; what the page shows of it as the answer."""
+        """An image as the body; what the page shows of it as the answer."""
         _check_type(request, ("image/jpeg", "image/png"))
         body = await read_body(request, self.limits)
-        ready = await self._ready(await self._picture(body, "The picture"))
+        ready = await self._ready(await self._picture(body, "The image"))
         (result,) = await self._results(
-            "explain_bytes", [ready.data], ["The picture"]
+            "explain_bytes", [ready.data], ["The image"]
         )
         return Response(
             await self._chore(self._shown, ready, result),
@@ -188,7 +188,7 @@ class Service:
     def _check_name(self, request):
         name = request.path_params["name"]
         if name != self.model.name:
-            raise Refused(
+            raise UsageError(
                 404,
                 f"There is no model {name!r} here, only {self.model.name!r}.",
             )
@@ -209,9 +209,9 @@ class Service:
             async with asyncio.timeout(self.limits.decode_seconds):
                 await self._large.acquire()
         except TimeoutError as error:
-            raise Refused(
+            raise UsageError(
                 503,
-                "Too many large pictures are waiting. Try again later.",
+                "Too many large images are waiting. Try again later.",
                 {"Retry-After": "10"},
             ) from error
         try:
@@ -226,7 +226,7 @@ class Service:
         for name, result in zip(names, found, strict=True):
             # Pillow could read it, TensorFlow cannot.
             if isinstance(result, tf.errors.InvalidArgumentError):
-                raise Refused(
+                raise UsageError(
                     400, f"{name} is broken: TensorFlow cannot decode it."
                 ) from result
             if isinstance(result, BaseException):
@@ -235,44 +235,44 @@ class Service:
 
     def _parsed(self, body):
         """The signature's name and the files of a request."""
-        most = self.limits.pictures
+        most = self.limits.images
         marks = sum(body.count(mark) for mark in (b"{", b"[", b","))
         if marks > MARKS_EACH * (most + 1):
-            raise Refused(
-                413, f"`instances` must be at most {most} pictures, alone."
+            raise UsageError(
+                413, f"`instances` must be at most {most} images, alone."
             )
         try:
             asked = json.loads(body)
         except (RecursionError, ValueError) as error:
-            raise Refused(
+            raise UsageError(
                 400, f"The body must be JSON. It is not: {error}."
             ) from error
         shape = '{"signature_name": ..., "instances": [{"b64": ...}, ...]}'
         if not isinstance(asked, dict) or "instances" not in asked:
-            raise Refused(400, f"The body must have the shape {shape}.")
+            raise UsageError(400, f"The body must have the shape {shape}.")
         unknown = set(asked) - {"signature_name", "instances"}
         if unknown:
-            raise Refused(
+            raise UsageError(
                 400,
                 f"The body must have the shape {shape}. Received also: "
                 f"{_listed(unknown)}.",
             )
         signature = asked.get("signature_name", "serving_default")
         if signature not in SIGNATURES:
-            raise Refused(
+            raise UsageError(
                 400,
                 f"`signature_name` must be one of {_listed(SIGNATURES)}. "
                 f"Received: {_cut(signature)}.",
             )
         instances = asked["instances"]
         if not isinstance(instances, list) or not instances:
-            raise Refused(
-                400, "`instances` must be a list of at least one picture."
+            raise UsageError(
+                400, "`instances` must be a list of at least one image."
             )
         if len(instances) > most:
-            raise Refused(
+            raise UsageError(
                 413,
-                f"`instances` must be at most {most} pictures. Received: "
+                f"`instances` must be at most {most} images. Received: "
                 f"{len(instances)}.",
             )
         (takes,) = self.model.inputs(signature)
@@ -281,7 +281,7 @@ class Service:
         ]
 
     def _shown(self, ready, result):
-        """The page's answer: classes, gates, and masks as pictures."""
+        """The page's answer: classes, gates, and masks as images."""
         model = self.model.metadata
         after = result["probabilities"].astype(float)
         before = result["network_probabilities"].astype(float)
@@ -299,7 +299,7 @@ class Service:
             (ready.height, ready.width),
             self.model.size,
             model["resize"] or "crop",
-            model["short_side"],
+            model["resize_shorter_edge"],
         )
         heads = [
             result[key].tolist()
@@ -322,7 +322,7 @@ class Service:
                 "network_class": names[int(before.argmax())],
                 "gates": None if gates is None else gates.tolist(),
                 "head_gates": heads,
-                "seen": {"picture": picture, "masks": masks},
+                "seen": {"image": picture, "masks": masks},
                 "masks": _pngs(result.get("masks")),
             }
         )
@@ -331,7 +331,7 @@ class Service:
 def _check_type(request, wanted):
     kind = request.headers.get("content-type", "")
     if kind.split(";")[0].strip().lower() not in wanted:
-        raise Refused(
+        raise UsageError(
             415,
             f"Content-Type must be {' or '.join(wanted)}. Received: "
             f"{_cut(kind)}.",
@@ -344,19 +344,19 @@ def _file(instance, i, takes):
         instance = instance[takes]
     text = instance.get("b64") if isinstance(instance, dict) else None
     if not isinstance(text, str) or len(instance) > 1:
-        raise Refused(
+        raise UsageError(
             400, f'instances[{i}] must be {{"b64": "..."}}, a file in base64.'
         )
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Refused(
+        raise UsageError(
             400, f"instances[{i}] must be a file in base64: {error}."
         ) from error
 
 
 def _predictions(results):
-    # Masks are many numbers: `json` takes a tenth of a second for a picture's,
+    # Masks are many numbers: `json` takes a tenth of a second for an image's,
     # and twice as many digits as these have.
     return orjson.dumps(
         {"predictions": rows(results)}, option=orjson.OPT_SERIALIZE_NUMPY
@@ -364,7 +364,7 @@ def _predictions(results):
 
 
 def _pngs(masks):
-    """Masks `(m, h, w)`, and before them their sum, as pictures for a page.
+    """Masks `(m, h, w)`, and before them their sum, as images for a page.
 
     Each is white at its strongest point.
     """
@@ -495,11 +495,11 @@ def main(arguments=None):
     )
     for option, what in (
         ("body-bytes", "bytes of a request"),
-        ("pictures", "pictures in a request"),
-        ("pixels", "pixels of a picture"),
+        ("images", "images in a request"),
+        ("pixels", "pixels of an image"),
         ("at-work", "requests that are read and answered at a time"),
         ("in-line", "requests that wait, before more are sent away"),
-        ("batch", "pictures that the model sees at a time"),
+        ("batch", "images that the model sees at a time"),
     ):
         parser.add_argument(
             f"--{option}",
@@ -510,7 +510,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     limits = Limits(
         body_bytes=options.body_bytes,
-        pictures=options.pictures,
+        images=options.images,
         pixels=options.pixels,
         at_work=options.at_work,
         in_line=options.in_line,

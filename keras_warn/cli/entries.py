@@ -12,7 +12,7 @@ def entry(one, names, intake, image_size):
     Args:
         one: An `Explanation` of one image.
         names: Names of the classes, or `None`.
-        intake: The `inputs.Intake` that the image came by.
+        intake: The `inputs.Preprocessor` that the image came by.
         image_size: The image's own height and width.
 
     Returns:

@@ -13,13 +13,13 @@ exit codes:
   130  stopped by Ctrl-C"""
 
 
-class Refused(Exception):
+class UsageError(Exception):
     """Wrong input, said in one paragraph to whoever gave it."""
 
 
 @contextlib.contextmanager
 def refusing(*kinds, before="", after=""):
-    """Makes `Refused` of errors whose message is meant for users.
+    """Makes `UsageError` of errors whose message is meant for users.
 
     Args:
         *kinds: Classes of exceptions.
@@ -31,9 +31,9 @@ def refusing(*kinds, before="", after=""):
     >>> with refusing(ValueError, before="--size: "):
     ...     raise ValueError("must be positive.")
     Traceback (most recent call last):
-    keras_warn.cli.errors.Refused: --size: must be positive.
+    keras_warn.cli.errors.UsageError: --size: must be positive.
     """
     try:
         yield
     except kinds as error:
-        raise Refused(f"{before}{error}{after}") from error
+        raise UsageError(f"{before}{error}{after}") from error

@@ -9,17 +9,15 @@ import typing
 
 import numpy as np
 
-from keras_warn import figures
 from keras_warn import files
-from keras_warn import images
 from keras_warn.cli.entries import entry
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
-from keras_warn.cli.errors import Refused
+from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import refusing
-from keras_warn.cli.inputs import find_intake
 from keras_warn.cli.inputs import find_names
+from keras_warn.cli.inputs import find_preprocessor
 from keras_warn.cli.inputs import keep_inputs
 from keras_warn.cli.inputs import read_batches
 from keras_warn.cli.models import load_model
@@ -29,7 +27,9 @@ from keras_warn.cli.options import add_model
 from keras_warn.cli.out_folder import EXPLANATIONS
 from keras_warn.cli.out_folder import OutFolder
 from keras_warn.cli.progress import Progress
-from keras_warn.explanation import explain
+from keras_warn.data import images
+from keras_warn.explanation.decomposition import explain
+from keras_warn.reporting import figures
 
 # Explained at once, so that memory stays bounded: about 330 images of 224 by
 # 224.
@@ -96,7 +96,7 @@ def run(arguments):
         images.import_pillow()
         figures.new_figure(1, 1)
     model = load_model(arguments.model)
-    intake = find_intake(model, arguments)
+    intake = find_preprocessor(model, arguments)
     classes = model.output_shape[-1]
     names = find_names(model, arguments.names)
     target, against = _compared(arguments, classes, names)
@@ -153,7 +153,7 @@ def run(arguments):
                     "size": list(intake.size),
                     "preprocessing": intake.preprocessing,
                     "resize": intake.resize,
-                    "short_side": intake.short_side,
+                    "resize_shorter_edge": intake.resize_shorter_edge,
                     "images": entries,
                     "failed": failed,
                 }
@@ -169,7 +169,7 @@ def run(arguments):
         progress.end()
     if not entries:
         folder.undo()
-        raise Refused(f"none of the {len(paths)} images could be explained.")
+        raise UsageError(f"none of the {len(paths)} images could be explained.")
     print(
         f"{len(entries)} figure{'' if len(entries) == 1 else 's'} and "
         f"{EXPLANATIONS} are in {folder.path}"
@@ -193,7 +193,7 @@ def _explained(items, intake, explain_all, fail):
 
     Args:
         items: List of `_Item`.
-        intake: An `inputs.Intake`.
+        intake: An `inputs.Preprocessor`.
         explain_all: Function from what the model takes to an `Explanation`.
         fail: Function that is told the item and what is wrong with it.
 
@@ -228,7 +228,7 @@ def _compared(arguments, classes, names):
             )
     target, against = numbers
     if target is not None and target == against:
-        raise Refused(
+        raise UsageError(
             "--target and --against must be different classes. Received: "
             f"class {target} twice."
         )
@@ -255,12 +255,12 @@ def _listed(given, out):
             if not pathlib.Path(os.path.realpath(path)).is_relative_to(out)
         ]
         if not inside and found:
-            raise Refused(
+            raise UsageError(
                 f"all images in the folder {one} are in --out, where only "
                 "figures shall be."
             )
         if not inside:
-            raise Refused(
+            raise UsageError(
                 f"the folder {one} holds no images: no file that ends in "
                 f"{', '.join(sorted(images.EXTENSIONS))}. It holds "
                 f"{others or 'nothing'}."

@@ -3,18 +3,18 @@
 import sys
 
 from keras_warn import exporting
-from keras_warn import images
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
-from keras_warn.cli.errors import Refused
+from keras_warn.cli.errors import UsageError
 from keras_warn.cli.inputs import find_names
 from keras_warn.cli.inputs import keep_inputs
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import add_model
 from keras_warn.cli.options import add_names
-from keras_warn.cli.options import add_short_side
+from keras_warn.cli.options import add_shorter_edge
 from keras_warn.cli.options import add_size
+from keras_warn.data import images
 
 EPILOG = f"""\
 formats:
@@ -83,7 +83,7 @@ def add_arguments(parser):
         help="take pixels of images of any size, and bring them to the "
         "model's so",
     )
-    add_short_side(parser)
+    add_shorter_edge(parser)
     add_names(parser)
     add_size(parser)
     add(
@@ -109,18 +109,18 @@ def run(arguments):
             preprocessing=arguments.preprocessing,
             resize=arguments.resize,
             size=arguments.size,
-            short_side=arguments.short_side,
+            resize_shorter_edge=arguments.resize_shorter_edge,
             encoded=arguments.encoded,
             quantization=arguments.quantization,
             overwrite=arguments.overwrite,
         )
     except FileExistsError as error:
-        raise Refused(
+        raise UsageError(
             f"--out {arguments.out} exists. --overwrite replaces a model of "
             "the same format, and nothing else."
         ) from error
     except (ImportError, RuntimeError, TypeError, ValueError) as error:
-        raise Refused(str(error)) from error
+        raise UsageError(str(error)) from error
     except OSError as error:
         print(
             f"keras-warn export: --out {arguments.out} cannot be written: "

@@ -8,16 +8,16 @@ import unicodedata
 
 import numpy as np
 
-from keras_warn import images
 from keras_warn import metadata
-from keras_warn.cli.errors import Refused
+from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import refusing
 from keras_warn.cli.models import check_size
 from keras_warn.cli.models import image_input
+from keras_warn.data import images
 
 
 @dataclasses.dataclass(frozen=True)
-class Intake:
+class Preprocessor:
     """How image files are made into what a model takes.
 
     Attributes:
@@ -26,7 +26,7 @@ class Intake:
         data_format: `"channels_last"` or `"channels_first"`.
         preprocessing: One of `images.PREPROCESSING`.
         resize: One of `images.RESIZES`.
-        short_side: As of `images.placement`.
+        resize_shorter_edge: As of `images.placement`.
     """
 
     size: tuple
@@ -34,13 +34,13 @@ class Intake:
     data_format: str
     preprocessing: str
     resize: str
-    short_side: int | None = None
+    resize_shorter_edge: int | None = None
 
     def read(self, path):
         """A file as bytes `(*size, channels)`, and its height and width."""
         image = images.read_image(path, self.channels)
         fitted = images.fit_image(
-            image, self.size, self.resize, self.short_side
+            image, self.size, self.resize, self.resize_shorter_edge
         )
         return fitted, image.shape[:2]
 
@@ -49,7 +49,7 @@ class Intake:
         return self.laid_out(images.preprocess(pictures, self.preprocessing))
 
     def laid_out(self, pictures):
-        """Pictures `(b, *size, channels)` in the model's data format."""
+        """Images `(b, *size, channels)` in the model's data format."""
         if self.data_format == "channels_first":
             return np.transpose(pictures, (0, 3, 1, 2))
         return pictures
@@ -66,7 +66,7 @@ class Intake:
             Its row and column in the image; `None` on the padding.
         """
         source, target = images.placement(
-            image_size, self.size, self.resize, self.short_side
+            image_size, self.size, self.resize, self.resize_shorter_edge
         )
         place = []
         for axis, index in enumerate((row, column)):
@@ -80,7 +80,7 @@ class Intake:
         return tuple(place)
 
 
-def find_intake(model, arguments):
+def find_preprocessor(model, arguments):
     """How `model` takes images, where `arguments` leave it open.
 
     Args:
@@ -88,10 +88,10 @@ def find_intake(model, arguments):
         arguments: What `options.add_image_options` added, parsed.
 
     Returns:
-        An `Intake`.
+        An `Preprocessor`.
 
     Raises:
-        Refused: if it is not known, or the arguments do not fit the model.
+        UsageError: if it is not known, or the arguments do not fit the model.
     """
     data_format, size, channels = image_input(model, arguments.model)
     known = metadata.of_model(model)
@@ -100,7 +100,7 @@ def find_intake(model, arguments):
     if given is None:
         given = known.size if None in size else size
     if given is None:
-        raise Refused(
+        raise UsageError(
             "the model takes images of any size. Choose one by --size, such "
             "as --size 224, best the one that it was trained with."
         )
@@ -111,14 +111,19 @@ def find_intake(model, arguments):
             name = images.default_preprocessing(model)
         # Better known before the work whether it can be done.
         images.check_preprocessing(name, channels)
-    resize, short_side = arguments.resize, arguments.short_side
+    resize, resize_shorter_edge = (
+        arguments.resize,
+        arguments.resize_shorter_edge,
+    )
     if given == known.size and resize in (None, known.resize):
         resize = known.resize
-        short_side = short_side or known.short_side
+        resize_shorter_edge = resize_shorter_edge or known.resize_shorter_edge
     resize = resize or "crop"
     with refusing(ValueError):
-        images.check_resize(resize, given, short_side)
-    return Intake(given, channels, data_format, name, resize, short_side)
+        images.check_resize(resize, given, resize_shorter_edge)
+    return Preprocessor(
+        given, channels, data_format, name, resize, resize_shorter_edge
+    )
 
 
 def keep_inputs(outputs, inputs):
@@ -129,13 +134,13 @@ def keep_inputs(outputs, inputs):
         inputs: Paths that are read, `None` for what was not given.
 
     Raises:
-        Refused: if one of `outputs` is one of `inputs`.
+        UsageError: if one of `outputs` is one of `inputs`.
     """
     # By identity: names of one file differ by case, links and `..`.
     read = set(map(_identity, inputs)) - {None}
     for path in outputs:
         if _identity(path) in read:
-            raise Refused(
+            raise UsageError(
                 f"--out must not replace what is read. {path} would be: "
                 "choose another."
             )
@@ -154,7 +159,7 @@ def read_batches(items, intake, batch_size, fail, update=None):
 
     Args:
         items: List of anything that has a `path`, that of an image.
-        intake: An `Intake`.
+        intake: An `Preprocessor`.
         batch_size: Positive integer, how many of them to read at once.
         fail: Function that is told each item that cannot be read, and why.
         update: Function that is told how many are done, after each.
@@ -194,7 +199,7 @@ def find_names(model, path):
         A list of strings; `None` where they are not known.
 
     Raises:
-        Refused: if the file cannot be read, or holds anything else.
+        UsageError: if the file cannot be read, or holds anything else.
     """
     if path is None:
         known = metadata.of_model(model).class_names
@@ -213,12 +218,12 @@ def _read_names(path, classes):
     text = unicodedata.normalize("NFC", text)
     names = [line.strip() for line in text.rstrip().splitlines()]
     if len(names) != classes:
-        raise Refused(
+        raise UsageError(
             f"--names must have one name a line for each of the {classes} "
             f"classes of the model. {path} has {len(names)} lines."
         )
     if "" in names:
-        raise Refused(
+        raise UsageError(
             f"--names must not have empty lines between names. {path}, line "
             f"{names.index('') + 1}, is empty."
         )

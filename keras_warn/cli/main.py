@@ -10,7 +10,7 @@ from keras_warn.cli import report
 from keras_warn.cli import summary
 from keras_warn.cli.errors import INTERRUPTED
 from keras_warn.cli.errors import REFUSED
-from keras_warn.cli.errors import Refused
+from keras_warn.cli.errors import UsageError
 
 # Each has `EPILOG`, `add_arguments(parser)` and `run(arguments)`, which returns
 # an exit code.
@@ -40,7 +40,7 @@ def main(argv=None):
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     try:
         return COMMANDS[arguments.command].run(arguments)
-    except Refused as error:
+    except UsageError as error:
         print(f"keras-warn {arguments.command}: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:

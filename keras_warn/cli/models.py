@@ -3,11 +3,11 @@
 import pathlib
 
 import keras_warn
-from keras_warn import images
+from keras_warn import _model_files
 from keras_warn import metadata
-from keras_warn import model_files
-from keras_warn.cli.errors import Refused
+from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import refusing
+from keras_warn.data import images
 
 
 def load_model(path):
@@ -20,12 +20,12 @@ def load_model(path):
         A `keras.Model`, not compiled.
 
     Raises:
-        Refused: if there is none that can be loaded, or it has no attention.
+        UsageError: if there is none that can be loaded, or it has no attention.
     """
     if not pathlib.Path(path).exists():
-        raise Refused(f"the model file {path} does not exist.")
+        raise UsageError(f"the model file {path} does not exist.")
     with refusing(OSError, ValueError):
-        model = model_files.load_model(path)
+        model = _model_files.load_model(path)
     with refusing(
         TypeError,
         ValueError,
@@ -50,7 +50,7 @@ def image_input(model, path):
         An `images.ModelInput`.
 
     Raises:
-        Refused: if the model takes anything else.
+        UsageError: if the model takes anything else.
     """
     with refusing(ValueError, before=f"{path}: "):
         return images.model_input(model)
@@ -64,13 +64,13 @@ def check_size(given, size):
         size: Those that the model takes, `None` where it takes any.
 
     Raises:
-        Refused: if it does not.
+        UsageError: if it does not.
     """
     if given is not None and any(
         length not in (None, wanted)
         for length, wanted in zip(size, given, strict=True)
     ):
-        raise Refused(
+        raise UsageError(
             f"--size must be that of the model, {size[0]}x{size[1]}, or be "
             f"left out. Received: {given[0]}x{given[1]}."
         )

@@ -2,11 +2,11 @@
 
 import argparse
 
-from keras_warn import images
+from keras_warn.data import images
 
 PREPROCESSING_HELP = """\
 preprocessing:
-  What the model's file says of names, size, --resize, --short-side and
+  What the model's file says of names, size, --resize, --resize-shorter-edge and
   --preprocessing holds where these are not given. Models of the recipes say
   all of it; keras-warn summary shows it. Of others, a model that starts with
   Rescaling or Normalization layers made for bytes takes images as they are.
@@ -42,7 +42,7 @@ def add_image_options(parser):
         "of its shape from the middle; stretch; or pad, the whole image "
         "on black (default: what the model's file says, or crop)",
     )
-    add_short_side(parser)
+    add_shorter_edge(parser)
     parser.add_argument(
         "--batch-size",
         type=count(1),
@@ -68,13 +68,13 @@ def add_names(parser):
     )
 
 
-def add_short_side(parser):
+def add_shorter_edge(parser):
     """Adds how far images are larger than what is cut from their middle."""
     parser.add_argument(
-        "--short-side",
+        "--resize-shorter-edge",
         type=count(1),
         metavar="N",
-        help="with crop: the pixels that an image's short side is brought to "
+        help="with crop: the pixels that an image's shorter edge is brought to "
         "before the middle is cut, such as 256 for a model of 224 (default: "
         "what the model's file says, or the largest part)",
     )

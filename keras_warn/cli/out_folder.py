@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from keras_warn import files
-from keras_warn.cli.errors import Refused
+from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import refusing
 
 EXPLANATIONS = "explanations.json"
@@ -25,7 +25,7 @@ class OutFolder:
         overwrite: Whether files of others in it may be replaced.
 
     Raises:
-        Refused: if it holds files of others, or cannot be read.
+        UsageError: if it holds files of others, or cannot be read.
     """
 
     def __init__(self, path, overwrite):
@@ -39,7 +39,7 @@ class OutFolder:
         if self._new:
             return
         if not self.path.is_dir():
-            raise Refused(f"--out must be a folder. {path} is a file.")
+            raise UsageError(f"--out must be a folder. {path} is a file.")
         with refusing(
             OSError, before=f"--out {path} cannot be read: ", after="."
         ):
@@ -49,7 +49,7 @@ class OutFolder:
         names = [name for name in names if not files.is_unfinished(name)]
         old = _figures_of(self._before)
         if names and old is None and not overwrite:
-            raise Refused(
+            raise UsageError(
                 "--out must be new, empty, or made by this command. "
                 f"{path} holds {', '.join(names[:3])}"
                 f"{' and more' if len(names) > 3 else ''}. --overwrite "
@@ -67,12 +67,12 @@ class OutFolder:
                 a later call to know what is of this one.
 
         Raises:
-            Refused: if it cannot be written to, or a figure would replace a
+            UsageError: if it cannot be written to, or a figure would replace a
                 file of others.
         """
         for name in planned:
             if name in self._others:
-                raise Refused(
+                raise UsageError(
                     f"--out {self.path} holds {name}, which this command did "
                     "not make. --overwrite replaces it."
                 )

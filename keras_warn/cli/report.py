@@ -7,14 +7,13 @@ import typing
 import numpy as np
 
 from keras_warn import files
-from keras_warn import images
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
-from keras_warn.cli.errors import Refused
+from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import refusing
-from keras_warn.cli.inputs import find_intake
 from keras_warn.cli.inputs import find_names
+from keras_warn.cli.inputs import find_preprocessor
 from keras_warn.cli.inputs import keep_inputs
 from keras_warn.cli.inputs import read_batches
 from keras_warn.cli.models import load_model
@@ -23,7 +22,8 @@ from keras_warn.cli.options import add_image_options
 from keras_warn.cli.options import add_model
 from keras_warn.cli.options import count
 from keras_warn.cli.progress import Progress
-from keras_warn.report import report
+from keras_warn.data import images
+from keras_warn.reporting.report import report
 
 EPILOG = f"""\
 data:
@@ -76,7 +76,7 @@ def run(arguments):
     with refusing(ImportError):
         images.import_pillow()
     model = load_model(arguments.model)
-    intake = find_intake(model, arguments)
+    intake = find_preprocessor(model, arguments)
     classes = model.output_shape[-1]
     names = find_names(model, arguments.names)
     with refusing(OSError, ValueError, before="DATA: "):
@@ -159,7 +159,7 @@ class Batches:
     Args:
         found: List of `images.Found`.
         labels: Integers, their classes.
-        intake: An `inputs.Intake`.
+        intake: An `inputs.Preprocessor`.
         batch_size: Positive integer.
 
     Attributes:
@@ -192,7 +192,9 @@ class Batches:
             labels = np.array([item.label for item in items])
             yield self.intake.prepare(pictures), labels
         if not read:
-            raise Refused(f"none of the {len(self._all)} images could be read.")
+            raise UsageError(
+                f"none of the {len(self._all)} images could be read."
+            )
         self.items = read
         self.progress.end()
 
@@ -205,13 +207,13 @@ class Batches:
 def _check_out(path, overwrite):
     """Whether the report may be written to `path`."""
     if path.is_dir():
-        raise Refused(f"--out must be a file. {path} is a folder.")
+        raise UsageError(f"--out must be a file. {path} is a folder.")
     if path.exists() and not overwrite:
-        raise Refused(f"--out {path} exists. --overwrite replaces it.")
+        raise UsageError(f"--out {path} exists. --overwrite replaces it.")
     try:
         files.check_replacing(path)
     except OSError as error:
-        raise Refused(
+        raise UsageError(
             f"--out must lie in a folder that can be written to. "
             f"{path.parent}: {error.strerror}."
         ) from error

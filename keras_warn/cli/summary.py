@@ -1,6 +1,7 @@
 """`keras-warn summary`: a table of where attention is, and what it costs."""
 
 from keras_warn import metadata
+from keras_warn._summary import summary
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
@@ -11,7 +12,6 @@ from keras_warn.cli.models import load_model
 from keras_warn.cli.options import add_model
 from keras_warn.cli.options import add_size
 from keras_warn.cli.printing import printed
-from keras_warn.summary import summary
 
 EPILOG = f"""\
 outputs:

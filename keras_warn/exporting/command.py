@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_warn import checks
 from keras_warn import files
-from keras_warn import images
+from keras_warn.data import images
 from keras_warn.exporting import litert
 from keras_warn.exporting import onnx
 from keras_warn.exporting import saved_model
@@ -32,7 +32,7 @@ def export(
     preprocessing=None,
     resize=None,
     size=None,
-    short_side=None,
+    resize_shorter_edge=None,
     encoded=False,
     quantization=None,
     representative_images=None,
@@ -49,20 +49,20 @@ def export(
             `keras_warn.metadata` knows.
         masks: What `explain` returns of the masks. `"modules"`: one for each
             module, at the resolution of the images, as of
-            `keras_warn.masks.module_masks`. `"heads"`: one for each head, at
-            the resolution of the images, each with a sum of 1. `"maps"`: those
-            of the heads as they are.
+            `keras_warn.explanation.masks.module_masks`. `"heads"`: one for
+            each head, at the resolution of the images, each with a sum of 1.
+            `"maps"`: those of the heads as they are.
         preprocessing: What `serve` and `explain` do with pixels in [0, 255]
             before the model sees them, one of
-            `keras_warn.images.PREPROCESSING`. `None`: they take what the model
-            takes.
+            `keras_warn.data.images.PREPROCESSING`. `None`: they take what the
+            model takes.
         resize: How `serve` and `explain` bring images of any height and width
             to the size that the model takes, one of
-            `keras_warn.images.RESIZES`; they then take pixels in [0, 255].
+            `keras_warn.data.images.RESIZES`; they then take pixels in [0, 255].
             `None`: images have that size.
         size: Height and width of images, of a model that takes any. `None`
             leaves them open.
-        short_side: As of `keras_warn.images.placement`.
+        resize_shorter_edge: As of `keras_warn.data.images.placement`.
         encoded: Whether to add `serve_bytes` and `explain_bytes`, which take
             the bytes of JPEG and PNG files. They preprocess and resize as the
             arguments say, or else as `keras_warn.metadata` or the model's
@@ -121,7 +121,7 @@ def export(
         preprocessing,
         size,
         resize,
-        short_side,
+        resize_shorter_edge,
         encoded,
     )
     if keras.backend.backend() != "tensorflow":

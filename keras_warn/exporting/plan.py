@@ -4,11 +4,11 @@ import dataclasses
 
 import keras
 
-from keras_warn import geometry
-from keras_warn import images
 from keras_warn import metadata
 from keras_warn._version import __version__
-from keras_warn.inspection import inspect
+from keras_warn.data import images
+from keras_warn.explanation import geometry
+from keras_warn.explanation.intermediates import inspect
 
 # Tells our `metadata.json` from those of others, and its version.
 MARKER = {"keras_warn_export": 1}
@@ -26,13 +26,13 @@ class Plan:
         data_format: `"channels_last"` or `"channels_first"`.
         class_names: Tuple of strings, or `None`.
         masks: `"modules"`, `"heads"` or `"maps"`.
-        placements: As of `keras_warn.geometry.placements`; `None` for
-            `"maps"`.
+        placements: As of `keras_warn.explanation.geometry.placements`; `None`
+            for `"maps"`.
         preprocessing: How the model takes images, one of
             `images.PREPROCESSING`, or `None` where it is not known.
         resize: How images are brought to `size`, or `None` where it is not
             known.
-        short_side: As of `images.placement`.
+        resize_shorter_edge: As of `images.placement`.
         prepared: Whether `serve` and `explain` do the preprocessing.
         fitted: Whether they bring images to `size` before.
         encoded: Whether there are signatures that take encoded images.
@@ -49,7 +49,7 @@ class Plan:
     placements: list | None
     preprocessing: str | None
     resize: str | None
-    short_side: int | None
+    resize_shorter_edge: int | None
     prepared: bool
     fitted: bool
     encoded: bool
@@ -96,7 +96,7 @@ class Plan:
             "channels": self.channels,
             "data_format": self.data_format,
             "resize": self.resize,
-            "short_side": self.short_side,
+            "resize_shorter_edge": self.resize_shorter_edge,
             "preprocessing": self.preprocessing,
             "masks": self.masks,
             "quantization": self.quantization,
@@ -114,13 +114,14 @@ def make_plan(
     preprocessing,
     size,
     resize,
-    short_side,
+    resize_shorter_edge,
     encoded,
 ):
     """Decides what arguments leave open, or says what does not fit.
 
     Args:
-        model, class_names, masks, preprocessing, size, resize, short_side,
+        model, class_names, masks, preprocessing, size, resize,
+        resize_shorter_edge,
             encoded: As of `keras_warn.export`, checked for themselves.
 
     Returns:
@@ -174,16 +175,21 @@ def make_plan(
             )
     if resize is None and known.size == chosen:
         resize = known.resize
-    if short_side is None and resize == known.resize and known.size == chosen:
-        short_side = known.short_side
+    if (
+        resize_shorter_edge is None
+        and resize == known.resize
+        and known.size == chosen
+    ):
+        resize_shorter_edge = known.resize_shorter_edge
     if encoded and resize is None:
         resize = "crop"
     if resize is not None:
-        images.check_resize(resize, chosen, short_side)
-    elif short_side is not None:
+        images.check_resize(resize, chosen, resize_shorter_edge)
+    elif resize_shorter_edge is not None:
         raise ValueError(
-            "`short_side` must come with `resize` or `encoded`. Received: "
-            f"short_side={short_side}, resize=None and encoded=False."
+            "`resize_shorter_edge` must come with `resize` or `encoded`. "
+            f"Received: resize_shorter_edge={resize_shorter_edge}, "
+            "resize=None and encoded=False."
         )
     return Plan(
         model=model,
@@ -195,7 +201,7 @@ def make_plan(
         placements=_placements(model, masks, chosen or own),
         preprocessing=wanted,
         resize=resize,
-        short_side=short_side,
+        resize_shorter_edge=resize_shorter_edge,
         prepared=prepared or fitted,
         fitted=fitted,
         encoded=encoded,

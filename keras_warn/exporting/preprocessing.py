@@ -1,4 +1,5 @@
-"""Images made ready inside of a graph, as `keras_warn.images` does outside.
+"""Images made ready inside of a graph, as `keras_warn.data.images` does
+outside.
 
 Decoding is equal to the byte; resizing is but for what TensorFlow and Pillow
 round differently.
@@ -122,14 +123,14 @@ def _upright(pixels, orientation):
     return tf.raw_ops.Reverse(tensor=pixels, dims=tf.stack(backwards))
 
 
-def fit(pixels, size, resize, short_side=None):
+def fit(pixels, size, resize, resize_shorter_edge=None):
     """Brings images to a size as `images.fit_image` does.
 
     Args:
         pixels: Tensor `(b, height, width, c)` of float32, in [0, 255].
         size: Height and width, a pair of integers.
         resize: As of `images.fit_image`.
-        short_side: As of `images.placement`.
+        resize_shorter_edge: As of `images.placement`.
 
     Returns:
         A tensor `(b, *size, c)` of float32, whole numbers in [0, 255].
@@ -143,8 +144,8 @@ def fit(pixels, size, resize, short_side=None):
     start, extent = tf.zeros_like(given), given
     if resize == "crop":
         scale = tf.reduce_min(given / wanted)
-        if short_side is not None:
-            scale *= min(size) / short_side
+        if resize_shorter_edge is not None:
+            scale *= min(size) / resize_shorter_edge
         extent = wanted * scale
         start = (given - extent) / 2
     elif resize == "pad":
@@ -187,7 +188,7 @@ def preprocess(pixels, name, data_format):
         A tensor of float32, `(b, height, width, c)` or `(b, c, height,
         width)`.
     """
-    if name == "unit":
+    if name == "rescale":
         pixels = pixels / 255
     elif name != "none":
         function = getattr(keras.applications, name).preprocess_input

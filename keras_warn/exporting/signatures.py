@@ -4,9 +4,9 @@ import functools
 
 import keras
 
-from keras_warn import masks
+from keras_warn.explanation import masks
+from keras_warn.explanation.intermediates import inspect
 from keras_warn.exporting import preprocessing
-from keras_warn.inspection import inspect
 
 # Names of what signatures take.
 IMAGES, ENCODED = "images", "image_bytes"
@@ -75,7 +75,7 @@ class Signatures:
         plan = self.plan
         if plan.fitted:
             images = preprocessing.fit(
-                images, plan.size, plan.resize, plan.short_side
+                images, plan.size, plan.resize, plan.resize_shorter_edge
             )
         if plan.prepared:
             images = preprocessing.preprocess(
@@ -91,7 +91,7 @@ class Signatures:
         def one(of_file):
             pixels = preprocessing.decode(of_file, plan.channels)
             return preprocessing.fit(
-                pixels[None], plan.size, plan.resize, plan.short_side
+                pixels[None], plan.size, plan.resize, plan.resize_shorter_edge
             )[0]
 
         pixels = tf.map_fn(

@@ -1,4 +1,4 @@
-"""How well a model does on pictures, counted one by one.
+"""How well a model does on images, counted one by one.
 
 Not by `model.evaluate`: with several devices, it takes the mean over a last
 batch that is smaller for one over a whole batch.
@@ -14,11 +14,11 @@ TINY = 1e-7
 
 
 def evaluate(model, batches):
-    """Loss and accuracy over all pictures.
+    """Loss and accuracy over all images.
 
     Args:
         model: A `keras.Model` that returns probabilities `(b, n)`.
-        batches: `keras_warn.datasets.TestBatches` of `n` classes, or what has
+        batches: `keras_warn.data.TestBatches` of `n` classes, or what has
             the same method `predict(model)`, `labels` and `classes`.
 
     Returns:
@@ -30,8 +30,8 @@ def evaluate(model, batches):
 
     Example:
 
-    >>> from keras_warn.datasets import Listing, TestBatches, views
-    >>> listing = Listing(
+    >>> from keras_warn.data import ImageDataset, TestBatches, transforms
+    >>> listing = ImageDataset(
     ...     "gray", ["1", "2", "3"], [0, 1, 1], ("dark", "light"), splits={},
     ...     contents=np.zeros((3, 8, 8, 3), "uint8"),
     ... )
@@ -42,7 +42,7 @@ def evaluate(model, batches):
     ...         keras.layers.Dense(2, "softmax"),
     ...     ]
     ... )
-    >>> found = evaluate(model, TestBatches(listing, views.Whole(), 2))
+    >>> found = evaluate(model, TestBatches(listing, transforms.Identity(), 2))
     >>> round(found["loss"], 3)  # of the probability 1/2
     0.693
     """
@@ -51,7 +51,7 @@ def evaluate(model, batches):
     predictions = batches.predict(model)
     if predictions.shape[1:] != (batches.classes,):
         raise ValueError(
-            "`model` must predict the classes of the pictures, "
+            "`model` must predict the classes of the images, "
             f"{batches.classes}. Received: predictions of shape "
             f"{predictions.shape}."
         )

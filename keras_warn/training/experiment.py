@@ -1,4 +1,4 @@
-"""One training of a recipe: from pictures to a folder of results."""
+"""One training of a recipe: from images to a folder of results."""
 
 import collections
 import concurrent.futures
@@ -18,26 +18,26 @@ import numpy as np
 
 from keras_warn import callbacks
 from keras_warn import checks
-from keras_warn import explanation
-from keras_warn import figures
 from keras_warn import files
 from keras_warn import graph
 from keras_warn import metadata
 from keras_warn import optimizers
-from keras_warn import runs
 from keras_warn import schedules
+from keras_warn._classifier import find_ending
 from keras_warn.augment import augment
-from keras_warn.classifier import find_ending
-from keras_warn.datasets.batches import Mix
-from keras_warn.datasets.batches import TestBatches
-from keras_warn.datasets.batches import TrainingBatches
-from keras_warn.datasets.views import CentreCrop
+from keras_warn.data.batches import Mix
+from keras_warn.data.batches import TestBatches
+from keras_warn.data.batches import TrainingBatches
+from keras_warn.data.transforms import CenterCrop
+from keras_warn.explanation import decomposition
 from keras_warn.metadata import Metadata
-from keras_warn.report import report
+from keras_warn.reporting import figures
+from keras_warn.reporting.report import report
 from keras_warn.training import devices
 from keras_warn.training import fitting
+from keras_warn.training import runs
+from keras_warn.training.backbones import build_network
 from keras_warn.training.evaluation import evaluate
-from keras_warn.training.networks import build_network
 from keras_warn.training.tensorboard import TensorBoardHistory
 from keras_warn.training.workers import ALONE
 
@@ -46,10 +46,10 @@ RESULTS_MARKER = {"keras_warn_results": 1}
 
 # Parts of data are the same for every seed of a training.
 SPLIT_SEED = 0
-# Of data that come without test pictures.
+# Of data that come without test images.
 TEST_SHARE = 0.2
 
-# Pictures of the figure of masks.
+# Images of the figure of masks.
 SHOWN = 6
 
 
@@ -58,9 +58,9 @@ class Parts:
     """The parts of a data set that one training uses.
 
     Attributes:
-        training: `Listing`.
-        validation: `Listing`, or `None`.
-        test: `Listing`.
+        training: `ImageDataset`.
+        validation: `ImageDataset`, or `None`.
+        test: `ImageDataset`.
         fold: Which of the data's folds is tested, or `None`.
         contents: String that tells apart what the images of the whole data
             set are, `contents_digest`, or "" where nobody asked.
@@ -82,7 +82,7 @@ class Parts:
             "name": self.training.name,
             "classes": len(self.training.names),
             **count,
-            "left_out": self.training.left_out,
+            "skipped": self.training.skipped,
             "digest": self._digest(),
         }
 
@@ -113,7 +113,7 @@ def contents_digest(listing):
     A file that cannot be read counts as empty: reading says so later.
 
     Args:
-        listing: A `Listing`.
+        listing: An `ImageDataset`.
 
     Returns:
         A string.
@@ -145,13 +145,14 @@ def _normalised(text):
 
 
 def part(listing, validation_share, fold=None):
-    """Parts a data set as it was published, and holds out pictures.
+    """Parts a data set as it was published, and holds out images.
 
     Args:
-        listing: A `Listing`, with folds, with the splits "train" and "test",
-            or with "train" alone, of which a fifth is then held out to test.
+        listing: An `ImageDataset`, with folds, with the splits "train" and
+            "test", or with "train" alone, of which a fifth is then held out to
+            test.
         validation_share: Number from 0, less than 1: the part of the training
-            pictures to validate with, where there is no such split.
+            images to validate with, where there is no such split.
         fold: Integer, which fold to test, of data with folds.
 
     Returns:
@@ -188,8 +189,8 @@ class Experiment:
         recipe: Name of the recipe.
         settings: `Settings`.
         parts: `Parts` of the data.
-        views: What the network sees of a picture in training, and in testing.
-        cropped: Whether pictures are cut to their boxes.
+        views: What the network sees of an image in training, and in testing.
+        cropped: Whether images are cut to their boxes.
         seed: Non-negative integer.
         smoke: Whether this only tries whether everything works.
         strategy: A `tf.distribute.Strategy`, or `None`.
@@ -255,7 +256,7 @@ class Experiment:
         return model
 
     def batches(self):
-        """`TrainingBatches` of the training pictures."""
+        """`TrainingBatches` of the training images."""
         s = self.settings
         return TrainingBatches(
             self.parts.training,
@@ -394,21 +395,21 @@ class Experiment:
 
         Args:
             measured: Of an epoch: its number, and loss and accuracy on the
-                validation and test pictures. A dictionary.
+                validation and test images. A dictionary.
 
         Returns:
             `keras_warn.metadata.Metadata`.
         """
         s = self.settings
-        # Of small pictures that are seen as they are, the short side is the
+        # Of small images that are seen as they are, the shorter edge is the
         # size, too.
-        zoomed = isinstance(self.views[1], CentreCrop)
-        zoomed = zoomed and s.short_side != s.image_size
+        zoomed = isinstance(self.views[1], CenterCrop)
+        zoomed = zoomed and s.resize_shorter_edge != s.image_size
         return Metadata(
             class_names=self.parts.training.names,
             size=(s.image_size, s.image_size),
             resize="crop",
-            short_side=s.short_side if zoomed else None,
+            resize_shorter_edge=s.resize_shorter_edge if zoomed else None,
             preprocessing="none",  # networks of recipes have their own layers
             training={
                 "recipe": self.recipe,
@@ -485,7 +486,7 @@ class Experiment:
         images, labels, names = self._examples()
         figure = figures.explanation_figure(
             images,
-            explanation.explain(model, images),
+            decomposition.explain(model, images),
             [names[label] for label in labels],
             names,
         )
@@ -547,7 +548,7 @@ class Experiment:
             return False
 
     def _examples(self):
-        """Pictures to look at: of each of the first classes the first."""
+        """Images to look at: of each of the first classes the first."""
         listing = self.parts.validation or self.parts.test
         firsts = {}
         for i, label in enumerate(listing.labels.tolist()):
@@ -577,19 +578,20 @@ def _check_results(path, results):
         )
 
 
-def check_pictures(listing, skip=False):
-    """Reads all pictures of a data set once.
+def check_images(listing, skip=False):
+    """Reads all images of a data set once.
 
     Args:
-        listing: A `Listing`.
+        listing: An `ImageDataset`.
         skip: Whether to go on without those that cannot be used.
 
     Returns:
-        The `Listing`, or what is left of it, which counts them in `left_out`.
+        The `ImageDataset`, or what is left of it, which counts them in
+        `skipped`.
 
     Raises:
         ValueError: with the list of all of them, if `skip` is `False`; or if
-            a class loses all its pictures.
+            a class loses all its images.
     """
     if not skip:
         listing.check(verbose=_verbose())
@@ -601,7 +603,7 @@ def check_pictures(listing, skip=False):
     lost = sorted(set(listing.labels.tolist()) - set(left.labels.tolist()))
     if lost:
         raise ValueError(
-            "Every class must have a picture that can be read. Received: none "
+            "Every class must have an image that can be read. Received: none "
             f"of {', '.join(listing.names[label] for label in lost)}."
         )
     return left

@@ -81,12 +81,12 @@ def fit(
         model: A compiled `keras.Model` that returns probabilities. Its weights
             at the start do not matter to a training that goes on. A new model
             for each process: compiled with the same settings.
-        batches: `keras_warn.datasets.TrainingBatches`, or what has the same
+        batches: `keras_warn.data.TrainingBatches`, or what has the same
             method `dataset(epoch, step)` and length.
         epochs: Positive integer.
         folder: The folder for the state, made if it is not there. It belongs
             to this training.
-        validation: `keras_warn.datasets.TestBatches`, or `None`. Evaluated
+        validation: `keras_warn.data.TestBatches`, or `None`. Evaluated
             after each epoch, with the moving averages of weights where the
             optimizer keeps them (`use_ema`).
         patience: Positive integer, or `None`. After that many epochs without

@@ -9,8 +9,8 @@ import os
 import pathlib
 
 from keras_warn import checks
-from keras_warn import images
 from keras_warn.augment import augment
+from keras_warn.data import images
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("steps", "cosine", "constant")
@@ -164,7 +164,8 @@ class Settings:
     backbone: str = _setting(
         "ResNet50V2",
         "a constructor of keras.applications, such as "
-        "'MobileNetV2(alpha=0.35)', or of keras_warn.models, or a .keras file",
+        "'MobileNetV2(alpha=0.35)', of another module, such as "
+        "paper_networks:WideResNet, or a .keras file",
         _word_or_file,
     )
     weights: str = _setting(
@@ -186,12 +187,12 @@ class Settings:
     image_size: int = _setting(
         224, "height and width of what the network sees", _integer(1, 4096)
     )
-    short_side: int = _setting(
-        256, "short side of the picture that it is cut from", _integer(1, 4096)
+    resize_shorter_edge: int = _setting(
+        256, "shorter edge of the image that it is cut from", _integer(1, 4096)
     )
     epochs: int = _setting(100, "how long to train", _integer(1, 100_000))
     batch_size: int = _setting(
-        64, "pictures in a step, over all devices", _integer(1)
+        64, "images in a step, over all devices", _integer(1)
     )
     optimizer: str = _setting(
         "sgd", "sgd (momentum 0.9), adam or adamw", _one_of(*OPTIMIZERS)
@@ -235,7 +236,7 @@ class Settings:
     )
     validation_share: float = _setting(
         0.1,
-        "part of the training pictures held out, 0 for none",
+        "part of the training images held out, 0 for none",
         _real(0, 0.9),
     )
     patience: int | None = _setting(
@@ -251,10 +252,11 @@ class Settings:
             if check is not None:
                 value = check(field.name, getattr(self, field.name))
                 object.__setattr__(self, field.name, value)
-        if self.short_side < self.image_size:
+        if self.resize_shorter_edge < self.image_size:
             raise ValueError(
-                "`short_side` must be at least `image_size`. Received: "
-                f"short_side={self.short_side} and "
+                "`resize_shorter_edge` must be at least `image_size`. "
+                "Received: "
+                f"resize_shorter_edge={self.resize_shorter_edge} and "
                 f"image_size={self.image_size}."
             )
         if self.warmup > self.epochs:
@@ -264,7 +266,7 @@ class Settings:
             )
         if self.patience is not None and not self.validation_share:
             raise ValueError(
-                "`patience` needs validation pictures. Received: "
+                "`patience` needs validation images. Received: "
                 f"patience={self.patience} and validation_share=0."
             )
 

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_warn.event_files import EventFile
-from keras_warn.event_files import check_installed
+from keras_warn._event_files import EventFile
+from keras_warn._event_files import check_installed
 
 
 class TensorBoardHistory(keras.callbacks.Callback):

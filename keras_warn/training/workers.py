@@ -25,7 +25,7 @@ import keras
 import numpy as np
 
 from keras_warn import files
-from keras_warn.datasets.batches import TestBatches
+from keras_warn.data.batches import TestBatches
 
 # How long to look for the first worker, and to wait until all are there.
 FIND_SECONDS, MEET_SECONDS = 30.0, 600.0
@@ -109,7 +109,7 @@ class Alone:
         """Test batches of which each worker predicts its part.
 
         Args:
-            batches: `keras_warn.datasets.TestBatches`.
+            batches: `keras_warn.data.TestBatches`.
 
         Returns:
             What has the same `labels` and `classes`, and `predict`, which all
@@ -357,7 +357,7 @@ class _Divided:
         )
 
     def predict(self, model):
-        """What a model says of each picture, `(len(labels), n)`."""
+        """What a model says of each image, `(len(labels), n)`."""
         with self._workers.local(model) as copy:
             found = self._own.predict(copy)
         # All have the same shape; what fills up is left out again.

@@ -3,6 +3,7 @@
 import json
 
 import keras
+import paper_networks
 import pytest
 import table2
 from measuring import table2_report
@@ -14,7 +15,6 @@ from measuring.table2_networks import attended
 from measuring.table2_networks import constructors
 from support import without_weights
 
-from keras_warn import models
 from keras_warn.operations import operations
 
 HEADS, MODULES, OFFSETS, CLASSES = 4, 3, 9, 10
@@ -48,7 +48,7 @@ def direct_products(width):
 
 @pytest.mark.parametrize("depth, width", [(10, 1), (10, 3)])
 def test_attention_by_hand(depth, width):
-    alone = table2.counts(models.WideResNet(depth, width))
+    alone = table2.counts(paper_networks.WideResNet(depth, width))
     whole = table2.counts(attended(depth, width))
     parameters, count = attention(width)
     assert whole["parameters"] - alone["parameters"] == parameters
@@ -64,7 +64,7 @@ def test_warn_in_the_paper(depth):
     """
     paper = PUBLISHED[f"WARN-{depth}-10"]
     with without_weights():
-        alone = table2.counts(models.WideResNet(depth, 10))
+        alone = table2.counts(paper_networks.WideResNet(depth, 10))
     parameters, count = attention(10)
     assert round((alone["parameters"] + parameters) / 1e6) == paper.parameters
     direct = alone["products"] + direct_products(10)

@@ -16,7 +16,7 @@ if not all(map(importlib.util.find_spec, ("httpx2", "starlette", "uvicorn"))):
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
-    """Folder of an exported model for pictures of 29 by 31 pixels."""
+    """Folder of an exported model for images of 29 by 31 pixels."""
     from exported import NAMES
     from exported import augmented
 

@@ -1,4 +1,4 @@
-"""Pictures, and files of them that are not what they should be."""
+"""Images, and files of them that are not what they should be."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ ORIENTATION = 0x0112
 
 
 def photo(height=53, width=71, seed=0):
-    """A smooth picture, other for each seed, bytes."""
+    """A smooth image, other for each seed, bytes."""
     y, x = np.mgrid[:height, :width] + 13 * seed
     waves = np.stack([np.sin(x / 9 + y / 7), np.cos(x / 11), np.sin(y / 5)], -1)
     return (127.5 * (1 + waves)).astype("uint8")
@@ -27,7 +27,7 @@ def file_of(pixels, file_format="JPEG", mode=None, **options):
 
 
 def held(orientation, file_format="JPEG"):
-    """A picture by a camera that was held in one of eight ways."""
+    """An image by a camera that was held in one of eight ways."""
     exif = PIL.Image.Exif()
     exif[ORIENTATION] = orientation
     return file_of(photo(), file_format, exif=exif)
@@ -41,7 +41,7 @@ def animated():
 
 
 def of_a_phone():
-    """JPEG with a second picture behind it."""
+    """JPEG with a second image behind it."""
     first, second = (PIL.Image.fromarray(photo(seed=seed)) for seed in (0, 1))
     file = io.BytesIO()
     first.save(file, "MPO", save_all=True, append_images=[second])

@@ -12,7 +12,7 @@ from drawn import huge
 from drawn import of_a_phone
 from drawn import photo
 
-from keras_warn import images
+from keras_warn.data import images
 
 SIZE = (29, 31)
 MOST = 1_200_000
@@ -41,7 +41,7 @@ def ready(data, most=MOST, size=SIZE):
     ],
 )
 def test_the_model_reads_what_the_library_reads(data):
-    """So all that is not large is passed on, and shown upright."""
+    """So all that is not large is passed on, and shown apply_exif."""
     import tensorflow as tf
 
     from keras_warn.exporting import preprocessing
@@ -112,7 +112,7 @@ def test_pixels_are_those_that_are_decoded():
     ("data", "status", "words"),
     [
         (b"", 400, "It is empty"),
-        (b"no picture", 400, "neither, or broken from its start"),
+        (b"no image", 400, "neither, or broken from its start"),
         (file_of(photo(), "GIF"), 400, "must be a JPEG or PNG file"),
         (file_of(photo(), "TIFF"), 400, "must be a JPEG or PNG file"),
         (file_of(photo())[:900], 400, "broken or cut short"),
@@ -134,7 +134,7 @@ def test_pixels_are_those_that_are_decoded():
     ).split(),
 )
 def test_what_is_refused(data, status, words):
-    with pytest.raises(limits.Refused) as refused:
+    with pytest.raises(limits.UsageError) as refused:
         ready(data)
     assert refused.value.status_code == status
     assert words in refused.value.detail
@@ -142,13 +142,13 @@ def test_what_is_refused(data, status, words):
 
 
 @pytest.mark.parametrize(
-    ("resize", "short_side"),
+    ("resize", "resize_shorter_edge"),
     [("crop", None), ("crop", 37), ("stretch", None), ("pad", None)],
 )
 @pytest.mark.parametrize("picture", [(53, 71), (71, 53), (997, 13)])
-def test_placement_is_the_librarys(picture, resize, short_side):
-    found = pictures.placement(picture, SIZE, resize, short_side)
-    wanted = images.placement(picture, SIZE, resize, short_side)
+def test_placement_is_the_librarys(picture, resize, resize_shorter_edge):
+    found = pictures.placement(picture, SIZE, resize, resize_shorter_edge)
+    wanted = images.placement(picture, SIZE, resize, resize_shorter_edge)
     for box, whole, shares in zip(wanted, (picture, SIZE), found, strict=True):
         np.testing.assert_allclose(
             np.reshape(shares, (2, 2)) * whole,

@@ -42,7 +42,7 @@ def client(model):
     from server import make_app
     from starlette.testclient import TestClient
 
-    limits = Limits(body_bytes=300_000, pictures=5, pixels=200_000, batch=3)
+    limits = Limits(body_bytes=300_000, images=5, pixels=200_000, batch=3)
     app = make_app(model, limits)
     with TestClient(app, "http://localhost") as client:
         yield client
@@ -104,12 +104,12 @@ def test_a_single_output_has_no_name():
 
 def test_pictures_are_turned_as_they_were_held(client):
     turned = held(6, "PNG")
-    upright = file_of(np.rot90(photo(), -1), "PNG")
-    found = client.post(PREDICT, json=asked(turned, upright, held(1, "PNG")))
-    turned, upright, lying = (
+    apply_exif = file_of(np.rot90(photo(), -1), "PNG")
+    found = client.post(PREDICT, json=asked(turned, apply_exif, held(1, "PNG")))
+    turned, apply_exif, lying = (
         np.array(row["probabilities"]) for row in found.json()["predictions"]
     )
-    np.testing.assert_allclose(turned, upright, atol=1e-6)
+    np.testing.assert_allclose(turned, apply_exif, atol=1e-6)
     assert np.abs(turned - lying).max() > 1e-4
 
 
@@ -162,7 +162,7 @@ def test_the_page_takes_nothing_from_elsewhere(client):
 @pytest.mark.parametrize(
     ("data", "status", "words"),
     [
-        (b"no picture", 400, "instances[1] must be a JPEG or PNG file"),
+        (b"no image", 400, "instances[1] must be a JPEG or PNG file"),
         (file_of(photo())[:900], 400, "instances[1] is broken"),
         (animated(), 400, "instances[1] is animated"),
         (huge(500, 401), 413, "instances[1] must have at most 200000 pixels"),
@@ -174,7 +174,7 @@ def test_a_bad_picture_is_named(client, data, status, words):
     answer = client.post(PREDICT, json=asked(fine, data, fine))
     refused(answer, status, words)
     answer = client.post("/explain", content=data, headers=JPEG)
-    refused(answer, status, words.replace("instances[1]", "The picture"))
+    refused(answer, status, words.replace("instances[1]", "The image"))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_bad_picture_is_named(client, data, status, words):
         (b"\xff\xfe", 400, "must be JSON"),
         (b"9" * 5000, 400, "must be JSON"),
         (b'{"instances":' + b"[" * 90, 400, "must be JSON"),
-        (b"[" * 100_000, 413, "at most 5 pictures, alone"),
+        (b"[" * 100_000, 413, "at most 5 images, alone"),
         (b"[]", 400, "must have the shape"),
         (b"{}", 400, "must have the shape"),
         (b'{"inputs": {}}', 400, "must have the shape"),
@@ -202,8 +202,8 @@ def test_bodies_that_are_no_requests(client, body, status, words):
 @pytest.mark.parametrize(
     ("instances", "words"),
     [
-        ([], "at least one picture"),
-        ("abc", "a list of at least one picture"),
+        ([], "at least one image"),
+        ("abc", "a list of at least one image"),
         (["abc"], "instances[0] must be {"),
         ([{"b64": 3}], "instances[0] must be {"),
         ([{"b64": "", "c": 1}], "instances[0] must be {"),
@@ -226,7 +226,7 @@ def test_signatures_that_are_not_served(client, signature):
 
 def test_too_many_and_too_large(client):
     answer = client.post(PREDICT, json=asked(*[file_of(photo())] * 6))
-    refused(answer, 413, "at most 5 pictures. Received: 6")
+    refused(answer, 413, "at most 5 images. Received: 6")
     answer = client.post("/explain", content=b"0" * 300_001, headers=JPEG)
     refused(answer, 413, "at most 300000 bytes")
     chunks = iter([b"0" * 100_000] * 4)  # sent without Content-Length
@@ -407,7 +407,7 @@ def test_large_pictures_are_decoded_one_at_a_time(model, monkeypatch):
                 at_work.pop()
             return super().ready()
 
-    monkeypatch.setattr(server, "Picture", Slow)
+    monkeypatch.setattr(server, "Image", Slow)
     app = server.make_app(model, Limits(decode_seconds=0.2))
     large = file_of(np.zeros((300, 300, 3), "uint8"), "PNG")
 
@@ -430,7 +430,7 @@ def test_large_pictures_are_decoded_one_at_a_time(model, monkeypatch):
 
     others, answers = asyncio.run(asyncio.wait_for(main(), SECONDS))
     for answer in others:
-        refused(answer, 503, "Too many large pictures")
+        refused(answer, 503, "Too many large images")
         assert answer.headers["retry-after"] == "10"
     assert [answer.status_code for answer in answers] == [200, 200]
     assert max(most) == 1

@@ -49,13 +49,13 @@ def test_pictures_are_explained(page, tmp_path):
 
     (tmp_path / "bird.jpg").write_bytes(file_of(photo()))
     (tmp_path / "turned.jpg").write_bytes(held(6))
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     paths = [tmp_path / n for n in ("bird.jpg", "turned.jpg", "notes.txt")]
     page.find_element("id", "files").send_keys("\n".join(map(str, paths)))
-    wait_for(page, "2 pictures explained, 1 could not be.")
+    wait_for(page, "2 images explained, 1 could not be.")
     data = base64.b64encode(file_of(photo(seed=3))).decode()
     page.execute_script(DROP, data)
-    wait_for(page, "3 pictures explained, 1 could not be.")
+    wait_for(page, "3 images explained, 1 could not be.")
 
     def all_of(selector, of=page):
         return of.find_elements("css selector", selector)
@@ -68,21 +68,21 @@ def test_pictures_are_explained(page, tmp_path):
         assert any(name in article.text for name in NAMES)
         assert len(all_of(".classes tbody tr", article)) == len(NAMES)
         assert len(all_of(".gates tbody tr", article)) == 3
-    # As it is seen: upright.
+    # As it is seen: apply_exif.
     sizes = [
         page.execute_script(SUM, *all_of("canvas", article))[:2]
         for article in (first, turned)
     ]
     assert sizes == [[71, 53], [53, 71]]
 
-    # Each layer is another picture, and the slider fades it out.
+    # Each layer is another image, and the slider fades it out.
     (canvas,) = all_of("canvas", first)
     drawn = []
     for label in all_of(".choices label", first):
         label.click()
         drawn.append(page.execute_script(SUM, canvas)[2])
         assert label.text in canvas.get_attribute("aria-label") or (
-            label.text == "Picture alone"
+            label.text == "Image alone"
         )
     assert len(drawn) == 4 and len(set(drawn)) == 4
     all_of(".choices label", first)[0].click()
@@ -104,9 +104,9 @@ def test_what_the_server_refuses_is_told(page, tmp_path):
     (tmp_path / "large.png").write_bytes(b"0" * (2**20 + 1))
     paths = [tmp_path / "cut.jpg", tmp_path / "large.png"]
     page.find_element("id", "files").send_keys("\n".join(map(str, paths)))
-    wait_for(page, "0 pictures explained, 2 could not be.")
+    wait_for(page, "0 images explained, 2 could not be.")
     cut, large = page.find_elements("css selector", "article")
-    assert "The picture is broken or cut short" in cut.text
+    assert "The image is broken or cut short" in cut.text
     assert "This file is too large: at most 1 MiB." in large.text
 
 

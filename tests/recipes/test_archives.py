@@ -9,7 +9,8 @@ import archives
 import numpy as np
 import pytest
 
-from keras_warn.datasets import load_image_folder
+from keras_warn.data import load_image_folder
+from keras_warn.data import synthetic
 
 SHARED = pathlib.Path(
     os.environ.get(
@@ -66,7 +67,7 @@ def test_uec_food100(tmp_path):
     assert food.names == ("rice", "eels on rice")
     assert food.labels.tolist() == [0, 0, 0, 1, 1]
     assert food.groups.tolist() == [3, 7, 9, 7, 11]
-    assert food.left_out == {"box given again": 2, "box without area": 2}
+    assert food.skipped == {"box given again": 2, "box without area": 2}
     folds = [set(indices) for indices in splits(food).values()]
     assert len(folds) == 5 and sum(map(len, folds)) == 5
     assert any({1, 3} <= fold for fold in folds)
@@ -94,7 +95,7 @@ def test_adience(tmp_path, task, names, labels, skipped):
     archive_files.adience(tmp_path)
     faces = archives.adience(tmp_path, task)
     assert faces.names == names and faces.labels.tolist() == labels
-    assert faces.left_out == skipped
+    assert faces.skipped == skipped
     assert list(faces.splits) == [f"fold_{i}" for i in range(5)]
     # The same user is in one group.
     assert faces.groups[0] == faces.groups[1] or task == "gender"
@@ -186,7 +187,7 @@ def test_another_folder(tmp_path):
 def test_from_tfds(monkeypatch):
     """Files as they are stored, with boxes in pixels."""
     tfds = pytest.importorskip("tensorflow_datasets")
-    image = archives.datasets.synthetic.draw(0, size=(20, 10))
+    image = synthetic.draw(0, size=(20, 10))
     file = io.BytesIO()
     image.save(file, "PNG")
 
@@ -236,7 +237,7 @@ def test_no_network_is_known_at_once(monkeypatch, tmp_path):
 
 
 def test_class_folders_are_not_an_archive(tmp_path):
-    archives.datasets.synthetic.write_image_folder(tmp_path, 2, 1, 1)
+    synthetic.write_image_folder(tmp_path, 2, 1, 1)
     assert len(load_image_folder(tmp_path)) == 4
     with pytest.raises(FileNotFoundError):
         archives.cub200(tmp_path)

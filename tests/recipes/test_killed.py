@@ -16,7 +16,10 @@ RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cifar10.py"
 # With all that remembers something, and an end by patience.
 SETTINGS = [
     *("--smoke", "--epochs", "12", "--patience", "4", "--ema", "0.9"),
-    *("--backbone", "WideResNet(depth=10, width=1, dropout=0.2)"),
+    *(
+        "--backbone",
+        "paper_networks:WideResNet(depth=10, width=1, dropout=0.2)",
+    ),
     *("--mixup", "0.2", "--label-smoothing", "0.1", "--optimizer", "adamw"),
     *("--learning-rate", "0.003", "--attention-factor", "3"),
 ]

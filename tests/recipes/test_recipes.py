@@ -1,4 +1,4 @@
-"""Every recipe, tried as a whole on a few pictures, as its command does."""
+"""Every recipe, tried as a whole on a few images, as its command does."""
 
 import ast
 import json
@@ -25,7 +25,7 @@ def is_command(path):
 COMMANDS = [
     path
     for path in sorted(RECIPES.glob("*.py"))
-    if is_command(path) and path.stem != "paper_tables"
+    if is_command(path) and path.stem not in ("paper_tables", "recipe")
 ]
 
 

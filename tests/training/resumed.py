@@ -19,11 +19,11 @@ import numpy as np
 import keras_warn
 from keras_warn import schedules
 from keras_warn import training
-from keras_warn.datasets import Listing
-from keras_warn.datasets import Mix
-from keras_warn.datasets import TestBatches
-from keras_warn.datasets import TrainingBatches
-from keras_warn.datasets import views
+from keras_warn.data import ImageDataset
+from keras_warn.data import Mix
+from keras_warn.data import TestBatches
+from keras_warn.data import TrainingBatches
+from keras_warn.data import transforms
 from keras_warn.training import devices
 
 SIDE, CLASSES, EPOCHS = 16, 3, 7
@@ -36,7 +36,7 @@ def pictures(count=77, seed=0):
     pixels = random.integers(0, 150, (count, SIDE, SIDE, 3)).astype("uint8")
     for i, label in enumerate(labels):
         pixels[i, 5 * label : 5 * label + 5, 4:10] += 60
-    return Listing(
+    return ImageDataset(
         "squares",
         [f"{i}" for i in range(count)],
         labels,
@@ -126,11 +126,11 @@ def main():
     trained = training.fit(
         model,
         TrainingBatches(
-            train, views.ShiftedCrop(2), 14, seed=1, mix=Mix(mixup=0.2)
+            train, transforms.PadAndCrop(2), 14, seed=1, mix=Mix(mixup=0.2)
         ),
         EPOCHS,
         arguments.folder,
-        TestBatches(validation, views.Whole(), 4),
+        TestBatches(validation, transforms.Identity(), 4),
         patience=arguments.patience,
         save_minutes=arguments.save_minutes,
         callbacks=[Signals(*arguments.signal)] if arguments.signal else [],

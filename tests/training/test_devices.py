@@ -51,7 +51,7 @@ import signal
 import keras
 
 from keras_warn import training
-from keras_warn.datasets import TestBatches, TrainingBatches, views
+from keras_warn.data import TestBatches, TrainingBatches, views
 from keras_warn.training import devices
 from training import resumed
 
@@ -70,7 +70,7 @@ for folder, step in [("whole", 0), ("killed", 6), ("killed", 0)]:
     try:
         trained = training.fit(
             model,
-            TrainingBatches(train, views.ShiftedCrop(2), 14, 1),
+            TrainingBatches(train, views.PadAndCrop(2), 14, 1),
             3,
             folder,
             validation,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from support import to_numpy
 
-from keras_warn.datasets import Listing
-from keras_warn.datasets import TestBatches
-from keras_warn.datasets import views
+from keras_warn.data import ImageDataset
+from keras_warn.data import TestBatches
+from keras_warn.data import transforms
 from keras_warn.training import evaluate
 from keras_warn.training.evaluation import averaged
 
@@ -29,7 +29,7 @@ class Fixed:
 
 
 def batches(labels, batch_size=4, classes=3):
-    listing = Listing(
+    listing = ImageDataset(
         "gray",
         [f"{i}" for i in range(len(labels))],
         labels,
@@ -37,7 +37,7 @@ def batches(labels, batch_size=4, classes=3):
         splits={},
         contents=np.zeros((len(labels), 8, 8, 3), "uint8"),
     )
-    return TestBatches(listing, views.Whole(), batch_size)
+    return TestBatches(listing, transforms.Identity(), batch_size)
 
 
 PREDICTIONS = [
@@ -60,7 +60,7 @@ def test_loss_and_accuracy_by_hand(batch_size):
 def test_as_keras_evaluates_whole_batches():
     labels = np.arange(8) % 3
     rng = np.random.default_rng(0)
-    listing = Listing(
+    listing = ImageDataset(
         "noise",
         [f"{i}" for i in range(8)],
         labels,
@@ -82,7 +82,7 @@ def test_as_keras_evaluates_whole_batches():
     expected = model.evaluate(
         listing.contents.astype("float32"), labels, 4, verbose=0
     )
-    found = evaluate(model, TestBatches(listing, views.Whole(), 4))
+    found = evaluate(model, TestBatches(listing, transforms.Identity(), 4))
     assert [found["loss"], found["accuracy"]] == pytest.approx(
         expected, rel=1e-5
     )

@@ -10,26 +10,26 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from recipe import crops
 from support import to_numpy
 
-from keras_warn import event_files
-from keras_warn import runs
-from keras_warn.datasets import Listing
-from keras_warn.datasets import TestBatches
-from keras_warn.datasets import load_image_folder
-from keras_warn.datasets import synthetic
+from keras_warn import _event_files
+from keras_warn.data import ImageDataset
+from keras_warn.data import TestBatches
+from keras_warn.data import load_image_folder
+from keras_warn.data import synthetic
 from keras_warn.training import Experiment
 from keras_warn.training import Settings
-from keras_warn.training import crops
 from keras_warn.training import evaluate
 from keras_warn.training import experiment
+from keras_warn.training import runs
 
 SMALL = Settings(
-    backbone="WideResNet(depth=10, width=1)",
+    backbone="paper_networks:WideResNet(depth=10, width=1)",
     weights="none",
     attention={"depth": 2, "width": 3},
     image_size=32,
-    short_side=36,
+    resize_shorter_edge=36,
     epochs=2,
     batch_size=8,
     learning_rate=0.01,
@@ -39,8 +39,8 @@ SMALL = Settings(
 
 
 def listed(count=40, splits=None, groups=None, folder="data", labels=None):
-    """Pictures that are not there: parting needs names alone."""
-    return Listing(
+    """Images that are not there: parting needs names alone."""
+    return ImageDataset(
         "things",
         [f"{folder}/{i}.jpg" for i in range(count)],
         np.arange(count) % 4 if labels is None else labels,
@@ -56,7 +56,7 @@ def numbers(listing):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A folder of pictures, whose path is none of the simplest."""
+    """A folder of images, whose path is none of the simplest."""
     folder = tmp_path_factory.mktemp("data") / "Vögel und 鳥"
     synthetic.write_image_folder(folder, classes=3, train=10, test=3)
     return folder
@@ -177,7 +177,7 @@ def test_summary_of_data_that_are_other_data():
         for one in (first, *others)
     }
     assert len(digests) == 6
-    # Labels alone, with the same pictures in each part.
+    # Labels alone, with the same images in each part.
     parts = experiment.part(first, 0.2)
     changed = (parts.training.labels + 1) % 4
     training = dataclasses.replace(parts.training, labels=changed)
@@ -256,7 +256,7 @@ def test_every_optimizer_without_weight_decay(parts, optimizer):
 @pytest.mark.parametrize(
     "changes, expected",
     [
-        # 24 pictures are 3 steps an epoch.
+        # 24 images are 3 steps an epoch.
         (
             {"schedule": "steps", "decay_every": 2, "epochs": 5},
             [1, 1, 1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01],
@@ -292,7 +292,7 @@ def test_learning_rates(parts, changes, expected):
 
 
 def test_both_arms_begin_alike(parts):
-    """For the same seed: from the same weights, with the same pictures."""
+    """For the same seed: from the same weights, with the same images."""
     arms = [
         small(parts, seed, attention=attention)
         for seed, attention in [(3, {"depth": 2}), (3, None), (4, None)]
@@ -400,7 +400,7 @@ def test_curves_for_tensorboard(finished):
     _, folder, results = finished
     found = {}
     for path in (folder / "tensorboard").glob("*tfevents*"):
-        for event in event_files.read_events(path):
+        for event in _event_files.read_events(path):
             for value in event.summary.value:
                 number = value.tensor.float_val
                 if len(number) == 1 or value.tensor.tensor_content:
@@ -593,7 +593,7 @@ def picture(mode="RGB", size=(40, 50)):
 
 @pytest.fixture
 def mixed(tmp_path):
-    """A folder of pictures of all kinds, and of files that are none."""
+    """A folder of images of all kinds, and of files that are none."""
     synthetic.write_image_folder(tmp_path / "data", classes=2, train=6, test=2)
     folder = tmp_path / "data" / "train" / "Disc_1"
     picture("L").save(folder / "gray.jpg")
@@ -611,7 +611,7 @@ def mixed(tmp_path):
 
 def test_pictures_of_all_kinds(mixed):
     listing = load_image_folder(mixed)
-    assert experiment.check_pictures(listing) is listing
+    assert experiment.check_images(listing) is listing
     parts = experiment.part(listing, 0)
     one = small(parts, batch_size=len(parts.training), validation_share=0.0)
     images, _ = one.batches().batch(0, 0)
@@ -626,12 +626,12 @@ def test_pictures_of_all_kinds(mixed):
 
 
 def spoilt(folder):
-    """Adds three files that are no pictures, in both parts."""
+    """Adds three files that are no images, in both parts."""
     good = next((folder / "train" / "Disc_1").glob("0.jpg")).read_bytes()
     files = {
         folder / "train" / "Disc_1" / "short.jpg": good[: len(good) // 2],
         folder / "train" / "Square_2" / "empty.jpg": b"",
-        folder / "test" / "Disc_1" / "text.jpg": b"This is not a picture.",
+        folder / "test" / "Disc_1" / "text.jpg": b"This is not an image.",
     }
     for path, content in files.items():
         path.write_bytes(content)
@@ -641,7 +641,7 @@ def spoilt(folder):
 def test_bad_pictures_are_all_named(mixed):
     files = spoilt(mixed)
     with pytest.raises(ValueError, match="3 of the ") as error:
-        experiment.check_pictures(load_image_folder(mixed))
+        experiment.check_images(load_image_folder(mixed))
     for path in files:
         assert str(path) in str(error.value)
 
@@ -649,10 +649,10 @@ def test_bad_pictures_are_all_named(mixed):
 def test_bad_pictures_are_left_out_and_counted(mixed, capsys):
     files = spoilt(mixed)
     listing = load_image_folder(mixed)
-    left = experiment.check_pictures(listing, skip=True)
+    left = experiment.check_images(listing, skip=True)
     assert set(listing.paths) - set(left.paths) == set(files)
     summary = experiment.part(left, 0).summary()
-    assert summary["left_out"] == {"cannot be read": 3}
+    assert summary["skipped"] == {"cannot be read": 3}
     assert (summary["training"], summary["test"]) == (17, 4)
     messages = capsys.readouterr().err
     for path in files:
@@ -663,9 +663,9 @@ def test_pictures_that_are_none_leave_a_class_to_miss(mixed):
     """A class of which nothing is left keeps its number."""
     for path in (mixed / "train" / "Disc_1").iterdir():
         path.write_bytes(b"")
-    left = experiment.check_pictures(load_image_folder(mixed), skip=True)
+    left = experiment.check_images(load_image_folder(mixed), skip=True)
     assert left.names == ("Disc_1", "Square_2")
-    assert left.left_out["cannot be read"] == 11
+    assert left.skipped["cannot be read"] == 11
 
 
 def test_the_report_compares_both_arms_whichever_ends_last(parts, tmp_path):

@@ -18,11 +18,11 @@ from training import resumed
 
 from keras_warn import files
 from keras_warn import training
-from keras_warn.datasets import TestBatches
-from keras_warn.datasets import TrainingBatches
-from keras_warn.datasets import load_image_folder
-from keras_warn.datasets import synthetic
-from keras_warn.datasets import views
+from keras_warn.data import TestBatches
+from keras_warn.data import TrainingBatches
+from keras_warn.data import load_image_folder
+from keras_warn.data import synthetic
+from keras_warn.data import transforms
 from keras_warn.training import snapshots
 
 TF_ONLY = pytest.mark.skipif(
@@ -119,8 +119,8 @@ class Fit:
     def __init__(self, folder, epochs=3):
         self.folder, self.epochs = folder, epochs
         train, validation = resumed.pictures().hold_out(0.2, seed=0)
-        self.batches = TrainingBatches(train, views.ShiftedCrop(2), 14, 1)
-        self.validation = TestBatches(validation, views.Whole(), 4)
+        self.batches = TrainingBatches(train, transforms.PadAndCrop(2), 14, 1)
+        self.validation = TestBatches(validation, transforms.Identity(), 4)
 
     def __call__(self, *callbacks, model=None, **options):
         self.model = model
@@ -303,7 +303,7 @@ def test_an_image_that_vanishes(fit, tmp_path):
     folder = tmp_path / "images"
     synthetic.write_image_folder(folder, classes=3, train=10, test=2)
     listing = load_image_folder(folder)
-    view = views.CentreCrop(resumed.SIDE, resumed.SIDE)
+    view = transforms.CenterCrop(resumed.SIDE, resumed.SIDE)
     fit.batches = TrainingBatches(listing.split("train"), view, 14, 1)
     fit.epochs = 9  # some batches are made ahead
 

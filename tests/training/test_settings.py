@@ -24,7 +24,7 @@ def test_defaults_are_those_of_the_paper():
     assert (s.learning_rate, s.attention_factor) == (1e-3, 10)
     assert (s.epochs, s.batch_size) == (100, 64)
     assert (s.schedule, s.decay_every) == ("steps", 30)
-    assert (s.image_size, s.short_side) == (224, 256)
+    assert (s.image_size, s.resize_shorter_edge) == (224, 256)
     assert not s.baseline
 
 
@@ -37,8 +37,8 @@ def test_defaults_are_those_of_the_paper():
         ("attention", "depth=2", TypeError),
         ("image_size", 0, ValueError),
         ("image_size", 224.0, TypeError),
-        ("short_side", -1, ValueError),
-        ("short_side", 223, ValueError),
+        ("resize_shorter_edge", -1, ValueError),
+        ("resize_shorter_edge", 223, ValueError),
         ("epochs", 0, ValueError),
         ("batch_size", 2.5, TypeError),
         ("optimizer", "momentum", ValueError),
@@ -134,7 +134,7 @@ def test_options_say_otherwise_than_the_recipe():
 
 
 def test_a_recipe_with_patience_may_be_run_without():
-    """On all pictures that there are to train with."""
+    """On all images that there are to train with."""
     recipe = Settings(patience=5)
     found = parsed("--patience none --validation-share 0", recipe)
     assert found.patience is None
@@ -243,7 +243,7 @@ def test_initializers_may_have_a_seed():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("image_size", 10**5), ("short_side", 10**5), ("epochs", 10**9)],
+    [("image_size", 10**5), ("resize_shorter_edge", 10**5), ("epochs", 10**9)],
 )
 def test_what_no_machine_could_hold(name, value):
     with pytest.raises(ValueError, match=f"`{name}` .*{name}={value}"):

@@ -20,8 +20,8 @@ from keras_warn.training import workers
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cub200.py"
 # Two epochs of five steps, with batch normalisation that learns.
 SMALL = [
-    *("--smoke", "--backbone", "WideResNet(depth=10, width=1)"),
-    *("--image-size", "32", "--short-side", "36"),
+    *("--smoke", "--backbone", "paper_networks:WideResNet(depth=10, width=1)"),
+    *("--image-size", "32", "--resize-shorter-edge", "36"),
 ]
 RUN = pathlib.Path("attention", "seed_0")
 ADDRESSES = ["127.0.0.1:1234", "127.0.0.1:1235"]

@@ -12,7 +12,7 @@ from space import Space
 
 import keras_warn
 from keras_warn import training
-from keras_warn.datasets import ArrayBatches
+from keras_warn.data import ArrayBatches
 
 OWN = Setting({"depth": 2, "width": 4, "diversity": 0.1}, 0.01)
 

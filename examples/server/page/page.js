@@ -1,11 +1,11 @@
 "use strict";
-// The page: sends each picture on its own, and draws what comes back.
+// The page: sends each image on its own, and draws what comes back.
 
-// Pictures on their way at a time, and the longest side that is drawn.
+// Images on their way at a time, and the longest side that is drawn.
 const AT_A_TIME = 2;
 const LONGEST = 720;
 const TYPES = ["image/jpeg", "image/png"];
-// What is left of the picture outside of a mask, and the light within: orange.
+// What is left of the image outside of a mask, and the light within: orange.
 const DIMMED = 0.55;
 const LIGHT = [230, 120, 0];
 
@@ -69,26 +69,26 @@ async function loaded(source) {
   return image;
 }
 
-// The picture in a canvas, and masks on it. Where the model did not see it, it
+// The image in a canvas, and masks on it. Where the model did not see it, it
 // is dimmed and without colour.
 class Overlay {
-  constructor(canvas, picture, masks, seen) {
+  constructor(canvas, image, masks, seen) {
     const shrink = LONGEST / Math.max(
-      LONGEST, picture.naturalWidth, picture.naturalHeight);
-    canvas.width = Math.max(1, Math.round(picture.naturalWidth * shrink));
-    canvas.height = Math.max(1, Math.round(picture.naturalHeight * shrink));
+      LONGEST, image.naturalWidth, image.naturalHeight);
+    canvas.width = Math.max(1, Math.round(image.naturalWidth * shrink));
+    canvas.height = Math.max(1, Math.round(image.naturalHeight * shrink));
     this.context = canvas.getContext("2d", { willReadFrequently: true });
     this.width = canvas.width;
     this.height = canvas.height;
-    this.context.drawImage(picture, 0, 0, this.width, this.height);
+    this.context.drawImage(image, 0, 0, this.width, this.height);
     this.pixels = this.context.getImageData(0, 0, this.width, this.height);
-    const [top, left, bottom, right] = seen.picture;
+    const [top, left, bottom, right] = seen.image;
     this.box = [top * this.height, left * this.width, bottom * this.height,
       right * this.width].map(Math.round);
     this.masks = masks.map((mask) => this.placed(mask, seen.masks));
   }
 
-  // A mask where it belongs in the picture: a number from 0 to 255 a pixel.
+  // A mask where it belongs in the image: a number from 0 to 255 a pixel.
   placed(mask, part) {
     const canvas = element("canvas");
     canvas.width = this.width;
@@ -140,15 +140,15 @@ function showMasks(article, overlay, modules, best) {
   const group = `layer-${groups++}`;
   const layers = overlay.masks.length
     ? [["All modules", 0], ...modules.map((name, i) => [name, i + 1]),
-      ["Picture alone", null]]
-    : [["Picture alone", null]];
+      ["Image alone", null]]
+    : [["Image alone", null]];
   let chosen = layers[0];
   const draw = () => {
     overlay.draw(chosen[1], strength.value / 100);
     strength.disabled = chosen[1] === null;
     canvas.setAttribute("aria-label", chosen[1] === null
-      ? `The picture, taken for ${best}.`
-      : `The picture, bright where the model looked: ${chosen[0]}.`);
+      ? `The image, taken for ${best}.`
+      : `The image, bright where the model looked: ${chosen[0]}.`);
   };
   for (const layer of layers) {
     const label = element("label");
@@ -201,16 +201,16 @@ function showGates(article, answer, modules) {
 
 async function show(article, file, answer) {
   const address = URL.createObjectURL(file);
-  const picture = await loaded(address);
+  const image = await loaded(address);
   const masks = await Promise.all(answer.masks.map(loaded));
   const overlay = new Overlay(
-    article.querySelector("canvas"), picture, masks, answer.seen);
+    article.querySelector("canvas"), image, masks, answer.seen);
   URL.revokeObjectURL(address);
   const count = Math.max(answer.masks.length - 1, answer.head_gates.length,
     (answer.gates ?? []).length - 1);
   const modules = Array.from(
     { length: count }, (_, i) => `Module ${i + 1}`);
-  const [top, left, bottom, right] = answer.seen.picture;
+  const [top, left, bottom, right] = answer.seen.image;
   article.querySelector("figcaption").textContent =
     top > 0.001 || left > 0.001 || bottom < 0.999 || right < 0.999
       ? "The model sees the part in colour." : "The model sees all of it.";
@@ -265,16 +265,16 @@ async function work() {
 
 function report() {
   const fine = answered - refused;
-  const pictures = (n) => `${n} picture${n === 1 ? "" : "s"}`;
+  const images = (n) => `${n} image${n === 1 ? "" : "s"}`;
   status.textContent = asked === 0 ? ""
-    : answered < asked ? `${answered} of ${pictures(asked)} done …`
-      : `${pictures(fine)} explained`
+    : answered < asked ? `${answered} of ${images(asked)} done …`
+      : `${images(fine)} explained`
         + (refused ? `, ${refused} could not be.` : ".");
   byId("clear").hidden = asked === 0;
 }
 
 function take(files) {
-  const most = about?.pictures ?? 1;
+  const most = about?.images ?? 1;
   const taken = [...files].slice(0, most);
   for (const file of taken) {
     const article = byId("result").content.firstElementChild.cloneNode(true);
@@ -294,14 +294,14 @@ function take(files) {
   }
   report();
   if (files.length > most)
-    status.textContent = `Only the first ${most} of ${files.length} pictures `
+    status.textContent = `Only the first ${most} of ${files.length} images `
       + "are taken at a time.";
   for (let i = 0; i < AT_A_TIME; i++) work();
 }
 
 byId("files").addEventListener("change", (event) => {
   take(event.target.files);
-  event.target.value = ""; // or the same picture could not be chosen again
+  event.target.value = ""; // or the same image could not be chosen again
 });
 byId("clear").addEventListener("click", () => {
   generation++;
@@ -311,7 +311,7 @@ byId("clear").addEventListener("click", () => {
   byId("files").focus();
 });
 
-// Wherever it is dropped: a browser would leave the page for the picture.
+// Wherever it is dropped: a browser would leave the page for the image.
 const drop = byId("drop");
 addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -329,8 +329,8 @@ addEventListener("drop", (event) => {
 (async () => {
   about = await (await fetch("about")).json();
   byId("about").textContent = `${about.model}: ${about.classes} classes, `
-    + `pictures of ${about.size[1]} × ${about.size[0]} pixels`;
-  byId("rules").textContent = `JPEG or PNG, at most ${about.pictures} at a `
+    + `images of ${about.size[1]} × ${about.size[0]} pixels`;
+  byId("rules").textContent = `JPEG or PNG, at most ${about.images} at a `
     + `time, each of at most ${mebibytes()} MiB. `
     + "They are not kept.";
 })();

@@ -1,0 +1,346 @@
+"""What attention is attached where, and what it adds to a network."""
+
+import dataclasses
+import math
+
+import keras
+
+from keras_warn import graph
+from keras_warn.explanation.intermediates import inspect
+from keras_warn.layers import UniformGate
+from keras_warn.operations import COUNTERS
+from keras_warn.operations import counting_backend
+from keras_warn.operations import operations
+
+# Height, width or tokens where the model leaves them open.
+NOMINAL_SIZE = 224
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a part of a model costs.
+
+    Attributes:
+        parameters: Integer, trainable or not.
+        operations: Integer, for one image.
+    """
+
+    parameters: int
+    operations: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ModuleSummary:
+    """One attention module.
+
+    Attributes:
+        name: Such as `"module_1"`.
+        reads: The name of the layer whose output it reads.
+        shape: Shape of that map without the batch, as the layer returns it:
+            `(h, w, c)`, `(c, h, w)` channels first, or `(p, c)` of tokens.
+        heads: Number of heads `k`.
+        kernel_size: Size of the kernels.
+        projection: Channels that the map is projected to, or `None`.
+        mask_activation: `"softmax"` or `"sigmoid"`.
+        cost: `Cost` of all that is in the module.
+    """
+
+    name: str
+    reads: str
+    shape: tuple
+    heads: int
+    kernel_size: int
+    projection: int | None
+    mask_activation: str
+    cost: Cost
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What `summary` finds. `str` makes a table of it.
+
+    `dataclasses.asdict` makes a dictionary that JSON can hold.
+
+    Attributes:
+        name: The model's name.
+        classes: Number of classes `n`.
+        inputs: The shapes of the inputs without the batch, a list, for which
+            operations are counted.
+        nominal: Whether the model leaves a part of `inputs` open, and they
+            were chosen by `summary`.
+        modules: List of `ModuleSummary`.
+        gates: `"softmax"`, `"sigmoid"`, `"average"` or `"linear"`, as in
+            `keras_warn.augment`.
+        combination: What the gates weigh: `"log_probabilities"` or
+            `"probabilities"`.
+        network: `Cost` of the network alone, up to its own logits.
+        gating: `Cost` of the global gates, with the pooling before and the
+            weighted sum after them.
+        attention: `Cost` of modules and gating.
+        total: `Cost` of the model.
+        counter: What counted the operations.
+    """
+
+    name: str
+    classes: int
+    inputs: list
+    nominal: bool
+    modules: list
+    gates: str
+    combination: str
+    network: Cost
+    gating: Cost
+    attention: Cost
+    total: Cost
+    counter: str
+
+    def __str__(self):
+        shapes = " and ".join(_by(shape) for shape in self.inputs)
+        if self.nominal:
+            shapes += ", a size chosen here: the model takes any"
+        header = (
+            "part",
+            "reads",
+            "map",
+            "heads",
+            "kernel",
+            "projection",
+            "masks",
+            "parameters",
+            "operations",
+        )
+        rows = [("network", *[""] * 6, *_cost(self.network))]
+        for module in self.modules:
+            rows.append(
+                (
+                    module.name,
+                    module.reads,
+                    _by(module.shape),
+                    str(module.heads),
+                    _by([module.kernel_size] * 2),
+                    str(module.projection or "none"),
+                    module.mask_activation,
+                    *_cost(module.cost),
+                )
+            )
+        rows.append(("gates", *[""] * 6, *_cost(self.gating)))
+        totals = [
+            ("attention", *[""] * 6, *_cost(self.attention)),
+            ("total", *[""] * 6, *_cost(self.total)),
+            (
+                "total / network",
+                *[""] * 6,
+                *(
+                    _ratio(
+                        getattr(self.total, kind), getattr(self.network, kind)
+                    )
+                    for kind in ("parameters", "operations")
+                ),
+            ),
+        ]
+        return "\n".join(
+            [
+                f"{self.name}: {self.classes} classes, {self.gates} gates over "
+                f"{self.combination.replace('_', '-')}",
+                f"Operations for one input of {shapes}.",
+                f"Counted by {self.counter}.",
+                "",
+                *_aligned([header, *rows, None, *totals]),
+            ]
+        )
+
+
+def summary(model, input_shape=None):
+    """What attention is attached where in a model, and what it costs.
+
+    Args:
+        model: A model made by `keras_warn.augment`, fresh or loaded from disk.
+        input_shape: Shape of one input without the batch, as the model takes
+            it, for which operations are counted. Defaults to that of the
+            model, with 224 for each length that it leaves open.
+
+    Returns:
+        A `Summary`: the modules, the gates, and the parameters and operations
+        of each, of the network alone and of the whole. The network alone ends
+        at its own logits.
+
+    Raises:
+        ImportError: if the backend cannot count operations.
+        TypeError: if `model` is not a Keras model.
+        ValueError: if `model` has no attention of `keras_warn.augment`, or
+            `input_shape` does not fit it.
+
+    Example:
+
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=5, depth=1, width=3)
+    >>> found = summary(model)
+    >>> found.modules[0].reads, found.modules[0].shape
+    ('out_relu', (3, 3, 1280))
+    >>> found.modules[0].cost.parameters  # 1280 * (3 + 3 * 5 + 3)
+    26880
+    """
+    inspected = inspect(model)
+    counter = COUNTERS[counting_backend()]
+    shapes, nominal = _input_shapes(model, input_shape)
+    layers = {layer.name: layer for layer in model.layers}
+    logits = inspected.output["network_prediction"]
+
+    prefixes = []
+    while f"module_{len(prefixes) + 1}_masks" in layers:
+        prefixes.append(f"module_{len(prefixes) + 1}")
+    sources = [_source(layers, prefix) for prefix in prefixes]
+    known = keras.Model(model.input, sources).compute_output_shape(
+        keras.tree.map_structure_up_to(
+            model.input, lambda _, shape: (None, *shape), model.input, shapes
+        )
+    )
+    modules = [
+        _module(layers, prefix, source, tuple(shape[1:]))
+        for prefix, source, shape in zip(prefixes, sources, known, strict=True)
+    ]
+
+    network = keras.Model(model.input, logits)
+    network = Cost(
+        network.count_params(), sum(operations(network, shapes).values())
+    )
+    total = Cost(model.count_params(), sum(operations(model, shapes).values()))
+    attention = _less(total, [network])
+    return Summary(
+        name=model.name,
+        classes=logits.shape[-1],
+        inputs=[tuple(shape) for shape in _flat_shapes(model, shapes)],
+        nominal=nominal,
+        modules=modules,
+        gates=_gates(layers),
+        combination=layers["rectified"].combination,
+        network=network,
+        gating=_less(attention, [module.cost for module in modules]),
+        attention=attention,
+        total=total,
+        counter=counter,
+    )
+
+
+def _input_shapes(model, input_shape):
+    """Shapes in the structure of `model.input`, and whether one was chosen."""
+    given = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    if input_shape is not None:
+        input_shape = tuple(input_shape)
+        fits = len(given) == 1 and len(input_shape) == len(given[0])
+        if not fits or any(
+            length is None or expected not in (None, length)
+            for length, expected in zip(input_shape, given[0], strict=True)
+        ):
+            raise ValueError(
+                "`input_shape` must fit the one input of `model`. Received: "
+                f"input_shape={input_shape}, a model with "
+                f"{' and '.join(map(str, given))}."
+            )
+        return keras.tree.map_structure(
+            lambda tensor: input_shape, model.input
+        ), False
+    shapes = keras.tree.map_structure(
+        lambda tensor: tuple(
+            NOMINAL_SIZE if length is None else length
+            for length in tensor.shape[1:]
+        ),
+        model.input,
+    )
+    return shapes, any(None in shape for shape in given)
+
+
+def _flat_shapes(model, shapes):
+    """The shapes, in the order of `model.inputs`."""
+    found = []
+    keras.tree.map_structure_up_to(
+        model.input, lambda _, shape: found.append(shape), model.input, shapes
+    )
+    return found
+
+
+def _source(layers, prefix):
+    """The tensor of the network that a module reads."""
+    for part in ("gradient", "projection", "masks"):
+        if f"{prefix}_{part}" in layers:
+            return layers[f"{prefix}_{part}"].input
+
+
+def _module(layers, prefix, source, shape):
+    """The module called `prefix`, for a map of a known shape."""
+    own = [
+        layer for name, layer in layers.items() if name.startswith(f"{prefix}_")
+    ]
+    masks = layers[f"{prefix}_masks"]
+    projection = layers.get(f"{prefix}_projection")
+    alone = keras.Model(source, layers[f"{prefix}_prediction"].output)
+    return ModuleSummary(
+        name=prefix,
+        reads=graph.producer_name(source),
+        shape=shape,
+        heads=masks.heads,
+        kernel_size=masks.kernel_size,
+        projection=None if projection is None else _outputs(projection),
+        mask_activation=masks.activation,
+        cost=Cost(
+            sum(layer.count_params() for layer in own),
+            sum(operations(alone, shape).values()),
+        ),
+    )
+
+
+def _outputs(projection):
+    """The number of channels that a projection returns."""
+    return projection.kernel.shape[-1]
+
+
+def _gates(layers):
+    """The argument `gates` that the model was made with."""
+    if "predictions_stacked" in layers:
+        return "linear"
+    gate = layers["global_gates"]
+    return "average" if isinstance(gate, UniformGate) else gate.activation
+
+
+def _less(cost, others):
+    """A cost without those of its parts."""
+    return Cost(
+        cost.parameters - sum(other.parameters for other in others),
+        cost.operations - sum(other.operations for other in others),
+    )
+
+
+def _by(lengths):
+    return "x".join(map(str, lengths))
+
+
+def _cost(cost):
+    return f"{cost.parameters:,}", f"{cost.operations:,}"
+
+
+def _ratio(whole, part):
+    return f"{whole / part:.3f}" if part else str(math.nan)
+
+
+def _aligned(rows):
+    """Lines of a table: text to the left, numbers to the right."""
+    widths = [
+        max(map(len, column))
+        for column in zip(*filter(None, rows), strict=True)
+    ]
+    rule = "  ".join("-" * width for width in widths)
+    lines = []
+    for i, row in enumerate(rows):
+        if row is None:
+            lines.append(rule)
+            continue
+        cells = [
+            cell.rjust(width) if j >= len(row) - 2 else cell.ljust(width)
+            for j, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+        if i == 0:
+            lines.append(rule)
+    return lines

@@ -1,0 +1,655 @@
+"""Cluttered Translated MNIST: a digit somewhere among pieces of digits.
+
+The canvases form one endless stream that a seed names. Canvas number `i` is
+a function of `(images, labels, settings, seed, i)` alone: nothing is kept
+from one batch to the next, so any part of the stream can be made again, on
+its own, in batches of any size. Epoch `e` of `count` canvases is the part
+from `e * count`; clutter is thus fresh in every epoch, and a run that was
+killed goes on with exactly the canvases it would have seen.
+"""
+
+import copy
+import functools
+import io
+import itertools
+import lzma
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from keras_warn import checks
+from keras_warn.data import downloads
+
+CLASSES = 10
+SIDE = 28
+
+# The smallest of MNIST's files that TensorFlow Datasets downloads.
+MNIST_URL = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/"
+    "t10k-labels-idx1-ubyte.gz"
+)
+
+# A pixel brighter than this (of 255) is ink: the faint rim that smoothing
+# leaves around a stroke does not widen a digit's box.
+INK = 51
+
+# What the random words of one seed are used for. Words of different purposes
+# never overlap.
+ORDER, PLACE, CLUTTER = range(3)
+
+# Words set aside for a placement: five are needed at most, and Philox makes
+# them in blocks of four.
+WORDS = 8
+BLOCKS = WORDS // 4
+
+# Canvases made at a time, few enough to stay in a processor's cache.
+CHUNK = 256
+
+
+class Split(NamedTuple):
+    """Digits on their own: `images (n, h, w)` uint8, `labels (n,)` int32."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+class Digits(NamedTuple):
+    """The three parts of a set of digits; no image is in two of them."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+class Canvases(NamedTuple):
+    """Cluttered digits.
+
+    `images` are float32 in [0, 1], `(count, canvas, canvas, 1)`; `labels`
+    int32, `(count,)`; `boxes` int32, `(count, 4)`: top, left, bottom, right
+    of the digit's ink in pixels, bottom and right exclusive.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+
+
+def load_digits(source="sklearn"):
+    """Loads handwritten digits, 28 by 28 pixels, in three fixed parts.
+
+    Args:
+        source: Where the digits come from. `"sklearn"`: the 1,797 real
+            digits that scikit-learn brings along, enlarged from 8x8 to
+            MNIST's geometry (1,197 for training, 200 for validation, 400
+            for testing); works offline. `"mnist"`: MNIST through
+            TensorFlow Datasets, downloaded at the first use. Or the path of
+            an `.npz` file with `x_train`, `y_train`, `x_test` and `y_test`,
+            as Keras publishes MNIST. Of the last two, a sixth of the
+            training images (10,000 of MNIST's) is held out for validation.
+
+    Returns:
+        `Digits(train, validation, test)`, each a `Split(images, labels)`.
+
+    Raises:
+        ValueError: If `source` is none of these, or the file does not hold
+            digits.
+        FileNotFoundError: If there is no such file.
+        ConnectionError: If MNIST is not on this machine and cannot be
+            downloaded.
+        ImportError: If the package that serves `source` is not installed.
+
+    Example:
+
+    >>> from keras_warn.data import load_digits
+    >>> train, validation, test = load_digits()
+    >>> train.images.shape, train.labels.shape
+    ((1197, 28, 28), (1197,))
+
+    Reference:
+
+    - [MNIST](http://yann.lecun.com/exdb/mnist/)
+    - [Optical recognition of handwritten digits](
+        https://archive.ics.uci.edu/dataset/80)
+    """
+    if isinstance(source, str) and source == "sklearn":
+        return _from_sklearn()
+    if isinstance(source, str) and source == "mnist":
+        x_train, y_train, x_test, y_test = _from_tfds()
+    elif isinstance(source, str | os.PathLike) and str(source).endswith(".npz"):
+        x_train, y_train, x_test, y_test = _from_npz(Path(source))
+    else:
+        raise ValueError(
+            "`source` must be 'sklearn', 'mnist' or the path of an .npz "
+            f"file. Received: source={source!r}."
+        )
+    train, validation = _hold_out(x_train, y_train, len(y_train) // 6)
+    return Digits(train, validation, Split(x_test, y_test.astype(np.int32)))
+
+
+def cluttered(
+    images,
+    labels,
+    count=None,
+    *,
+    start=0,
+    distractors=8,
+    canvas=40,
+    patch=8,
+    seed=0,
+):
+    """Makes canvases `start` to `start + count` of a seed's endless stream.
+
+    The rules are those of the mnist-cluttered generator. On a black canvas,
+    every distractor is a patch cut anywhere out of any of `images`, and
+    added anywhere; the sum is clamped to at most 1. Then one whole digit is
+    added anywhere, and the sum clamped again. The digits take turns in
+    random order: each is used once before any is used again.
+
+    With the same seed, the distractors of a canvas are among those it has
+    with a higher number of `distractors`, and its digit stays where it is,
+    so that accuracies under more and more clutter are compared on the same
+    digits.
+
+    Args:
+        images: The digits of one split, uint8, `(n, h, w)`. Patches are cut
+            from them too.
+        labels: Their classes, integers, `(n,)`.
+        count: Number of canvases. Defaults to one of each digit.
+        start: The first canvas' number in the stream.
+        distractors: Number of distractors on each canvas.
+        canvas: Height and width of a canvas.
+        patch: Height and width of a distractor.
+        seed: Names the stream. Give validation and test images a seed of
+            their own, or canvas `i` is laid out alike in every split.
+
+    Returns:
+        `Canvases(images, labels, boxes)`. Ink, around which boxes are
+        drawn, is whatever of the digit is brighter than a fifth of white.
+
+    Raises:
+        TypeError: If a number is not an integer.
+        ValueError: If an argument is out of range or an array of another
+            shape or type.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_warn.data import cluttered
+    >>> digits = np.full((3, 28, 28), 255, "uint8")
+    >>> canvases = cluttered(digits, np.arange(3), count=5)
+    >>> canvases.images.shape, canvases.labels.shape, canvases.boxes.shape
+    ((5, 40, 40, 1), (5,), (5, 4))
+
+    Reference:
+
+    - [mnist-cluttered](https://github.com/deepmind/mnist-cluttered)
+    """
+    settings = _checked(images, labels, distractors, canvas, patch, seed)
+    count = len(images) if count is None else checks.integer("count", count)
+    start = checks.integer("start", start, minimum=0)
+    return _canvases(images, labels, start, count, **settings)
+
+
+class ClutteredDigits(keras.utils.PyDataset):
+    """Batches of cluttered digits, made as they are asked for.
+
+    For `fit`, `evaluate` and `predict` on every backend. Canvases are
+    cheaper to make than to store: 200,000 of them are 1.3 GB.
+
+    Every epoch shows fresh clutter. *Which* clutter depends on the number of
+    the epoch only, and the callback from `epoch_callback` keeps that equal
+    to the model's own count of epochs. It makes runs repeatable, resumed
+    ones too, together with `shuffle=False`: `fit` would otherwise reorder
+    the batches, in an order that no seed here governs. The digits come in
+    random order anyway. Without the callback the dataset counts for itself:
+    clutter is still fresh in every epoch, but a new process starts over,
+    and `fit` may start from another number than 0. Leave out
+    `steps_per_epoch`, which lets batches of one epoch run into the next;
+    `count` says how long an epoch is.
+
+    There are no `workers`: making a batch takes a fraction of a training
+    step, and Keras's queue carries batches over from one epoch to the next.
+
+    Args:
+        images: The digits of one split, uint8, `(n, h, w)`.
+        labels: Their classes, integers, `(n,)`.
+        batch_size: Number of canvases in a batch.
+        count: Number of canvases in an epoch. Defaults to one of each digit.
+        drop_remainder: Whether to leave out a last batch that is smaller.
+        fresh: Whether every epoch has clutter of its own. `False` for
+            validation and test, whose canvases should be the same each time.
+        distractors: Number of distractors on each canvas.
+        canvas: Height and width of a canvas.
+        patch: Height and width of a distractor.
+        seed: Names the stream of canvases; see `cluttered`.
+
+    Raises:
+        TypeError: If a number is not an integer.
+        ValueError: If an argument is out of range or an array of another
+            shape or type.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_warn.data import ClutteredDigits
+    >>> digits = np.full((300, 28, 28), 255, "uint8")
+    >>> dataset = ClutteredDigits(digits, np.arange(300) % 10, batch_size=64)
+    >>> images, labels = dataset[0]
+    >>> len(dataset), images.shape, labels.shape
+    (5, (64, 40, 40, 1), (64,))
+
+    `model.fit(dataset, shuffle=False, callbacks=[dataset.epoch_callback()])`
+    trains on it, resumably, and so does `keras_warn.training.fit`.
+
+    Reference:
+
+    - [Attend and Rectify](https://arxiv.org/abs/1807.07320), section 4.1
+    """
+
+    def __init__(
+        self,
+        images,
+        labels,
+        batch_size=128,
+        count=None,
+        *,
+        drop_remainder=False,
+        fresh=True,
+        distractors=8,
+        canvas=40,
+        patch=8,
+        seed=0,
+    ):
+        super().__init__()
+        self._settings = _checked(
+            images, labels, distractors, canvas, patch, seed
+        )
+        self.images = images
+        self.labels = labels
+        self.batch_size = checks.integer("batch_size", batch_size)
+        if count is None:
+            count = len(images)
+        self.count = checks.integer("count", count)
+        self.drop_remainder = checks.flag("drop_remainder", drop_remainder)
+        self.fresh = checks.flag("fresh", fresh)
+        self._epoch = 0
+        if len(self) == 0:
+            raise ValueError(
+                "`batch_size` must be at most `count` with "
+                "`drop_remainder=True`, or no batch is left. Received: "
+                f"batch_size={batch_size}, count={count}."
+            )
+
+    def __len__(self):
+        if self.drop_remainder:
+            return self.count // self.batch_size
+        return -(-self.count // self.batch_size)
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(
+                f"`index` must be in [0, {len(self)}). Received: index={index}."
+            )
+        first = index * self.batch_size
+        canvases = _canvases(
+            self.images,
+            self.labels,
+            self._epoch * self.count + first,
+            min(self.batch_size, self.count - first),
+            **self._settings,
+        )
+        return canvases.images, canvases.labels
+
+    def dataset(self, epoch=0, step=0):
+        """The batches of all epochs, without an end.
+
+        For `model.fit` with `steps_per_epoch=len(dataset)`; the epoch that
+        `set_epoch` sets does not count.
+
+        Args:
+            epoch: Number of the epoch to begin with, from 0.
+            step: Number of the batch in it to begin with, from 0.
+
+        Returns:
+            A generator of pairs of images and labels.
+        """
+        twin = copy.copy(self)
+        for number in itertools.count(epoch * len(self) + step):
+            epoch, step = divmod(number, len(self))
+            twin.set_epoch(epoch)
+            yield twin[step]
+
+    def set_epoch(self, epoch):
+        """Makes the batches those of an epoch; no-op unless `fresh`.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
+        epoch = checks.integer("epoch", epoch, minimum=0)
+        if self.fresh:
+            self._epoch = epoch
+
+    def epoch_callback(self):
+        """Returns the callback that tells this dataset the model's epoch."""
+
+        # A closure, not an attribute: KerasTuner deep-copies callbacks, and
+        # the copy must reach this dataset rather than a copy of it.
+        def on_epoch_begin(epoch, logs=None):
+            self.set_epoch(epoch)
+
+        return keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)
+
+    def on_epoch_end(self):
+        # Keras also calls this once before the first epoch, and again when
+        # it has peeked at a batch to build a model: a fallback, no count to
+        # rely on. `epoch_callback` sets the epoch right after it.
+        self.set_epoch(self._epoch + 1)
+
+
+def _checked(images, labels, distractors, canvas, patch, seed):
+    """Checks what canvases are made of; returns the settings as integers."""
+    if (
+        not isinstance(images, np.ndarray)
+        or images.dtype != np.uint8
+        or images.ndim != 3
+        or images.size == 0
+    ):
+        raise ValueError(
+            "`images` must be a non-empty uint8 array of shape (n, h, w). "
+            f"Received: images={_summary(images)}."
+        )
+    if (
+        not isinstance(labels, np.ndarray)
+        or not np.issubdtype(labels.dtype, np.integer)
+        or labels.shape != images.shape[:1]
+    ):
+        raise ValueError(
+            "`labels` must be an integer array with one label an image, of "
+            f"shape ({len(images)},). Received: labels={_summary(labels)}."
+        )
+    settings = {
+        "distractors": checks.integer("distractors", distractors, minimum=0),
+        "canvas": checks.integer("canvas", canvas),
+        "patch": checks.integer("patch", patch),
+        "seed": checks.integer("seed", seed, minimum=0),
+    }
+    h, w = images.shape[1:]
+    if canvas < max(h, w):
+        raise ValueError(
+            f"`canvas` must be at least {max(h, w)}, to hold the images. "
+            f"Received: canvas={canvas}."
+        )
+    if patch > min(h, w):
+        raise ValueError(
+            f"`patch` must be at most {min(h, w)}, to be cut out of the "
+            f"images. Received: patch={patch}."
+        )
+    return settings
+
+
+def _summary(value):
+    """Describes an argument that should have been an array."""
+    if isinstance(value, np.ndarray):
+        return f"a {value.dtype} array of shape {value.shape}"
+    return f"a {type(value).__name__}"
+
+
+def _canvases(images, labels, start, count, distractors, canvas, patch, seed):
+    """`cluttered` without its checks."""
+    result = Canvases(
+        np.empty((count, canvas, canvas, 1), np.float32),
+        np.empty((count,), np.int32),
+        np.empty((count, 4), np.int32),
+    )
+    key = _key(seed)
+    for first in range(0, count, CHUNK):
+        size = min(CHUNK, count - first)
+        digits = _turns(seed, len(images), start + first, size)
+        # Sums of bytes, exact in any order; divided once, at the end.
+        sums = np.zeros((size, canvas, canvas), np.int32)
+        for index in range(distractors):
+            words = _words(key, CLUTTER, index, start + first, size)
+            _add_distractor(sums, images, patch, words)
+        words = _words(key, PLACE, 0, start + first, size)
+        boxes = _add_digit(sums, images[digits], words)
+        # Nothing added is negative, so clamping the clutter before the digit
+        # is added, as the generator does, would change nothing.
+        np.minimum(sums, 255, out=sums)
+
+        part = slice(first, first + size)
+        np.divide(
+            sums, np.float32(255), out=result.images[part, :, :, 0], dtype="f4"
+        )
+        result.labels[part] = labels[digits]
+        result.boxes[part] = boxes
+    return result
+
+
+def _add_distractor(sums, images, patch, words):
+    """Adds one patch to every canvas, in place."""
+    size, canvas, _ = sums.shape
+    n, h, w = images.shape
+    cuts = np.lib.stride_tricks.sliding_window_view(
+        images, (patch, patch), axis=(1, 2)
+    )
+    spots = np.lib.stride_tricks.sliding_window_view(
+        sums, (patch, patch), axis=(1, 2), writeable=True
+    )
+    chosen = cuts[
+        _below(n, words[:, 0]),
+        _below(h - patch + 1, words[:, 1]),
+        _below(w - patch + 1, words[:, 2]),
+    ]
+    where = (
+        np.arange(size),
+        _below(canvas - patch + 1, words[:, 3]),
+        _below(canvas - patch + 1, words[:, 4]),
+    )
+    # One spot a canvas: no two of these windows share a pixel.
+    spots[where] += chosen
+
+
+def _add_digit(sums, digits, words):
+    """Adds one digit to every canvas, in place; returns the ink's boxes."""
+    size, canvas, _ = sums.shape
+    h, w = digits.shape[1:]
+    top = _below(canvas - h + 1, words[:, 0])
+    left = _below(canvas - w + 1, words[:, 1])
+    spots = np.lib.stride_tricks.sliding_window_view(
+        sums, (h, w), axis=(1, 2), writeable=True
+    )
+    spots[np.arange(size), top, left] += digits
+
+    ink = digits > INK
+    rows, columns = ink.any(axis=2), ink.any(axis=1)
+    # `argmax` finds the first True; it says 0 for a digit without any ink,
+    # whose box is then the whole image.
+    return np.stack(
+        [
+            top + rows.argmax(axis=1),
+            left + columns.argmax(axis=1),
+            top + h - rows[:, ::-1].argmax(axis=1),
+            left + w - columns[:, ::-1].argmax(axis=1),
+        ],
+        axis=1,
+    )
+
+
+def _turns(seed, n, start, count):
+    """Which of `n` digits stands on each of the canvases from `start`."""
+    passes, turns = np.divmod(np.arange(start, start + count), n)
+    digits = np.empty(count, np.intp)
+    for number in range(passes[0], passes[-1] + 1):
+        here = passes == number
+        digits[here] = _order(seed, n, number)[turns[here]]
+    return digits
+
+
+# Kept because the batches of one pass share it; two for a batch in between.
+@functools.lru_cache(maxsize=4)
+def _order(seed, n, number):
+    """The order of `n` digits in pass `number` over them."""
+    words = _words(_key(seed), ORDER, number, 0, -(-n // WORDS))
+    order = np.argsort(words.ravel()[:n], kind="stable")
+    order.flags.writeable = False
+    return order
+
+
+def _key(seed):
+    return np.random.SeedSequence(seed).generate_state(2, np.uint64)
+
+
+def _words(key, purpose, lane, start, count):
+    """Random words below 2**32, `WORDS` a row: rows from `start` of a lane.
+
+    Philox is a function of key and counter, so any row can be computed by
+    itself. Only its raw words are used: NumPy promises that those stay the
+    same in later versions, which it does not of `Generator`'s methods.
+    """
+    counter = np.array([start * BLOCKS, lane, purpose, 0], np.uint64)
+    bits = np.random.Philox(key=key, counter=counter)
+    return bits.random_raw((count, WORDS)) >> np.uint64(32)
+
+
+def _below(n, words):
+    """Uniform integers in [0, n), without a visible bias for small `n`."""
+    return ((words * np.uint64(n)) >> np.uint64(32)).astype(np.intp)
+
+
+def _hold_out(images, labels, size, seed=0):
+    """Splits off `size` images with the classes in their proportions.
+
+    Returns:
+        Two `Split`s: what is left, and what was held out.
+    """
+    # `RandomState` is frozen for good: the parts are the same everywhere.
+    order = np.random.RandomState(seed).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    # Evenly spaced in the images sorted by class: every class gives its
+    # share, to within one image.
+    spaced = (np.arange(size) * len(labels)) // max(size, 1)
+    held = np.zeros(len(labels), bool)
+    held[by_class[spaced]] = True
+    labels = labels.astype(np.int32)
+    return (
+        Split(images[~held], labels[~held]),
+        Split(images[held], labels[held]),
+    )
+
+
+def _from_sklearn():
+    """scikit-learn's digits in MNIST's geometry, in three parts."""
+    try:
+        from scipy import ndimage
+        from sklearn import datasets
+    except ImportError as error:
+        raise ImportError(
+            "`source='sklearn'` needs the package scikit-learn: "
+            "`pip install scikit-learn`."
+        ) from error
+    small, labels = datasets.load_digits(return_X_y=True)
+    small = small.reshape(-1, 8, 8) / 16.0
+    # As in MNIST, the digit fills the central 20x20 of 28x28 pixels. Cubic
+    # splines overshoot a little at the edges of strokes: hence the clip.
+    large = ndimage.zoom(
+        small, (1, 2.5, 2.5), order=3, mode="grid-constant", grid_mode=True
+    )
+    images = np.zeros((len(large), SIDE, SIDE), np.uint8)
+    images[:, 4:24, 4:24] = np.rint(np.clip(large, 0, 1) * 255)
+    rest, test = _hold_out(images, labels, 400)
+    train, validation = _hold_out(*rest, 200)
+    return Digits(train, validation, test)
+
+
+def _from_tfds():
+    """MNIST's four arrays from TensorFlow Datasets."""
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            "`source='mnist'` needs the package tensorflow-datasets: "
+            "`pip install tensorflow-datasets`, or pass the path of an "
+            "mnist.npz as `source`."
+        ) from error
+    builder = tfds.builder("mnist")
+    if not builder.is_prepared():
+        downloads.check_connection(
+            MNIST_URL,
+            "`source='mnist'`",
+            "Pass the path of an mnist.npz as `source` instead, or 'sklearn'.",
+        )
+        builder.download_and_prepare()
+    arrays = []
+    for name in ("train", "test"):
+        split = builder.as_dataset(split=name, batch_size=10_000)
+        batches = list(tfds.as_numpy(split))
+        images = np.concatenate([batch["image"] for batch in batches])
+        labels = np.concatenate([batch["label"] for batch in batches])
+        arrays += [images[..., 0], labels]
+    return arrays
+
+
+def _from_npz(path):
+    """The four arrays of an .npz file, checked."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`source` must be an existing .npz file. Received: {path}."
+        )
+    names = ("x_train", "y_train", "x_test", "y_test")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = set(archive.namelist())
+            missing = [name for name in names if f"{name}.npy" not in held]
+            # Read whole, which compares checksums, before NumPy parses it.
+            members = {
+                name: archive.read(f"{name}.npy")
+                for name in names
+                if name not in missing
+            }
+        arrays = {
+            name: np.lib.format.read_array(io.BytesIO(member))
+            for name, member in members.items()
+        }
+    # What a cut-off, damaged or foreign file makes zipfile and NumPy raise.
+    except (
+        EOFError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        lzma.LZMAError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise ValueError(
+            f"`source` cannot be read as an .npz file; it may be cut off or "
+            f"damaged ({error}). Received: {path}."
+        ) from error
+    if missing:
+        raise ValueError(
+            f"`source` must hold the arrays {', '.join(names)}. Received: "
+            f"{path} without {', '.join(missing)}."
+        )
+    for part in ("train", "test"):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if x.dtype != np.uint8 or x.shape[1:] != (SIDE, SIDE) or len(x) == 0:
+            raise ValueError(
+                f"`x_{part}` must be a uint8 array of shape "
+                f"(n, {SIDE}, {SIDE}). Received: {_summary(x)} in {path}."
+            )
+        if not np.issubdtype(y.dtype, np.integer) or y.shape != x.shape[:1]:
+            raise ValueError(
+                f"`y_{part}` must be an integer array of shape ({len(x)},), "
+                f"one label an image. Received: {_summary(y)} in {path}."
+            )
+        if y.min() < 0 or y.max() >= CLASSES:
+            raise ValueError(
+                f"`y_{part}` must be labels from 0 to {CLASSES - 1}. "
+                f"Received: labels from {y.min()} to {y.max()} in {path}."
+            )
+    return [arrays[name] for name in names]

@@ -1,0 +1,590 @@
+"""Which images a data set has, and what is known of them.
+
+Readers of data sets return an `ImageDataset`; what they share is here, too.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+import math
+import unicodedata
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_warn import checks
+from keras_warn.data import images
+
+# What the folders of published data sets hold, and others hardly do: files, and
+# folders with "/" at their end.
+MARKS = {
+    "Adience": ("fold_0_data.txt",),
+    "CIFAR-10": ("batches.meta*", "cifar-10-batches-*/"),
+    "CIFAR-100": ("fine_label_names.txt", "meta", "cifar-100-*/"),
+    "CUB-200-2011": ("image_class_labels.txt",),
+    "Stanford Cars": ("cars_train/",),
+    "Stanford Dogs": ("train_list.mat",),
+    "UEC Food": ("*/bb_info.txt",),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Which `b` examples a data set has, and what is known of them.
+
+    No image is opened before `read`, `problems` or `check` is called.
+    Images that are listed and do not exist are found by them, too.
+
+    Attributes:
+        name: String, such as "Stanford Dogs".
+        paths: Tuple of `b` `pathlib.Path`s. With `boxes`, an image may be
+            there more than once. With `contents`, they are names alone.
+        labels: int32 `(b,)`, classes from 0.
+        names: Tuple of the `n` classes' names.
+        splits: Dictionary from names, such as "train" and "test", to int64
+            indices of examples. No example is in two of them.
+        boxes: float32 `(b, 4)`, or `None`: top, left, bottom and right of
+            what the example shows, in pixels of the image as it is stored,
+            whatever its EXIF orientation. As published: a few may reach
+            beyond it.
+        groups: int64 `(b,)`, or `None`. Examples of the same number, such as
+            crops of one photo, must not be parted when data are split.
+        skipped: Dictionary from reasons to the number of examples that the
+            whole data set lists, or ought to, and that are not here.
+        contents: `None`, or what the `b` images are where they are not in
+            files: each the `bytes` of a file, or pixels, uint8 `(h, w, c)`
+            with 1 or 3 channels. An array `(b, h, w, c)` stays one.
+    """
+
+    name: str
+    paths: tuple
+    labels: np.ndarray
+    names: tuple
+    splits: dict
+    boxes: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    skipped: dict = dataclasses.field(default_factory=dict)
+    contents: np.ndarray | tuple | None = None
+
+    def __post_init__(self):
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        put("paths", tuple(map(Path, self.paths)))
+        put("names", tuple(self.names))
+        put("labels", np.asarray(self.labels, "int32"))
+        put(
+            "splits",
+            {
+                name: np.asarray(indices, "int64")
+                for name, indices in self.splits.items()
+            },
+        )
+        put("skipped", dict(self.skipped))
+        self._shape("labels", (len(self),))
+        if self.boxes is not None:
+            put("boxes", np.asarray(self.boxes, "float32"))
+            self._shape("boxes", (len(self), 4))
+        if self.groups is not None:
+            put("groups", np.asarray(self.groups, "int64"))
+            self._shape("groups", (len(self),))
+        if self.contents is not None:
+            put("contents", _contents(self.contents, len(self)))
+        wrong = self.labels[
+            (self.labels < 0) | (self.labels >= len(self.names))
+        ]
+        if wrong.size:
+            raise ValueError(
+                f"`labels` must be classes from 0 to {len(self.names) - 1}. "
+                f"Received: {wrong[0]}."
+            )
+        if self.splits:
+            _distinct(
+                "splits", np.concatenate(list(self.splits.values())), len(self)
+            )
+
+    def __len__(self):
+        return len(self.paths)
+
+    def split(self, *names):
+        """The examples of one of the `splits`, or of several.
+
+        Args:
+            *names: Names of splits.
+
+        Returns:
+            An `ImageDataset`, in the order of this one.
+
+        Raises:
+            ValueError: if there is no such split.
+
+        Example:
+
+        >>> folds.split("fold_0", "fold_1").labels  # doctest: +SKIP
+        """
+        for name in names:
+            checks.one_of("names", name, tuple(self.splits))
+        if not names:
+            raise ValueError("`names` must be names of splits. Received: none.")
+        indices = np.concatenate([self.splits[name] for name in names])
+        return self.take(np.unique(indices))
+
+    def take(self, indices):
+        """Some of the examples.
+
+        Args:
+            indices: Integers, each once.
+
+        Returns:
+            An `ImageDataset` of these examples, in this order. `names` and
+            `skipped` stay as they are; `splits` without examples are gone.
+
+        Raises:
+            ValueError: if an index is not one of an example, or is given
+                twice.
+        """
+        indices = np.asarray(indices)
+        if indices.size == 0:
+            indices = indices.astype("int64")
+        if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+            raise ValueError(
+                "`indices` must be integers, in one dimension. Received: "
+                f"shape {indices.shape}, {indices.dtype}."
+            )
+        _distinct("indices", indices, len(self))
+        places = np.full(len(self), -1, "int64")
+        places[indices] = np.arange(len(indices))
+        splits = {
+            name: np.sort(places[old][places[old] >= 0])
+            for name, old in self.splits.items()
+        }
+        contents = self.contents
+        if isinstance(contents, np.ndarray):
+            contents = contents[indices]
+        elif contents is not None:
+            contents = tuple(contents[i] for i in indices)
+        return dataclasses.replace(
+            self,
+            paths=tuple(self.paths[i] for i in indices),
+            labels=self.labels[indices],
+            splits={name: new for name, new in splits.items() if new.size},
+            boxes=None if self.boxes is None else self.boxes[indices],
+            groups=None if self.groups is None else self.groups[indices],
+            contents=contents,
+        )
+
+    def without(self, paths):
+        """What is left without some of the images, which it counts.
+
+        Args:
+            paths: Paths of images, as in `paths`: those of `problems`.
+
+        Returns:
+            An `ImageDataset`. Its `skipped` counts the examples that are gone,
+            as "cannot be read".
+
+        Raises:
+            ValueError: if a path is none of the images'.
+        """
+        paths = set(map(Path, paths))
+        unknown = sorted(paths - set(self.paths))
+        if unknown:
+            raise ValueError(
+                f"`paths` must be images of {self.name}. Received: "
+                f"{unknown[0]}."
+            )
+        kept = [i for i, path in enumerate(self.paths) if path not in paths]
+        skipped = collections.Counter(self.skipped)
+        if len(kept) < len(self):
+            skipped["cannot be read"] += len(self) - len(kept)
+        return dataclasses.replace(self.take(kept), skipped=dict(skipped))
+
+    def hold_out(self, share, seed):
+        """Parts the examples in two, to train and to validate with.
+
+        Every class is parted by the same share, and `groups` stay together
+        where there are any; these may miss the share by some examples. Every
+        class keeps examples to train with. What is held out depends on the
+        seed, the classes and the names of the files alone: not on where they
+        lie, on the machine, or on a library's version.
+
+        Args:
+            share: Number between 0 and 1, the part to validate with.
+            seed: Non-negative integer.
+
+        Returns:
+            A pair of `ImageDataset`s: to train, and to validate with.
+
+        Raises:
+            TypeError: if an argument is of a wrong type.
+            ValueError: if one is out of its range, or a part would be empty,
+                or there are test images among the examples: take the
+                `split("train")` first.
+
+        Example:
+
+        >>> names = ("finch", "wren")
+        >>> paths = [f"{i}.jpg" for i in range(20)]
+        >>> birds = ImageDataset("birds", paths, [0, 1] * 10, names, splits={})
+        >>> training, validation = birds.hold_out(0.2, seed=0)
+        >>> training.labels.tolist().count(0), validation.labels.tolist()
+        (8, [0, 0, 1, 1])
+        """
+        share = checks.real("share", share, 0, 1)
+        seed = checks.integer("seed", seed, 0)
+        if not 0 < share < 1:
+            raise ValueError(
+                "`share` must be between 0 and 1, and neither. Received: "
+                f"share={share}."
+            )
+        if "test" in self.splits:
+            raise ValueError(
+                "`hold_out` must not see test images: call it on "
+                "`split('train')`. Received: a listing with the splits "
+                f"{', '.join(self.splits)}."
+            )
+        held = _held_out(self, share, seed)
+        if not held.any():
+            raise ValueError(
+                "`share` must leave examples to validate with. Received: "
+                f"share={share} of {len(self)} examples of {self.name}, in "
+                f"{len(set(self._units()))} groups."
+            )
+        return (
+            self.take(np.flatnonzero(~held)),
+            self.take(np.flatnonzero(held)),
+        )
+
+    def read(self, i, cropped=False, channels=3):
+        """Reads an image.
+
+        Args:
+            i: Integer, the index of an example.
+            cropped: Whether to cut out its box, rounded to whole pixels that
+                hold all of it, as far as the image reaches. Boxes are those
+                of the image as it is stored: its EXIF orientation is then
+                not applied. Otherwise it is.
+            channels: 3 for RGB, or 1 for brightness.
+
+        Returns:
+            A NumPy array of bytes (uint8), `(height, width, channels)`.
+
+        Raises:
+            ImportError: if Pillow is not installed.
+            TypeError: if an argument is of a wrong type.
+            ValueError: if the image cannot be read, as of
+                `images.read_image`; if there are no `boxes` to cut out, or
+                this one shows nothing; or if an argument is out of its range.
+
+        Example:
+
+        >>> pixels = np.zeros((1, 7, 5, 3), "uint8")
+        >>> dots = ImageDataset(
+        ...     "dots", ["1"], [0], ["dot"], {}, [(2, 1, 4.5, 3)],
+        ...     contents=pixels,
+        ... )
+        >>> dots.read(0).shape, dots.read(0, cropped=True).shape
+        ((7, 5, 3), (3, 2, 3))
+        """
+        i = checks.integer("i", i, 0)
+        checks.flag("cropped", cropped)
+        if i >= len(self):
+            raise ValueError(
+                f"`i` must be an index from 0 to {len(self) - 1}. Received: "
+                f"i={i}."
+            )
+        if cropped and self.boxes is None:
+            raise ValueError(
+                "`cropped` must be False where there are no `boxes`. Received: "
+                f"cropped=True for {self.name}."
+            )
+        picture = self._picture(i)
+        if isinstance(picture, np.ndarray):
+            # Whoever draws on it must not draw on the data.
+            pixels = images.with_channels(picture, channels).copy()
+        else:
+            pixels = images.read_image(
+                picture, channels, apply_exif=not cropped, name=self.paths[i]
+            )
+        if not cropped:
+            return pixels
+        top, left, bottom, right = _whole(self.boxes[i], pixels.shape)
+        if top >= bottom or left >= right:
+            reason = _shows_nothing(self.boxes[i], pixels.shape)
+            raise images.ImageError(f"{self.paths[i]} {reason}")
+        return pixels[top:bottom, left:right]
+
+    def problems(self, workers=8, verbose=1):
+        """The images that cannot be used, found by reading all of them.
+
+        Those that are missing or broken, and those of which a box shows
+        nothing.
+
+        Args:
+            workers: Positive integer, the number of threads.
+            verbose: 1 for a progress bar, or 0 for none.
+
+        Returns:
+            A list of pairs, a path and a reason, in the order of `paths`.
+
+        Raises:
+            ImportError: if Pillow is not installed.
+        """
+        workers = checks.integer("workers", workers)
+        images.import_pillow()
+        # A file is read once for all of its boxes.
+        members = {}
+        for i, path in enumerate(self.paths):
+            key = path if self.contents is None else i
+            members.setdefault(key, []).append(i)
+        # A log file gets a line each time: not too often.
+        progress = keras.utils.Progbar(
+            len(members), verbose=verbose, interval=1.0, unit_name="image"
+        )
+        found = {}
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            reasons = pool.map(self._problem, members.values())
+            for i, (indices, reason) in enumerate(
+                zip(members.values(), reasons, strict=True), start=1
+            ):
+                if reason:
+                    found.setdefault(self.paths[indices[0]], reason)
+                progress.update(i)
+        return list(found.items())
+
+    def check(self, workers=8, verbose=1):
+        """Reads all images, and raises if some cannot be used.
+
+        Args:
+            workers: As of `problems`.
+            verbose: As of `problems`.
+
+        Raises:
+            ImportError: if Pillow is not installed.
+            images.ImageError: with the list of all `problems`. It is a
+                `ValueError`.
+        """
+        found = self.problems(workers, verbose)
+        if found:
+            lines = "\n".join(f"  {path}: {reason}" for path, reason in found)
+            error = images.ImageError(
+                f"{len(found)} of the {len(set(self.paths))} images of "
+                f"{self.name} cannot be used:\n{lines}"
+            )
+            # For callers in Python; commands have options of their own.
+            error.add_note(
+                "`without(path for path, _ in problems())` leaves them out."
+            )
+            raise error
+
+    def _picture(self, i):
+        """The path, the bytes or the pixels of an image."""
+        return self.paths[i] if self.contents is None else self.contents[i]
+
+    def _problem(self, indices):
+        """Why an image cannot be used by these examples, or ""."""
+        picture, path = self._picture(indices[0]), self.paths[indices[0]]
+        try:
+            if isinstance(picture, np.ndarray):
+                size = picture.shape
+            else:
+                images.check_image(picture, path)
+                size = images.image_size(picture, path)
+        except images.ImageError as error:
+            # The path stands beside the reason already.
+            return str(error).removeprefix(f"{path}").strip()
+        for box in () if self.boxes is None else self.boxes[indices]:
+            top, left, bottom, right = _whole(box, size)
+            if top >= bottom or left >= right:
+                return _shows_nothing(box, size)
+        return ""
+
+    def _units(self):
+        """Numbers of what stays together, a list."""
+        return range(len(self)) if self.groups is None else self.groups.tolist()
+
+    def _shape(self, name, shape):
+        value = getattr(self, name)
+        if value.shape != shape:
+            raise ValueError(
+                f"`{name}` must have shape {shape}, for {len(self)} paths. "
+                f"Received: shape {value.shape}."
+            )
+
+
+def folds(listing, number):
+    """Parts the examples in folds that have the same share of every class.
+
+    As `hold_out`: `groups` stay together, and names of files decide.
+
+    Args:
+        listing: An `ImageDataset`.
+        number: Positive integer, how many folds.
+
+    Returns:
+        Dictionary from "fold_0", ... to int64 indices, the folds. Whoever has
+        the same images has the same folds.
+    """
+    counts = np.bincount(listing.labels, minlength=len(listing.names))
+    wanted = counts / number
+    taken = np.zeros((number, len(counts)), "int64")
+    parts = [[] for _ in range(number)]
+    for members in _drawn(listing, 0):
+        classes, more = np.unique(listing.labels[members], return_counts=True)
+        # The fold that lacks these classes most; of such, the smallest.
+        excess = (taken - wanted)[:, classes] @ more
+        fold = min(range(number), key=lambda i: (excess[i], len(parts[i])))
+        parts[fold] += members
+        taken[fold, classes] += more
+    return {
+        f"fold_{i}": np.sort(np.array(part, "int64"))
+        for i, part in enumerate(parts)
+    }
+
+
+def looks_like(folder):
+    """Name of the published data set whose folder this seems to be, or ""."""
+    for name, marks in MARKS.items():
+        for mark in marks:
+            for path in Path(folder).glob(mark.rstrip("/")):
+                if path.is_dir() if mark.endswith("/") else path.is_file():
+                    return name
+    return ""
+
+
+def check_images(name, folder, paths):
+    """Raises if a folder has none of the images that a data set lists."""
+    if not any(path.is_file() for path in paths):
+        first = f", such as {paths[0]}" if paths else ""
+        raise FileNotFoundError(
+            f"`folder` must have the images of {name}. Received: {folder}, "
+            f"with none of the {len(paths)} that are listed{first}."
+        )
+
+
+def _held_out(listing, share, seed):
+    """Which examples to hold out: bool `(b,)`."""
+    labels = listing.labels
+    counts = np.bincount(labels, minlength=len(listing.names))
+    wanted = _quotas(counts, share, seed)
+    held = np.zeros(len(listing), bool)
+    taken = np.zeros(len(counts), "int64")
+    for members in _drawn(listing, seed):
+        classes, more = np.unique(labels[members], return_counts=True)
+        before = taken[classes]
+        after = before + more
+        missed = [
+            np.sum((reached - wanted[classes]) ** 2)
+            for reached in (before, after)
+        ]
+        if missed[1] < missed[0] and (after < counts[classes]).all():
+            held[members] = True
+            taken[classes] = after
+    return held
+
+
+def _drawn(listing, seed):
+    """What stays together, lists of indices, in an order that is drawn."""
+    # Of the names alone: folders differ between machines.
+    keys = [
+        unicodedata.normalize("NFC", f"{listing.names[label]}/{path.name}")
+        for path, label in zip(listing.paths, listing.labels, strict=True)
+    ]
+    groups = {}
+    for i, group in enumerate(listing._units()):
+        groups.setdefault(group, []).append(i)
+    return sorted(
+        groups.values(),
+        key=lambda members: _draw(seed, min(keys[i] for i in members)),
+    )
+
+
+def _quotas(counts, share, seed):
+    """How many examples of every class to hold out, int64 `(n,)`.
+
+    Each class's share, rounded so that they sum to the share of them all:
+    classes may have fewer examples than it takes for one.
+    """
+    wanted = np.floor(counts * share).astype("int64")
+    missing = round(share * int(counts.sum())) - int(wanted.sum())
+    parts = counts * share - wanted
+    order = sorted(
+        np.flatnonzero(counts > 1),
+        key=lambda i: (-parts[i], _draw(seed, str(i))),
+    )
+    wanted[order[:missing]] += 1
+    return wanted
+
+
+def _draw(seed, key):
+    """A number drawn for a key. NumPy's may change with its version."""
+    return hashlib.sha256(f"{seed}/{key}".encode(errors="replace")).digest()
+
+
+def _distinct(name, indices, length):
+    outside = indices[(indices < 0) | (indices >= length)]
+    if outside.size:
+        raise ValueError(
+            f"`{name}` must be indices from 0 to {length - 1}. Received: "
+            f"{outside[0]}."
+        )
+    values, times = np.unique(indices, return_counts=True)
+    if (times > 1).any():
+        raise ValueError(
+            f"`{name}` must have every index once. Received: "
+            f"{values[times > 1][0]} twice."
+        )
+
+
+def _contents(contents, length):
+    """Contents of images, as an array or a tuple, if they are."""
+    rule = "must be bytes of files, or uint8 (h, w, c) with 1 or 3 channels"
+    array = isinstance(contents, np.ndarray) and contents.dtype != object
+    if not array:
+        contents = tuple(contents)
+    if len(contents) != length:
+        raise ValueError(
+            f"`contents` must be as many as the paths, {length}. Received: "
+            f"{len(contents)}."
+        )
+    for one in contents[:1] if array else contents:
+        if isinstance(one, bytes):
+            continue
+        if not isinstance(one, np.ndarray):
+            raise TypeError(
+                f"`contents` {rule}. Received: one of type "
+                f"{type(one).__name__}."
+            )
+        if (
+            one.dtype != np.uint8
+            or one.ndim != 3
+            or one.shape[2] not in (1, 3)
+            or 0 in one.shape
+        ):
+            raise ValueError(
+                f"`contents` {rule}. Received: one of shape {one.shape}, "
+                f"{one.dtype}."
+            )
+    return contents
+
+
+def _whole(box, size):
+    """Whole pixels that hold a box, as far as the image reaches."""
+    top, left, bottom, right = map(float, box)
+    return (
+        max(math.floor(top), 0),
+        max(math.floor(left), 0),
+        min(math.ceil(bottom), size[0]),
+        min(math.ceil(right), size[1]),
+    )
+
+
+def _shows_nothing(box, size):
+    """What is wrong with a box beside its image."""
+    top, left, bottom, right = box
+    return (
+        f"of {size[0]} rows and {size[1]} columns, shows nothing in its "
+        f"box: rows {top:g} to {bottom:g}, columns {left:g} to {right:g}."
+    )

@@ -1,0 +1,172 @@
+"""What a network sees of an image, in training and in testing.
+
+A view is called with an image and a source of random numbers, and returns
+what the network gets. It is the paper's protocol: images are brought to a
+shorter edge of 256 pixels, of which a random 224x224 is cut in training,
+mirrored half of the time, and the middle in testing.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from keras_warn import checks
+from keras_warn.data import images
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomCrop:
+    """A random square of an image, mirrored half of the time.
+
+    Args:
+        size: Positive integer, height and width of the square, in pixels.
+        resize_shorter_edge: Integer of at least `size`, the length that the
+            image's shorter edge is brought to before.
+
+    Call arguments:
+        image: uint8 `(height, width, c)`.
+        random: `numpy.random.Generator`.
+
+    Returns:
+        uint8 `(size, size, c)`.
+
+    Raises:
+        TypeError: if an argument is not an integer.
+        ValueError: if one is out of its range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> view = RandomCrop(size=224, resize_shorter_edge=256)
+    >>> view(np.zeros((300, 400, 3), "uint8"), np.random.default_rng(0)).shape
+    (224, 224, 3)
+    """
+
+    size: int = 224
+    resize_shorter_edge: int = 256
+
+    def __post_init__(self):
+        _check_sizes(self)
+
+    def __call__(self, picture, random):
+        down, across, mirrored = random.random(3)
+        square = _square(picture, self, down, across)
+        return square[:, ::-1] if mirrored < 0.5 else square
+
+
+@dataclasses.dataclass(frozen=True)
+class CenterCrop:
+    """The square in the middle of an image.
+
+    Args:
+        size: As of `RandomCrop`.
+        resize_shorter_edge: As of `RandomCrop`.
+
+    Call arguments:
+        image: uint8 `(height, width, c)`.
+        random: Not used.
+
+    Returns:
+        uint8 `(size, size, c)`.
+
+    Raises:
+        TypeError: if an argument is not an integer.
+        ValueError: if one is out of its range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> image = np.arange(16, dtype="uint8").reshape(4, 4, 1)
+    >>> CenterCrop(size=2, resize_shorter_edge=4)(image)[..., 0].tolist()
+    [[5, 6], [9, 10]]
+    """
+
+    size: int = 224
+    resize_shorter_edge: int = 256
+
+    def __post_init__(self):
+        _check_sizes(self)
+
+    def __call__(self, picture, random=None):
+        return _square(picture, self, 0.5, 0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class PadAndCrop:
+    """An image moved by a few pixels, as small images such as CIFAR's are.
+
+    The image is reflected at its edges to be `pad` pixels larger on each
+    side, and a random part of its own size is cut out of that, mirrored half
+    of the time.
+
+    Args:
+        pad: Positive integer.
+
+    Call arguments:
+        image: uint8 `(height, width, c)`, larger than `pad`.
+        random: `numpy.random.Generator`.
+
+    Returns:
+        uint8 `(height, width, c)`.
+
+    Raises:
+        TypeError: if `pad` is not an integer.
+        ValueError: if it is not positive.
+
+    Example:
+
+    >>> import numpy as np
+    >>> view = PadAndCrop(pad=4)
+    >>> view(np.zeros((32, 32, 3), "uint8"), np.random.default_rng(0)).shape
+    (32, 32, 3)
+    """
+
+    pad: int = 4
+
+    def __post_init__(self):
+        checks.integer("pad", self.pad)
+
+    def __call__(self, picture, random):
+        height, width = picture.shape[:2]
+        wide = np.pad(picture, [(self.pad,) * 2] * 2 + [(0, 0)], "reflect")
+        top, left = random.integers(2 * self.pad + 1, size=2)
+        moved = wide[top : top + height, left : left + width]
+        return moved[:, ::-1] if random.random() < 0.5 else moved
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """The image as it is.
+
+    Call arguments:
+        image: uint8 `(height, width, c)`.
+        random: Not used.
+
+    Returns:
+        The image.
+
+    Example:
+
+    >>> import numpy as np
+    >>> Identity()(np.zeros((32, 32, 3), "uint8")).shape
+    (32, 32, 3)
+    """
+
+    def __call__(self, picture, random=None):
+        return picture
+
+
+def _check_sizes(crop):
+    checks.integer("size", crop.size)
+    checks.integer("resize_shorter_edge", crop.resize_shorter_edge, crop.size)
+
+
+def _square(picture, crop, down, across):
+    """The square whose corner is this share of the way that it can go."""
+    height, width = picture.shape[:2]
+    # In pixels of the image, which is so cut and resized in one go.
+    side = min(height, width) * crop.size / crop.resize_shorter_edge
+    top, left = down * (height - side), across * (width - side)
+    return images.resample(
+        picture, (top, left, top + side, left + side), (crop.size, crop.size)
+    )

@@ -1,0 +1,724 @@
+"""Why a model predicted what it did: parts that add up to the prediction.
+
+What a model of `keras_warn.augment` says is a weighted sum of what the network
+and the heads of its modules say, so its explanation is the sum itself and not
+an estimate. Class scores are written as *centred* log-probabilities,
+
+`score_n = log p_n - mean_n log p_n`,
+
+of which the softmax is `p` again. What softmaxes subtract from all classes
+alike has dropped out of them, and they add up (equations 4 and 8):
+
+`score = g_net center(z_net) + sum_i sum_k g_i h_ik center(o_ik)`
+
+with global gates `g`, head gates `h`, the network's logits `z_net` and the
+hypotheses `o`. A part above zero speaks for a class, one below against it.
+
+Where the gates weigh probabilities (`combination="probabilities"`), those add
+up: `score_n = p_n - g / n`, with the sum `g` of all gates, which is 1 but for
+sigmoids that are closed. Within a module, probabilities are no sum over heads;
+the difference to a guess is divided among them as the logarithm is. That is
+exact as well, with the logarithmic mean as the factor.
+"""
+
+import dataclasses
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_warn import checks
+from keras_warn.explanation import geometry
+from keras_warn.explanation.intermediates import inspect
+from keras_warn.explanation.intermediates import modules
+from keras_warn.explanation.masks import masks_of
+from keras_warn.explanation.masks import to_pixels
+from keras_warn.layers import feature_maps
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Contributions:
+    """What the network and each head add to the scores of `b` images.
+
+    Attributes:
+        scale: `"log-probability"` or `"probability"`, what the scores are,
+            less their mean over classes.
+        network: Array `(b, n)`, the network's part in the score of each class.
+        heads: For each of the `m` modules, an array `(b, k, n)`: the part of
+            each head.
+        gates: Array `(b, m + 1)`, the global gates: of the network, then of
+            each module. `None` without gates (`gates="linear"`).
+        network_probabilities: Array `(b, n)`, what the network says by itself.
+    """
+
+    scale: str
+    network: np.ndarray
+    heads: list
+    gates: np.ndarray | None
+    network_probabilities: np.ndarray
+
+    def __len__(self):
+        return len(self.network)
+
+    def __repr__(self):
+        return (
+            f"{type(self).__name__} to the {self.scale} of "
+            f"{self.network.shape[1]} classes, for {len(self)} images"
+        )
+
+    @property
+    def modules(self):
+        """The part of each module: `(b, m, n)`."""
+        return np.stack([heads.sum(axis=1) for heads in self.heads], axis=1)
+
+    @property
+    def scores(self):
+        """The scores of the classes, `(b, n)`: the sum of all parts."""
+        return self.network + self.modules.sum(axis=1)
+
+    @property
+    def probabilities(self):
+        """What the model says: `(b, n)`."""
+        # Sigmoids as gates sum to a little less than 1, and to nothing where
+        # all are closed: so do the probabilities that they weigh.
+        total = 1 if self.gates is None else self.gates.sum(axis=1)[:, None]
+        return self._probabilities(self.scores, total)
+
+    @property
+    def attention_probabilities(self):
+        """What the modules say without the network: `(b, n)`.
+
+        Their gates are those of the model, divided by their sum.
+        """
+        modules = self.modules.sum(axis=1)
+        if self.gates is not None:
+            share = self.gates[:, 1:].sum(axis=1, keepdims=True)
+            # Modules with all gates closed say nothing: all classes alike.
+            modules = modules / np.maximum(share, np.finfo(share.dtype).tiny)
+        return self._probabilities(modules)
+
+    def _probabilities(self, scores, total=1):
+        if self.scale == "probability":
+            return scores + total / scores.shape[1]
+        return np.exp(_log_softmax(scores))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Explanation(Contributions):
+    """Why a model predicted what it did, for `b` images.
+
+    Made by `keras_warn.explain`. All that `Contributions` has, and
+
+    Attributes:
+        seen: What `keras_warn.inspect(model)` returns, as NumPy arrays.
+        targets: Integers `(b,)`, the classes that are explained.
+        against: Integers `(b,)`, the classes that they are compared with.
+        regions: Array `(b, height, width)`, at the resolution of the images:
+            how much of each place speaks for the target, less for the class
+            it is compared with, in all modules. An image sums to what its
+            modules contribute, `margins[:, 1:].sum(axis=1)`, but for what has
+            no place in the image, such as the class token and padding. `None`
+            if it is not known where in the image the positions of a module
+            lie.
+        placements: Where they lie: a list with, for each module, a
+            `keras_warn.explanation.geometry.Placement` or `Unknown`.
+        size: Height and width of the images.
+        data_format: `"channels_last"` or `"channels_first"`, of the images
+            and the masks.
+    """
+
+    seen: dict
+    targets: np.ndarray
+    against: np.ndarray
+    regions: np.ndarray | None
+    placements: list
+    size: tuple
+    data_format: str
+
+    def __repr__(self):
+        classes, modules = self.scores.shape[1], len(self.heads)
+        lines = [
+            f"Explanation of {len(self)} image{'' if len(self) == 1 else 's'}, "
+            f"{classes} classes, {modules} module"
+            f"{'' if modules == 1 else 's'}, in {self.scale}"
+        ]
+        for i, parts in enumerate(self.margins[:5]):
+            texts = [f"{part:+.2f}" for part in parts]
+            lines.append(
+                f"  image {i}: class {self.targets[i]} against class "
+                f"{self.against[i]} {parts.sum():+.2f} = network {texts[0]}, "
+                f"modules {' '.join(texts[1:])}"
+            )
+        if len(self) > 5:
+            lines.append(f"  and {len(self) - 5} more")
+        return "\n".join(lines)
+
+    @property
+    def changed(self):
+        """Whether the model predicts another class than its network."""
+        network = self.network_probabilities.argmax(axis=1)
+        return self.scores.argmax(axis=1) != network
+
+    @property
+    def margins(self):
+        """Why the target and not the other class: `(b, m + 1)`.
+
+        Contributions of the network, then of each module, to the score of the
+        target less that of the class it is compared with. They sum to this
+        difference.
+        """
+        parts = np.concatenate([self.network[:, None], self.modules], axis=1)
+        return _contrast(parts, self.targets, self.against)
+
+    @property
+    def masks(self):
+        """Where each module looked, `(b, m, height, width)`.
+
+        As `keras_warn.explanation.masks.module_masks` returns it.
+        """
+        found = masks_of(self.seen, self.placements, self.size)
+        return ops.convert_to_numpy(found)
+
+    def take(self, indices):
+        """The explanation of some of the images.
+
+        Args:
+            indices: Integers, or booleans `(b,)`.
+
+        Returns:
+            An `Explanation`.
+
+        Raises:
+            ValueError: if `indices` is a single number.
+        """
+        if np.ndim(indices) != 1:
+            raise ValueError(
+                "`indices` must be a list or an array of one axis. Received: "
+                f"indices={indices!r}."
+            )
+        taken = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+        }
+        images = "network gates network_probabilities targets against regions"
+        for name in images.split():
+            if taken[name] is not None:
+                taken[name] = taken[name][indices]
+        taken["heads"] = [heads[indices] for heads in self.heads]
+        taken["seen"] = {
+            name: array[indices] for name, array in self.seen.items()
+        }
+        return Explanation(**taken)
+
+
+def explain(model, images, targets=None, against=None, batch_size=32):
+    """What contributed to the predictions of a model, and from where.
+
+    Args:
+        model: A model made by `keras_warn.augment`, fresh or loaded from disk.
+        images: What the model takes, arrays of shape `(b, ...)`.
+        targets: The classes to explain: an integer, or integers `(b,)`.
+            Defaults to what the model predicts.
+        against: The classes that they are compared with, in `margins` and
+            `regions`. Defaults to what the network by itself predicts, so
+            that it is the change that is explained; and where that is the
+            target, to the best of the other classes.
+        batch_size: Positive integer, the number of images at a time.
+
+    Returns:
+        An `Explanation`. Its `network`, `modules` and `heads` add up to its
+        `scores`, of which its `probabilities` are the prediction. Where a
+        model predicts NaN, the parts for that image are NaN.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if `model` has no attention of `keras_warn.augment`, or
+            `images`, `targets` or `against` do not fit it, or a class is
+            compared with itself.
+
+    Example:
+
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
+    >>> images = keras.random.uniform((2, 96, 96, 3))
+    >>> explanation = keras_warn.explain(model, images)
+    >>> explanation.scores.shape, explanation.heads[0].shape
+    ((2, 5), (2, 3, 5))
+    >>> explanation.regions.shape
+    (2, 96, 96)
+
+    Reference:
+        - [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320),
+          equations 4 and 8
+        - Ang, "The LMDI approach to decomposition analysis", Energy Policy
+          2005 (the logarithmic mean)
+    """
+    inspected = inspect(model)
+    layers = modules(model)
+    batch_size = checks.integer("batch_size", batch_size)
+    images, count = _checked_images(model, images)
+    classes = model.output_shape[-1]
+    if targets is not None:
+        targets = _classes("targets", targets, count, classes)
+    if against is not None:
+        against = _classes("against", against, count, classes)
+    data_format = layers[0]["masks"].data_format
+    size = _size(images, data_format)
+    placements = geometry.placements(model, size)
+    why = geometry.why_unknown(placements)
+    if why is not None:
+        warnings.warn(f"There are no regions and masks: {why}.", stacklevel=2)
+
+    # The maps that the modules read are large: one batch at a time.
+    outputs = {
+        **inspected.output,
+        **{
+            f"module_{i}_features": module["attended"].input[0]
+            for i, module in enumerate(layers, start=1)
+        },
+    }
+    reader = keras.Model(inspected.input, outputs)
+    batches = []
+    for start in range(0, count, batch_size):
+        batch = slice(start, start + batch_size)
+        # Not by `predict`, which would compile the new model for each call.
+        seen = reader(
+            keras.tree.map_structure(lambda x, batch=batch: x[batch], images),
+            training=False,
+        )
+        seen = {name: ops.convert_to_numpy(x) for name, x in seen.items()}
+        features = [
+            seen.pop(f"module_{i}_features") for i in range(1, len(layers) + 1)
+        ]
+        parts = contributions(model, seen)
+        chosen = _chosen(
+            parts,
+            None if targets is None else targets[batch],
+            None if against is None else against[batch],
+        )
+        regions = None
+        if why is None:
+            regions = _regions(
+                model, seen, features, parts, *chosen, placements, size
+            )
+        batches.append((parts, seen, *chosen, regions))
+    return _joined(batches, placements, size, data_format)
+
+
+def contributions(model, seen):
+    """What the network and each head add to the class scores.
+
+    Args:
+        model: A model made by `keras_warn.augment`.
+        seen: The outputs of `keras_warn.inspect(model)`, as tensors or NumPy
+            arrays. The masks are not needed.
+
+    Returns:
+        `Contributions`, in float64.
+
+    Example:
+
+    >>> from keras_warn.explanation.decomposition import contributions
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
+    >>> seen = keras_warn.inspect(model)(ops.zeros((1, 96, 96, 3)))
+    >>> parts = contributions(model, seen)
+    >>> total = parts.network + parts.modules.sum(axis=1)
+    >>> bool(abs(total - parts.scores).max() < 1e-9)
+    True
+    """
+    network = _float64(seen["network_prediction"])
+    readouts = _readouts(model, seen)
+    gates = seen.get("global_gates")
+    if gates is not None:
+        gates = _float64(gates)
+    rectified = model.get_layer("rectified")
+    log_scale = gates is None or rectified.combination == "log_probabilities"
+    if gates is None:
+        own = _combined(model, seen)[:, 0]
+    elif log_scale:
+        own = gates[:, :1] * network
+    else:
+        own = gates[:, :1] * np.exp(_log_softmax(network))
+    return Contributions(
+        scale="log-probability" if log_scale else "probability",
+        network=_centered(own),
+        heads=[
+            _centered(readout(_float64(seen[f"module_{i}_hypotheses"])))
+            for i, readout in enumerate(readouts, start=1)
+        ],
+        gates=gates,
+        network_probabilities=np.exp(_log_softmax(network)),
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Readout:
+    """How the hypotheses of a module become contributions to the scores.
+
+    `coefficients_k (hypotheses_k . matrices_k) factors + constants_k`
+
+    Attributes:
+        coefficients: Array `(b, k)` or `(1, 1)`, the gates.
+        matrices: Tuple of arrays `(k, n, n)` or `(n, n)`, one after the other.
+            Empty where classes stay apart.
+        factors: Array `(b, 1, n)`, or 1.
+        constants: Array `(b, k, n)`, or 0.
+    """
+
+    coefficients: np.ndarray
+    matrices: tuple = ()
+    factors: np.ndarray | float = 1.0
+    constants: np.ndarray | float = 0.0
+
+    def __call__(self, hypotheses):
+        """The contributions `(b, k, n)`, up to what all classes share."""
+        for matrix in self.matrices:
+            hypotheses = hypotheses.swapaxes(0, 1) @ matrix
+            hypotheses = hypotheses.swapaxes(0, 1)
+        scaled = self.coefficients[:, :, None] * hypotheses
+        return scaled * self.factors + self.constants
+
+    def contrast(self, kernel, targets, against):
+        """What makes the score of one class differ from that of another.
+
+        Args:
+            kernel: Array `(k, f, n)`, of the output heads.
+            targets: Integers `(b,)`.
+            against: Integers `(b,)`.
+
+        Returns:
+            Array `(b, k, f)`, weights of the attended features.
+        """
+        images = np.arange(len(targets))
+        shape = (len(targets), 1, kernel.shape[-1])
+        factors = np.broadcast_to(self.factors, shape)[:, 0]
+        # The kernels are large: of the last one, only the columns of the two
+        # classes are taken.
+        *kernels, last = kernel, *self.matrices
+        difference = sum(
+            sign * factors[images, classes] * last[..., classes]
+            for sign, classes in ((1, targets), (-1, against))
+        )
+        for kernel in reversed(kernels):
+            difference = kernel @ difference.astype(kernel.dtype)
+        difference = np.moveaxis(difference, -1, 0)
+        return self.coefficients[:, :, None] * difference
+
+
+def _readouts(model, seen):
+    """The `_Readout` of each module."""
+    if "global_gates" not in seen:  # gates="linear"
+        return _linear_readouts(model, seen)
+    readouts = []
+    rectified = model.get_layer("rectified")
+    for i in range(1, len(modules(model)) + 1):
+        head_gates = _float64(seen[f"module_{i}_head_gates"])
+        gate = _float64(seen["global_gates"])[:, i : i + 1]
+        if rectified.combination == "log_probabilities":
+            readouts.append(_Readout(gate * head_gates))
+            continue
+        # Logarithms relative to a guess are a sum over heads, less the
+        # normaliser, which is divided as the gates are. So is what the sum of
+        # large hypotheses lost by rounding.
+        logits = _float64(seen[f"module_{i}_prediction"])
+        over_guess = _log_softmax(logits) + np.log(logits.shape[1])
+        factors = gate * _logarithmic_mean(over_guess) / logits.shape[1]
+        factors = factors[:, None]
+        hypotheses = _float64(seen[f"module_{i}_hypotheses"])
+        whole = np.einsum("bk,bkn->bn", head_gates, hypotheses)
+        normaliser = (over_guess - whole)[:, None]
+        shares = _shares(head_gates, axis=1)
+        constants = shares[:, :, None] * normaliser * factors
+        readouts.append(_Readout(head_gates, (), factors, constants))
+    return readouts
+
+
+def _linear_readouts(model, seen):
+    """The `_Readout` of each module, with `gates="linear"`."""
+    combined = _combined(model, seen)
+    layer = model.get_layer("predictions_combined")
+    combining = _kernels(layer, combined.shape[1])
+    readouts = []
+    for i, module in enumerate(modules(model), start=1):
+        hypotheses = _float64(seen[f"module_{i}_hypotheses"])
+        heads = hypotheses.shape[1]
+        kernels = _kernels(module["prediction"], heads)
+        readout = _Readout(np.ones((1, 1)), (kernels, combining[i]))
+        rest = combined[:, i] - readout(hypotheses).sum(axis=1)
+        rest = rest[:, None] / heads
+        readouts.append(dataclasses.replace(readout, constants=rest))
+    return readouts
+
+
+def _combined(model, seen):
+    """Of `gates="linear"`: what each prediction adds to the scores.
+
+    `(b, m + 1, n)`, the network's own first. Where layers are quantized and
+    round what they read, the difference is divided among all alike.
+    """
+    count = len(modules(model))
+    predictions = [seen["network_prediction"]]
+    predictions += [seen[f"module_{i + 1}_prediction"] for i in range(count)]
+    layer = model.get_layer("predictions_combined")
+    kernels = _kernels(layer, len(predictions))
+    stacked = np.stack([_float64(one) for one in predictions], axis=1)
+    parts = np.einsum("bin,inj->bij", stacked, kernels)
+    scores = _float64(layer(ops.concatenate(predictions, axis=-1)))
+    rest = scores[:, None] - parts.sum(axis=1, keepdims=True)
+    return parts + rest / len(predictions)
+
+
+def _kernels(layer, count):
+    """The kernel `(count, n, n)` of a linear map of `count` predictions."""
+    if layer.quantization_mode is None:
+        kernel = layer.kernel
+    else:  # whatever the scheme, what the layer makes of each input
+        kernel = layer(ops.eye(count * layer.units))
+    return _float64(kernel).reshape(count, layer.units, layer.units)
+
+
+def _logarithmic_mean(logarithm):
+    """`(x - 1) / log x`, the mean of `x` and 1, of the logarithm of `x`."""
+    small = np.abs(logarithm) < 1e-12
+    safe = np.where(small, 1, logarithm)
+    return np.where(small, 1, np.expm1(safe) / safe)
+
+
+def _regions(model, seen, features, parts, targets, against, placements, size):
+    """Evidence by place, of all modules: `(b, height, width)`."""
+    total = 0
+    readouts = _readouts(model, seen)
+    for i, module in enumerate(modules(model), start=1):
+        hypotheses = module["hypotheses"]
+        kernel = ops.convert_to_numpy(hypotheses.kernel)
+        weights = readouts[i - 1].contrast(
+            kernel.astype("float32", copy=False), targets, against
+        )
+        located = _located(
+            module["attended"],
+            features[i - 1],
+            seen[f"module_{i}_masks"],
+            weights,
+        )
+        # What is no sum over places, such as the normaliser of a softmax,
+        # lies where the head looks, and everywhere if it looks nowhere.
+        heads = _contrast(parts.heads[i - 1], targets, against)
+        masks = _heads_first(module, seen[f"module_{i}_masks"])
+        places = tuple(range(2, masks.ndim))
+        rest = heads - located.sum(axis=places)
+        rest = rest.reshape(rest.shape + (1,) * len(places))
+        located += rest * _shares(masks, axis=places)
+        found = located.sum(axis=1)
+        total = total + to_pixels(found, placements[i - 1], size)
+    return total
+
+
+def _located(attended, features, masks, weights):
+    """What heads find at each place: `(b, k, h, w)`, or `(b, k, p)`.
+
+    It is found where the features are that the kernel of an output head
+    reads, not at the place of the mask that it is centred on.
+
+    Args:
+        attended: The layer `AttendedFeatures`.
+        features: Array, the map that the module reads.
+        masks: Array, its masks.
+        weights: Array `(b, k, f)`, of the attended features.
+    """
+    data_format = attended.data_format
+    offsets = feature_maps.offsets(attended.kernel_size)
+    features = feature_maps.flatten_positions(
+        ops.cast(features, "float32"), data_format
+    )
+    if feature_maps.channel_axis(masks.shape, data_format) != 1:
+        features = ops.transpose(features, (0, 2, 1))
+    masks = feature_maps.heads_first(ops.cast(masks, "float32"), data_format)
+    batch, heads, *places = masks.shape
+    weights = weights.reshape(batch, heads, len(offsets), -1)
+    weights = ops.cast(weights, "float32")
+    total = 0
+    for d, (rows, columns) in enumerate(offsets):
+        found = ops.matmul(weights[:, :, d], features)
+        found = ops.reshape(found, (batch, heads, *places))
+        # Tokens have no neighbours, and one offset only.
+        if len(offsets) > 1:
+            found = found * feature_maps.shift(masks, -rows, -columns)
+        else:
+            found = found * masks
+        total = total + found
+    return _float64(total)
+
+
+def _joined(batches, placements, size, data_format):
+    """One `Explanation` of all batches."""
+    parts, seen, targets, against, regions = zip(*batches, strict=True)
+
+    def joined(arrays):
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    return Explanation(
+        scale=parts[0].scale,
+        network=joined([part.network for part in parts]),
+        heads=[joined(h) for h in zip(*(p.heads for p in parts), strict=True)],
+        gates=joined([part.gates for part in parts]),
+        network_probabilities=joined(
+            [part.network_probabilities for part in parts]
+        ),
+        seen={name: joined([s[name] for s in seen]) for name in seen[0]},
+        targets=joined(targets),
+        against=joined(against),
+        regions=joined(regions),
+        placements=placements,
+        size=size,
+        data_format=data_format,
+    )
+
+
+def outcomes(network_classes, classes, labels):
+    """What attention made of the network's predictions.
+
+    Args:
+        network_classes: Integers `(b,)`, what the network predicts by itself.
+        classes: Integers `(b,)`, what the model predicts.
+        labels: Integers `(b,)`, the true classes.
+
+    Returns:
+        An array of strings `(b,)`: `"fixed"` if the network is wrong and the
+        model right, `"broken"` if it is the other way round, `"right"` or
+        `"wrong"` if both are.
+
+    Raises:
+        ValueError: if the arguments differ in shape.
+
+    Example:
+
+    >>> outcomes([1, 2, 3, 4], [0, 0, 3, 5], [0, 2, 3, 3]).tolist()
+    ['fixed', 'broken', 'right', 'wrong']
+    """
+    network_classes, classes, labels = map(
+        np.asarray, (network_classes, classes, labels)
+    )
+    if not network_classes.shape == classes.shape == labels.shape:
+        raise ValueError(
+            "`network_classes`, `classes` and `labels` must have the same "
+            f"shape. Received: {network_classes.shape}, {classes.shape} and "
+            f"{labels.shape}."
+        )
+    before, after = network_classes == labels, classes == labels
+    return np.select(
+        [~before & after, before & ~after, before & after],
+        ["fixed", "broken", "right"],
+        "wrong",
+    )
+
+
+def _chosen(parts, targets, against):
+    """Classes to explain and to compare with, given or chosen."""
+    network = parts.network_probabilities.argmax(axis=1)
+    scores = parts.scores
+    images = np.arange(len(scores))
+    if targets is None:
+        targets = scores.argmax(axis=1)
+        if against is not None:
+            # Not the class that it is compared with.
+            scores[images, against] = -np.inf
+            targets = np.where(
+                targets == against, scores.argmax(axis=1), targets
+            )
+    if against is None:
+        scores[images, targets] = -np.inf
+        against = np.where(network == targets, scores.argmax(axis=1), network)
+    same = np.flatnonzero(targets == against)
+    if len(same):
+        raise ValueError(
+            "`targets` and `against` must be different classes. Received: "
+            f"class {targets[same[0]]} twice."
+        )
+    return targets, against
+
+
+def _checked_images(model, images):
+    """`images` as arrays that fit `model`, and how many they are."""
+    images = checks.images("images", images, model.input)
+    flat = keras.tree.flatten(images)
+    counts = {len(array) for array in flat}
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(
+            "`images` must hold at least one image. Received: shapes "
+            f"{' and '.join(str(array.shape) for array in flat)}."
+        )
+    return images, len(flat[0])
+
+
+def _size(images, data_format):
+    """Height and width of images, the first array of rank 4."""
+    for array in keras.tree.flatten(images):
+        if array.ndim == 4:
+            first = data_format == "channels_first"
+            return array.shape[2:] if first else array.shape[1:3]
+    raise ValueError(
+        "`images` must be images, of rank 4. Received: shapes "
+        f"{[array.shape for array in keras.tree.flatten(images)]}."
+    )
+
+
+def _classes(name, value, count, classes):
+    """`value` as integers `(b,)` in `[0, n)`."""
+    value = np.asarray(ops.convert_to_numpy(value))
+    if value.dtype.kind not in "iu":
+        raise TypeError(
+            f"`{name}` must be integers. Received: an array of dtype "
+            f"{value.dtype}."
+        )
+    if value.shape not in ((), (count,)):
+        raise ValueError(
+            f"`{name}` must be one class, or one an image: {count}. Received: "
+            f"shape {value.shape}."
+        )
+    wrong = value[(value < 0) | (value >= classes)]
+    if wrong.size:
+        raise ValueError(
+            f"`{name}` must be classes from 0 to {classes - 1}. "
+            f"Received: {name}={wrong.flat[0]}."
+        )
+    return np.broadcast_to(value.astype(np.int64), (count,))
+
+
+def _contrast(parts, targets, against):
+    """Parts `(b, j, n)` for one class less those for another: `(b, j)`."""
+    images = np.arange(len(parts))
+    return parts[images, :, targets] - parts[images, :, against]
+
+
+def _heads_first(module, masks):
+    """Masks as `(b, k, h, w)`, or `(b, k, p)` of tokens, in float64."""
+    return _float64(
+        feature_maps.heads_first(
+            ops.cast(masks, "float32"), module["masks"].data_format
+        )
+    )
+
+
+def _shares(weights, axis):
+    """Non-negative weights relative to their sum, alike where all are 0."""
+    weights = np.where(weights.any(axis=axis, keepdims=True), weights, 1.0)
+    return weights / weights.sum(axis=axis, keepdims=True)
+
+
+def _centered(scores):
+    return scores - scores.mean(axis=-1, keepdims=True)
+
+
+def _log_softmax(scores):
+    scores = scores - scores.max(axis=-1, keepdims=True)
+    return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+
+
+def _float64(x):
+    return ops.convert_to_numpy(x).astype("float64")

@@ -1,0 +1,720 @@
+"""Where in the image the positions of a feature map lie.
+
+A map is followed from the image through the layers in front of it. Crops,
+padding and resizing move positions, strides widen them, and what works on each
+position or channel leaves them where they are.
+
+In front of the first stride this is exact. Convolutions and poolings keep the
+middle of the map where it is: an even image has no middle pixel, so a stride
+of 2 may as well begin at its first or second row, and which of them depends on
+the layer. Behind five of these, positions could lie half a position further
+left or right. That is left out: fields of view are cut at the borders of the
+image, and on average the middle is nearer to what positions really read.
+"""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+from keras import layers
+from keras import ops
+
+from keras_warn import graph
+from keras_warn.explanation.intermediates import modules
+from keras_warn.layers import feature_maps
+
+# A class token and up to eight registers stand before those of the image.
+MOST_TOKENS_WITHOUT_PLACE = 9
+
+# Lengths of images, to see what depends on them.
+ANY = (1024, 1536)
+
+# Operations that keep the shape of a map, but not the place of its positions.
+_MOVING = {
+    "AffineTransform",
+    "ElasticTransform",
+    "Flip",
+    "MapCoordinates",
+    "PerspectiveTransform",
+    "Roll",
+    "Rot90",
+    "ScaleAndTranslate",
+    "Sort",
+    "SpatialTransformer",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """The positions of a map along one side of the image.
+
+    Attributes:
+        length: The number of positions.
+        start: Where the first begins, in pixels from the image's border.
+        step: How far it is from one to the next, in pixels.
+        seen: Where the part of the image begins and ends that reaches the
+            map, in pixels.
+    """
+
+    length: int
+    start: float
+    step: float
+    seen: tuple
+
+    @classmethod
+    def of_image(cls, length):
+        return cls(length, 0.0, 1.0, (0.0, float(length)))
+
+    @property
+    def end(self):
+        return self.start + self.length * self.step
+
+    def padded(self, before, after):
+        """Axis with more positions at its ends; with fewer, if negative."""
+        start = self.start - before * self.step
+        if self.step != 1:
+            # An odd row belongs to the next stride, as in MobileNetV2.
+            odd = (before - after) % 2 * self.step / 2
+            start += odd if before > after else -odd
+        length = self.length + before + after
+        axis = Axis(length, start, self.step, self.seen)
+        first, last = self.seen
+        if before < 0:
+            first = max(first, start)
+        if after < 0:
+            last = min(last, axis.end)
+        return dataclasses.replace(axis, seen=(first, last))
+
+    def resized(self, length):
+        """Axis whose positions share the same part of the image."""
+        step = self.step * self.length / length
+        return dataclasses.replace(self, length=length, step=step)
+
+    def strided(self, length, stride, rest=0):
+        """Axis behind a stride, without `rest` positions at its end."""
+        step = self.step * stride
+        middle = (self.start + self.end - rest * self.step) / 2
+        return Axis(length, middle - length * step / 2, step, self.seen)
+
+    def agrees(self, other):
+        """Whether both cover the same part, but for less than a position."""
+        return (
+            self.length == other.length
+            and abs(self.start - other.start) < self.step
+            and abs(self.end - other.end) < self.step
+        )
+
+    def interpolation(self, pixels, _=None):
+        """How much each pixel has of each position: `(pixels, length)`.
+
+        Linear between the middles of two positions. From the outermost it
+        reaches to the border of what is seen, if that is less than a position
+        away; pixels further out have nothing, and neither have positions that
+        lie in padding alone.
+        """
+        starts = self.start + np.arange(self.length) * self.step
+        first, last = self.seen
+        inside = (starts + self.step > first + 1e-6) & (starts < last - 1e-6)
+        if not inside.any():
+            return np.zeros((pixels, self.length))
+        middles = (starts + self.step / 2)[inside]
+        at = (np.arange(pixels) + 0.5)[:, None]
+        nearest = np.clip(at, middles[0], middles[-1])
+        # Positions closer than pixels share them.
+        shares = 1 - np.abs(nearest - middles) / max(self.step, 1)
+        shares = np.maximum(shares, 0)
+        shares /= shares.sum(axis=1, keepdims=True)
+        start, end = starts[inside][0], starts[inside][-1] + self.step
+        first = first if start - first < self.step else start
+        last = last if last - end < self.step else end
+        found = np.zeros((pixels, self.length))
+        found[:, inside] = shares * ((at >= first) & (at <= last))
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenAxis:
+    """An `Axis` of images of any length, none of which is cropped away.
+
+    Attributes:
+        step: How far it is from one position to the next, in pixels. `None`
+            if positions share the whole image, however large.
+        shift: How far the middle of the map is behind that of the image.
+    """
+
+    step: float | None
+    shift: float
+
+    @classmethod
+    def of(cls, axes, lengths):
+        """What two axes in images of these lengths have in common, or `None`.
+
+        Patches beside each other leave out less than a patch of the image,
+        which depends on its length. That is not followed.
+        """
+        first, second = axes
+        if any(
+            axis.seen != (0, length)
+            for axis, length in zip(axes, lengths, strict=True)
+        ):
+            return None
+        if first.step == second.step:
+            shift = (first.start + first.end - lengths[0]) / 2
+            return cls(first.step, shift)
+        whole = all(
+            abs(axis.start) < axis.step / 2
+            and abs(axis.end - length) < axis.step / 2
+            for axis, length in zip(axes, lengths, strict=True)
+        )
+        return cls(None, 0.0) if whole else None
+
+    def interpolation(self, pixels, length):
+        """As of `Axis`, of numbers that are known when a graph runs."""
+        pixels, length = (ops.cast(n, "float32") for n in (pixels, length))
+        step = pixels / length if self.step is None else self.step
+        start = pixels / 2 + self.shift - length * step / 2
+        end = start + length * step
+        # Those between the first and the last that is not in padding alone.
+        first = ops.maximum(ops.floor(-start / step + 1e-6), 0.0)
+        last = ops.maximum(ops.floor((end - pixels) / step + 1e-6), 0.0)
+        middles = ops.arange(pixels) + 0.5
+        at = (middles - start) / step - 0.5
+        at = ops.clip(at, first, length - 1 - last)
+        shares = ops.relu(1 - ops.abs(at[:, None] - ops.arange(length)))
+        empty = (start >= step) & (middles < start)
+        empty = empty | ((pixels - end >= step) & (middles > end))
+        return ops.where(empty[:, None], 0.0, shares)
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where the positions of a map, or tokens, lie in the image.
+
+    Attributes:
+        rows: `Axis` from the top of the image to its bottom.
+        columns: `Axis` from its left to its right.
+        axes: Which axes of the map these are. Twice the same for tokens, row
+            by row.
+        before: The number of tokens before those of the image.
+    """
+
+    rows: Axis
+    columns: Axis
+    axes: tuple
+    before: int = 0
+
+    @property
+    def positions(self):
+        return self.rows.length * self.columns.length
+
+    def agrees(self, other):
+        return (
+            (self.axes, self.before) == (other.axes, other.before)
+            and self.rows.agrees(other.rows)
+            and self.columns.agrees(other.columns)
+        )
+
+    def each(self, method, rows, columns):
+        """With `method` of each axis called with these arguments."""
+        return dataclasses.replace(
+            self,
+            rows=getattr(self.rows, method)(*rows),
+            columns=getattr(self.columns, method)(*columns),
+        )
+
+    def as_grid(self, maps, of=ops):
+        """Maps or tokens as rows and columns: `(b, k, h, w)`.
+
+        Args:
+            maps: Tensor `(b, k, h, w)`, or `(b, k, p)` of tokens.
+            of: `keras.ops`, or `numpy` for arrays.
+        """
+        if self.axes[0] == self.axes[1]:
+            maps = maps[:, :, self.before : self.before + self.positions]
+            grid = self.rows.length, self.columns.length
+            return of.reshape(maps, (-1, maps.shape[1], *grid))
+        if self.axes[0] > self.axes[1]:
+            return of.swapaxes(maps, 2, 3)
+        return maps
+
+    def interpolated(self, maps, size):
+        """Maps `(b, k, h, w)`, as of `as_grid`, as `(b, k, *size)`."""
+        _, _, height, width = ops.shape(maps)
+        rows, columns = (
+            ops.cast(axis.interpolation(*lengths), "float32")
+            for axis, *lengths in (
+                (self.rows, size[0], height),
+                (self.columns, size[1], width),
+            )
+        )
+        # Products of matrices are the same in all formats of exported models:
+        # tf2onnx 1.17 makes of a resizing one to scales, which miss the size
+        # by a pixel.
+        return ops.matmul(ops.matmul(rows, maps), ops.transpose(columns))
+
+
+@dataclasses.dataclass(frozen=True)
+class Unknown:
+    """That it is not known where positions lie, and why.
+
+    Attributes:
+        because: What is to blame, in words.
+        placement: The last `Placement` that was known, or `None`.
+        elements: The number of elements of that map for one image.
+    """
+
+    because: str
+    placement: Placement | None = None
+    elements: int = 0
+
+
+def placements(model, size):
+    """Where the maps of all modules lie in the image.
+
+    Args:
+        model: A model made by `keras_warn.augment`.
+        size: Height and width of the images, a pair of integers.
+
+    Returns:
+        A list with, for each module, a `Placement`, or `Unknown` where a layer
+        in front moves positions in a way that is not known: one that changes
+        their number, and that is none of Keras's convolutions, poolings,
+        crops, paddings, resizings and reshapings.
+
+    Example:
+
+    >>> from keras_warn import geometry
+    >>> inputs = keras.Input((64, 64, 3))
+    >>> x = keras.layers.CenterCrop(32, 32)(inputs)
+    >>> x = keras.layers.Conv2D(4, 3, 2, "same", activation="relu")(x)
+    >>> model = keras_warn.augment(keras.Model(inputs, x), 5, depth=1, width=2)
+    >>> (placement,) = geometry.placements(model, (64, 64))
+    >>> placement.rows.start, placement.rows.step, placement.rows.length
+    (16.0, 2.0, 16)
+    """
+    size = tuple(size)
+    network = graph.Graph(model)
+    axes = (2, 3) if network.data_format == "channels_first" else (1, 2)
+    shapes = _shapes(network, size, axes)
+    found = {}
+    for tensor in model.inputs:
+        shape = shapes[id(tensor)]
+        if len(shape) == 4 and (shape[axes[0]], shape[axes[1]]) == size:
+            found[id(tensor)] = Placement(*map(Axis.of_image, size), axes)
+        else:
+            found[id(tensor)] = Unknown(f"the input {tensor.name!r}")
+    for call in network.calls:
+        given = [(found[id(x)], shapes[id(x)]) for x in call.inputs]
+        for tensor in call.outputs:
+            if id(tensor) not in found:
+                found[id(tensor)] = _follow(call, given, shapes[id(tensor)])
+    maps = []
+    for module in modules(model):
+        tensor = module["attended"].input[0]
+        placement = found[id(tensor)]
+        channels = feature_maps.channel_axis(
+            tensor.shape, module["masks"].data_format
+        )
+        if isinstance(placement, Placement) and channels in placement.axes:
+            placement = _unknown(network.producer(tensor))
+        maps.append(placement)
+    return maps
+
+
+def open_placements(model, size):
+    """Where the maps of all modules lie in images whose size is open.
+
+    Args:
+        model: A model made by `keras_warn.augment`.
+        size: Height and width of the images, `None` where any will do.
+
+    Returns:
+        As `placements`, with an `OpenAxis` for each side that is open; or
+        `None`, if crops, resizing or tokens depend on the size.
+    """
+    # Once in portrait, once in landscape format.
+    some = [
+        placements(model, [size[0] or height, size[1] or width])
+        for height, width in (ANY, ANY[::-1])
+    ]
+    if why_unknown(some[0]) is not None:
+        return some[0]
+    found = []
+    for first, second in zip(*some, strict=True):
+        if first.axes[0] == first.axes[1]:
+            return None
+        axes = [
+            both[0] if length else OpenAxis.of(both, lengths)
+            for length, lengths, *both in (
+                (size[0], ANY, first.rows, second.rows),
+                (size[1], ANY[::-1], first.columns, second.columns),
+            )
+        ]
+        if None in axes:
+            return None
+        found.append(Placement(*axes, first.axes))
+    return found
+
+
+def why_unknown(found):
+    """Which layer is to blame that maps have no place, or `None`.
+
+    Args:
+        found: What `placements` returns.
+    """
+    for i, placement in enumerate(found, start=1):
+        if isinstance(placement, Unknown):
+            return (
+                f"where in the image the positions of module {i} lie is not "
+                f"known behind {placement.because}"
+            )
+    return None
+
+
+def _shapes(network, size, axes):
+    """Shapes of all tensors for images of a size, by identity."""
+    tensors = [tensor for call in network.calls for tensor in call.outputs]
+    if all(None not in tensor.shape[1:] for tensor in network.model.inputs):
+        return {id(tensor): tensor.shape for tensor in tensors}
+    shapes = []
+    for tensor in network.model.inputs:
+        shape = list(tensor.shape)
+        if len(shape) == 4:
+            for axis, length in zip(axes, size, strict=True):
+                shape[axis] = shape[axis] or length
+        shapes.append(tuple(shape))
+    return network.shapes(shapes)
+
+
+def _unknown(call, placement=None, shape=()):
+    operation = call.operation
+    return Unknown(
+        f"the layer {operation.name!r} ({type(operation).__name__})",
+        placement,
+        math.prod(shape[1:]),
+    )
+
+
+def _follow(call, given, shape):
+    """Where what a call returns lies, from where what it reads lies.
+
+    Args:
+        call: A `graph.Call`.
+        given: List of a `Placement` or `Unknown` and a shape, its inputs.
+        shape: Of what it returns.
+
+    Returns:
+        A `Placement` or `Unknown`.
+    """
+    operation = call.operation
+    placed = [one for one in given if isinstance(one[0], Placement)]
+    if not placed:
+        return _patches(call, [unknown for unknown, _ in given], shape)
+    for kinds, rule in _RULES:
+        if _is(operation, kinds):
+            return rule(call, placed, shape) or _unknown(call, *placed[0])
+    return _kept(call, placed, shape)
+
+
+def _is(operation, kinds):
+    """Whether it is one of these layers, or operations of these names."""
+    return any(
+        type(operation).__name__ == kind
+        if isinstance(kind, str)
+        else isinstance(operation, kind)
+        for kind in kinds
+    )
+
+
+def _kept(call, placed, shape):
+    """Of what works on each position by itself, or adds maps.
+
+    What comes from elsewhere, such as weights of channels, does not matter.
+    """
+    same = [
+        placement
+        for placement, given in placed
+        if len(given) == len(shape)
+        and all(given[axis] == shape[axis] for axis in placement.axes)
+    ]
+    if same and all(same[0].agrees(other) for other in same):
+        return same[0]
+    operation = call.operation
+    of_others = not type(operation).__module__.startswith("keras.src.")
+    of_others = of_others or isinstance(operation, layers.Lambda)
+    if not same and len(shape) == 3 and of_others:
+        # Patches are embedded, or tokens are added.
+        tokens = _tokens(placed[0][0], shape[1])
+        if tokens is not None:
+            return tokens
+    return _unknown(call, *placed[0])
+
+
+def _tokens(placement, count):
+    """Tokens that some layer makes of a map or of other tokens, or `None`."""
+    if placement.axes == (1, 1):
+        before = count - placement.positions
+        if 0 <= before <= MOST_TOKENS_WITHOUT_PLACE:
+            return dataclasses.replace(placement, before=before)
+    grid = _grid(count, (placement.rows.length, placement.columns.length))
+    if grid is None:
+        return None
+    rows, columns = grid
+    patch = placement.rows.length // rows
+    found = placement.each("strided", (rows, patch), (columns, patch))
+    before = count - rows * columns
+    return dataclasses.replace(found, axes=(1, 1), before=before)
+
+
+def _grid(tokens, size):
+    """Rows and columns of `tokens` square patches of a map, or `None`.
+
+    Patches that are larger leave fewer tokens in the grid and more before it:
+    the smallest that fit are the answer.
+    """
+    height, width = size
+    for patch in range(1, min(height, width) + 1):
+        grid = height // patch, width // patch
+        if height % patch == width % patch == 0 and (
+            grid[0] * grid[1] <= tokens
+        ):
+            few = tokens - grid[0] * grid[1] <= MOST_TOKENS_WITHOUT_PLACE
+            return grid if few else None
+    return None
+
+
+def _patches(call, unknown, shape):
+    """Patches that come from reshaping and transposing a map."""
+    unknown = next((one for one in unknown if one.placement), unknown[0])
+    last = unknown.placement
+    if (
+        last is not None
+        and len(shape) == 3
+        and _is(call.operation, _RESHAPING)
+        and math.prod(shape[1:]) == unknown.elements
+    ):
+        return _tokens(last, shape[1]) or unknown
+    return unknown
+
+
+def _convolved(call, placed, shape):
+    operation, (placement, given) = call.operation, placed[0]
+    size = getattr(operation, "pool_size", None)
+    if size is None:
+        size = getattr(operation, "kernel_size", None)
+    if size is None:
+        size = getattr(operation, "size", None)
+    if size is None:  # `ops.conv`
+        size = call.node.arguments.args[1].shape[:2]
+    sizes = _pair(size)
+    strides = sizes if operation.strides is None else _pair(operation.strides)
+    arguments = []
+    for axis, size, stride in zip(placement.axes, sizes, strides, strict=True):
+        rest = 0
+        if operation.padding == "valid" and size <= stride:
+            # Patches beside each other: what is left over is at the end.
+            rest = max(0, given[axis] - shape[axis] * stride)
+        arguments.append((shape[axis], stride, rest))
+    return placement.each("strided", *arguments)
+
+
+def _transposed_convolution(call, placed, shape):
+    placement, _ = placed[0]
+    arguments = [
+        (shape[axis], 1 / stride)
+        for axis, stride in zip(
+            placement.axes, _pair(call.operation.strides), strict=True
+        )
+    ]
+    return placement.each("strided", *arguments)
+
+
+def _padded(call, placed, shape):
+    placement, _ = placed[0]
+    widths = getattr(call.operation, "padding", None)
+    if widths is None:  # `ops.pad`
+        widths = [call.operation.pad_width[axis] for axis in placement.axes]
+        if placement.axes[0] == placement.axes[1]:
+            before, _ = widths[0]
+            return _shifted(placement, before)
+    return placement.each("padded", *widths)
+
+
+def _cropped(call, placed, shape):
+    placement, _ = placed[0]
+    widths = [(-before, -after) for before, after in call.operation.cropping]
+    return placement.each("padded", *widths)
+
+
+def _sliced(call, placed, shape):
+    placement, given = placed[0]
+    arguments = call.node.arguments
+    key = arguments.kwargs.get("key") or arguments.args[-1]
+    key = key if isinstance(key, tuple) else (key,)
+    if Ellipsis in key:
+        at = key.index(Ellipsis)
+        fill = [slice(None)] * (len(given) - len(key) + 1)
+        key = (*key[:at], *fill, *key[at + 1 :])
+    if not all(isinstance(part, slice) for part in key):
+        return None
+    key = (*key, *[slice(None)] * (len(given) - len(key)))
+    ranges = [key[axis].indices(given[axis]) for axis in placement.axes]
+    if any(step != 1 for _, _, step in ranges):
+        return None
+    if placement.axes[0] == placement.axes[1]:
+        start, stop, _ = ranges[0]
+        if stop < placement.before + placement.positions:
+            return None
+        return _shifted(placement, -start)
+    return placement.each(
+        "padded",
+        *(
+            (-start, stop - given[axis])
+            for axis, (start, stop, _) in zip(
+                placement.axes, ranges, strict=True
+            )
+        ),
+    )
+
+
+def _shifted(placement, before):
+    """Tokens with more or fewer before them, or `None` if some are lost."""
+    before += placement.before
+    if before < 0:
+        return None
+    return dataclasses.replace(placement, before=before)
+
+
+def _concatenated(call, placed, shape):
+    operation, (placement, given) = call.operation, placed[0]
+    if operation.axis % len(given) not in placement.axes:
+        return _kept(call, placed, shape)
+    if placement.axes[0] != placement.axes[1] or len(placed) > 1:
+        return None
+    # Class tokens and the like, before the image's or after them.
+    more = 0
+    for tensor in call.inputs:
+        if tensor.shape[1:] == tuple(given[1:]):
+            break
+        more += tensor.shape[placement.axes[0]]
+    return _shifted(placement, more)
+
+
+def _center_cropped(call, placed, shape):
+    operation, (placement, _) = call.operation, placed[0]
+    target = operation.height, operation.width
+    lengths = placement.rows.length, placement.columns.length
+    less = [length - goal for length, goal in zip(lengths, target, strict=True)]
+    if min(less) < 0:  # too small: enlarged and cropped
+        return _fitted(placement, target, crop=True)
+    widths = [(-(n // 2), n // 2 - n) for n in less]
+    return placement.each("padded", *widths)
+
+
+def _resized(call, placed, shape):
+    operation, (placement, _) = call.operation, placed[0]
+    target = [shape[axis] for axis in placement.axes]
+    return _fitted(
+        placement,
+        target,
+        crop=getattr(operation, "crop_to_aspect_ratio", False),
+        pad=getattr(operation, "pad_to_aspect_ratio", False),
+    )
+
+
+def _fitted(placement, target, crop=False, pad=False):
+    """Resized, and cropped or padded before to the shape of `target`."""
+    height, width = placement.rows.length, placement.columns.length
+    goal = width * target[0] // target[1], height * target[1] // target[0]
+    if crop:
+        goal = max(min(height, goal[0]), 1), max(min(width, goal[1]), 1)
+    elif pad:
+        goal = max(height, goal[0]), max(width, goal[1])
+    else:
+        goal = height, width
+    widths = []
+    for length, wanted in zip((height, width), goal, strict=True):
+        before = abs(wanted - length) // 2
+        both = before, abs(wanted - length) - before
+        widths.append(both if wanted > length else [-n for n in both])
+    placement = placement.each("padded", *widths)
+    return placement.each("resized", (target[0],), (target[1],))
+
+
+def _transposed(call, placed, shape):
+    placement, given = placed[0]
+    # Lengths that tell the axes apart.
+    lengths = (2, 3, 5, 7, 11, 13)[: len(given)]
+    spec = call.operation.compute_output_spec(keras.KerasTensor(lengths))
+    axes = tuple(spec.shape.index(lengths[axis]) for axis in placement.axes)
+    return dataclasses.replace(placement, axes=axes)
+
+
+def _reshaped(call, placed, shape):
+    placement, given = placed[0]
+    rows, columns = placement.axes
+    grid = placement.rows.length, placement.columns.length
+    if rows == columns and placement.positions == given[rows]:
+        if len(shape) == 4 and tuple(shape[rows : rows + 2]) == grid:
+            return dataclasses.replace(placement, axes=(rows, rows + 1))
+    elif columns == rows + 1 and len(shape) == 3:
+        if shape[rows] == placement.positions:
+            return dataclasses.replace(placement, axes=(rows, rows))
+    if tuple(shape) == tuple(given):
+        return placement
+    return None
+
+
+def _pipeline(call, placed, shape):
+    """Layers one after the other, in one layer."""
+    placement, given = placed[0]
+    for layer in call.operation.layers:
+        inner = graph.Call(layer, (), (), None)
+        after = layer.compute_output_shape(given)
+        placement = _follow(inner, [(placement, given)], after)
+        given = after
+    if isinstance(placement, Unknown):
+        return None
+    return placement
+
+
+def _moved(call, placed, shape):
+    return None
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+_RESHAPING = (layers.Reshape, "Reshape")
+
+_RULES = (
+    ((layers.Conv2DTranspose, "ConvTranspose"), _transposed_convolution),
+    (
+        (
+            layers.Conv2D,
+            layers.DepthwiseConv2D,
+            layers.SeparableConv2D,
+            layers.MaxPooling2D,
+            layers.AveragePooling2D,
+            "Conv",
+            "DepthwiseConv",
+            "SeparableConv",
+            "MaxPool",
+            "AveragePool",
+            "ExtractPatches",
+        ),
+        _convolved,
+    ),
+    ((layers.ZeroPadding2D, "Pad"), _padded),
+    ((layers.Cropping2D,), _cropped),
+    (("GetItem",), _sliced),
+    ((layers.CenterCrop,), _center_cropped),
+    ((layers.Resizing, layers.UpSampling2D, "Resize"), _resized),
+    ((layers.Permute, "Transpose", "Swapaxes", "Moveaxis"), _transposed),
+    (_RESHAPING, _reshaped),
+    ((layers.Concatenate, "Concatenate"), _concatenated),
+    ((layers.Pipeline,), _pipeline),
+    (_MOVING, _moved),
+)

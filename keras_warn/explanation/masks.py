@@ -1,0 +1,329 @@
+"""Where a model looked, in pixels, and whether that was the right place."""
+
+import numpy as np
+from keras import ops
+
+from keras_warn import checks
+from keras_warn.explanation import geometry
+from keras_warn.layers import feature_maps
+
+# Points this close to the strongest are as strong: what separates them is
+# rounding, which differs from backend to backend.
+TIE = 1e-5
+
+
+def module_masks(model, seen, size):
+    """Where each module looked, at the resolution of the images.
+
+    Each mask is put where its positions lie in the image:
+    `keras_warn.explanation.geometry` follows the crops, padding and resizing
+    in front of the map. It is interpolated bilinearly, and brought to a sum of
+    1, so that coarse and fine, softmax and sigmoid masks weigh alike. The head
+    gates weigh them, and the module's global gate weighs their sum.
+
+    Args:
+        model: A model made by `keras_warn.augment`.
+        seen: The outputs of `keras_warn.inspect(model)`, as tensors or NumPy
+            arrays. Without gates (`gates="linear"`) all heads, and all
+            modules and the network, weigh the same.
+        size: Height and width of the images, a pair of integers.
+
+    Returns:
+        A NumPy array `(b, m, height, width)`, from module 1 on. Module `i` of
+        an image sums to its global gate: its share in the prediction.
+
+    Raises:
+        TypeError: if `size` is not a pair of integers.
+        ValueError: if `seen` holds no masks; if it is not known where in the
+            image the positions of a mask lie, as behind layers that change
+            their number in a way of their own; or if an argument is out of its
+            range.
+
+    Example:
+
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
+    >>> seen = keras_warn.inspect(model)(ops.zeros((1, 96, 96, 3)))
+    >>> module_masks(model, seen, (96, 96)).shape
+    (1, 2, 96, 96)
+    """
+    size = _size(size)
+    found = masks_of(seen, geometry.placements(model, size), size)
+    return ops.convert_to_numpy(found)
+
+
+def masks_of(seen, placements, size):
+    """`module_masks` as a tensor, for use inside of a graph.
+
+    Args:
+        seen: As of `module_masks`, tensors.
+        placements: As `keras_warn.explanation.geometry.placements` returns
+            them.
+        size: Height and width, a pair.
+
+    Returns:
+        A tensor `(b, m, height, width)` of float32.
+
+    Raises:
+        ValueError: as `module_masks`.
+    """
+    names = _mask_names(seen)
+    modules = []
+    for i in range(1, len(names) + 1):
+        masks = head_masks(seen, i, placements, size)
+        weights = seen.get(f"module_{i}_head_gates")
+        if weights is None:
+            weights = np.full((1, masks.shape[1]), 1 / masks.shape[1])
+        weights = ops.cast(ops.convert_to_tensor(weights), "float32")
+        modules.append(ops.sum(masks * weights[:, :, None, None], axis=1))
+    shares = _shares(seen, len(names))
+    return shares[:, 1:, None, None] * ops.stack(modules, axis=1)
+
+
+def head_masks(seen, i, placements, size):
+    """The masks of module `i`'s heads in pixels, each with a sum of 1.
+
+    Args:
+        seen: As of `masks_of`.
+        i: Integer from 1.
+        placements: As of `masks_of`.
+        size: As of `masks_of`.
+
+    Returns:
+        A tensor `(b, k, height, width)` of float32.
+
+    Raises:
+        ValueError: as `module_masks`.
+    """
+    why = geometry.why_unknown(placements)
+    if why is not None:
+        raise ValueError(
+            "`model` must have layers of known geometry in front of its "
+            f"attention, for masks in pixels. Received: {why}."
+        )
+    placement = placements[i - 1]
+    masks = ops.cast(
+        ops.convert_to_tensor(seen[f"module_{i}_masks"]), "float32"
+    )
+    first = 3 in placement.axes
+    masks = feature_maps.heads_first(
+        masks, "channels_first" if first else "channels_last"
+    )
+    masks = placement.interpolated(placement.as_grid(masks), size)
+    totals = ops.sum(masks, axis=(2, 3), keepdims=True)
+    # A sigmoid mask may be zero everywhere, and stays so.
+    return ops.divide_no_nan(masks, totals)
+
+
+def combined_mask(model, seen, size):
+    """Where the model looked, over all its modules and heads.
+
+    The sum of `module_masks`: masks weighed as the predictions made from them
+    are weighed.
+
+    Args:
+        model: A model made by `keras_warn.augment`.
+        seen: The outputs of `keras_warn.inspect(model)`.
+        size: Height and width of the images, a pair of integers.
+
+    Returns:
+        A NumPy array `(b, height, width)`. An image's sum is what its global
+        gates leave to the modules; the rest is the network's own.
+
+    Raises:
+        TypeError, ValueError: as `module_masks`.
+
+    Example:
+
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
+    >>> seen = keras_warn.inspect(model)(ops.zeros((2, 96, 96, 3)))
+    >>> combined_mask(model, seen, (96, 96)).shape
+    (2, 96, 96)
+    """
+    return module_masks(model, seen, size).sum(axis=1)
+
+
+def to_pixels(maps, placement, size):
+    """Spreads what was found at each position over the pixels of the image.
+
+    Bilinear, like the interpolation of masks, but what a position has is
+    divided among pixels and neither lost nor multiplied: a map keeps its sum.
+    Tokens before those of the image, such as the class token, and positions
+    that lie in padding have no place in the image and are left out.
+
+    Args:
+        maps: Array `(b, h, w)`, or `(b, p)` of tokens; of any sign.
+        placement: A `keras_warn.explanation.geometry.Placement`, where the map
+            lies.
+        size: Height and width of the images, a pair of integers.
+
+    Returns:
+        A NumPy array `(b, height, width)` of `float64`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_warn.explanation.geometry import Axis, Placement
+    >>> from keras_warn.explanation.masks import to_pixels
+    >>> maps = np.array([[[3.0, -1.0], [0.0, 0.0]]])
+    >>> axis = Axis.of_image(96).strided(2, 48)
+    >>> pixels = to_pixels(maps, Placement(axis, axis, (1, 2)), (96, 96))
+    >>> float(pixels.sum().round(6))
+    2.0
+    """
+    maps = np.asarray(maps, "float64")[:, None]
+    rows = _spreading(placement.rows, size[0])
+    columns = _spreading(placement.columns, size[1])
+    return (rows @ placement.as_grid(maps, np) @ columns.T)[:, 0]
+
+
+def _spreading(axis, pixels):
+    """How each position is divided among pixels: `(pixels, length)`."""
+    shares = axis.interpolation(pixels)
+    totals = shares.sum(axis=0)
+    return shares / np.where(totals == 0, 1, totals)
+
+
+def pointing_accuracy(masks, boxes):
+    """The share of images whose strongest point lies inside the box.
+
+    Where several points of a mask are equally strong, the share of them that
+    lie inside counts. A mask that is the same everywhere thus scores what
+    chance does.
+
+    Args:
+        masks: Array `(b, height, width)`, as from `combined_mask`.
+        boxes: Integer array `(b, 4)`: top, left, bottom and right of what
+            should be looked at, in pixels, bottom and right exclusive.
+
+    Returns:
+        A float in [0, 1].
+
+    Raises:
+        ValueError: if shapes do not fit, or a box is empty or reaches beyond
+            the image.
+
+    Example:
+
+    >>> import numpy as np
+    >>> masks = np.zeros((2, 4, 4))
+    >>> masks[:, 1, 2] = 1.0
+    >>> pointing_accuracy(masks, np.array([[0, 2, 2, 4], [0, 0, 2, 2]]))
+    0.5
+
+    Reference:
+        Zhang et al., "Top-down neural attention by excitation backprop",
+        ECCV 2016 (the pointing game)
+    """
+    masks = ops.convert_to_numpy(masks)
+    if masks.ndim != 3 or masks.size == 0:
+        raise ValueError(
+            "`masks` must have shape (b, height, width). "
+            f"Received: masks of shape {masks.shape}."
+        )
+    boxes = _boxes(boxes, masks.shape[1:])
+    if len(boxes) != len(masks):
+        raise ValueError(
+            "`boxes` must have one row a mask. Received: boxes of shape "
+            f"{boxes.shape} for masks of shape {masks.shape}."
+        )
+    highest = masks.max(axis=(1, 2), keepdims=True)
+    peaks = masks >= highest - TIE * np.abs(highest)
+    inside = peaks & _interiors(boxes, masks.shape[1:])
+    return float(np.mean(inside.sum(axis=(1, 2)) / peaks.sum(axis=(1, 2))))
+
+
+def chance(boxes, size):
+    """The pointing accuracy of random points: the mean area of the boxes.
+
+    A low bar where the objects are large: for those near the middle, a model
+    that always points to the middle scores higher. What of the score comes
+    from following the image is what is lost when masks and boxes of
+    *different* images are paired, `pointing_accuracy(np.roll(masks, 1, 0),
+    boxes)`.
+
+    Args:
+        boxes: Integer array `(b, 4)`, as for `pointing_accuracy`.
+        size: Height and width of the images, a pair of integers.
+
+    Returns:
+        A float in [0, 1].
+
+    Raises:
+        TypeError: if `size` is not a pair of integers.
+        ValueError: if a box is empty or reaches beyond the image.
+
+    Example:
+
+    >>> import numpy as np
+    >>> chance(np.array([[0, 0, 2, 2], [0, 0, 4, 4]]), (4, 4))
+    0.625
+    """
+    size = _size(size)
+    top, left, bottom, right = _boxes(boxes, size).T
+    return float(np.mean((bottom - top) * (right - left)) / (size[0] * size[1]))
+
+
+def _mask_names(seen):
+    names = []
+    while f"module_{len(names) + 1}_masks" in seen:
+        names.append(f"module_{len(names) + 1}_masks")
+    if not names:
+        raise ValueError(
+            "`seen` must hold what `keras_warn.inspect(model)` returns, with "
+            f"'module_1_masks'. Received: the keys {sorted(seen)}."
+        )
+    return names
+
+
+def _shares(seen, modules):
+    """Weights `(b, m + 1)`, or `(1, m + 1)`, of the network and modules."""
+    if "global_gates" not in seen:
+        return ops.full((1, modules + 1), 1 / (modules + 1), "float32")
+    return ops.cast(ops.convert_to_tensor(seen["global_gates"]), "float32")
+
+
+def _size(size):
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise TypeError(
+            f"`size` must be a pair (height, width). Received: size={size!r}."
+        )
+    return tuple(checks.integer("size", length) for length in size)
+
+
+def _boxes(boxes, size):
+    """`boxes` as an array of integers, inside images of `size`."""
+    boxes = ops.convert_to_numpy(boxes)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype.kind not in "iu":
+        raise ValueError(
+            "`boxes` must be an integer array of shape (b, 4): top, left, "
+            "bottom, right. Received: boxes of shape "
+            f"{boxes.shape} and dtype {boxes.dtype}."
+        )
+    boxes = boxes.astype(np.int64)
+    corners, ends = boxes[:, :2], boxes[:, 2:]
+    fits = (0 <= corners) & (corners < ends) & (ends <= size)
+    wrong = np.flatnonzero(~fits.all(axis=1))
+    if len(wrong) or not len(boxes):
+        found = f"box {boxes[wrong[0]].tolist()}" if len(wrong) else "no boxes"
+        raise ValueError(
+            "`boxes` must have 0 <= top < bottom <= height and 0 <= left < "
+            f"right <= width. Received: {found} in images of {size[0]} by "
+            f"{size[1]}."
+        )
+    return boxes
+
+
+def _interiors(boxes, size):
+    """Which pixels lie inside: a boolean array `(b, height, width)`."""
+    rows = np.arange(size[0])[None, :, None]
+    columns = np.arange(size[1])[None, None, :]
+    top, left, bottom, right = boxes.T[:, :, None, None]
+    return (
+        (top <= rows) & (rows < bottom) & (left <= columns) & (columns < right)
+    )

@@ -1,0 +1,717 @@
+"""A whole test set with and without attention, in numbers."""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+
+from keras_warn import checks
+from keras_warn.explanation.decomposition import contributions
+from keras_warn.explanation.decomposition import outcomes
+from keras_warn.explanation.intermediates import inspect
+
+# The quantile of the normal distribution that a 95 % interval reaches to.
+Z = 1.959963984540054
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one of the predictors says about `b` images.
+
+    Attributes:
+        classes: `(b,)` int64; the most probable class.
+        confidences: `(b,)`; its probability.
+        label_confidences: `(b,)`; the probability of the true class.
+        label_ranks: `(b,)` int64; how many classes come before the true one:
+            0 where the prediction is right.
+    """
+
+    classes: np.ndarray
+    confidences: np.ndarray
+    label_confidences: np.ndarray
+    label_ranks: np.ndarray
+
+    @property
+    def right(self):
+        """`(b,)` booleans: whether the most probable class is the true one."""
+        return self.label_ranks == 0
+
+    def accuracy(self, top=1):
+        """The share of images whose true class is among the first `top`."""
+        return float(np.mean(self.label_ranks < top))
+
+    def reliability(self, bins=15):
+        """How often the predictions of a confidence are right.
+
+        Args:
+            bins: How many intervals `(i / bins, (i + 1) / bins]` of the
+                confidence to tell apart.
+
+        Returns:
+            A `Reliability`.
+        """
+        bins = checks.integer("bins", bins)
+        edges = np.arange(bins + 1) / bins
+        # Rounding may take a confidence beyond 1.
+        bin_of = np.searchsorted(edges, self.confidences, side="left") - 1
+        bin_of = np.clip(bin_of, 0, bins - 1)
+        counts = np.bincount(bin_of, minlength=bins)
+
+        def mean(values):
+            totals = np.bincount(bin_of, values, minlength=bins)
+            empty = np.full(bins, np.nan)
+            return np.divide(totals, counts, out=empty, where=counts > 0)
+
+        return Reliability(
+            edges, counts, mean(self.confidences), mean(self.right)
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reliability:
+    """Confidence and accuracy, over bins of the confidence.
+
+    Attributes:
+        edges: `(bins + 1,)`; bin `i` holds confidences above `edges[i]` and
+            up to `edges[i + 1]`.
+        counts: `(bins,)`; images.
+        confidences: `(bins,)`; their mean confidence, NaN where there is no
+            image.
+        accuracies: `(bins,)`; the share of them that is right.
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    confidences: np.ndarray
+    accuracies: np.ndarray
+
+    @property
+    def error(self):
+        """The expected calibration error: mean distance of both.
+
+        Reference:
+            Guo et al., "On calibration of modern neural networks", ICML 2017
+        """
+        gaps = np.abs(self.accuracies - self.confidences)
+        return float(np.nansum(gaps * self.counts) / self.counts.sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class Confusion:
+    """How attention changes the mistaking of one class for another.
+
+    Attributes:
+        label: The true class.
+        other: The class that it is mistaken for.
+        network: Images of `label` that the network takes for `other`.
+        output: Images of `label` that the model takes for `other`.
+        fixed: Images that the network takes for `other`, and the model gets
+            right.
+        broken: Images that the network does not take for `other`, but gets
+            right, and that the model takes for `other`.
+    """
+
+    label: int
+    other: int
+    network: int
+    output: int
+    fixed: int
+    broken: int
+
+    @property
+    def gain(self):
+        """Images that attention saved from this mistake."""
+        return self.fixed - self.broken
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Difference:
+    """How two predictors of the same `b` images differ in accuracy.
+
+    Attributes:
+        labels: `(b,)` int64; the true classes.
+        n: The number of classes.
+        before: `Predictions` of the one, such as a baseline.
+        after: `Predictions` of the other.
+    """
+
+    labels: np.ndarray
+    n: int
+    before: Predictions
+    after: Predictions
+
+    @property
+    def fixed(self):
+        """How many images the first gets wrong and the second right."""
+        return int(np.sum(~self.before.right & self.after.right))
+
+    @property
+    def broken(self):
+        """How many images the first gets right and the second wrong."""
+        return int(np.sum(self.before.right & ~self.after.right))
+
+    @property
+    def gain(self):
+        """Accuracy of the second less that of the first."""
+        return (self.fixed - self.broken) / len(self.labels)
+
+    @property
+    def gain_interval(self):
+        """A 95 % confidence interval `(low, high)` of `gain`.
+
+        Of a difference of paired proportions, by the adjusted Wald method of
+        Bonett and Price, "Adjusted Wald confidence interval for a difference
+        of binomial proportions based on paired data", 2012.
+        """
+        total = len(self.labels) + 2
+        gained, lost = (self.fixed + 1) / total, (self.broken + 1) / total
+        difference = gained - lost
+        reach = Z * math.sqrt((gained + lost - difference**2) / total)
+        return max(-1.0, difference - reach), min(1.0, difference + reach)
+
+    @property
+    def p_value(self):
+        """How likely a gain or loss this large is if there is none.
+
+        McNemar's exact test: each changed image is fixed or broken with
+        probability 1/2. Two-sided.
+        """
+        return _sign_test(self.fixed, self.broken)
+
+    @property
+    def per_class(self):
+        """Dictionary of arrays `(n,)`, over the images of each class.
+
+        `count`; `before` and `after`, the accuracies, NaN for a class without
+        images; `gain`, their difference; `fixed` and `broken`.
+        """
+
+        def count(chosen):
+            return np.bincount(self.labels[chosen], minlength=self.n)
+
+        before, after = self.before.right, self.after.right
+        counts = count(np.full(len(self.labels), True))
+
+        def share(numbers):
+            empty = np.full(self.n, np.nan)
+            return np.divide(numbers, counts, out=empty, where=counts > 0)
+
+        fixed, broken = count(~before & after), count(before & ~after)
+        return {
+            "count": counts,
+            "before": share(count(before)),
+            "after": share(count(after)),
+            "gain": share(fixed - broken),
+            "fixed": fixed,
+            "broken": broken,
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Comparison:
+    """A test set of `b` images and `n` classes, with and without attention.
+
+    *Without attention* is the backbone's own prediction inside the augmented
+    model. That backbone was trained together with the modules: what it would
+    have become without them is another training, whose model is the
+    `baseline`.
+
+    Attributes:
+        n: The number of classes.
+        labels: `(b,)` int64; the true classes.
+        network: `Predictions` of the backbone inside the model.
+        modules: `Predictions` of the modules without the backbone.
+        output: `Predictions` of the model.
+        gates: `(b, m + 1)`; the weight of the backbone, then of each module.
+            None with `gates="linear"`.
+        head_gates: A tuple of `m` arrays `(b, k)`. None with
+            `gates="linear"`.
+        entropies: `(b, m)`; how far the masks of a module spread, as a mean
+            over its heads: 0 is a single position, 1 is all of them alike.
+        baseline: `Predictions` of a model that was trained without attention,
+            or `None`.
+    """
+
+    n: int
+    labels: np.ndarray
+    network: Predictions
+    modules: Predictions
+    output: Predictions
+    gates: np.ndarray | None
+    head_gates: tuple | None
+    entropies: np.ndarray
+    baseline: Predictions | None = None
+
+    def __len__(self):
+        return len(self.labels)
+
+    @property
+    def outcomes(self):
+        """`(b,)` strings: "fixed", "broken", "right" or "wrong".
+
+        Fixed are images that the backbone alone gets wrong and the model gets
+        right, broken those the other way round.
+        """
+        return outcomes(self.network.classes, self.output.classes, self.labels)
+
+    @property
+    def over_network(self):
+        """The `Difference` of the model to the backbone inside it."""
+        return Difference(self.labels, self.n, self.network, self.output)
+
+    @property
+    def over_baseline(self):
+        """The `Difference` of the model to the baseline; `None` without."""
+        if self.baseline is None:
+            return None
+        return Difference(self.labels, self.n, self.baseline, self.output)
+
+    @property
+    def fixed(self):
+        """How many images the backbone alone gets wrong, the model right."""
+        return self.over_network.fixed
+
+    @property
+    def broken(self):
+        """How many images the backbone alone gets right, the model wrong."""
+        return self.over_network.broken
+
+    @property
+    def gain(self):
+        """Accuracy of the model less that of the backbone alone."""
+        return self.over_network.gain
+
+    @property
+    def gain_interval(self):
+        """A 95 % confidence interval `(low, high)` of `gain`."""
+        return self.over_network.gain_interval
+
+    @property
+    def p_value(self):
+        """How likely a `gain` this large is if there is none."""
+        return self.over_network.p_value
+
+    @property
+    def per_class(self):
+        """Dictionary of arrays `(n,)`, over the images of each class.
+
+        As of `Difference`, with `network` and `output` for the accuracies.
+        """
+        found = self.over_network.per_class
+        return {
+            {"before": "network", "after": "output"}.get(name, name): values
+            for name, values in found.items()
+        }
+
+    @property
+    def confusions(self):
+        """List of `Confusion` that attention changes, the best gain first.
+
+        The last ones are those that attention makes.
+        """
+        before, after = self.network.right, self.output.right
+        network, output = self.network.classes, self.output.classes
+
+        def count(chosen, others):
+            pairs = self.labels[chosen] * self.n + others[chosen]
+            return dict(zip(*np.unique(pairs, return_counts=True), strict=True))
+
+        fixed = count(~before & after, network)
+        broken = count(before & ~after, output)
+        by_network, by_output = count(~before, network), count(~after, output)
+        found = [
+            Confusion(
+                int(pair // self.n),
+                int(pair % self.n),
+                *(
+                    int(counts.get(pair, 0))
+                    for counts in (by_network, by_output, fixed, broken)
+                ),
+            )
+            for pair in {**fixed, **broken}
+        ]
+        return sorted(
+            found, key=lambda c: (-c.gain, -c.network, c.label, c.other)
+        )
+
+
+def compare(model, data, batch_size=32, verbose=1, baseline=None):
+    """Compares what a model predicts with what its backbone does by itself.
+
+    Args:
+        model: A model made by `keras_warn.augment`, fresh or loaded from disk.
+        data: Images as the model takes them and their true classes, as a pair
+            of arrays `(images, labels)`, or as batches `(images, labels)`: a
+            `tf.data.Dataset`, a `keras.utils.PyDataset`, a list. Classes are
+            integers `(b,)` or `(b, 1)`, or one-hot `(b, n)`. Sample weights
+            are ignored.
+        batch_size: Positive integer, for arrays.
+        verbose: 0 or 1; whether progress is shown.
+        baseline: A `keras.Model` that was trained in the same way without
+            attention, to compare with as well. It takes what `model` takes,
+            and predicts probabilities or logits of the same classes.
+
+    Returns:
+        A `Comparison`.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if `model` has no attention of `keras_warn.augment` or
+            predicts NaN; if `baseline` does not fit `model`; or if `data` is
+            empty, does not fit the model, or has a label that is none of its
+            classes.
+
+    Example:
+
+    >>> from keras_warn.reporting.comparison import compare
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
+    >>> images = keras.random.uniform((4, 96, 96, 3))
+    >>> found = compare(model, (images, [0, 1, 2, 3]), verbose=0)
+    >>> len(found), found.n, found.gates.shape
+    (4, 5, (4, 3))
+    >>> found.gain == found.output.accuracy() - found.network.accuracy()
+    True
+
+    Reference:
+        - McNemar, "Note on the sampling error of the difference between
+          correlated proportions or percentages", Psychometrika 1947
+        - Guo et al., "On calibration of modern neural networks", ICML 2017
+    """
+    return compared(model, data, batch_size, verbose, baseline)
+
+
+def compared(model, data, batch_size, verbose, baseline, watch=None):
+    """What `compare` returns, for who must see the images as they pass.
+
+    Args:
+        model: As of `compare`.
+        data: As of `compare`.
+        batch_size: As of `compare`.
+        verbose: As of `compare`.
+        baseline: As of `compare`.
+        watch: Function that is called with the images of each batch, and the
+            dictionary of what was found for them.
+    """
+    reader = inspect(model)
+    verbose = checks.integer("verbose", verbose, 0)
+    n = model.output_shape[-1]
+    _check_baseline(baseline, model)
+    from_logits = model.get_layer("rectified").from_logits
+    masks = [name for name in reader.output if name.endswith("_masks")]
+    layers = [model.get_layer(name) for name in masks]
+    count, batches = batches_of(model, data, batch_size)
+    progress = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
+    found = []
+    for images, labels in batches:
+        seen = reader.predict_on_batch(images)
+        for name in ("network_prediction", "prediction"):
+            _check_finite("model", name, seen[name])
+        parts = contributions(model, seen)
+        output = seen["prediction"].astype("float64")
+        if from_logits:
+            output = _softmax(output)
+        found.append(
+            {
+                "labels": labels,
+                "network": _predictions(parts.network_probabilities, labels),
+                "modules": _predictions(parts.attention_probabilities, labels),
+                "output": _predictions(output, labels),
+                "gates": parts.gates,
+                "head_gates": tuple(
+                    value
+                    for name, value in seen.items()
+                    if name.endswith("_head_gates")
+                ),
+                "entropies": np.stack(
+                    [
+                        mask_entropies(seen[name], layer.data_format)
+                        for name, layer in zip(masks, layers, strict=True)
+                    ],
+                    axis=1,
+                ),
+            }
+        )
+        if baseline is not None:
+            alone = baseline.predict_on_batch(images)
+            _check_finite("baseline", "prediction", alone)
+            found[-1]["baseline"] = _predictions(_probabilities(alone), labels)
+        if watch is not None:
+            watch(images, found[-1])
+        progress.update(len(found))
+    if not found:
+        raise ValueError("`data` must hold at least one image. Received: none.")
+    if count is None:
+        progress.update(len(found), finalize=True)
+    columns = {name: [part[name] for part in found] for name in found[0]}
+    gated = columns["gates"][0] is not None
+    return Comparison(
+        n=n,
+        labels=np.concatenate(columns["labels"]),
+        gates=np.concatenate(columns["gates"]) if gated else None,
+        head_gates=tuple(
+            np.concatenate(gates)
+            for gates in zip(*columns["head_gates"], strict=True)
+        )
+        if gated
+        else None,
+        entropies=np.concatenate(columns["entropies"]),
+        **{
+            name: Predictions(
+                *(
+                    np.concatenate([getattr(p, field.name) for p in parts])
+                    for field in dataclasses.fields(Predictions)
+                )
+            )
+            for name, parts in columns.items()
+            if isinstance(parts[0], Predictions)
+        },
+    )
+
+
+def batches_of(model, data, batch_size=32):
+    """Goes through a test set in batches, and checks it against a model.
+
+    Args:
+        model: A model that ends in classes.
+        data: As for `compare`.
+        batch_size: Positive integer, for arrays.
+
+    Returns:
+        How many batches there are, `None` if nobody knows, and an iterator of
+        pairs `(images, labels)`: NumPy arrays as the model takes them, and
+        int64 `(b,)`.
+
+    Raises:
+        TypeError, ValueError: as `compare` about `data`, some of them only
+            when the batches come.
+    """
+    batch_size = checks.integer("batch_size", batch_size)
+    if isinstance(data, tuple):
+        images, labels = _pair(data)
+        images, labels = _checked(model, images, labels)
+
+        def batch(start):
+            rows = slice(start, start + batch_size)
+            return (
+                keras.tree.map_structure(lambda x: x[rows], images),
+                labels[rows],
+            )
+
+        starts = range(0, len(labels), batch_size)
+        return len(starts), map(batch, starts)
+    if not hasattr(data, "__iter__") or hasattr(data, "__next__"):
+        raise TypeError(
+            "`data` must be a pair of arrays (images, labels), or batches of "
+            "them that can be gone through more than once, such as a "
+            "`tf.data.Dataset`, a `keras.utils.PyDataset` or a list. Received: "
+            f"data of type {type(data).__name__}."
+        )
+    return _length(data), (_checked(model, *_pair(batch)) for batch in data)
+
+
+def _length(data):
+    """How many batches `data` has; `None` if it does not say."""
+    if hasattr(data, "cardinality"):  # tf.data, whose -2 is "unknown"
+        count = int(data.cardinality())
+        endless, count = count == -1, count if count >= 0 else None
+    elif hasattr(data, "num_batches"):  # Keras, whose None is "endless"
+        count = data.num_batches
+        endless = count is None
+    else:
+        endless, count = False, len(data) if hasattr(data, "__len__") else None
+    if endless:
+        raise ValueError(
+            f"`data` must come to an end. Received: a {type(data).__name__} "
+            "without one."
+        )
+    return count
+
+
+def _pair(batch):
+    """Images and labels, of a batch that may have weights as well."""
+    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+        parts = (
+            f" of {len(batch)} parts" if isinstance(batch, tuple | list) else ""
+        )
+        raise ValueError(
+            "`data` must hold pairs (images, labels). Received: a "
+            f"{type(batch).__name__}{parts}."
+        )
+    return batch[:2]
+
+
+def _checked(model, images, labels):
+    """Images and labels as arrays that fit the model and each other."""
+    images = checks.images("data", images, model.input)
+    labels = class_ids("data", labels, model.output_shape[-1])
+    found = [array.shape for array in keras.tree.flatten(images)]
+    if any(shape[0] != len(labels) for shape in found):
+        raise ValueError(
+            "`data` must have one label an image. Received: images of shape "
+            f"{' and '.join(map(str, found))} and {len(labels)} labels."
+        )
+    return images, labels
+
+
+def class_ids(name, labels, n):
+    """Labels, as integers or one-hot, as integers `(b,)` below `n`.
+
+    Args:
+        name: What messages call the data.
+        labels: Array `(b,)`, `(b, 1)`, or one-hot `(b, n)`.
+        n: The number of classes.
+
+    Returns:
+        int64 `(b,)`.
+
+    Raises:
+        ValueError: if labels have another shape, or are none of the classes.
+
+    Example:
+
+    >>> import numpy as np
+    >>> class_ids("data", np.array([[0, 0, 1], [1, 0, 0]]), 3).tolist()
+    [2, 0]
+    """
+    labels = keras.ops.convert_to_numpy(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2 and labels.shape[1] == n:
+        ones = labels == 1
+        if np.any((labels != 0) & ~ones) or np.any(ones.sum(axis=1) != 1):
+            raise ValueError(
+                f"`{name}` must have one-hot labels with a single 1 an image, "
+                "or integers. Received: labels of shape "
+                f"{labels.shape} with other rows."
+            )
+        return labels.argmax(axis=1).astype(np.int64)
+    if labels.ndim != 1:
+        raise ValueError(
+            f"`{name}` must have labels of shape (b,), (b, 1) or one-hot (b, "
+            f"{n}). Received: labels of shape {labels.shape}."
+        )
+    if labels.dtype.kind not in "iuf" or np.any(labels != np.floor(labels)):
+        raise ValueError(
+            f"`{name}` must have integers as labels. Received: labels of dtype "
+            f"{labels.dtype}, such as {labels[:1].tolist()}."
+        )
+    wrong = labels[(labels < 0) | (labels >= n)]
+    if len(wrong):
+        raise ValueError(
+            f"`{name}` must have labels from 0 to {n - 1}, the classes of "
+            f"`model`. Received: the label {wrong[0]:g}."
+        )
+    return labels.astype(np.int64)
+
+
+def _check_finite(argument, name, values):
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"`{argument}` must predict finite numbers. Received: NaN or "
+            f"infinity in its {name!r}."
+        )
+
+
+def _check_baseline(baseline, model):
+    """Checks that a baseline takes and predicts what the model does."""
+    if baseline is None:
+        return
+    if not getattr(baseline, "inputs", None):
+        raise TypeError(
+            "`baseline` must be a functional keras.Model. Received: baseline "
+            f"of type {type(baseline).__name__}."
+        )
+    wanted, found = (
+        [tuple(tensor.shape[1:]) for tensor in (*one.inputs, *one.outputs)]
+        for one in (model, baseline)
+    )
+    if list(map(len, wanted)) != list(map(len, found)) or not all(
+        None in pair or pair[0] == pair[1]
+        for pair in zip(sum(wanted, ()), sum(found, ()), strict=True)
+    ):
+        raise ValueError(
+            "`baseline` must take and predict arrays of the shapes that "
+            f"`model` does, {' and '.join(map(str, wanted))}. Received: "
+            f"{' and '.join(map(str, found))}."
+        )
+
+
+def _probabilities(predictions):
+    """Predictions `(b, n)`, which are probabilities or logits, as the first."""
+    predictions = predictions.astype("float64")
+    sums = predictions.sum(axis=1)
+    if (predictions >= 0).all() and np.allclose(sums, 1, atol=1e-2):
+        return predictions
+    return _softmax(predictions)
+
+
+def _softmax(logits):
+    output = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return output / output.sum(axis=1, keepdims=True)
+
+
+def _predictions(probabilities, labels):
+    """What an array `(b, n)` of probabilities says about the labels."""
+    of_labels = np.take_along_axis(probabilities, labels[:, None], axis=1)
+    # As `argmax`, which takes the first of several that are equal.
+    first = np.arange(probabilities.shape[1]) < labels[:, None]
+    ahead = probabilities > of_labels
+    ahead |= (probabilities == of_labels) & first
+    return Predictions(
+        classes=probabilities.argmax(axis=1),
+        confidences=probabilities.max(axis=1),
+        label_confidences=of_labels[:, 0],
+        label_ranks=ahead.sum(axis=1),
+    )
+
+
+def mask_entropies(masks, data_format):
+    """How far masks spread over their positions.
+
+    The entropy of each head's mask, brought to a sum of 1, as a share of the
+    largest that there is for as many positions; the mean over the heads.
+
+    Args:
+        masks: Array `(b, h, w, k)`, or `(b, k, h, w)` channels first, or
+            `(b, p, k)` of tokens; non-negative.
+        data_format: `"channels_last"` or `"channels_first"`, the masks'.
+
+    Returns:
+        Array `(b,)`, from 0, a single position, to 1, all alike.
+
+    Example:
+
+    >>> import numpy as np
+    >>> corner = np.array([[[[1.0], [0.0]], [[0.0], [0.0]]]])
+    >>> mask_entropies(corner, "channels_last").tolist()
+    [0.0]
+    """
+    masks = masks.astype("float64")
+    if masks.ndim == 4 and data_format == "channels_first":
+        masks = masks.transpose(0, 2, 3, 1)
+    masks = masks.reshape(len(masks), -1, masks.shape[-1])
+    positions = masks.shape[1]
+    if positions == 1:  # where both are true
+        return np.zeros(len(masks))
+    totals = masks.sum(axis=1, keepdims=True)
+    # A mask of zeros, as of sigmoids, looks at no place more than at others.
+    even = np.full_like(masks, 1 / positions)
+    shares = np.divide(masks, totals, out=even, where=totals > 0)
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    entropies = -(shares * logs).sum(axis=1) / math.log(positions)
+    return entropies.mean(axis=1)
+
+
+def _sign_test(gains, losses):
+    """Two-sided probability of counts this uneven, from fair coins."""
+    n, k = gains + losses, min(gains, losses)
+    # Logarithms of binomial coefficients: those of thousands overflow.
+    steps = np.log(np.arange(n, n - k, -1)) - np.log(np.arange(1, k + 1))
+    logs = np.concatenate([[0.0], np.cumsum(steps)])
+    highest = logs.max()
+    tail = math.log(np.exp(logs - highest).sum()) + highest - n * math.log(2)
+    return min(1.0, 2 * math.exp(tail))

@@ -1,0 +1,572 @@
+"""A page about a test set: what attention changed, with examples.
+
+Jinja2 and Pillow are imported when a report is made.
+"""
+
+import base64
+import io
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_warn import checks
+from keras_warn import files
+from keras_warn.data.images import import_pillow
+from keras_warn.explanation import overlays
+from keras_warn.explanation.decomposition import explain
+from keras_warn.explanation.decomposition import outcomes
+from keras_warn.reporting import pages
+from keras_warn.reporting.comparison import batches_of
+from keras_warn.reporting.comparison import compared
+from keras_warn.training import runs
+
+# The longest side of the images, in pixels: of the image, of what is drawn
+# over it. Smaller images are shown pixel by pixel.
+PICTURE, OVERLAY = 192, 112
+SMALL = 64
+
+# The best of these qualities is taken with which an image is no larger than
+# this many bytes, or has no more of them a pixel: a hundred examples, with
+# four modules, stay below 5 MB, even of noisy photos.
+QUALITIES = (80, 60, 45, 30, 15)
+FEW_BYTES, BYTES_PER_PIXEL = 2500, 0.28
+
+# How many classes and pairs of classes stand at the top; the others fold.
+ROWS = 10
+
+# Gates that differ less than this from image to image are called constant.
+CONSTANT = 0.01
+
+OUTCOMES = ("fixed", "broken", "right", "wrong")
+
+# How many examples of each outcome are in sight; the others fold.
+IN_SIGHT = 3
+
+
+def report(
+    model,
+    data,
+    path,
+    names=None,
+    examples=100,
+    title=None,
+    image_name=None,
+    batch_size=32,
+    verbose=1,
+    baseline=None,
+    overwrite=False,
+):
+    """Writes a page about what attention does on a test set.
+
+    One HTML file that needs no other file and no network: accuracies with and
+    without attention, images of predictions that it fixed and broke, with
+    the evidence for them, gains and losses by class, the use of the gates, and
+    calibration.
+
+    *Without attention* is what `baseline` predicts, and the backbone's own
+    prediction inside the model, as in
+    `keras_warn.reporting.comparison.compare`. The page says which is meant.
+
+    Args:
+        model: A model made by `keras_warn.augment`, fresh or loaded from disk.
+        data: Images as the model takes them and their true classes, as a pair
+            of arrays `(images, labels)`, or as batches `(images, labels)` in
+            an order that does not change: a `tf.data.Dataset`, a
+            `keras.utils.PyDataset`, a list. Classes are integers, or
+            one-hot. The page numbers images in this order.
+        path: Where to write the page.
+        names: Names of the classes, of all of them. Defaults to their
+            numbers.
+        examples: How many images to show at most: those that attention fixed
+            and broke, half of each if there are enough, and if they are few,
+            some others whose confidence it changed.
+        title: Title of the page.
+        image_name: Function from the number of an image, from 0, to what it
+            is called on the page, such as `file_names.__getitem__`. Defaults
+            to its number.
+        batch_size: Positive integer, the number of images at a time.
+        verbose: 0 or 1; whether progress is shown.
+        baseline: A `keras.Model` that was trained in the same way without
+            attention, as of `keras_warn.reporting.comparison.compare`.
+        overwrite: Whether a file at `path` is replaced, when everything is
+            done.
+
+    Returns:
+        The `keras_warn.reporting.comparison.Comparison` that the page shows.
+
+    Raises:
+        FileExistsError: if there is a file at `path`, without `overwrite`.
+        ImportError: if Jinja2 or Pillow is not installed.
+        OSError: if `path` cannot be written.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `model` has no attention of `keras_warn.augment` or does
+            not take images of 1 or 3 channels; if `names` are not as many as
+            its classes; if `baseline` does not fit `model`; or if `data` does
+            not fit it, or is shuffled.
+
+    Example:
+
+    >>> import tempfile
+    >>> backbone = keras.applications.MobileNetV2(
+    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=3, depth=1, width=2)
+    >>> data = keras.random.uniform((4, 96, 96, 3)), [0, 1, 2, 0]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/report.html"
+    ...     found = keras_warn.report(model, data, path, verbose=0)
+    >>> len(found)
+    4
+    """
+    template = pages.template("report")
+    import_pillow()
+    path = _checked_path(path, checks.flag("overwrite", overwrite))
+    examples = checks.integer("examples", examples, 0)
+    if title is not None and not isinstance(title, str):
+        raise TypeError(f"`title` must be a string. Received: title={title!r}.")
+    if image_name is not None and not callable(image_name):
+        raise TypeError(
+            "`image_name` must be a function from an integer to a string, such "
+            f"as `file_names.__getitem__`. Received: image_name={image_name!r}."
+        )
+    names = _checked_names(names, model)
+    _check_channels(model)
+
+    _check_order(model, data, batch_size)
+    kept = _Kept(examples)
+    comparison = compared(model, data, batch_size, verbose, baseline, kept)
+    chosen = choose_examples(comparison, examples)
+    shown = _examples(
+        model, kept.images(chosen), comparison, chosen, names, batch_size
+    )
+    for example in shown:
+        if image_name is not None:
+            name = str(image_name(example["index"]))
+            example["image"] = files.displayed(name)
+    difference = comparison.over_baseline or comparison.over_network
+    page = template.render(
+        title=title or f"With and without attention: {model.name}",
+        comparison=comparison,
+        difference=difference,
+        shares=_counted(
+            outcomes(
+                difference.before.classes,
+                difference.after.classes,
+                comparison.labels,
+            )
+        ),
+        examples=shown,
+        counts=_counted(comparison.outcomes),
+        names=names,
+        classes=_class_rows(comparison, names),
+        rows=ROWS,
+        in_sight=IN_SIGHT,
+        gates=_gate_rows(comparison),
+        constant=CONSTANT,
+        predictors={
+            name: predictions
+            for name, predictions in (
+                ("baseline", comparison.baseline),
+                ("backbone inside the model", comparison.network),
+                ("modules alone", comparison.modules),
+                ("model, with attention", comparison.output),
+            )
+            if predictions is not None
+        },
+        facts=_facts(model, comparison),
+    )
+    with files.replacing(path) as unfinished:
+        # Names of files may hold what is no text.
+        unfinished.write_text(page, "utf-8", errors="replace")
+    return comparison
+
+
+def _counted(kinds):
+    return {name: int(np.sum(kinds == name)) for name in OUTCOMES}
+
+
+def choose_examples(comparison, count):
+    """Which images to show.
+
+    Half are fixed and half are broken, or more of one where there are fewer
+    of the other. If both together are fewer than `count`, up to a quarter of
+    `count` are others, as many right as wrong. Of each outcome, those come
+    first whose true class gained or lost most.
+
+    Args:
+        comparison: A `keras_warn.reporting.comparison.Comparison`.
+        count: How many images at most.
+
+    Returns:
+        An int64 array of indices: fixed, broken, right, then wrong ones.
+    """
+    change = np.abs(
+        comparison.output.label_confidences
+        - comparison.network.label_confidences
+    )
+    outcomes = comparison.outcomes
+    order = np.argsort(-change, kind="stable")
+    fixed, broken, right, wrong = (
+        order[outcomes[order] == name] for name in OUTCOMES
+    )
+
+    def shares(first, second, count):
+        """How many of each, in fair parts."""
+        of_first = min(len(first), max((count + 1) // 2, count - len(second)))
+        return first[:of_first], second[: count - of_first]
+
+    changed = shares(fixed, broken, count)
+    left = count - sum(map(len, changed))
+    others = shares(right, wrong, min(left, -(-count // 4)))
+    return np.concatenate([*changed, *others]).astype(np.int64)
+
+
+class _Kept:
+    """Keeps the images that `choose_examples` may choose, as they pass.
+
+    So an image and what was found for it are of one batch, whatever the next
+    pass through the data would bring.
+
+    Args:
+        count: As of `choose_examples`.
+    """
+
+    def __init__(self, count):
+        few = -(-count // 4)
+        self._limits = dict(
+            zip(OUTCOMES, (count, count, few, few), strict=True)
+        )
+        self._best = {name: [] for name in OUTCOMES}
+        self._seen = 0
+
+    def __call__(self, images, found):
+        """Sees a batch. The arguments are those of `compared`'s `watch`."""
+        before, after = found["network"], found["output"]
+        change = np.abs(after.label_confidences - before.label_confidences)
+        kinds = outcomes(before.classes, after.classes, found["labels"])
+        for name, limit in self._limits.items():
+            rows = np.flatnonzero(kinds == name)
+            # As `choose_examples`: the largest change first, then the first.
+            best = self._best[name] + [
+                (-change[row], self._seen + row, row) for row in rows
+            ]
+            self._best[name] = [
+                one[:2] + (_row(images, one[2]),)
+                if isinstance(one[2], np.integer)
+                else one
+                for one in sorted(best, key=lambda one: one[:2])[:limit]
+            ]
+        self._seen += len(kinds)
+
+    def images(self, indices):
+        """The images at some indices, in this order; `None` of none."""
+        images = {
+            index: image
+            for best in self._best.values()
+            for _, index, image in best
+        }
+        chosen = [images[index] for index in indices]
+        if not chosen:
+            return None
+        return keras.tree.map_structure(lambda *x: np.stack(x), *chosen)
+
+
+def _row(images, row):
+    return keras.tree.map_structure(lambda x: x[row].copy(), images)
+
+
+def _check_order(model, data, batch_size):
+    """Raises if the first batch is another one the second time."""
+    if isinstance(data, tuple | list):
+        return
+    first, second = (
+        next(batches_of(model, data, batch_size)[1], ((), ())) for _ in range(2)
+    )
+    pairs = zip(
+        keras.tree.flatten(first), keras.tree.flatten(second), strict=True
+    )
+    if not all(
+        np.array_equal(one, other, equal_nan=True) for one, other in pairs
+    ):
+        raise ValueError(
+            "`data` must have the same order each time. Received: another "
+            "first batch the second time. Do not shuffle it."
+        )
+
+
+def _examples(model, images, comparison, chosen, names, batch_size):
+    """What the template shows of each chosen image."""
+    if not len(chosen):
+        return []
+    data_format = model.get_layer("module_1_masks").data_format
+    pictures = next(x for x in keras.tree.flatten(images) if len(x.shape) == 4)
+    # Of all at once, which have one way of showing them.
+    pictures = overlays.displayable(pictures, data_format)
+    shown = []
+    for start in range(0, len(chosen), batch_size):
+        rows = slice(start, start + batch_size)
+        explanation = explain(
+            model,
+            keras.tree.map_structure(lambda x, rows=rows: x[rows], images),
+            batch_size=batch_size,
+        )
+        drawn = _drawn(pictures[rows], explanation, names)
+        parts = _parts(explanation, names)
+        for i, index in enumerate(chosen[rows]):
+            target, against = explanation.targets[i], explanation.against[i]
+            shown.append(
+                {
+                    "index": int(index),
+                    "image": f"image {index}",
+                    "outcome": str(comparison.outcomes[index]),
+                    "label": names[comparison.labels[index]],
+                    "network": names[comparison.network.classes[index]],
+                    "output": names[comparison.output.classes[index]],
+                    "network_confidence": comparison.network.confidences[index],
+                    "confidence": comparison.output.confidences[index],
+                    "target": names[target],
+                    "against": names[against],
+                    "images": drawn[i],
+                    "parts": parts[i],
+                    "total": explanation.margins[i].sum(),
+                    "scale": explanation.scale,
+                }
+            )
+    return shown
+
+
+def _drawn(pictures, explanation, names):
+    """For each image, itself and what is drawn over it."""
+    images = [
+        {"name": "Image", "src": _source(picture, PICTURE), "alt": "The image"}
+        for picture in pictures
+    ]
+    drawn = [[image] for image in images]
+    if explanation.regions is None:
+        return drawn
+
+    def add(name, overlaid, texts):
+        for cells, pixels, text in zip(drawn, overlaid, texts, strict=True):
+            cells.append(
+                {"name": name, "src": _source(pixels, OVERLAY), "alt": text}
+            )
+
+    masks, regions = explanation.masks, explanation.regions
+    combined = masks.sum(axis=1)
+    add(
+        "Evidence",
+        overlays.attribution_overlay(pictures, regions),
+        [
+            f"Evidence for {names[target]} and against {names[against]}: "
+            f"{_evidence_in_words(region)}"
+            for region, target, against in zip(
+                regions, explanation.targets, explanation.against, strict=True
+            )
+        ],
+    )
+    add(
+        "All masks",
+        overlays.mask_overlay(pictures, combined),
+        [f"All modules look most at the {place(mask)}" for mask in combined],
+    )
+    for i in range(masks.shape[1]):
+        add(
+            f"Module {i + 1}",
+            overlays.mask_overlay(pictures, masks[:, i]),
+            [
+                f"Module {i + 1} looks most at the {place(mask)}"
+                for mask in masks[:, i]
+            ],
+        )
+    return drawn
+
+
+def _evidence_in_words(region):
+    if not region.any():
+        return "none"
+    parts = []
+    if region.max() > 0:
+        parts.append(f"most for it at the {place(region)}")
+    if region.min() < 0:
+        parts.append(f"most against it at the {place(-region)}")
+    return ", ".join(parts)
+
+
+def place(mask):
+    """In words, where a mask `(height, width)` is strongest.
+
+    Example:
+
+    >>> import numpy as np
+    >>> place(np.eye(6)[:, ::-1] * np.arange(6))
+    'top right'
+    """
+    row, column = np.unravel_index(mask.argmax(), mask.shape)
+    row = ("top", "", "bottom")[3 * row // mask.shape[0]]
+    column = ("left", "", "right")[3 * column // mask.shape[1]]
+    return f"{row} {column}".strip() or "centre"
+
+
+def _parts(explanation, names):
+    """For each image, what the network and each module say and weigh."""
+    margins = explanation.margins
+    highest = np.abs(margins).max(axis=1, keepdims=True)
+    lengths = margins / np.where(highest == 0, 1, highest)
+    said = [explanation.network_probabilities.argmax(axis=1)]
+    for i in range(1, margins.shape[1]):
+        said.append(explanation.seen[f"module_{i}_prediction"].argmax(axis=-1))
+    return [
+        [
+            {
+                "name": f"Module {i}" if i else "Backbone",
+                "says": names[said[i][row]],
+                "gate": None
+                if explanation.gates is None
+                else explanation.gates[row, i],
+                "margin": margins[row, i],
+                "length": lengths[row, i],
+            }
+            for i in range(margins.shape[1])
+        ]
+        for row in range(len(margins))
+    ]
+
+
+def _source(pixels, side):
+    """An image `(height, width, 3)` as a `data:` address, made smaller."""
+    image = import_pillow().Image.fromarray(pixels)
+    small = max(image.size) <= SMALL
+    image.thumbnail((side, side))
+    limit = max(FEW_BYTES, BYTES_PER_PIXEL * image.width * image.height)
+    # Of few pixels, each is seen. More effort than 2 takes lossless compression
+    # ten times as long, for 5 % less.
+    settings = [{"lossless": True}] if small else []
+    settings += [{"quality": quality} for quality in QUALITIES]
+    for setting in settings:
+        file = io.BytesIO()
+        image.save(file, "WEBP", method=2, **setting)
+        if file.tell() <= limit:
+            break
+    coded = base64.b64encode(file.getvalue()).decode("ascii")
+    return {
+        "address": f"data:image/webp;base64,{coded}",
+        "width": image.width,
+        "height": image.height,
+        "small": small,
+    }
+
+
+def _class_rows(comparison, names):
+    """Classes with images, the largest gain first."""
+    statistics = comparison.per_class
+    if comparison.baseline is not None:
+        # Gains are those that training with attention brought.
+        found = comparison.over_baseline.per_class
+        statistics = {**found, "baseline": found["before"]} | {
+            name: statistics[name] for name in ("network", "output")
+        }
+    rows = [
+        {"name": name, **{key: values[i] for key, values in statistics.items()}}
+        for i, name in enumerate(names)
+        if statistics["count"][i]
+    ]
+    rows.sort(key=lambda row: -row["gain"])
+    highest = max(abs(row["gain"]) for row in rows) or 1
+    for row in rows:
+        row["length"] = row["gain"] / highest
+    return rows
+
+
+def _gate_rows(comparison):
+    """Statistics of the gate of the network and of each module."""
+    spread = [None, *comparison.entropies.mean(axis=0)]
+    rows = []
+    for i in range(comparison.entropies.shape[1] + 1):
+        row = {"name": f"Module {i}" if i else "Backbone", "spread": spread[i]}
+        if comparison.gates is not None:
+            gates = comparison.gates[:, i]
+            row["mean"], row["std"] = gates.mean(), gates.std()
+            row["quantiles"] = np.quantile(gates, (0.05, 0.25, 0.5, 0.75, 0.95))
+        if comparison.gates is not None and i:
+            heads = comparison.head_gates[i - 1]
+            row["heads"] = list(
+                zip(heads.mean(axis=0), heads.std(axis=0), strict=True)
+            )
+        rows.append(row)
+    return rows
+
+
+def _facts(model, comparison):
+    """How the page was made. No paths, and nothing about who made it."""
+    environment = runs.environment()
+    backend = environment["backend"]
+    return {
+        "Model": model.name,
+        "Parameters": f"{model.count_params():,}",
+        "Attention modules": str(comparison.entropies.shape[1]),
+        "Classes": f"{comparison.n:,}",
+        "Images": f"{len(comparison):,}",
+        "keras_warn": environment["keras_warn"],
+        "Keras": environment["keras"],
+        "Backend": f"{backend} {environment[backend]}",
+        "Python": environment["python"],
+        "Date": environment["date"].replace("T", " ").replace("+00:00", " UTC"),
+    }
+
+
+def _checked_path(path, overwrite):
+    """`path`, where a file can be written."""
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"`path` must be a file. Received: path={str(path)!r}, a folder."
+        )
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            "`path` must be new, or `overwrite` True. Received: "
+            f"path={str(path)!r}, which exists."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            "`path` must lie in a folder that exists. Received: "
+            f"path={str(path)!r}."
+        )
+    try:
+        # Better known before the predictions.
+        files.check_replacing(path)
+    except OSError as error:
+        raise PermissionError(
+            "`path` must lie in a folder that can be written to. Received: "
+            f"path={str(path)!r} ({error.strerror})."
+        ) from error
+    return path
+
+
+def _checked_names(names, model):
+    """Names of all classes as strings."""
+    classes = model.output_shape[-1]
+    if names is None:
+        return [str(i) for i in range(classes)]
+    if isinstance(names, str):
+        raise TypeError(
+            f"`names` must be a list of strings. Received: names={names!r}."
+        )
+    names = [str(name) for name in names]
+    if len(names) != classes:
+        raise ValueError(
+            "`names` must be as many as the classes. Received: "
+            f"{len(names)} names for {classes} classes."
+        )
+    return names
+
+
+def _check_channels(model):
+    """Checks that `model` takes what can be shown, before the work."""
+    shapes = [tuple(x.shape) for x in model.inputs if len(x.shape) == 4]
+    if not any({1, 3, None} & {shape[1], shape[3]} for shape in shapes):
+        raise ValueError(
+            "`model` must take images with 1 or 3 channels, which can be "
+            "shown. Received: a model that takes "
+            f"{' and '.join(str(tuple(x.shape)) for x in model.inputs)}."
+        )

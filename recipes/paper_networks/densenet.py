@@ -1,0 +1,163 @@
+"""DenseNet-BC for small images, which the paper compares itself with."""
+
+import keras
+
+from keras_warn import checks
+from paper_networks import building
+
+_BLOCKS = 3
+
+
+def DenseNetBC(
+    depth=190,
+    growth=40,
+    reduction=0.5,
+    input_shape=None,
+    classes=10,
+    dropout=0.0,
+    include_top=True,
+    classifier_activation="softmax",
+    weights=None,
+    input_tensor=None,
+    pooling=None,
+    *,
+    name=None,
+):
+    """DenseNet-BC for small images: layers that read all layers before them.
+
+    Each layer of a dense block appends `growth` channels to what it reads:
+
+    `concat(x, conv3x3(f(conv1x1(f(x)))))`,
+
+    where `f` stands for `norm` and `relu`, and the 1x1 convolution, the
+    bottleneck (B), keeps `4 * growth` channels. Three such blocks follow a
+    convolution to `2 * growth` channels. Between blocks, a transition halves
+    the resolution, and compresses (C) the channels to a share of them:
+    `average_pool(conv1x1(f(x)))`.
+
+    DenseNet-190 of the paper's Table 2 is the default. Pixels are not
+    normalised inside.
+
+    Args:
+        depth: Integer `6 * layers + 4`, where `layers` is the number of layers
+            in each block: 10, 16, 40, 100, 190, 250 and so on.
+        growth: Positive integer, the channels that a layer adds.
+        reduction: Number above 0 and at most 1, the share of channels that a
+            transition keeps, rounded down.
+        input_shape: Shape of the images without the batch, in Keras's data
+            format; sizes, but not channels, may be `None`, and must be 4 or
+            more otherwise. Defaults to 32 x 32 pixels of 3 channels.
+        classes: Positive integer, the number of classes, with `include_top`.
+        dropout: Number from 0 to 1, the share of values that is dropped after
+            each convolution but the first while training.
+        include_top: Whether the network ends in its classifier.
+        classifier_activation: Activation of the classifier, `None` for
+            logits.
+        weights: Path of a file of weights, or `None` for random ones.
+        input_tensor: `KerasTensor` of images to start from instead, as of
+            `WideResNet`.
+        pooling: What the network ends in without its classifier: `None` for
+            the last feature map, `"avg"` or `"max"` for its mean or maximum
+            over positions.
+        name: Name of the model. Defaults to
+            `"densenet_bc_<depth>_<growth>"`.
+
+    Returns:
+        A flat functional `keras.Model`. Its layers are named `stem_conv`,
+        `block<b>_layer<l>_<layer>` for `b` and `l` from 1 with the layers
+        `bn1`, `relu1`, `conv1`, `bn2`, `relu2`, `conv2` and `concat`,
+        `transition<b>_<layer>` with `bn`, `relu`, `conv` and `pool`, and
+        `final_bn`, `final_relu`, `avg_pool` and `predictions`. Those that drop
+        are called as the convolution, with `drop` for `conv`.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of its range or contradicts another.
+
+    Example:
+
+    >>> from paper_networks import DenseNetBC
+    >>> network = DenseNetBC(depth=10, growth=3, classes=5)
+    >>> model = keras_warn.augment(network, depth=3, width=2)
+    >>> model.get_layer("module_3_masks").input is network.get_layer(
+    ...     "final_relu"
+    ... ).output
+    True
+    >>> model.output_shape
+    (None, 5)
+
+    Convolutions have no bias, and all start from He's normal distribution of
+    the fan-in, as those of `WideResNet`; the authors' code, in Lua, takes the
+    fan-out.
+
+    Reference:
+        [Huang et al., 2017](https://arxiv.org/abs/1608.06993)
+    """
+    layers = building.blocks_in_group(
+        depth, 2, 4, "10, 16, 40, 100 or 190", nouns=("layer", "block")
+    )
+    growth = checks.integer("growth", growth)
+    reduction = checks.real("reduction", reduction, maximum=1.0)
+    dropout = checks.real("dropout", dropout, maximum=1.0)
+    classes = building.check_end(
+        classes, include_top, classifier_activation, pooling, weights
+    )
+    images = building.images(input_shape, input_tensor)
+    _check_size(images)
+    x = building.conv(2 * growth, 3, name="stem_conv")(images)
+    for block in range(1, _BLOCKS + 1):
+        for layer in range(1, layers + 1):
+            x = _layer(x, growth, dropout, f"block{block}_layer{layer}")
+        if block < _BLOCKS:
+            x = _transition(x, reduction, dropout, f"transition{block}")
+    x = building.activated(x, "final_bn", "final_relu")
+    return building.network(
+        images,
+        x,
+        classes=classes,
+        include_top=include_top,
+        classifier_activation=classifier_activation,
+        pooling=pooling,
+        weights=weights,
+        name=f"densenet_bc_{depth}_{growth}" if name is None else name,
+    )
+
+
+def _check_size(images):
+    """Checks that transitions leave a pixel of the images."""
+    shape = tuple(images.shape)
+    sizes = shape[2:] if building.channel_axis() == 1 else shape[1:3]
+    smallest = 2 ** (_BLOCKS - 1)
+    if any(size is not None and size < smallest for size in sizes):
+        raise ValueError(
+            f"`input_shape` must have h and w of at least {smallest}, which "
+            f"each transition halves. Received: images of shape {shape}."
+        )
+
+
+def _layer(x, growth, dropout, name):
+    """The map, with the channels that a layer adds to it."""
+    added = building.activated(x, f"{name}_bn1", f"{name}_relu1")
+    added = building.conv(4 * growth, 1, name=f"{name}_conv1")(added)
+    added = building.dropped(added, dropout, f"{name}_drop1")
+    added = building.activated(added, f"{name}_bn2", f"{name}_relu2")
+    added = building.conv(growth, 3, name=f"{name}_conv2")(added)
+    added = building.dropped(added, dropout, f"{name}_drop2")
+    return keras.layers.Concatenate(
+        axis=building.channel_axis(), name=f"{name}_concat"
+    )([x, added])
+
+
+def _transition(x, reduction, dropout, name):
+    """The map with fewer channels, at half the resolution."""
+    before = x.shape[building.channel_axis()]
+    channels = int(before * reduction)
+    if channels < 1:
+        raise ValueError(
+            "`reduction` must leave a channel to each transition. Received: "
+            f"reduction={reduction}, of {before} channels."
+        )
+    x = building.activated(x, f"{name}_bn", f"{name}_relu")
+    x = building.conv(channels, 1, name=f"{name}_conv")(x)
+    x = building.dropped(x, dropout, f"{name}_drop")
+    return keras.layers.AveragePooling2D(2, name=f"{name}_pool")(x)

@@ -1,0 +1,122 @@
+"""ResNeXt for small images, which the paper compares itself with."""
+
+from keras_warn import checks
+from paper_networks import building
+
+_STEM_CHANNELS = 64
+_GROUPS = 3
+
+
+def ResNeXt(
+    depth=29,
+    cardinality=16,
+    base_width=64,
+    input_shape=None,
+    classes=10,
+    include_top=True,
+    classifier_activation="softmax",
+    weights=None,
+    input_tensor=None,
+    pooling=None,
+    *,
+    name=None,
+):
+    """ResNeXt for small images: residual blocks of many narrow paths.
+
+    Three groups of blocks with 256, 512 and 1,024 channels follow a
+    convolution to 64 channels. The second and third group halve the
+    resolution. A block is the sum of its input and of `cardinality` paths,
+    each of which narrows the map to `base_width` channels (twice and four
+    times as many in the later groups), convolves it, and widens it again.
+    One grouped convolution computes all paths at once:
+
+    `relu(x + norm(conv1x1(f(grouped_conv3x3(f(conv1x1(x)))))))`,
+
+    where `f` stands for `norm` and `relu`, and a normalised 1x1 convolution
+    takes the place of the first `x` if the block changes its shape.
+
+    ResNeXt-29 (16x64d) of the paper's Table 2 is the default, (8x64d) has
+    `cardinality=8`. Pixels are not normalised inside.
+
+    Args:
+        depth: Integer `9 * blocks + 2`, where `blocks` is the number of blocks
+            in each group: 11, 20, 29, 38 and so on.
+        cardinality: Positive integer, the number of paths.
+        base_width: Positive integer, the channels of a path in the first
+            group.
+        input_shape: Shape of the images without the batch, in Keras's data
+            format; sizes, but not channels, may be `None`. Defaults to 32 x 32
+            pixels of 3 channels.
+        classes: Positive integer, the number of classes, with `include_top`.
+        include_top: Whether the network ends in its classifier.
+        classifier_activation: Activation of the classifier, `None` for
+            logits.
+        weights: Path of a file of weights, or `None` for random ones.
+        input_tensor: `KerasTensor` of images to start from instead, as of
+            `WideResNet`.
+        pooling: What the network ends in without its classifier: `None` for
+            the last feature map, `"avg"` or `"max"` for its mean or maximum
+            over positions.
+        name: Name of the model. Defaults to
+            `"resnext_<depth>_<cardinality>x<base_width>d"`.
+
+    Returns:
+        A flat functional `keras.Model`. Its layers are named `stem_conv`,
+        `stem_bn` and `stem_relu`, `group<g>_block<b>_<layer>` for `g` and `b`
+        from 1 with the layers `conv1`, `bn1`, `relu1`, `conv2`, `bn2`,
+        `relu2`, `conv3`, `bn3`, `shortcut`, `shortcut_bn`, `add` and `relu`,
+        and `avg_pool` and `predictions`.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of its range or contradicts another.
+
+    Example:
+
+    >>> from paper_networks import ResNeXt
+    >>> network = ResNeXt(depth=11, cardinality=2, base_width=4, classes=5)
+    >>> model = keras_warn.augment(network, depth=3, width=2)
+    >>> model.get_layer("module_1_masks").input.shape
+    (None, 32, 32, 256)
+    >>> model.output_shape
+    (None, 5)
+
+    Convolutions have no bias, and all start from He's normal distribution of
+    the fan-in, as those of `WideResNet`; the authors' code, in Lua, takes the
+    fan-out.
+
+    Reference:
+        [Xie et al., 2017](https://arxiv.org/abs/1611.05431)
+    """
+    blocks = building.blocks_in_group(depth, 3, 2, "11, 20, 29 or 38")
+    cardinality = checks.integer("cardinality", cardinality)
+    base_width = checks.integer("base_width", base_width)
+    classes = building.check_end(
+        classes, include_top, classifier_activation, pooling, weights
+    )
+    images = building.images(input_shape, input_tensor)
+    x = building.conv(_STEM_CHANNELS, 3, name="stem_conv")(images)
+    x = building.activated(x, "stem_bn", "stem_relu")
+    for group in range(1, _GROUPS + 1):
+        doubled = 2 ** (group - 1)
+        for block in range(1, blocks + 1):
+            x = building.bottleneck(
+                x,
+                inner=cardinality * base_width * doubled,
+                channels=4 * _STEM_CHANNELS * doubled,
+                strides=2 if group > 1 and block == 1 else 1,
+                groups=cardinality,
+                name=f"group{group}_block{block}",
+            )
+    if name is None:
+        name = f"resnext_{depth}_{cardinality}x{base_width}d"
+    return building.network(
+        images,
+        x,
+        classes=classes,
+        include_top=include_top,
+        classifier_activation=classifier_activation,
+        pooling=pooling,
+        weights=weights,
+        name=name,
+    )

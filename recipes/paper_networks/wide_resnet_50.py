@@ -1,0 +1,210 @@
+"""Wide ResNet-50 for photographs, and torchvision's weights for it."""
+
+import re
+
+import keras
+
+from keras_warn import checks
+from paper_networks import building
+from paper_networks import pytorch
+
+_BLOCKS = (3, 4, 6, 3)
+_STEM_CHANNELS = 64
+
+
+def WideResNet50(
+    width=2,
+    input_shape=None,
+    classes=1000,
+    include_top=True,
+    classifier_activation="softmax",
+    weights=None,
+    input_tensor=None,
+    pooling=None,
+    *,
+    name=None,
+):
+    """ResNet-50 with wider bottlenecks, for photographs.
+
+    A convolution of 7x7 to 64 channels and a pooling, both with strides of 2,
+    are followed by four groups of 3, 4, 6 and 3 residual blocks with 256, 512,
+    1,024 and 2,048 channels. All groups but the first halve the resolution. A
+    block is activated after its sum:
+
+    `relu(x + norm(conv1x1(f(conv3x3(f(conv1x1(x)))))))`,
+
+    where `f` stands for `norm` and `relu`, and a normalised 1x1 convolution
+    takes the place of the first `x` if the block changes its shape. The 3x3
+    convolution, which has the strides, has `width` times 64, 128, 256 and 512
+    channels.
+
+    With `width=2` it is WRN-50-2, torchvision's `wide_resnet50_2`, and with
+    `width=4` WRN-50-4, which the paper fine-tunes. Pixels are not normalised
+    inside; torchvision's weights take them as
+    `keras.applications.imagenet_utils.preprocess_input(images, mode="torch")`
+    makes them.
+
+    Args:
+        width: Positive integer, the factor on the inner channels of blocks.
+        input_shape: Shape of the images without the batch, in Keras's data
+            format; sizes, but not channels, may be `None`. Defaults to
+            224 x 224 pixels of 3 channels.
+        classes: Positive integer, the number of classes, with `include_top`.
+        include_top: Whether the network ends in its classifier.
+        classifier_activation: Activation of the classifier, `None` for
+            logits.
+        weights: Path of a file of weights, or `None` for random ones.
+        input_tensor: `KerasTensor` of images to start from instead, as of
+            `WideResNet`.
+        pooling: What the network ends in without its classifier: `None` for
+            the last feature map, `"avg"` or `"max"` for its mean or maximum
+            over positions.
+        name: Name of the model. Defaults to `"wide_resnet_50_<width>"`.
+
+    Returns:
+        A flat functional `keras.Model`. Its layers are named `stem_conv`,
+        `stem_bn`, `stem_relu` and `stem_pool`, `group<g>_block<b>_<layer>` for
+        `g` and `b` from 1 with the layers `conv1`, `bn1`, `relu1`, `conv2`,
+        `bn2`, `relu2`, `conv3`, `bn3`, `shortcut`, `shortcut_bn`, `add` and
+        `relu`, and `avg_pool` and `predictions`.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of its range or contradicts another.
+
+    Example:
+
+    >>> from paper_networks import WideResNet50
+    >>> network = WideResNet50(width=1, include_top=False)
+    >>> ends = ["group1_block3", "group2_block4", "group3_block6"]
+    >>> model = keras_warn.augment(
+    ...     network, classes=5, attend_at=[f"{end}_relu" for end in ends]
+    ... )
+    >>> [model.get_layer(f"module_{i}_masks").input.shape for i in (1, 2, 3)]
+    [(None, 56, 56, 256), (None, 28, 28, 512), (None, 14, 14, 1024)]
+
+    These are the places at which the reference attends to its WRN-50.
+
+    Convolutions have no bias, and all start from He's normal distribution of
+    the fan-in, as those of `WideResNet`; torchvision takes the fan-out.
+
+    Reference:
+        - [Zagoruyko and Komodakis, 2016](https://arxiv.org/abs/1605.07146)
+        - [He et al., 2016](https://arxiv.org/abs/1512.03385)
+    """
+    width = checks.integer("width", width)
+    classes = building.check_end(
+        classes, include_top, classifier_activation, pooling, weights
+    )
+    images = building.images(input_shape, input_tensor, size=224)
+    x = building.centred_conv(
+        images,
+        _STEM_CHANNELS,
+        7,
+        2,
+        name="stem_conv",
+        pad_name="stem_pad",
+    )
+    x = building.activated(x, "stem_bn", "stem_relu")
+    # Nothing is below the zeros that are padded: it has been activated.
+    x = keras.layers.ZeroPadding2D(name="stem_pool_pad")(x)
+    x = keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)
+    for group, blocks in enumerate(_BLOCKS, start=1):
+        channels = _STEM_CHANNELS * 2 ** (group - 1)
+        for block in range(1, blocks + 1):
+            x = building.bottleneck(
+                x,
+                inner=width * channels,
+                channels=4 * channels,
+                strides=2 if group > 1 and block == 1 else 1,
+                name=f"group{group}_block{block}",
+            )
+    return building.network(
+        images,
+        x,
+        classes=classes,
+        include_top=include_top,
+        classifier_activation=classifier_activation,
+        pooling=pooling,
+        weights=weights,
+        name=f"wide_resnet_50_{width}" if name is None else name,
+    )
+
+
+def load_torchvision_weights(model, weights):
+    """Sets a `WideResNet50` to weights of torchvision's, such as ImageNet's.
+
+    Those of `torchvision.models.wide_resnet50_2`; with `width=1`, those of
+    `resnet50`, which is built alike. Either all weights are set, or none.
+
+    Args:
+        model: A `WideResNet50`, or what `keras_warn.augment` made of one,
+            whose attention keeps its weights.
+        weights: Mapping from torchvision's names, such as
+            `"layer1.0.conv1.weight"`, to arrays in its layout:
+            `{name: tensor.cpu().numpy() for name, tensor in
+            module.state_dict().items()}`. PyTorch's counters of batches are
+            passed over, as is the classifier `fc` where the network was made
+            with `include_top=False`.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if `model` is another network; or if names in `weights` are
+            unknown or missing, or shapes are wrong: the message lists them
+            all.
+
+    Example:
+
+    >>> from paper_networks import WideResNet50, load_torchvision_weights
+    >>> network = WideResNet50(include_top=False)
+    >>> weights = numpy.load("wide_resnet50_2.npz")  # doctest: +SKIP
+    >>> load_torchvision_weights(network, weights)  # doctest: +SKIP
+    >>> model = keras_warn.augment(network, classes=200)
+    """
+    pytorch.check_arguments(model, weights)
+    layers = {layer.name: layer for layer in model.layers}
+    passed_over = r".*\.num_batches_tracked"
+    if "predictions" not in layers:
+        passed_over += r"|fc\..*"
+    pytorch.assign(
+        model,
+        weights,
+        dict(_expected(model.name, layers)),
+        origin="torchvision's",
+        is_weight=lambda name: not re.fullmatch(passed_over, name),
+    )
+
+
+def _expected(model_name, layers):
+    """torchvision's names, and the `Weight`s of layers, by their names."""
+    for name, ours, part in _names():
+        if ours not in layers:
+            raise ValueError(
+                "`model` must be a `WideResNet50`, or `augment` of one. "
+                f"Received: the model {model_name!r}, which has no layer "
+                f"{ours!r}."
+            )
+        yield from part(name, layers[ours])
+    if "predictions" in layers:
+        yield from pytorch.dense("fc", layers["predictions"])
+
+
+def _names():
+    """torchvision's names of layers, ours, and what has their weights."""
+    yield "conv1", "stem_conv", pytorch.conv
+    yield "bn1", "stem_bn", pytorch.normalization
+    for group, blocks in enumerate(_BLOCKS, start=1):
+        for block in range(blocks):
+            theirs = f"layer{group}.{block}"
+            ours = f"group{group}_block{block + 1}"
+            for i in (1, 2, 3):
+                yield f"{theirs}.conv{i}", f"{ours}_conv{i}", pytorch.conv
+                yield f"{theirs}.bn{i}", f"{ours}_bn{i}", pytorch.normalization
+            if block == 0:
+                theirs, ours = f"{theirs}.downsample", f"{ours}_shortcut"
+                yield f"{theirs}.0", ours, pytorch.conv
+                yield f"{theirs}.1", f"{ours}_bn", pytorch.normalization
+
+
+# What torchvision's weights were trained with.
+WideResNet50.preprocessing = "densenet"

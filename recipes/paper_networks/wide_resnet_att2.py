@@ -1,0 +1,163 @@
+"""The attention that the paper compares its own with, on a wide ResNet."""
+
+import keras
+
+from keras_warn import checks
+from paper_networks import building
+from paper_networks.wide_resnet import residual_groups
+
+_ATTENDED_GROUPS = (2, 3)
+_GLOBAL_CONVOLUTIONS = 2
+
+
+def WideResNetAtt2(
+    depth=40,
+    width=10,
+    compatibility="parametrised",
+    input_shape=None,
+    classes=10,
+    dropout=0.0,
+    include_top=True,
+    classifier_activation="softmax",
+    weights=None,
+    input_tensor=None,
+    *,
+    name=None,
+):
+    """A wide residual network that must classify by what it attends to.
+
+    WRN-att2 of the paper's Tables 1 and 2: "Learn to pay attention" on the
+    maps in which the last two groups of a `WideResNet` end. A global feature
+    `g` of the whole image says which of the local features `l_i` of a map
+    matter, and only their weighted mean is classified:
+
+    `a = softmax_i(c_i)`, `g_a = sum_i a_i l_i`, `classes = W concat(g_a)`,
+
+    where the compatibility score `c_i` is `<u, l_i + g>` with learned weights
+    `u`, or the dot product `<l_i, g>`. Where a map has another number of
+    channels than `g`, a linear map of `g` takes its place. Unlike in
+    `keras_warn.augment`, the attention of a shallow map has to wait for the
+    deepest one, and the network's own classifier is gone.
+
+    Softmax does not change if the same is added to all of its arguments, as
+    `<u, g>` is to all `<u, l_i>`: masks of `"parametrised"` scores, which the
+    authors' code for residual networks has, are functions of the local
+    features alone. `g` takes its parameters and its time all the same.
+
+    Args:
+        depth: Integer `6 * blocks + 4`, as of `WideResNet`.
+        width: Positive integer, the factor on the channels.
+        compatibility: `"parametrised"` or `"dot"`.
+        input_shape: Shape of the images without the batch, in Keras's data
+            format; sizes, but not channels, may be `None`. Defaults to 32 x 32
+            pixels of 3 channels.
+        classes: Positive integer, the number of classes, with `include_top`.
+        dropout: Number from 0 to 1, the share of values that is dropped while
+            training: between the convolutions of a block, before `g`, and
+            before the classifier.
+        include_top: Whether the network ends in its classifier, or in what it
+            reads, a vector: there is nothing left to pool.
+        classifier_activation: Activation of the classifier, `None` for
+            logits.
+        weights: Path of a file of weights, or `None` for random ones.
+        input_tensor: `KerasTensor` of images to start from instead, as of
+            `WideResNet`.
+        name: Name of the model. Defaults to
+            `"wide_resnet_<depth>_<width>_att2"`.
+
+    Returns:
+        A flat functional `keras.Model`. Its layers are those of `WideResNet`
+        up to `final_bn` and `final_relu`; `global_conv1`, `global_bn1`,
+        `global_relu1`, `global_conv2`, `global_bn2`, `global_relu2`,
+        `global_pool` and `global`, which is the global feature, and
+        `group2_global`, its linear map; for `j` of 2 and 3, `group<j>_locals`
+        `(b, h * w, c)`, `group<j>_place`, `group<j>_sums` of
+        `"parametrised"`, `group<j>_scores`, `group<j>_masks` `(b, h * w, 1)`,
+        `group<j>_mean`, `group<j>_context` `(b, c)`, `group<j>_bn` and
+        `group<j>_relu`; and `contexts` and `predictions`. With dropout there
+        are `global_dropout` and `contexts_dropout`; with channels first,
+        `group<j>_channels_last`.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of its range or contradicts another.
+
+    Example:
+
+    >>> from paper_networks import WideResNetAtt2
+    >>> network = WideResNetAtt2(depth=10, width=1, classes=5)
+    >>> [network.get_layer(f"group{j}_masks").output.shape for j in (2, 3)]
+    [(None, 256, 1), (None, 64, 1)]
+
+    The paper says no more of it than that it attends after the groups "as
+    in" the ICLR paper. What is chosen here:
+
+    - Contexts of both maps are concatenated for one classifier, and scores
+      parametrised by default (the ICLR paper's "concat-pc"), as in its
+      authors' code for residual networks.
+    - As there, local features are the groups' sums, not activated, and
+      contexts are normalised and activated before the classifier.
+    - `g` comes from two more 3x3 convolutions, a maximum over positions and a
+      linear layer. There, a pooling and one convolution stand for the two;
+      with two at full resolution, parameters and operations are those of
+      Table 2, 64 million and 8.6 billion, as they are not with one.
+
+    Reference:
+        [Jetley et al., 2018](https://arxiv.org/abs/1804.02391)
+    """
+    checks.one_of("compatibility", compatibility, ("parametrised", "dot"))
+    classes = building.check_end(
+        classes, include_top, classifier_activation, None, weights
+    )
+    images = building.images(input_shape, input_tensor)
+    groups = residual_groups(images, depth, width, dropout)
+    summary = _global_feature(groups[-1], dropout)
+    contexts = []
+    for group in _ATTENDED_GROUPS:
+        context = _context(
+            groups[group - 1], summary, compatibility, f"group{group}"
+        )
+        contexts.append(
+            building.activated(
+                context, f"group{group}_bn", f"group{group}_relu"
+            )
+        )
+    x = keras.layers.Concatenate(name="contexts")(contexts)
+    if include_top:
+        x = building.dropped(x, dropout, "contexts_dropout")
+        x = building.classifier(x, classes, classifier_activation)
+    if name is None:
+        name = f"wide_resnet_{depth}_{width}_att2"
+    return building.model(images, x, weights, name)
+
+
+def _global_feature(x, dropout):
+    """What the whole image looks like, `(b, c)`, from the last sum."""
+    channels = x.shape[building.channel_axis()]
+    x = building.activated(x, "final_bn", "final_relu")
+    for i in range(1, _GLOBAL_CONVOLUTIONS + 1):
+        x = building.conv(channels, 3, name=f"global_conv{i}")(x)
+        x = building.activated(x, f"global_bn{i}", f"global_relu{i}")
+    x = keras.layers.GlobalMaxPooling2D(name="global_pool")(x)
+    x = building.dropped(x, dropout, "global_dropout")
+    return keras.layers.Dense(channels, name="global")(x)
+
+
+def _context(x, summary, compatibility, name):
+    """The mean of local features under their mask, `(b, c)`."""
+    channels = x.shape[building.channel_axis()]
+    if building.channel_axis() == 1:
+        x = keras.layers.Permute((2, 3, 1), name=f"{name}_channels_last")(x)
+    x = keras.layers.Reshape((-1, channels), name=f"{name}_locals")(x)
+    if summary.shape[-1] != channels:
+        summary = keras.layers.Dense(channels, name=f"{name}_global")(summary)
+    summary = keras.layers.Reshape((1, channels), name=f"{name}_place")(summary)
+    if compatibility == "dot":
+        scores = keras.layers.Dot(2, name=f"{name}_scores")([x, summary])
+    else:
+        scores = keras.layers.Dense(1, use_bias=False, name=f"{name}_scores")(
+            keras.layers.Add(name=f"{name}_sums")([x, summary])
+        )
+    masks = keras.layers.Softmax(axis=1, name=f"{name}_masks")(scores)
+    context = keras.layers.Dot(1, name=f"{name}_mean")([masks, x])
+    return keras.layers.Reshape((channels,), name=f"{name}_context")(context)

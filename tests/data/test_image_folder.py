@@ -1,0 +1,233 @@
+"""Images of your own: in folders, or listed in a table."""
+
+import pytest
+from PIL import Image
+
+from keras_warn.data.image_folder import load_image_folder
+
+
+def write(folder, names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (13, 17)).save(path)
+
+
+def table(path, text, encoding="utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def names(listing, split):
+    return [
+        (path.parent.name + "/" + path.name)
+        for path in listing.split(split).paths
+    ]
+
+
+BIRDS = ["wren/1.jpg", "wren/2.PNG", "finch/1.jpg", "finch/garden/3.webp"]
+
+
+def test_class_folders(tmp_path):
+    folder = tmp_path / "Vögel 鳥"
+    write(folder, BIRDS)
+    for data in (folder, str(folder)):
+        birds = load_image_folder(data)
+        assert birds.name == "Vögel 鳥"
+        assert birds.names == ("finch", "wren")
+        assert birds.labels.tolist() == [0, 0, 1, 1]
+        assert list(birds.splits) == ["train"]
+        assert len(birds.split("train")) == 4
+        assert birds.boxes is None and birds.groups is None
+    birds.check(verbose=0)
+
+
+def test_folders_of_splits(tmp_path):
+    write(tmp_path, [f"Training/{name}" for name in BIRDS])
+    write(tmp_path, ["Val/wren/4.jpg", "test/wren/5.jpg", "test/finch/5.jpg"])
+    birds = load_image_folder(tmp_path)
+    assert birds.names == ("finch", "wren")
+    assert list(birds.splits) == ["train", "validation", "test"]
+    assert len(birds.split("train")) == 4
+    assert names(birds, "validation") == ["wren/4.jpg"]
+    assert names(birds, "test") == ["finch/5.jpg", "wren/5.jpg"]
+    assert birds.split("test").labels.tolist() == [0, 1]
+    # Test images are not to be validated with.
+    with pytest.raises(ValueError, match="must not see test images"):
+        birds.hold_out(0.2, seed=0)
+
+
+def test_a_class_called_train(tmp_path):
+    write(tmp_path, ["train/1.jpg", "bus/1.jpg"])
+    assert load_image_folder(tmp_path).names == ("bus", "train")
+
+
+def test_numbers_are_sorted_as_keras_sorts_them(tmp_path):
+    write(tmp_path, [f"{i}/a.jpg" for i in range(12)])
+    expected = ("0", "1", "10", "11", *"23456789")
+    assert load_image_folder(tmp_path).names == expected
+
+
+def test_what_is_skipped_is_said_and_counted(tmp_path):
+    write(tmp_path, [*BIRDS, "@eaDir/wren/1.jpg", "wren/.2.jpg"])
+    (tmp_path / "wren/3.heic").touch()
+    with pytest.warns(UserWarning, match="1 @eaDir, 1 hidden, 1 .*heic"):
+        birds = load_image_folder(tmp_path)
+    assert birds.skipped == {"@eaDir": 1, "hidden": 1, "*.heic": 1}
+    assert birds.without(birds.paths[:1]).skipped["cannot be read"] == 1
+
+
+def test_an_image_found_twice_through_a_link(tmp_path):
+    """It could be in two splits."""
+    write(tmp_path, [f"train/{name}" for name in BIRDS])
+    (tmp_path / "test").symlink_to(tmp_path / "train")
+    with pytest.raises(
+        ValueError, match="listed once.*train/finch.*test/finch"
+    ):
+        load_image_folder(tmp_path)
+
+
+def test_letters_are_the_same_in_both_their_forms(tmp_path):
+    """Archives of some systems write "é" as two characters."""
+    write(tmp_path, ["train/caf\u00e9/1.jpg", "train/tea/1.jpg"])
+    write(tmp_path, ["test/cafe\u0301/1.jpg"])
+    drinks = load_image_folder(tmp_path)
+    assert drinks.names == ("caf\u00e9", "tea")
+    assert drinks.split("test").labels.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,label\nwren/1.jpg,wren\nfinch/1.jpg,Fink Ä\n",
+        # Of a spreadsheet: a byte order mark, CRLF; columns in another order.
+        "\ufefflabel,note,path\r\nwren,,wren/1.jpg\r\nFink Ä,x,finch/1.jpg\r\n",
+    ],
+)
+def test_a_table(tmp_path, text):
+    write(tmp_path, BIRDS)
+    birds = load_image_folder(table(tmp_path / "my birds.csv", text))
+    assert birds.name == "my birds"
+    assert birds.names == ("Fink Ä", "wren")
+    assert birds.labels.tolist() == [1, 0]
+    assert names(birds, "train") == ["wren/1.jpg", "finch/1.jpg"]
+    birds.check(verbose=0)
+
+
+def test_a_table_with_splits(tmp_path):
+    write(tmp_path, BIRDS)
+    text = (
+        "path,label,split\nwren/1.jpg,wren,train\nwren/2.PNG,wren,test\n"
+        "finch/1.jpg,finch,train\nfinch/garden/3.webp,finch,val\n"
+    )
+    birds = load_image_folder(table(tmp_path / "a.csv", text))
+    assert names(birds, "train") == ["wren/1.jpg", "finch/1.jpg"]
+    assert names(birds, "validation") == ["garden/3.webp"]
+    assert names(birds, "test") == ["wren/2.PNG"]
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        (["wren/1.jpg,wren,tests"], "line 4: split must be one of .* 'tests'"),
+        (["wren/1.jpg,wren,"], "line 4: split must be one of .* Received: ''"),
+        (["wren/1.jpg,wren"], "line 4: split must be one of .* Received: ''"),
+        (["wren/1.jpg,,test"], "line 4, has no label"),
+        ([",wren,test"], "line 4, has no path"),
+        (["a.jpg,wren,test"], "line 4: an image must .* line 2, too"),
+        (["./x/../a.jpg,tit,test"], "line 4: an image must .* line 2, too"),
+        (["wren/1.jpg,tit,test"], "to train with. .* 'tit', .* line 4.* test"),
+    ],
+)
+def test_wrong_lines_are_named(tmp_path, lines, message):
+    good = ["path,label,split", "a.jpg,wren,train", "b.jpg,finch,train"]
+    path = table(tmp_path / "a.csv", "\n".join([*good, *lines]))
+    write(tmp_path, ["a.jpg", "b.jpg", "wren/1.jpg"])
+    with pytest.raises(ValueError, match=message):
+        load_image_folder(path)
+
+
+def test_a_table_of_another_kind(tmp_path):
+    with pytest.raises(ValueError, match="names the columns path and label"):
+        load_image_folder(table(tmp_path / "a.csv", "file;class\na.jpg;b\n"))
+    text = "path,label\nä.jpg,wren\n"
+    with pytest.raises(ValueError, match="It is not UTF-8"):
+        load_image_folder(table(tmp_path / "b.csv", text, "latin-1"))
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load_image_folder(tmp_path / "c.csv")
+
+
+def test_missing_and_broken_pictures_are_found_together(tmp_path):
+    write(tmp_path, BIRDS)
+    (tmp_path / "wren" / "1.jpg").write_bytes(b"")
+    text = "path,label\nwren/1.jpg,wren\ngone.jpg,wren\nfinch/1.jpg,finch\n"
+    birds = load_image_folder(table(tmp_path / "a.csv", text))
+    found = [path.name for path, _ in birds.problems(verbose=0)]
+    assert found == ["1.jpg", "gone.jpg"]
+
+
+def test_a_table_without_any_picture(tmp_path):
+    text = "path,label\n1.jpg,wren\n2.jpg,finch\n"
+    path = table(tmp_path / "a.csv", text)
+    with pytest.raises(FileNotFoundError, match="none of the 2 that are liste"):
+        load_image_folder(path)
+
+
+def test_a_class_folder_without_pictures(tmp_path):
+    write(tmp_path, BIRDS)
+    (tmp_path / "tit").mkdir()
+    (tmp_path / "tit" / "notes.txt").touch()
+    with pytest.raises(ValueError, match="class folder .*tit holds no images"):
+        load_image_folder(tmp_path)
+
+
+def test_no_folders(tmp_path):
+    write(tmp_path, ["1.jpg"])
+    with pytest.raises(ValueError, match="a folder for each class"):
+        load_image_folder(tmp_path)
+
+
+def test_one_class(tmp_path):
+    """Such as the folder above the one that was meant."""
+    write(tmp_path, [f"my birds/{name}" for name in BIRDS])
+    with pytest.raises(ValueError, match="4 images are of 'my birds'"):
+        load_image_folder(tmp_path)
+
+
+def test_a_class_that_is_not_trained(tmp_path):
+    write(tmp_path, [f"train/{name}" for name in BIRDS])
+    write(tmp_path, ["test/tit/1.jpg"])
+    with pytest.raises(ValueError, match="'tit', of .* in test alone"):
+        load_image_folder(tmp_path)
+
+
+def test_splits_without_one_to_train_with(tmp_path):
+    write(tmp_path, [f"test/{name}" for name in BIRDS])
+    with pytest.raises(ValueError, match="to train with. .* in test alone"):
+        load_image_folder(tmp_path)
+
+
+def test_classes_beside_splits(tmp_path):
+    write(tmp_path, [f"train/{name}" for name in BIRDS])
+    write(tmp_path, ["tit/1.jpg"])
+    with pytest.raises(ValueError, match="splits train and, beside them, tit"):
+        load_image_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "mark, name",
+    [
+        ("1/bb_info.txt", "UEC Food"),
+        ("train_list.mat", "Stanford Dogs"),
+        ("cars_train/00001.jpg", "Stanford Cars"),
+        ("image_class_labels.txt", "CUB-200-2011"),
+        ("fold_0_data.txt", "Adience"),
+    ],
+)
+def test_a_published_data_set(tmp_path, mark, name):
+    """It would be read without its boxes and splits."""
+    write(tmp_path, ["1/1.jpg", "2/1.jpg"])
+    (tmp_path / mark).parent.mkdir(exist_ok=True)
+    (tmp_path / mark).touch()
+    with pytest.raises(ValueError, match=f"looks like the folder of {name}"):
+        load_image_folder(tmp_path)

@@ -1,0 +1,490 @@
+"""Lists of images: parting them, and finding those that are broken."""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_warn.data.image_dataset import ImageDataset
+from keras_warn.data.image_dataset import folds
+from keras_warn.data.images import ImageError
+
+
+def listed(counts, folder="data", **arguments):
+    """So many examples of each class, mixed."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    labels = np.random.default_rng(0).permutation(labels)
+    return ImageDataset(
+        name="things",
+        paths=[Path(folder, f"{i}.jpg") for i in range(len(labels))],
+        labels=labels,
+        names=[f"class {i}" for i in range(len(counts))],
+        splits=arguments.pop("splits", {}),
+        **arguments,
+    )
+
+
+# What is held out below.
+GOLDEN = ["3.jpg", "7.jpg", "9.jpg"]
+
+
+def names(listing):
+    return [path.name for path in listing.paths]
+
+
+def noise(path, size=(13, 17), mode="RGB", **arguments):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), "uint8")
+    Image.fromarray(pixels).convert(mode).save(path, **arguments)
+    return path
+
+
+def test_types_do_not_depend_on_the_reader():
+    listing = listed([2, 3], boxes=[(0, 0, 1, 1)] * 5, groups=[7] * 5)
+    assert listing.labels.dtype == np.int32
+    assert listing.boxes.dtype == np.float32
+    assert listing.groups.dtype == np.int64
+    assert isinstance(listing.names, tuple)
+    assert all(isinstance(path, Path) for path in listing.paths)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        listing.labels = None
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"labels": [0, 1]}, r"`labels` must have shape \(5,\)"),
+        ({"labels": [0, 1, 2, 0, 0]}, "`labels` .* 0 to 1. Received: 2"),
+        ({"boxes": np.zeros((5, 3))}, r"`boxes` must have shape \(5, 4\)"),
+        ({"groups": [0, 0]}, r"`groups` must have shape \(5,\)"),
+        ({"splits": {"a": [0, 5]}}, "`splits` must be indices from 0 to 4"),
+        ({"splits": {"a": [0], "b": [1, 0]}}, "`splits` .* Received: 0 twice"),
+    ],
+)
+def test_contradictions(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(listed([2, 3]), **change)
+
+
+def test_a_split_keeps_everything_of_its_examples():
+    listing = listed(
+        [3, 4],
+        splits={"train": [5, 0, 2], "test": [1, 6]},
+        boxes=np.arange(28).reshape(7, 4),
+        groups=np.arange(7) + 100,
+        skipped={"no box": 3},
+    )
+    train = listing.split("train")
+    assert names(train) == ["0.jpg", "2.jpg", "5.jpg"]
+    assert train.labels.tolist() == listing.labels[[0, 2, 5]].tolist()
+    assert train.boxes[:, 0].tolist() == [0, 8, 20]
+    assert train.groups.tolist() == [100, 102, 105]
+    assert train.names == listing.names
+    assert train.skipped == {"no box": 3}
+    assert set(train.splits) == {"train"}
+    assert train.splits["train"].tolist() == [0, 1, 2]
+    both = listing.split("test", "train")
+    assert names(both) == ["0.jpg", "1.jpg", "2.jpg", "5.jpg", "6.jpg"]
+    assert both.splits["test"].tolist() == [1, 4]
+    with pytest.raises(ValueError, match="'train', 'test'. .* names='val'"):
+        listing.split("val")
+    with pytest.raises(ValueError, match="names of splits. Received: none"):
+        listing.split()
+
+
+def test_take_keeps_the_order_asked_for():
+    listing = listed([3, 4], splits={"train": [0, 1, 2], "test": [5, 6]})
+    taken = listing.take([6, 1, 4])
+    assert names(taken) == ["6.jpg", "1.jpg", "4.jpg"]
+    assert taken.splits["train"].tolist() == [1]
+    assert taken.splits["test"].tolist() == [0]
+    assert len(listing.take([])) == 0
+
+
+@pytest.mark.parametrize(
+    "indices, message",
+    [
+        ([7], "from 0 to 6. Received: 7"),
+        ([-1], "from 0 to 6. Received: -1"),
+        ([2, 2], "Received: 2 twice"),
+        ([True] * 7, "integers, in one dimension. Received: .* bool"),
+        ([[1]], "integers, in one dimension"),
+    ],
+)
+def test_take_of_wrong_indices(indices, message):
+    with pytest.raises(ValueError, match=message):
+        listed([3, 4]).take(indices)
+
+
+def test_hold_out_parts_every_class_alike():
+    listing = listed([101, 31, 59, 4, 1])
+    training, validation = listing.hold_out(0.2, seed=3)
+    together = names(training) + names(validation)
+    assert sorted(together) == sorted(names(listing))
+    assert len(validation) == round(0.2 * len(listing))
+    held = np.bincount(validation.labels, minlength=5)
+    expected = 0.2 * np.bincount(listing.labels)
+    assert (np.abs(held - expected) < 1).all()
+    # A class with one example keeps it to train with.
+    assert held[4] == 0
+
+
+def test_hold_out_of_many_small_classes():
+    """None has enough for one example, and all together do."""
+    listing = listed([4] * 50)
+    for seed in range(3):
+        _, validation = listing.hold_out(0.1, seed)
+        assert len(validation) == 20
+        assert np.bincount(validation.labels).max() == 1
+    # Which classes give one is drawn, too.
+    assert set(validation.labels) != set(range(20))
+
+
+def test_hold_out_is_the_same_everywhere():
+    """Written down once: no library's random numbers are in it."""
+    labels = [0, 1, 0, 0, 1, 0, 1, 0, 1, 1, 0, 0]
+    listing = dataclasses.replace(listed([7, 5]), labels=labels)
+    _, validation = listing.hold_out(0.25, seed=1)
+    assert names(validation) == GOLDEN
+    paths = [Path("/mnt/other place", path.name) for path in listing.paths]
+    elsewhere = dataclasses.replace(listing, paths=paths)
+    assert names(elsewhere.hold_out(0.25, seed=1)[1]) == GOLDEN
+    backwards = listing.take(np.arange(12)[::-1])
+    assert sorted(names(backwards.hold_out(0.25, 1)[1])) == sorted(GOLDEN)
+
+
+def test_hold_out_is_the_same_in_both_forms_of_letters():
+    """Archives of some systems write "é" as two characters."""
+    held = []
+    for letter in ("\u00e9", "e\u0301"):
+        paths = [f"{letter}{i}.jpg" for i in range(40)]
+        listing = ImageDataset("caf\u00e9s", paths, [0] * 40, ["a"], {})
+        _, validation = listing.hold_out(0.25, seed=0)
+        held.append(
+            [path.name.removeprefix(letter) for path in validation.paths]
+        )
+    assert held[0] == held[1]
+
+
+def test_hold_out_depends_on_the_seed():
+    listing = listed([50, 50])
+    held = {tuple(names(listing.hold_out(0.2, seed)[1])) for seed in range(5)}
+    assert len(held) == 5
+
+
+def test_hold_out_keeps_groups_together():
+    random = np.random.default_rng(0)
+    groups = random.integers(0, 80, 400)
+    listing = listed([100, 140, 160], groups=groups)
+    for seed in range(5):
+        training, validation = listing.hold_out(0.25, seed)
+        assert not set(training.groups) & set(validation.groups)
+        held = np.bincount(validation.labels, minlength=3)
+        assert (np.abs(held - [25, 35, 40]) <= 6).all()
+
+
+def test_large_groups_are_not_preferred():
+    """Nor those of many members: each has the same chance."""
+    groups = np.repeat(np.arange(20), [40] + [10] * 19)
+    listing = listed([len(groups)], groups=groups)
+    seeds = 60
+    held = sum(0 in listing.hold_out(0.5, s)[1].groups for s in range(seeds))
+    assert 0.3 * seeds < held < 0.7 * seeds
+
+
+def test_a_class_of_one_group_stays_in_training():
+    listing = listed([20, 20])
+    groups = np.arange(40)
+    groups[listing.labels == 1] = 0
+    listing = dataclasses.replace(listing, groups=groups)
+    training, validation = listing.hold_out(0.5, seed=0)
+    assert (training.labels == 1).sum() == 20
+    assert set(validation.labels) == {0}
+
+
+def test_hold_out_never_touches_test_pictures():
+    listing = listed([5, 5], splits={"train": range(6), "test": range(6, 10)})
+    with pytest.raises(ValueError, match=r"on\s`split\('train'\)`. .* test"):
+        listing.hold_out(0.2, seed=0)
+    assert len(listing.split("train").hold_out(0.34, seed=0)[1]) == 2
+
+
+@pytest.mark.parametrize(
+    "share, seed, error, message",
+    [
+        (0, 0, ValueError, "`share` must be between 0 and 1"),
+        (1, 0, ValueError, "`share` must be between 0 and 1"),
+        (1.5, 0, ValueError, "`share` must be finite, at least 0 and at most"),
+        ("all", 0, TypeError, "`share` must be a number"),
+        (0.2, -1, ValueError, "`seed` must be a non-negative integer"),
+        (0.2, None, TypeError, "`seed` must be a non-negative integer"),
+        (0.01, 0, ValueError, "examples to validate with. .*=0.01 of 10 exa"),
+    ],
+)
+def test_hold_out_of_wrong_arguments(share, seed, error, message):
+    with pytest.raises(error, match=message):
+        listed([5, 5]).hold_out(share, seed)
+
+
+def test_folds_part_everything_once():
+    listing = listed([53, 29, 3])
+    parts = folds(listing, 5)
+    assert list(parts) == [f"fold_{i}" for i in range(5)]
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(85))
+    for indices in parts.values():
+        assert len(indices) == 17
+        held = np.bincount(listing.labels[indices], minlength=3)
+        assert (np.abs(held - [53 / 5, 29 / 5, 3 / 5]) <= 1.5).all()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Images as people have them, good ones and bad ones."""
+    folder = tmp_path / "ein Ordner mit Äpfeln und 寿司"
+    good = [
+        noise(folder / "plain.jpg"),
+        noise(folder / "gray.jpg", mode="L"),
+        noise(folder / "printed.jpg", mode="CMYK"),
+        noise(folder / "palette.png", mode="P"),
+        noise(folder / "Äpfel 寿司.jpg"),
+    ]
+    frames = [Image.new("P", (13, 17), i) for i in range(3)]
+    frames[0].save(
+        folder / "moving.gif", save_all=True, append_images=frames[1:]
+    )
+    good.append(folder / "moving.gif")
+    whole = good[0].read_bytes()
+    bad = {
+        "empty.jpg": b"",
+        "short.jpg": whole[: len(whole) // 2],
+        "noise.jpg": bytes(range(256)) * 4,
+        "text.jpg": b"<html>404 Not Found</html>",
+    }
+    for name, content in bad.items():
+        (folder / name).write_bytes(content)
+    paths = [*good, *(folder / name for name in bad), folder / "gone.jpg"]
+    return ImageDataset(
+        "photos", paths, [0, 1] * 5 + [0], ["a", "b"], {"train": range(11)}
+    )
+
+
+REASONS = {
+    "empty.jpg": "is empty",
+    "short.jpg": "is broken",
+    "noise.jpg": "is not an image",
+    "text.jpg": "is not an image",
+    "gone.jpg": "does not exist",
+}
+
+
+def test_problems_are_found_all_at_once(pictures):
+    found = pictures.problems(verbose=0)
+    assert [path.name for path, _ in found] == list(REASONS)
+    for path, reason in found:
+        assert REASONS[path.name] in reason
+        assert str(path) not in reason
+    assert pictures.problems(workers=1, verbose=0) == found
+
+
+def test_check_names_every_problem(pictures):
+    with pytest.raises(ValueError, match="5 of the 11 images of pho") as error:
+        pictures.check(verbose=0)
+    lines = str(error.value).splitlines()[1:]
+    assert len(lines) == 5
+    for line, (name, reason) in zip(lines, REASONS.items(), strict=True):
+        assert f"{name}: {reason}" in line
+    pictures.take(range(6)).check(verbose=0)
+
+
+def test_progress_is_shown(pictures, capsys):
+    pictures.problems()
+    assert "11/11" in capsys.readouterr().out
+    pictures.problems(verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_going_on_without_them_counts_them(pictures):
+    pictures.skipped["no label"] = 2
+    rest = pictures.without(path for path, _ in pictures.problems(verbose=0))
+    rest.check(verbose=0)
+    assert len(rest) == 6
+    assert len(rest.splits["train"]) == 6
+    assert rest.skipped == {"no label": 2, "cannot be read": 5}
+    assert pictures.skipped == {"no label": 2}
+    assert rest.without([]).skipped == rest.skipped
+    again = rest.without(rest.paths[:1])
+    assert again.skipped["cannot be read"] == 6
+    with pytest.raises(ValueError, match="images of photos. .* other.jpg"):
+        rest.without(["other.jpg"])
+
+
+def test_a_picture_of_two_boxes_counts_twice(tmp_path):
+    path = noise(tmp_path / "a.jpg", size=(13, 17))
+    boxes = [(0, 0, 13, 17), (5, 5, 9, 9)]
+    listing = ImageDataset("photos", [path] * 2, [0, 1], "ab", {}, boxes=boxes)
+    assert listing.problems(verbose=0) == []
+    path.write_bytes(b"")
+    found = listing.problems(verbose=0)
+    assert len(found) == 1
+    assert listing.without([path]).skipped == {"cannot be read": 2}
+
+
+@pytest.mark.parametrize(
+    "box, works",
+    # Of 13 rows and 17 columns: top, left, bottom, right.
+    [
+        ((-3, -3, 99, 99), True),
+        ((12, 16, 13, 17), True),
+        ((13, 0, 15, 5), False),
+        ((0, 17, 5, 19), False),
+        ((-5, 0, 0, 5), False),
+        ((0, -5, 5, 0), False),
+    ],
+)
+def test_a_box_must_show_something(tmp_path, box, works):
+    path = noise(tmp_path / "a.jpg", size=(13, 17))
+    listing = ImageDataset("photos", [path], [0], ["a"], {}, boxes=[box])
+    found = listing.problems(verbose=0)
+    assert not found if works else "shows nothing in its box" in found[0][1]
+
+
+def png(pixels, **arguments):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png", **arguments)
+    return file.getvalue()
+
+
+def pixels_of(count, size=(13, 17), channels=3):
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (count, *size, channels), "uint8")
+
+
+def test_pictures_that_are_not_in_files():
+    pixels = pixels_of(5)
+    listing = listed([2, 3], splits={"train": [3, 1, 4]}, contents=pixels)
+    listing.check(verbose=0)
+    train = listing.split("train")
+    # An array stays an array: lists of small ones would cost memory and time.
+    assert isinstance(train.contents, np.ndarray)
+    np.testing.assert_array_equal(train.contents, pixels[[1, 3, 4]])
+    mixed = [png(one) for one in pixels[:3]] + list(pixels[3:])
+    others = listed([2, 3], splits={"train": [3, 1, 4]}, contents=mixed)
+    others.check(verbose=0)
+    for i in range(3):
+        for channels in (1, 3):
+            np.testing.assert_array_equal(
+                others.split("train").read(i, channels=channels),
+                train.read(i, channels=channels),
+            )
+    rest = others.without([others.paths[0]])
+    assert rest.contents == (mixed[1], mixed[2], mixed[3], mixed[4])
+    assert listing.hold_out(0.4, seed=0)[1].contents.shape == (2, 13, 17, 3)
+
+
+def test_what_is_read_may_be_drawn_on():
+    listing = listed([2], contents=pixels_of(2))
+    before = listing.contents.copy()
+    listing.read(1)[:] = 0
+    np.testing.assert_array_equal(listing.contents, before)
+
+
+@pytest.mark.parametrize(
+    "contents, error, message",
+    [
+        (pixels_of(4), ValueError, "as many as the paths, 5. Received: 4"),
+        ([b""] * 6, ValueError, "as many as the paths, 5. Received: 6"),
+        (["a.jpg"] * 5, TypeError, "bytes of files, .* of type str"),
+        (pixels_of(5)[..., 0], ValueError, r"uint8 \(h, w, c\) .* \(13, 17\)"),
+        (pixels_of(5, channels=4), ValueError, r"Received: .* \(13, 17, 4\)"),
+        (pixels_of(5).astype("float32"), ValueError, "Received: .* float32"),
+        ([*pixels_of(4), np.zeros((0, 3, 3), "uint8")], ValueError, "uint8"),
+    ],
+)
+def test_contents_that_are_no_pictures(contents, error, message):
+    with pytest.raises(error, match=f"`contents` must be .*{message}"):
+        listed([2, 3], contents=contents)
+
+
+def test_problems_of_contents_are_named_by_the_paths():
+    good = png(pixels_of(1)[0])
+    contents = [good, b"", good[:60], good, b"<html>404</html>"]
+    listing = listed([2, 3], contents=contents)
+    found = listing.problems(verbose=0)
+    assert [path.name for path, _ in found] == ["1.jpg", "2.jpg", "4.jpg"]
+    for (_, reason), begin in zip(
+        found, ("is empty", "is broken", "is not an"), strict=True
+    ):
+        assert reason.startswith(begin)
+    listing.without(path for path, _ in found).check(verbose=0)
+    # Two boxes of a photo, of which each has the whole of it.
+    twice = ImageDataset("a", ["a"] * 2, [0, 0], "a", {}, contents=[b"", b""])
+    assert len(twice.problems(verbose=0)) == 1
+    with pytest.raises(ValueError, match="1 of the 1 images"):
+        twice.check(verbose=0)
+
+
+@pytest.mark.parametrize(
+    "box, rows, columns",
+    # Of 13 rows and 17 columns: top, left, bottom, right.
+    [
+        ((2, 3, 5, 7), slice(2, 5), slice(3, 7)),
+        ((2.6, 3.9, 5.1, 6.4), slice(2, 6), slice(3, 7)),
+        ((-3, -0.5, 99, 17.5), slice(0, 13), slice(0, 17)),
+        ((12.5, 16.9, 13, 17), slice(12, 13), slice(16, 17)),
+    ],
+)
+def test_a_box_is_cut_out(tmp_path, box, rows, columns):
+    pixels = pixels_of(1)[0]
+    path = tmp_path / "a.png"
+    path.write_bytes(png(pixels))
+    for contents in (None, [png(pixels)], pixels[None]):
+        listing = ImageDataset(
+            "a", [path], [0], "a", {}, boxes=[box], contents=contents
+        )
+        found = listing.read(0, cropped=True)
+        np.testing.assert_array_equal(found, pixels[rows, columns])
+        np.testing.assert_array_equal(listing.read(0), pixels)
+        assert listing.read(0, cropped=True, channels=1).shape[2] == 1
+
+
+def test_boxes_are_those_of_the_picture_as_it_is_stored(tmp_path):
+    """Published so, though viewers show the photo turned."""
+    pixels = pixels_of(1)[0]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.png"
+    path.write_bytes(png(pixels, exif=exif))
+    for contents in (None, [path.read_bytes()]):
+        listing = ImageDataset(
+            "a", [path], [0], "a", {}, boxes=[(1, 15, 3, 17)], contents=contents
+        )
+        assert listing.read(0).shape == (17, 13, 3)
+        np.testing.assert_array_equal(
+            listing.read(0, cropped=True), pixels[1:3, 15:17]
+        )
+        # Of the turned photo it would show nothing.
+        assert listing.problems(verbose=0) == []
+        wrong = dataclasses.replace(listing, boxes=[(15, 1, 17, 3)])
+        ((_, reason),) = wrong.problems(verbose=0)
+        assert "of 13 rows and 17 columns, shows nothing" in reason
+        with pytest.raises(ImageError, match="a.png of 13 rows .* 15 to 17"):
+            wrong.read(0, cropped=True)
+
+
+def test_reading_with_wrong_arguments():
+    listing = listed([2], contents=pixels_of(2))
+    with pytest.raises(ValueError, match="no `boxes`. .*=True for things"):
+        listing.read(0, cropped=True)
+    with pytest.raises(ValueError, match="from 0 to 1. Received: i=2"):
+        listing.read(2)
+    with pytest.raises(ValueError, match="`i` must be a non-negative"):
+        listing.read(-1)
+    with pytest.raises(TypeError, match="`cropped` must be True or False"):
+        listing.read(0, cropped=1)
+    with pytest.raises(ValueError, match="channels=2"):
+        listing.read(0, channels=2)
+    with pytest.raises(ImageError, match="0.jpg does not exist"):
+        listed([2]).read(0)

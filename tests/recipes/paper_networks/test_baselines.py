@@ -1,0 +1,413 @@
+"""What holds for each of the networks that the paper compares itself with."""
+
+import re
+from unittest import mock
+
+import by_hand
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from paper_networks import DenseNetBC
+from paper_networks import ResNeXt
+from paper_networks import WideResNet
+from paper_networks import WideResNet50
+from paper_networks import WideResNetAtt2
+from paper_networks import wide_resnet_50
+from support import to_numpy
+
+import keras_warn
+
+
+def tiny_resnext(**arguments):
+    return ResNeXt(
+        **{"depth": 11, "cardinality": 2, "base_width": 3} | arguments
+    )
+
+
+def tiny_densenet(**arguments):
+    return DenseNetBC(**{"depth": 16, "growth": 3} | arguments)
+
+
+def tiny_att2(**arguments):
+    return WideResNetAtt2(**{"depth": 10, "width": 1} | arguments)
+
+
+def narrow_50(**arguments):
+    return WideResNet50(**{"width": 1, "classes": 10} | arguments)
+
+
+def tiny_50(**arguments):
+    """With a sixteenth of the channels, which no argument decides."""
+    with mock.patch.object(wide_resnet_50, "_STEM_CHANNELS", 4):
+        return narrow_50(**arguments)
+
+
+TINY = [tiny_resnext, tiny_densenet, tiny_att2, tiny_50]
+POOLED = [tiny_resnext, tiny_densenet, tiny_50]
+IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+# Of which `tiny_50`, too, leaves more than a position.
+LARGER = np.random.default_rng(1).normal(size=(2, 43, 37, 3)).astype("float32")
+
+
+@pytest.fixture(params=["channels_last", "channels_first"])
+def data_format(request):
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format(request.param)
+    yield request.param
+    keras.config.set_image_data_format(before)
+
+
+@pytest.mark.parametrize(
+    "network, name, maps",
+    [
+        (
+            tiny_resnext,
+            "resnext_11_2x3d",
+            {
+                "stem_relu": (32, 64),
+                "group1_block1_conv2": (32, 6),
+                "group1_block1_relu": (32, 256),
+                "group2_block1_conv1": (32, 12),
+                "group2_block1_conv2": (16, 12),
+                "group3_block1_relu": (8, 1024),
+            },
+        ),
+        (
+            tiny_densenet,
+            "densenet_bc_16_3",
+            {
+                "stem_conv": (32, 6),
+                "block1_layer1_conv1": (32, 12),
+                "block1_layer2_concat": (32, 12),
+                "transition1_pool": (16, 6),
+                "block2_layer2_concat": (16, 12),
+                "final_relu": (8, 12),
+            },
+        ),
+        (
+            tiny_att2,
+            "wide_resnet_10_1_att2",
+            {"group2_block1_add": (16, 32), "global_relu2": (8, 64)},
+        ),
+        (
+            narrow_50,
+            "wide_resnet_50_1",
+            {
+                "stem_relu": (112, 64),
+                "stem_pool": (56, 64),
+                "group1_block3_relu": (56, 256),
+                "group2_block1_conv1": (56, 128),
+                "group2_block1_conv2": (28, 128),
+                "group4_block3_relu": (7, 2048),
+            },
+        ),
+    ],
+)
+def test_maps(network, name, maps, data_format):
+    model = network(classes=7)
+    assert model.name == name
+    assert model.output_shape == (None, 7)
+    for layer, (size, channels) in maps.items():
+        shape = model.get_layer(layer).output.shape[1:]
+        plane = (size, size)
+        if data_format == "channels_first":
+            assert shape == (channels, *plane)
+        else:
+            assert shape == (*plane, channels)
+
+
+@pytest.mark.parametrize("network", POOLED)
+def test_endings(network):
+    model = network(name="mine", classifier_activation=None)
+    assert model.name == "mine"
+    last = model.get_layer("avg_pool").input
+    features = network(include_top=False)
+    assert features.output.shape == last.shape
+
+
+@pytest.mark.parametrize("network", POOLED)
+def test_pooling(network):
+    arguments = {"include_top": False, "input_shape": LARGER.shape[1:]}
+    features = network(**arguments)
+    by_hand.set_lively(features)
+    maps = to_numpy(features(LARGER))
+    for pooling, expected in (
+        ("avg", maps.mean(axis=(1, 2))),
+        ("max", maps.max(axis=(1, 2))),
+    ):
+        model = network(pooling=pooling, **arguments)
+        model.set_weights(features.get_weights())
+        found = to_numpy(model(LARGER))
+        np.testing.assert_allclose(
+            found, expected, rtol=1e-4, atol=1e-4 * np.abs(maps).max()
+        )
+    assert np.abs(maps.max(axis=(1, 2)) - maps.mean(axis=(1, 2))).max() > 0.1
+
+
+@pytest.mark.parametrize("network", TINY)
+def test_normalisation_is_that_of_pytorch(network):
+    for layer in network().layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            assert (layer.epsilon, layer.momentum) == (1e-5, 0.9)
+        if isinstance(layer, keras.layers.Conv2D):
+            assert not layer.use_bias
+
+
+@pytest.mark.parametrize("network", TINY)
+def test_input_tensor_and_weights_from_a_file(network, tmp_path):
+    plain = network(input_shape=(32, 32, 3))
+    by_hand.set_lively(plain)
+    path = tmp_path / "some.weights.h5"
+    plain.save_weights(path)
+    pixels = keras.Input((32, 32, 3), dtype="uint8")
+    scaled = keras.layers.Rescaling(1 / 255)(pixels)
+    model = network(input_tensor=scaled, weights=path)
+    assert model.input is pixels
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
+    np.testing.assert_allclose(
+        to_numpy(model(images)),
+        to_numpy(plain(images.astype("float32") / 255)),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("network", TINY)
+def test_images_of_any_size(network):
+    model = network(input_shape=(None, None, 1))
+    assert to_numpy(model(np.zeros((2, 29, 37, 1)))).shape == (2, 10)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "tensorflow",
+    reason="TensorFlow has no such convolution on CPUs.",
+)
+@pytest.mark.parametrize("network", TINY)
+@pytest.mark.parametrize("data_format", ["channels_first"], indirect=True)
+def test_channels_first_computes_the_same(network, data_format):
+    first = network(input_shape=(3, 32, 32))
+    by_hand.set_lively(first)
+    found = to_numpy(first(IMAGES.transpose(0, 3, 1, 2)))
+    keras.config.set_image_data_format("channels_last")
+    last = network(input_shape=(32, 32, 3))
+    last.set_weights(first.get_weights())
+    np.testing.assert_allclose(found, to_numpy(last(IMAGES)), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "network, places",
+    [
+        (
+            tiny_resnext,
+            ["group1_block1_relu", "group2_block1_relu", "group3_block1_relu"],
+        ),
+        (tiny_densenet, ["transition1_relu", "transition2_relu", "final_relu"]),
+        (
+            tiny_att2,
+            ["group2_block1_relu1", "group3_block1_relu1", "final_relu"],
+        ),
+        (
+            tiny_50,
+            ["group2_block4_relu", "group3_block6_relu", "group4_block3_relu"],
+        ),
+    ],
+)
+def test_attention(network, places, tmp_path):
+    """It is attached to the last activated map of each size, and saved."""
+    backbone = network(classes=7, input_shape=LARGER.shape[1:])
+    model = keras_warn.augment(backbone, depth=3, width=2, kernel_size=3)
+    for i, place in enumerate(places, start=1):
+        masks = model.get_layer(f"module_{i}_masks")
+        assert masks.input is backbone.get_layer(place).output, masks.input
+    by_hand.set_lively(model)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    loaded = keras.saving.load_model(path)
+    found = to_numpy(loaded(LARGER))
+    np.testing.assert_array_equal(found, to_numpy(model(LARGER)))
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_grouped_convolutions_are_apart():
+    """A path of ResNeXt sees its own channels only."""
+    model = tiny_resnext(base_width=5)
+    conv = model.get_layer("group1_block1_conv2")
+    images = np.random.default_rng(0).normal(size=(1, 7, 7, 10))
+    before = to_numpy(conv(images))
+    images[..., 5:] = 0
+    after = to_numpy(conv(images))
+    np.testing.assert_allclose(after[..., :5], before[..., :5], rtol=1e-5)
+    assert np.abs(after[..., 5:] - before[..., 5:]).max() > 0.1
+    assert conv.groups == 2
+
+
+def test_shortcuts_of_resnext():
+    names = [layer.name for layer in tiny_resnext(depth=20).layers]
+    assert [name for name in names if name.endswith("shortcut")] == [
+        f"group{group}_block1_shortcut" for group in (1, 2, 3)
+    ]
+
+
+def test_layers_of_a_dense_block_read_all_before_them():
+    model = tiny_densenet(depth=22)
+    first, second, third = (
+        model.get_layer(f"block1_layer{i}_concat") for i in (1, 2, 3)
+    )
+    added = model.get_layer("block1_layer2_conv2").output
+    assert first.input[0] is model.get_layer("stem_conv").output
+    assert second.input[0] is first.output and second.input[1] is added
+    assert model.get_layer("block1_layer3_bn1").input is second.output
+    assert model.get_layer("transition1_bn").input is third.output
+
+
+def test_dropout_while_training():
+    for network, count in ((tiny_densenet, 14), (tiny_att2, 5)):
+        model = network(dropout=0.5, classifier_activation=None)
+        dropouts = [
+            layer
+            for layer in model.layers
+            if isinstance(layer, keras.layers.Dropout)
+        ]
+        assert len(dropouts) == count
+        still = to_numpy(model(IMAGES))
+        np.testing.assert_array_equal(to_numpy(model(IMAGES)), still)
+        first, second = (
+            to_numpy(model(IMAGES, training=True)) for _ in range(2)
+        )
+        assert np.abs(first - second).max() > 0.01
+
+
+def test_layers_of_att2_are_those_that_it_says(data_format):
+    says = WideResNetAtt2.__doc__.split("Returns:")[1].split("Raises:")[0]
+    said = {
+        name.replace("<j>", j)
+        for name in re.findall(r"`([a-z0-9_<>]{2,})`", says)
+        for j in ("2", "3")
+    }
+    names = {layer.name for layer in tiny_att2(dropout=0.5).layers[1:]}
+    before = {layer.name for layer in WideResNet(10, 1, dropout=0.5).layers}
+    before -= {"avg_pool", "final_bn", "final_relu", "predictions"}
+    if data_format == "channels_last":
+        said -= {f"group{j}_channels_last" for j in (2, 3)}
+    assert names - before == said
+
+
+@pytest.mark.parametrize("compatibility", ["parametrised", "dot"])
+def test_att2_by_its_equations(compatibility):
+    model = tiny_att2(compatibility=compatibility, include_top=False)
+    by_hand.set_lively(model)
+    wanted = ["global", "group2_block1_add", "group3_block1_add"]
+    wanted += ["group2_context", "group3_context"]
+    outputs = [model.get_layer(name).output for name in wanted]
+    found = keras.Model(model.input, outputs)(IMAGES)
+    summary, *maps, shallow, deep = map(to_numpy, found)
+    lowered = to_numpy(model.get_layer("group2_global")(summary))
+    for features, seen, context, group in (
+        (maps[0], lowered, shallow, 2),
+        (maps[1], summary, deep, 3),
+    ):
+        locals_ = features.reshape(2, -1, features.shape[-1])
+        if compatibility == "dot":
+            scores = np.einsum("bpc,bc->bp", locals_, seen)
+        else:
+            kernel = to_numpy(model.get_layer(f"group{group}_scores").kernel)
+            scores = (locals_ + seen[:, None]) @ kernel[:, 0]
+        masks = np.exp(scores - scores.max(axis=1, keepdims=True))
+        masks /= masks.sum(axis=1, keepdims=True)
+        expected = np.einsum("bp,bpc->bc", masks, locals_)
+        np.testing.assert_allclose(context, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "compatibility, matters", [("parametrised", False), ("dot", True)]
+)
+def test_whether_the_global_feature_matters(compatibility, matters):
+    """Softmax takes away what the scores of all positions share."""
+    model = tiny_att2(compatibility=compatibility, classifier_activation=None)
+    by_hand.set_lively(model)
+    before = to_numpy(model(IMAGES))
+    bias = model.get_layer("global").bias
+    bias.assign(ops.flip(bias) * 2)
+    change = np.abs(to_numpy(model(IMAGES)) - before).max()
+    assert change > 0.1 if matters else change < 1e-3
+
+
+@pytest.mark.parametrize("depth", [1, 2, 10, 28, 31])
+def test_depth_of_resnext(depth):
+    with pytest.raises(ValueError, match=r"`depth` must be 9 \* blocks \+ 2"):
+        ResNeXt(depth)
+
+
+@pytest.mark.parametrize("depth", [1, 4, 5, 121, 189])
+@pytest.mark.parametrize(
+    "network, rule",
+    [
+        (DenseNetBC, r"6 \* layers \+ 4, .* each layer of the 3 blocks\."),
+        (WideResNetAtt2, r"6 \* blocks \+ 4, .* each block of the 3 groups\."),
+    ],
+)
+def test_depth_of_others(network, rule, depth):
+    with pytest.raises(ValueError, match=f"`depth` must be {rule} Received"):
+        network(depth)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4, 3), (None, 1)])
+def test_images_too_small_for_transitions(shape, data_format):
+    def whole(size):
+        first = data_format == "channels_first"
+        return (3, *size) if first else (*size, 3)
+
+    message = "`input_shape` must have h and w of at least 4, which"
+    with pytest.raises(ValueError, match=message):
+        tiny_densenet(input_shape=whole(shape))
+    with pytest.raises(ValueError, match=message):
+        tiny_densenet(input_tensor=keras.Input(whole(shape)))
+    tiny_densenet(input_shape=whole((4, 4)))
+
+
+@pytest.mark.parametrize(
+    "network, arguments, error, message",
+    [
+        (tiny_resnext, {"cardinality": 0}, ValueError, "`cardinality` must be"),
+        (tiny_resnext, {"base_width": 6.0}, TypeError, "`base_width` must be"),
+        (tiny_densenet, {"growth": -1}, ValueError, "`growth` must be a pos"),
+        (tiny_densenet, {"reduction": 1.5}, ValueError, "`reduction` must be"),
+        (
+            tiny_densenet,
+            {"reduction": 0.01},
+            ValueError,
+            "must leave a channel.*reduction=0.01, of 12 channels",
+        ),
+        (tiny_densenet, {"dropout": 2}, ValueError, "`dropout` must be"),
+        (tiny_att2, {"width": 0}, ValueError, "`width` must be a positive"),
+        (
+            tiny_att2,
+            {"compatibility": "sum"},
+            ValueError,
+            "one of 'parametrised', 'dot'. Received: compatibility='sum'",
+        ),
+        (tiny_att2, {"dropout": -1}, ValueError, "`dropout` must be finite"),
+        (tiny_50, {"width": 0}, ValueError, "`width` must be a positive"),
+        (
+            tiny_50,
+            {"weights": "imagenet"},
+            ValueError,
+            "`weights` must be None or the path",
+        ),
+        *(
+            (network, arguments, ValueError, message)
+            for network in TINY
+            for arguments, message in (
+                ({"classes": 0}, "`classes` must be a positive integer"),
+                ({"input_shape": (32, 32)}, "`input_shape` must be"),
+            )
+        ),
+        *(
+            (network, {"pooling": "avg"}, ValueError, "`pooling` must be None")
+            for network in POOLED
+        ),
+    ],
+)
+def test_bad_arguments(network, arguments, error, message):
+    with pytest.raises(error, match=message):
+        network(**arguments)

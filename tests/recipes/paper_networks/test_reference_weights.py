@@ -1,0 +1,249 @@
+"""Weights of the authors' code, in the same network here."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from paper_networks import WideResNet
+from paper_networks import load_reference_weights
+from support import to_numpy
+
+import keras_warn
+
+GOLDENS = Path(__file__).parents[2] / "goldens"
+# A whole WARN-16-1 with weights and statistics at random.
+DATA = dict(np.load(GOLDENS / "warn_16_1.npz"))
+WEIGHTS = {
+    name.removeprefix("weight:"): array
+    for name, array in DATA.items()
+    if name.startswith("weight:")
+}
+NETWORK = {"activate_stem": True, "activate_shortcuts": False}
+ATTENTION = {
+    "depth": 3,
+    "width": 2,
+    "kernel_size": 3,
+    "gate_batch_norm": True,
+    "from_logits": True,
+}
+
+
+def build(network=None, **attention):
+    network = {"depth": 16, "width": 1, **NETWORK, **(network or {})}
+    return keras_warn.augment(
+        WideResNet(**network), **{**ATTENTION, **attention}
+    )
+
+
+def check_final(model):
+    """Scores lie between -43 and -4: a relative tolerance.
+
+    In float64 the network is as far from them, 2e-6: it is their rounding.
+    """
+    np.testing.assert_allclose(
+        to_numpy(model(DATA["images"])), DATA["final"], rtol=1e-5
+    )
+
+
+def test_whole_network():
+    model = build()
+    load_reference_weights(model, WEIGHTS)
+    check_final(model)
+
+
+def test_every_variable_is_set():
+    model = build()
+    for variable in model.variables:
+        variable.assign(np.full(variable.shape, np.nan))
+    load_reference_weights(model, WEIGHTS)
+    for variable in model.variables:
+        assert np.isfinite(to_numpy(variable)).all(), variable.path
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ["final_relu", "group3_block1_relu1", "group2_block1_relu1"],
+        ["group3_block1_relu1", "final_relu", "group2_block1_relu1"],
+    ],
+)
+def test_modules_in_another_order(places):
+    model = build(attend_at=places)
+    load_reference_weights(model, WEIGHTS)
+    check_final(model)
+
+
+def test_a_classifier_that_augment_made():
+    model = build({"include_top": False}, classes=10)
+    load_reference_weights(model, WEIGHTS)
+    check_final(model)
+
+
+def test_gradient_scale_changes_no_value():
+    model = build(gradient_scale=0.0)
+    load_reference_weights(model, WEIGHTS)
+    check_final(model)
+
+
+def test_pixels_normalised_before_by_layers():
+    images = keras.Input((32, 32, 3))
+    model = build({"input_tensor": keras.layers.Rescaling(0.5, 1.0)(images)})
+    load_reference_weights(model, WEIGHTS)
+    halved = keras.Model(model.input, model.output)
+    np.testing.assert_allclose(
+        to_numpy(halved((DATA["images"] - 1.0) * 2)),
+        DATA["final"],
+        rtol=1e-4,
+    )
+
+
+def test_saved_and_loaded(tmp_path):
+    model = build()
+    path = tmp_path / "warn.keras"
+    model.save(path)
+    model = keras.saving.load_model(path)
+    load_reference_weights(model, WEIGHTS)
+    check_final(model)
+
+
+def test_fewer_modules():
+    """The reference attends to the last groups, as `augment` does."""
+    weights = {
+        name: array
+        for name, array in WEIGHTS.items()
+        if not name.startswith("att0.")
+    }
+    for name in weights:
+        if name.startswith("output_gate."):
+            weights[name] = np.delete(weights[name], 2, axis=0)
+    model = build(depth=2)
+    load_reference_weights(model, weights)
+    whole = build()
+    load_reference_weights(whole, WEIGHTS)
+    found, expected = (
+        keras_warn.inspect(m)(DATA["images"]) for m in (model, whole)
+    )
+    for i in (1, 2):
+        np.testing.assert_allclose(
+            to_numpy(found[f"module_{i}_prediction"]),
+            to_numpy(expected[f"module_{i + 1}_prediction"]),
+            rtol=1e-5,
+            atol=1e-5,
+        )
+    # What is left of the softmax, in the order of ours.
+    gates = to_numpy(expected["global_gates"])[:, [0, 2, 3]]
+    np.testing.assert_allclose(
+        to_numpy(found["global_gates"]),
+        gates / gates.sum(axis=-1, keepdims=True),
+        rtol=1e-5,
+    )
+
+
+def test_counters_and_constants_of_pytorch_are_passed_over():
+    model = build()
+    extra = {
+        "bn0.num_batches_tracked": np.array(7),
+        "output_gate.bn.num_batches_tracked": np.array(7),
+        "att0.att_head.diag": 1 - np.eye(2)[None],
+    }
+    load_reference_weights(model, {**WEIGHTS, **extra})
+    check_final(model)
+
+
+def test_all_or_nothing():
+    model = build()
+    before = model.get_weights()
+    weights = dict(WEIGHTS)
+    del weights["output_gate.bn.running_var"]
+    del weights["att1.score.conv.weight"]
+    weights["classifier.weight"] = weights["classifier.weight"].T
+    weights["bn0.bias"] = weights["bn0.bias"] > 0
+    weights["att3.score.conv.weight"] = weights["att2.score.conv.weight"]
+    with pytest.raises(ValueError, match="`weights` must have the") as caught:
+        load_reference_weights(model, weights)
+    message = str(caught.value)
+    for part in (
+        "missing: 'att1.score.conv.weight', 'output_gate.bn.running_var'",
+        "unknown: 'att3.score.conv.weight'",
+        "'classifier.weight' of shape (64, 10) and dtype float32 instead of "
+        "(10, 64)",
+        "'bn0.bias' of shape (16,) and dtype bool",
+        model.name,
+    ):
+        assert part in message
+    assert sum(repr(name) in message for name in WEIGHTS) == 4, "no others"
+    for found, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "network, attention, fault",
+    [
+        ({"activate_stem": False}, {}, "has no layer 'stem_bn'"),
+        ({"activate_shortcuts": True}, {}, "shortcuts read activated maps"),
+        ({}, {"gate_batch_norm": False}, "gates are not batch-normalised"),
+        ({}, {"gates": "average"}, "has no global gates to learn"),
+        ({}, {"gates": "linear"}, "has no global gates to learn"),
+        ({}, {"gates": "sigmoid"}, "activation='sigmoid' instead of 'softmax'"),
+        (
+            {},
+            {"gate_score_activation": None},
+            "score_activation='linear' instead of 'tanh'",
+        ),
+        (
+            {},
+            {"mask_activation": "sigmoid"},
+            "'module_1_masks' has activation='sigmoid'",
+        ),
+        ({}, {"projection": 5}, "modules read projections"),
+        (
+            {},
+            {"combination": "probabilities"},
+            "'rectified' has combination='probabilities'",
+        ),
+        (
+            {},
+            {"depth": 1, "attend_at": "group1_block1_relu1"},
+            "module 1 reads 'group1_block1_relu1' instead of",
+        ),
+    ],
+)
+def test_models_that_compute_something_else(network, attention, fault):
+    model = build(network, **attention)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=re.escape(fault)) as caught:
+        load_reference_weights(model, WEIGHTS)
+    assert "`model` must be `augment(WideResNet(" in str(caught.value)
+    for found, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "attribute, value",
+    [
+        ("activation", "sigmoid"),
+        ("score_activation", keras.activations.linear),
+    ],
+)
+def test_gates_within_one_module(attribute, value):
+    model = build()
+    setattr(model.get_layer("module_2_head_gates"), attribute, value)
+    with pytest.raises(ValueError, match=f"'module_2_.*{attribute}='"):
+        load_reference_weights(model, WEIGHTS)
+
+
+def test_models_without_attention_or_of_another_kind():
+    with pytest.raises(ValueError, match="which has no attention"):
+        load_reference_weights(WideResNet(16, 1, **NETWORK), WEIGHTS)
+    other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match="has not the groups of blocks"):
+        load_reference_weights(other, WEIGHTS)
+
+
+def test_bad_arguments():
+    with pytest.raises(TypeError, match="`model` must be a `keras.Model`"):
+        load_reference_weights("warn", WEIGHTS)
+    with pytest.raises(TypeError, match="`weights` must be a mapping"):
+        load_reference_weights(build(), list(WEIGHTS.items()))

@@ -1,0 +1,256 @@
+"""The spatial transformer reads where its affine map says."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from paper_networks import SpatialTransformer
+from support import gradients
+from support import to_numpy
+
+B, H, W, C, F = 2, 5, 7, 3, 11
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(B, H, W, C)).astype("float32")
+FOUND = RNG.normal(size=(B, F)).astype("float32")
+IDENTITY = np.array([1, 0, 0, 0, 1, 0], "float32")
+ROTATED = np.array([0.7, -0.6, 0.1, 0.5, 0.8, -0.2], "float32")
+
+
+def transformer(bias, kernel=0.0, **kwargs):
+    layer = SpatialTransformer(**kwargs)
+    layer.build(IMAGES.shape, FOUND.shape)
+    layer.set_weights([np.full((F, 6), kernel), bias])
+    return layer
+
+
+def expected(images, theta):
+    """Equations 1 and 5 of Jaderberg et al., place by place."""
+    batch, height, width, _ = images.shape
+    output = np.zeros(images.shape)
+    for b, i, j in np.ndindex(batch, height, width):
+        place = [(2 * j + 1) / width - 1, (2 * i + 1) / height - 1, 1]
+        x, y = theta[b].reshape(2, 3) @ place
+        x, y = ((x + 1) * width - 1) / 2, ((y + 1) * height - 1) / 2
+        for n, m in np.ndindex(height, width):
+            share = max(0, 1 - abs(x - m)) * max(0, 1 - abs(y - n))
+            output[b, i, j] += share * images[b, n, m]
+    return output
+
+
+def test_starts_as_the_identity():
+    layer = SpatialTransformer()
+    np.testing.assert_array_equal(to_numpy(layer(IMAGES, FOUND)), IMAGES)
+    kernel, bias = layer.get_weights()
+    np.testing.assert_array_equal(kernel, np.zeros((F, 6)))
+    np.testing.assert_array_equal(bias, IDENTITY)
+
+
+def test_reads_by_the_equations():
+    """Another map for each image; corners lie outside."""
+    kernel = RNG.normal(0, 0.2, (F, 6))
+    layer = transformer(ROTATED)
+    layer.set_weights([kernel, ROTATED])
+    theta = FOUND @ kernel + ROTATED
+    np.testing.assert_allclose(
+        to_numpy(layer(IMAGES, FOUND)), expected(IMAGES, theta), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("columns, rows", [(2, 1), (-3, 0), (0, -4)])
+def test_translation(columns, rows):
+    """By whole pixels; zeros come in from outside."""
+    bias = IDENTITY + np.array([0, 0, 2 * columns / W, 0, 0, 2 * rows / H])
+    shifted = np.zeros_like(IMAGES)
+    for i, j in np.ndindex(H, W):
+        if 0 <= i + rows < H and 0 <= j + columns < W:
+            shifted[:, i, j] = IMAGES[:, i + rows, j + columns]
+    found = to_numpy(transformer(bias)(IMAGES, FOUND))
+    np.testing.assert_allclose(found, shifted, atol=1e-5)
+
+
+@pytest.mark.parametrize("far", [3.0, -3.0, 1e30, -1e30])
+@pytest.mark.parametrize("direction", [2, 5])
+def test_zero_far_outside(far, direction):
+    bias = IDENTITY.copy()
+    bias[direction] = far
+    found = to_numpy(transformer(bias)(IMAGES, FOUND))
+    np.testing.assert_array_equal(found, np.zeros_like(IMAGES))
+
+
+@pytest.mark.parametrize("theta", [ROTATED, IDENTITY])
+def test_gradients(theta):
+    """Of maps and images; at the identity, towards the next pixel."""
+    weights = RNG.normal(size=IMAGES.shape)
+    layer = transformer(theta)
+
+    def loss(images, bias):
+        outputs, _ = layer.stateless_call(
+            [layer.kernel, bias], [], images, FOUND
+        )
+        return ops.sum(outputs * ops.convert_to_tensor(weights, "float32"))
+
+    of_images, of_theta = gradients(loss, [IMAGES, theta])
+
+    def reference(images, theta):
+        return np.sum(expected(images, [theta] * B) * weights)
+
+    step = 1e-6
+    right = [
+        (reference(IMAGES, theta + step * unit) - reference(IMAGES, theta))
+        / step
+        for unit in np.eye(6)
+    ]
+    if theta is ROTATED:
+        np.testing.assert_allclose(of_theta, right, rtol=1e-3)
+    else:
+        # A shift; what else moves pixels moves some to either side.
+        np.testing.assert_allclose(
+            of_theta[[2, 5]], np.array(right)[[2, 5]], rtol=1e-3
+        )
+    unit = np.zeros_like(IMAGES)
+    unit[1, 2, 3, 1] = 1
+    np.testing.assert_allclose(
+        of_images[1, 2, 3, 1],
+        reference(IMAGES + unit, theta) - reference(IMAGES, theta),
+        rtol=1e-4,
+    )
+
+
+def network(size=(H, W, C)):
+    """A localisation network of one layer, which turns each image its way."""
+    images = keras.Input(size)
+    found = keras.layers.GlobalAveragePooling2D()(images)
+    seen = SpatialTransformer(name="look")(images, found)
+    model = keras.Model(images, seen)
+    model.get_layer("look").set_weights([RNG.normal(size=(C, 6)), ROTATED])
+    return model
+
+
+def test_batches_and_sizes_that_are_not_known():
+    known, unknown = network(), network((None, None, C))
+    unknown.set_weights(known.get_weights())
+    assert unknown.output_shape == (None, None, None, C)
+    for images in (IMAGES, IMAGES[:1], np.concatenate([IMAGES] * 3)):
+        np.testing.assert_allclose(
+            unknown.predict(images, verbose=0),
+            to_numpy(known(images)),
+            atol=1e-5,
+        )
+    assert unknown.predict(IMAGES[:, 1:, :4], verbose=0).shape == (B, 4, 4, C)
+
+
+def test_saved_and_loaded(tmp_path):
+    model = network()
+    path = tmp_path / "model.keras"
+    model.save(path)
+    loaded = keras.saving.load_model(path)
+    np.testing.assert_array_equal(
+        to_numpy(loaded(IMAGES)), to_numpy(model(IMAGES))
+    )
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="a SavedModel needs the TensorFlow backend",
+)
+def test_exported(tmp_path):
+    import tensorflow as tf
+
+    model = network()
+    model.export(tmp_path / "saved", format="tf_saved_model", verbose=False)
+    exported = tf.saved_model.load(tmp_path / "saved")
+    for images in (IMAGES, IMAGES[:1]):
+        np.testing.assert_allclose(
+            exported.serve(images), model(images), atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_does_not_miss_the_pixel(policy):
+    """Of 300, where bfloat16 has 8 bits."""
+    images = np.arange(300, dtype="float32").reshape(1, 1, 300, 1) % 7
+    layer = SpatialTransformer(dtype=policy)
+    seen = layer(images, FOUND[:1])
+    assert keras.backend.standardize_dtype(seen.dtype) == layer.compute_dtype
+    np.testing.assert_array_equal(to_numpy(ops.cast(seen, "float32")), images)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "found, kernel, bias", [(0.7, 1, 0), (1, 0.7, 0), (0, 0, 0.7)]
+)
+def test_half_precision_does_not_round_the_map(policy, found, kernel, bias):
+    """A shift by 105 of 300 pixels, which bfloat16 rounds to 104.88."""
+    images = np.arange(300, dtype="float32").reshape(1, 1, 300, 1) % 7
+    layer = SpatialTransformer(dtype=policy)
+    layer.build(images.shape, (1, 1))
+    shift = np.eye(6)[2]
+    layer.set_weights([kernel * shift[None], IDENTITY + bias * shift])
+    seen = layer(images, ops.array([[found]], "float32"))
+    np.testing.assert_allclose(
+        to_numpy(ops.cast(seen, "float32"))[:, :, :195],
+        images[:, :, 105:],
+        atol=1e-2,
+    )
+
+
+def test_integer_images_are_interpolated():
+    """And not cut to integers, neither their values nor what is promised."""
+    images = (10 * np.abs(IMAGES)).astype("uint8")
+    layer = transformer(ROTATED)
+    found = to_numpy(layer(images, FOUND))
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(
+        found, expected(images, [ROTATED] * B), atol=1e-5
+    )
+    symbolic = layer(keras.Input((H, W, C), dtype="uint8"), keras.Input((F,)))
+    assert symbolic.dtype == "float32"
+
+
+def test_channels_first(monkeypatch):
+    """As asked for, or as Keras says."""
+    last = to_numpy(transformer(ROTATED)(IMAGES, FOUND))
+    layers = [transformer(ROTATED, data_format="channels_first")]
+    monkeypatch.setattr(
+        keras.config, "image_data_format", lambda: "channels_first"
+    )
+    layers.append(transformer(ROTATED))
+    for layer in layers:
+        found = to_numpy(layer(IMAGES.transpose(0, 3, 1, 2), FOUND))
+        np.testing.assert_array_equal(found.transpose(0, 2, 3, 1), last)
+        assert layer.get_config()["data_format"] == "channels_first"
+
+
+def test_channels_that_are_not_known():
+    images, found = keras.Input((H, W, None)), keras.Input((F,))
+    layer = transformer(ROTATED)
+    model = keras.Model([images, found], layer(images, found))
+    assert model.output_shape == (None, H, W, None)
+    for channels in (C, 1):
+        some = IMAGES[..., :channels]
+        np.testing.assert_allclose(
+            model.predict([some, FOUND], verbose=0),
+            to_numpy(layer(some, FOUND)),
+            atol=1e-5,
+        )
+
+
+@pytest.mark.parametrize(
+    "images, found, message",
+    [
+        ((W, C), (F,), r"`images` must have shape \(b, h, w, c\)"),
+        ((H, W, C), (H, F), r"`found` must have shape \(b, f\)"),
+        ((H, W, C), (None,), "`found` must have a known number of features"),
+    ],
+)
+def test_bad_inputs(images, found, message):
+    with pytest.raises(ValueError, match=message):
+        SpatialTransformer()(keras.Input(images), keras.Input(found))
+
+
+def test_bad_data_format():
+    with pytest.raises(ValueError, match="`data_format` must be one of"):
+        SpatialTransformer("last")
+    layer = SpatialTransformer("channels_first")
+    with pytest.raises(ValueError, match=r"must have shape \(b, c, h, w\)"):
+        layer(keras.Input((H, W)), keras.Input((F,)))

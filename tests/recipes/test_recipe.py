@@ -1,0 +1,538 @@
+"""The command that a recipe is: what it refuses, and what it prints."""
+
+import argparse
+import dataclasses
+import importlib.util
+import inspect
+import json
+import pathlib
+import re
+import shutil
+
+import archive_files
+import archives
+import fresh
+import numpy as np
+import pytest
+import recipe
+from recipe import Recipe
+
+from keras_warn import training
+from keras_warn.data import ImageDataset
+from keras_warn.data import load_image_folder
+from keras_warn.data import synthetic
+from keras_warn.training import Experiment
+from keras_warn.training import experiment
+
+RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
+# Those that take `--smoke`; others are what recipes share.
+NAMES = sorted(
+    path.stem for path in RECIPES.glob("*.py") if "moke" in path.read_text()
+)
+NAMES.remove("paper_tables")
+DOCSTRING = "Images of mine.\n\n    100 % mine"
+
+
+def load(folder):
+    if folder is None:
+        raise ValueError("`--data-dir` must name a folder.")
+    return load_image_folder(folder)
+
+
+TINY = Recipe(
+    name="tiny",
+    load=load,
+    settings=training.Settings(
+        backbone="paper_networks:WideResNet(depth=10, width=1)",
+        weights="none",
+        attention={"depth": 1, "width": 2},
+        image_size=32,
+        resize_shorter_edge=36,
+        epochs=1,
+        batch_size=8,
+        freeze_batch_norm=False,
+    ),
+    folder="a folder of class folders",
+)
+FACES = dataclasses.replace(
+    TINY,
+    name="faces",
+    load=lambda folder: archives.adience(folder, "gender"),
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    return synthetic.write_image_folder(folder, classes=3, train=6, test=2)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faces")
+    rows = [
+        (fold, f"{fold}{user}@N", f"{i}.jpg", i, "13", "fm"[i % 2])
+        for fold in range(5)
+        for user in range(4)
+        for i in range(4)
+    ]
+    archive_files.adience(folder, rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The recipes of the repository, by name."""
+    found = {}
+    for name in NAMES:
+        path = RECIPES / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found[name] = module
+    return found
+
+
+def command(recipe, arguments, capsys):
+    """Exit code, and what stands in the output and beside it."""
+    capsys.readouterr()
+    code = 0
+    try:
+        recipe.main(DOCSTRING, [str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    found = capsys.readouterr()
+    return code, found.out, found.err
+
+
+class Trainings:
+    """Stands for `Experiment.run`: notes what is run, and trains nothing."""
+
+    def __init__(self):
+        self.done = []
+
+    def run(self, one, path, overwrite=False, verbose="auto"):
+        self.done.append((one, path))
+        accuracy = (1 + len(self.done)) / 10
+        figures = {"loss": 1.0, "accuracy": accuracy}
+        return {
+            "arm": one.arm,
+            "seed": one.seed,
+            "fold": one.parts.fold,
+            "metrics": {
+                "last_epoch": {"epoch": 5, "test": figures},
+                "best_by_validation": {
+                    "epoch": 3,
+                    "test": {"loss": 1.0, "accuracy": accuracy + 0.05},
+                },
+            },
+        }
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    found = Trainings()
+    monkeypatch.setattr(
+        Experiment, "run", lambda one, *args, **more: found.run(one, *args)
+    )
+    return found
+
+
+def test_one_training(data, tmp_path, trainings, capsys):
+    code, out, err = command(
+        TINY, ["--data-dir", data, "--out", tmp_path], capsys
+    )
+    assert (code, err) == (0, "")
+    ((one, path),) = trainings.done
+    assert path == tmp_path / "attention" / "seed_0"
+    assert one.settings == TINY.settings
+    assert (one.seed, one.smoke, one.parts.fold) == (0, False, None)
+    table, _, end = out.splitlines()[-3:]
+    assert table == (
+        "attention, seed 0: test accuracy 20.0 % after epoch 5, 25.0 % after "
+        "the best by validation, 3"
+    )
+    assert end == (
+        f"All results: {tmp_path}. Curves: tensorboard --logdir {tmp_path}"
+    )
+    assert "mean" not in out
+
+
+def test_seeds_one_after_another(data, tmp_path, trainings, capsys):
+    code, out, _ = command(
+        TINY,
+        ["--data-dir", data, "--out", tmp_path, "--seeds", 3, 1, 3],
+        capsys,
+    )
+    assert code == 0
+    # Each once.
+    assert [path.name for _, path in trainings.done] == ["seed_3", "seed_1"]
+    assert [one.seed for one, _ in trainings.done] == [3, 1]
+    assert out.splitlines()[-5:-2] == [
+        "attention, seed 3: test accuracy 20.0 % after epoch 5, 25.0 % after "
+        "the best by validation, 3",
+        "attention, seed 1: test accuracy 30.0 % after epoch 5, 35.0 % after "
+        "the best by validation, 3",
+        "mean ± standard deviation over 2 seeds, last epoch: 25.0 ± 7.1 %",
+    ]
+    splits = [one.parts.summary() for one, _ in trainings.done]
+    assert splits[0] == splits[1]
+
+
+def test_the_baseline_lies_beside(data, tmp_path, trainings, capsys):
+    command(
+        TINY,
+        ["--data-dir", data, "--out", tmp_path, "--baseline"],
+        capsys,
+    )
+    ((one, path),) = trainings.done
+    assert path == tmp_path / "baseline" / "seed_0"
+    assert one.settings == dataclasses.replace(TINY.settings, attention=None)
+
+
+def test_folds_one_after_another(faces, tmp_path, trainings, capsys):
+    arguments = ["--data-dir", faces, "--out", tmp_path]
+    code, out, _ = command(FACES, arguments, capsys)
+    assert code == 0
+    assert [one.parts.fold for one, _ in trainings.done] == list(range(5))
+    assert trainings.done[4][1] == tmp_path / "attention/fold_4/seed_0"
+    assert "attention, fold 4, seed 0: test accuracy 60.0 %" in out
+    assert "over 5 folds, last epoch: 40.0 ± 15.8 %" in out
+    command(FACES, [*arguments, "--folds", 3, 1, "--seeds", 0, 1], capsys)
+    assert [(one.parts.fold, one.seed) for one, _ in trainings.done[5:]] == [
+        (3, 0),
+        (3, 1),
+        (1, 0),
+        (1, 1),
+    ]
+
+
+def test_smoke_takes_a_sample(trainings, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, *_ = command(TINY, ["--smoke", "--epochs", 3], capsys)
+    assert code == 0
+    ((one, path),) = trainings.done
+    assert str(path) == "runs/tiny_smoke/attention/seed_0"
+    assert one.smoke
+    # What is asked for goes before what a smoke run changes.
+    assert one.settings.epochs == 3
+    assert one.settings.batch_size == recipe.SMOKE["batch_size"]
+    assert one.settings.attention == TINY.settings.attention
+
+
+def test_smoke_takes_a_part_of_the_data(faces, trainings, tmp_path, capsys):
+    """And of folds the first."""
+    command(
+        FACES,
+        ["--smoke", "--data-dir", faces, "--out", tmp_path, "--seeds", 2],
+        capsys,
+    )
+    ((one, _),) = trainings.done
+    assert one.parts.fold == 0
+
+
+def test_few():
+    labels = np.arange(600) % 6
+    listing = ImageDataset(
+        "many",
+        [f"{i}" for i in range(600)],
+        labels,
+        "abcdef",
+        splits={"train": range(500), "test": range(500, 600)},
+    )
+    found = recipe.few(listing)
+    assert found.names == listing.names
+    for name in ("train", "test"):
+        part = found.split(name)
+        assert np.bincount(part.labels).tolist() == [8, 8, 8, 8]
+
+
+def test_data_of_one_class_and_few_pictures():
+    listing = ImageDataset("one", ["a"], [0], ["a"], splits={"train": [0]})
+    assert len(recipe.few(listing)) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--seeds", "-1"], "--seeds: must be a non-negative integer of at"),
+        (["--seeds", "one"], "--seeds: must be a non-negative integer of at"),
+        (["--seeds", "4294967296"], "most 32 bits. Received: 4294967296."),
+        (["--epochs", "0"], "tiny: `epochs` must be a positive integer. Re"),
+        (["--batch-size", "99"], "tiny: `batch_size` must be at most the "),
+        (["--folds", "0"], "tiny: `folds` must be left out for photos, which"),
+        (
+            ["--image-size", "64"],
+            "tiny: `resize_shorter_edge` must be at least `image",
+        ),
+        (["--devices", "GPU:7", "CPU:0"], "tiny: `devices` must be devices "),
+        (["--backbone", "ResNet"], "tiny: `backbone` must be a constructor"),
+        (["--weights", "no.h5"], "tiny: `weights` must be .* file that exists"),
+        (["--attention", "dept=2"], "tiny: `attention` must have arguments"),
+        (["--attention", "depth=0"], "tiny: `depth` must be a positive int"),
+        (["--attention", "depth=9"], "tiny: `depth` must be at most"),
+        (
+            ["--backbone", "MobileNetV2(alpha=2000)"],
+            "tiny: .* at most 1,000,000,000 parameters. .* 8,.*",
+        ),
+        (
+            ["--attention", "width=2000", "kernel_size=99"],
+            "tiny: .* at most 1,000,000,000 parameters.",
+        ),
+    ],
+    ids=lambda x: x[0] if isinstance(x, list) else "",
+)
+def test_what_is_refused(data, tmp_path, arguments, message, capsys):
+    code, out, err = command(
+        TINY,
+        ["--data-dir", data, "--out", tmp_path / "out", *arguments],
+        capsys,
+    )
+    assert code == 2
+    assert re.search(message, err)
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("folds, wrong", [(["5"], 5), (["0", "-1"], -1)])
+def test_unknown_folds(faces, tmp_path, folds, wrong, capsys):
+    code, _, err = command(
+        FACES, ["--data-dir", faces, "--folds", *folds], capsys
+    )
+    assert code == 2
+    assert f"`folds` must be among [0, 1, 2, 3, 4]. Received: {wrong}." in err
+
+
+def test_folders_that_are_not_there(tmp_path, capsys):
+    code, _, err = command(TINY, ["--data-dir", tmp_path / "no"], capsys)
+    assert code == 2
+    assert f"tiny: {tmp_path / 'no'} does not exist." in err
+    assert command(TINY, [], capsys)[::2] == (
+        2,
+        "tiny: `--data-dir` must name a folder.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "adience_gender",
+        "cifar10",
+        "cifar100",
+        "cub200",
+        "image_folder",
+        "stanford_cars",
+        "stanford_dogs",
+        "uec_food100",
+    ],
+)
+def test_folder_of_another_data_set(name, published, tmp_path, capsys):
+    """It is named."""
+    write, other = archive_files.cub200, "CUB-200-2011"
+    if name == "cub200":
+        write, other = archive_files.stanford_dogs, "Stanford Dogs"
+    folder = tmp_path / "data"
+    write(folder)
+    code, _, err = command(
+        published[name].RECIPE, ["--data-dir", folder], capsys
+    )
+    assert code == 2
+    assert err.startswith(f"{name}: ")
+    assert re.search(f"looks like (the folder|that) of {other}", err)
+    code, _, err = command(
+        published[name].RECIPE, ["--data-dir", tmp_path / "missing"], capsys
+    )
+    assert code == 2
+    assert "missing" in err and "Traceback" not in err
+
+
+def test_class_folder_without_pictures(tmp_path, capsys):
+    synthetic.write_image_folder(tmp_path / "data", classes=2, train=2, test=1)
+    (tmp_path / "data" / "train" / "Zebra").mkdir()
+    code, _, err = command(TINY, ["--data-dir", tmp_path / "data"], capsys)
+    assert code == 2
+    assert "Zebra holds no images" in err
+
+
+def test_labels_that_do_not_match(tmp_path, capsys):
+    synthetic.write_image_folder(tmp_path / "data", classes=2, train=2, test=1)
+    test = tmp_path / "data" / "test"
+    (test / "Disc_1").rename(test / "Disk_1")
+    code, _, err = command(TINY, ["--data-dir", tmp_path / "data"], capsys)
+    assert code == 2
+    assert "'Disk_1'" in err and "in test alone" in err
+
+
+def test_bad_pictures_stop_before_the_training(tmp_path, trainings, capsys):
+    synthetic.write_image_folder(tmp_path / "data", classes=2, train=6, test=2)
+    bad = []
+    for name, content in {"a.jpg": b"", "b.jpg": b"text"}.items():
+        bad.append(tmp_path / "data" / "train" / "Disc_1" / name)
+        bad[-1].write_bytes(content)
+    arguments = ["--data-dir", tmp_path / "data", "--out", tmp_path / "out"]
+    code, _, err = command(TINY, arguments, capsys)
+    assert code == 2
+    assert "tiny: 2 of the 18 images of data cannot be used" in err
+    assert all(str(path) in err for path in bad)
+    assert "--skip-bad-images" in err and "without(" not in err
+    assert trainings.done == []
+    assert not (tmp_path / "out").exists()
+    code, _, err = command(TINY, [*arguments, "--skip-bad-images"], capsys)
+    assert code == 0
+    assert all(f"left out: {path}" in err for path in bad)
+    ((one, _),) = trainings.done
+    assert one.parts.summary()["skipped"] == {"cannot be read": 2}
+
+
+def test_synthetic_data_are_the_same_in_each_process(tmp_path):
+    """Or no run on them could resume, nor have two workers."""
+    arguments = argparse.Namespace(smoke=True, data_dir=None)
+    first, second = (
+        experiment.part(TINY.listing(arguments, tmp_path / name), 0).summary()
+        for name in ("one", "two")
+    )
+    assert first == second
+
+
+def test_images_that_vanish_while_a_model_trains(data, tmp_path, capsys):
+    """An error that names the file, and no traceback of TensorFlow."""
+    folder, seen = shutil.copytree(data, tmp_path / "data"), []
+
+    def views(settings):
+        view, test_view = recipe.crops(settings)
+
+        def vanishing(image, random):
+            seen.append(image)
+            if len(seen) > settings.batch_size:  # the first one is an example
+                shutil.rmtree(folder, ignore_errors=True)
+            return view(image, random)
+
+        return vanishing, test_view
+
+    recipe = dataclasses.replace(TINY, views=views)
+    arguments = ["--data-dir", str(folder), "--out", str(tmp_path / "out")]
+    code, _, err = command(recipe, arguments, capsys)
+    assert code == 2
+    assert re.search(r"tiny: .*\.jpg does not exist\. It could be", err)
+
+
+@pytest.mark.parametrize(
+    "error, code, message",
+    [
+        (FloatingPointError("The loss is nan."), 1, "tiny: The loss is nan."),
+        (OSError("No space left."), 2, "tiny: No space left."),
+        (ImportError("No Pillow."), 2, "tiny: No Pillow."),
+        (
+            KeyboardInterrupt("x has epoch 1"),
+            130,
+            "tiny: stopped. x has epoch 1. The same command goes on.",
+        ),
+        (
+            KeyboardInterrupt(),
+            130,
+            "tiny: stopped. The same command goes on.",
+        ),
+        (
+            KeyboardInterrupt("Stopped at once."),
+            130,
+            "tiny: stopped. Stopped at once. The same command goes on.",
+        ),
+    ],
+)
+def test_exit_codes(data, monkeypatch, tmp_path, error, code, message, capsys):
+    def run(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(Experiment, "run", run)
+    found, _, err = command(
+        TINY, ["--data-dir", data, "--out", tmp_path], capsys
+    )
+    assert (found, err.strip()) == (code, message)
+
+
+def test_bugs_are_not_hidden(data, monkeypatch, tmp_path, capsys):
+    def run(*args, **kwargs):
+        raise KeyError("bug")
+
+    monkeypatch.setattr(Experiment, "run", run)
+    with pytest.raises(KeyError, match="bug"):
+        command(TINY, ["--data-dir", data, "--out", tmp_path], capsys)
+
+
+def test_trained_refused_and_found_again(data, tmp_path, capsys):
+    """A whole training, with nothing in place of it."""
+    arguments = ["--data-dir", data, "--out", tmp_path, "--baseline"]
+    code, out, _ = command(TINY, arguments, capsys)
+    assert code == 0
+    table = out.splitlines()[-3]
+    assert re.fullmatch(r"baseline, seed 0: test accuracy \d+\.\d % .*", table)
+    results = tmp_path / "baseline" / "seed_0" / "results.json"
+    accuracy = json.loads(results.read_text("utf-8"))["metrics"]["last_epoch"]
+    assert f"{100 * accuracy['test']['accuracy']:.1f} %" in table
+    before = results.stat().st_mtime_ns
+    code, out, _ = command(TINY, arguments, capsys)
+    assert (code, out.splitlines()[-3]) == (0, table)
+    assert results.stat().st_mtime_ns == before
+    code, _, err = command(TINY, [*arguments, "--epochs", 2], capsys)
+    assert code == 2
+    assert "'epochs': 1" in err and "overwrite" in err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help(name, published, capsys):
+    module = published[name]
+    with pytest.raises(SystemExit) as stop:
+        if hasattr(module, "RECIPE"):
+            module.RECIPE.main(module.__doc__, ["--help"])
+        else:
+            module.main(["--help"])
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert " ".join(module.__doc__.split()) in text
+    assert "--smoke" in text
+    if hasattr(module, "RECIPE"):
+        asked = "without it, TensorFlow Datasets is asked" in text
+        assert asked == ("from_tfds" in inspect.getsource(module))
+        s = module.RECIPE.settings
+        # At a line's end, words are broken at hyphens.
+        text = text.replace("- ", "-")
+        assert f"(default: {s.learning_rate})" in text
+        assert f"(default: {s.backbone})" in text
+        assert f"(default: runs/{name})" in text
+        assert f"depth={s.attention['depth']} " in text
+
+
+def test_help_may_have_any_sign(capsys):
+    """Argparse takes those of percent for its own."""
+    code, out, _ = command(TINY, ["--help"], capsys)
+    assert code == 0
+    assert "100 % mine" in out
+
+
+def test_names_of_recipes_are_those_of_their_files(published):
+    for name, module in published.items():
+        if hasattr(module, "RECIPE"):
+            assert module.RECIPE.name == name
+
+
+def test_a_batch_that_devices_cannot_share(tmp_path):
+    """In a process of its own, whose processor can be divided."""
+    found = fresh.Process(
+        RECIPES / "image_folder.py",
+        *("--smoke", "--devices", "CPU:0", "CPU:1", "--batch-size", "7"),
+        *("--out", tmp_path),
+    ).wait()
+    assert found.returncode == 2
+    assert found.stderr == (
+        "image_folder: `batch_size` must be divisible by the number of "
+        "devices, 2, for each to have the same part. Received: batch_size=7; "
+        "6 would do.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_seeds_are_plain_numbers():
+    for text in ("-1", "1.0", "²", "", "1e3", "9" * 5000):
+        with pytest.raises(argparse.ArgumentTypeError):
+            recipe._seed(text)
+    assert recipe._seed("007") == 7

@@ -1,0 +1,437 @@
+"""Networks to add attention to: what they take, and where weights are from."""
+
+import socket
+import sys
+import warnings
+
+import keras
+import numpy as np
+import paper_networks
+import pytest
+from paper_networks import WideResNet
+from support import to_numpy
+
+import keras_warn
+from keras_warn.data import images
+from keras_warn.training import backbones
+from keras_warn.training import build_network
+
+TINY = "MobileNetV2(alpha=0.35)"
+WIDE = "paper_networks:WideResNet(depth=10, width=1)"
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
+CONSTRUCTORS = sorted(
+    name
+    for name, value in vars(keras.applications).items()
+    if name[0].isupper() and callable(value)
+)
+
+
+def applied(layers, pixels):
+    x = keras.ops.convert_to_tensor(pixels.astype("float32"))
+    for layer in layers:
+        x = layer(x)
+    return to_numpy(x)
+
+
+def tiny_features(**arguments):
+    return keras.applications.MobileNetV2(
+        alpha=0.35,
+        include_top=False,
+        weights=None,
+        input_shape=(32, 32, 3),
+        **arguments,
+    )
+
+
+@pytest.mark.parametrize("name", CONSTRUCTORS)
+def test_pixels_are_brought_to_what_each_network_of_keras_takes(name):
+    constructor = getattr(keras.applications, name)
+    module = sys.modules[constructor.__module__]
+    expected = to_numpy(
+        module.preprocess_input(
+            PIXELS.astype("float32"), data_format="channels_last"
+        )
+    )
+    layers = backbones._own_preprocessing(constructor)
+    np.testing.assert_allclose(
+        applied(layers, PIXELS), expected, rtol=1e-5, atol=1e-4
+    )
+
+
+def test_pixels_are_brought_to_what_torchvision_takes():
+    """As docs.pytorch.org/vision/stable/models.html says."""
+    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    layers = backbones._own_preprocessing(paper_networks.WideResNet50)
+    np.testing.assert_allclose(
+        applied(layers, PIXELS),
+        (PIXELS / 255 - mean) / deviation,
+        rtol=1e-5,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "paper_networks:WideResNetAtt2(depth=10, width=1)",
+        "paper_networks:ResNeXt(depth=11, cardinality=2, base_width=4)",
+        "paper_networks:DenseNetBC(depth=10, growth=4)",
+        "paper_networks:WideResNet50(width=1)",
+    ],
+)
+def test_networks_of_the_paper(backbone):
+    network = build_network(backbone, 5, 32, "none")
+    assert to_numpy(network(PIXELS)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", images.PREPROCESSING)
+def test_preprocessing_by_name(name):
+    layers = backbones._preprocessing_layers(name)
+    np.testing.assert_allclose(
+        applied(layers, PIXELS),
+        images.preprocess(PIXELS, name),
+        rtol=1e-5,
+        atol=1e-4,
+    )
+
+
+def test_constructors_with_preprocessing_inside_are_left_alone():
+    constructor, _ = backbones._constructor("EfficientNetV2B0")
+    assert backbones._own_preprocessing(constructor) == []
+
+
+def test_bytes_in_and_probabilities_out():
+    network = build_network(TINY, 5, 32, weights="none")
+    assert network.input_shape == (None, 32, 32, 3)
+    found = to_numpy(network(PIXELS.astype("float32")))
+    assert found.shape == (2, 5)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    assert network.get_layer("classifier").units == 5
+    assert not any(isinstance(x, keras.Model) for x in network.layers)
+
+
+def test_the_network_sees_prepared_pixels():
+    network = build_network(TINY, 5, 32, weights="none")
+    features = tiny_features()
+    for layer in features.layers[1:]:
+        layer.set_weights(network.get_layer(layer.name).get_weights())
+    prepared = keras.applications.mobilenet_v2.preprocess_input(
+        PIXELS.astype("float32")
+    )
+    pooled = to_numpy(features(prepared)).mean(axis=(1, 2))
+    kernel, bias = network.get_layer("classifier").get_weights()
+    expected = to_numpy(keras.ops.softmax(pooled @ kernel + bias))
+    np.testing.assert_allclose(
+        to_numpy(network(PIXELS.astype("float32"))), expected, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "backbone, preprocessing, attention",
+    [
+        (TINY, None, False),
+        (WIDE, None, False),
+        # Which swaps red and blue.
+        (WIDE, "vgg16", False),
+        (WIDE, "vgg16", True),
+        (WIDE, "densenet", False),
+    ],
+)
+def test_saved_and_loaded_safely(backbone, preprocessing, attention, tmp_path):
+    model = build_network(backbone, 5, 32, "none", preprocessing)
+    if attention:
+        model = keras_warn.augment(model, depth=2, width=3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    pixels = PIXELS.astype("float32")
+    np.testing.assert_array_equal(
+        to_numpy(loaded(pixels)), to_numpy(model(pixels))
+    )
+    if preprocessing is None:
+        # Who loads it need not know how pixels are prepared.
+        assert images.default_preprocessing(loaded) == "none"
+
+
+def test_mixed_precision_predicts_in_float32():
+    keras.config.set_dtype_policy("mixed_float16")
+    network = build_network(TINY, 5, 32, weights="none")
+    found = network(PIXELS.astype("float32"))
+    assert keras.backend.standardize_dtype(found.dtype) == "float32"
+
+
+def norms(model):
+    return [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+
+
+def trained(model):
+    model.compile(
+        "sgd",
+        "sparse_categorical_crossentropy",
+        # TensorFlow would trace for longer than it trains.
+        run_eagerly=keras.backend.backend() == "tensorflow",
+    )
+    model.fit(PIXELS.astype("float32"), np.array([0, 1]), epochs=2, verbose=0)
+
+
+@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_normalisation_does_not_change_in_fit(frozen, attention):
+    """Neither its weights nor its statistics."""
+    model = build_network(WIDE, 5, 32, "none", freeze_batch_norm=frozen)
+    own = norms(model)
+    assert len(own) == 7
+    if attention:
+        model = keras_warn.augment(model, depth=2, width=3)
+    before = [layer.get_weights() for layer in own]
+    kernel = to_numpy(model.get_layer("stem_conv").kernel).copy()
+    trained(model)
+    for layer, weights in zip(own, before, strict=True):
+        for value, old in zip(layer.get_weights(), weights, strict=True):
+            assert (value == old).all() == frozen
+    assert (to_numpy(model.get_layer("stem_conv").kernel) != kernel).any()
+
+
+def test_frozen_normalisation_uses_its_statistics_in_training():
+    model = build_network(WIDE, 5, 32, "none", freeze_batch_norm=True)
+    pixels = PIXELS.astype("float32")
+    np.testing.assert_allclose(
+        to_numpy(model(pixels, training=True)),
+        to_numpy(model(pixels, training=False)),
+        atol=1e-6,
+    )
+
+
+def test_frozen_stays_frozen_in_a_file(tmp_path):
+    model = build_network(WIDE, 5, 32, "none", freeze_batch_norm=True)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert not any(layer.trainable for layer in norms(loaded))
+
+
+def test_weights_from_a_file(tmp_path):
+    features = tiny_features()
+    features.save_weights(tmp_path / "some.weights.h5")
+    network = build_network(TINY, 5, 32, tmp_path / "some.weights.h5")
+    for layer in features.layers[1:]:
+        for value, expected in zip(
+            network.get_layer(layer.name).get_weights(),
+            layer.get_weights(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(value, expected)
+
+
+def test_wide_resnet_from_a_file(tmp_path):
+    """Ours take [-1, 1]."""
+    features = WideResNet(10, 1, include_top=False)
+    features.save_weights(tmp_path / "wide.weights.h5")
+    network = build_network(WIDE, 5, 32, str(tmp_path / "wide.weights.h5"))
+    kernel, bias = network.get_layer("classifier").get_weights()
+    pooled = to_numpy(features(PIXELS / 127.5 - 1)).mean(axis=(1, 2))
+    np.testing.assert_allclose(
+        to_numpy(network(PIXELS.astype("float32"))),
+        to_numpy(keras.ops.softmax(pooled @ kernel + bias)),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("kind", ["wider", "deeper", "other", "garbage"])
+def test_weights_of_another_network(kind, tmp_path, capfd):
+    """One clear error, and nothing before it."""
+    path = tmp_path / "other.weights.h5"
+    if kind == "garbage":
+        path.write_bytes(b"no weights")
+    else:
+        other = {
+            "wider": lambda: WideResNet(10, 2, include_top=False),
+            "deeper": lambda: WideResNet(16, 1, include_top=False),
+            "other": tiny_features,
+        }[kind]()
+        other.save_weights(path)
+    capfd.readouterr()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with pytest.raises(
+            ValueError,
+            match="`weights` must be those of 'wide_resnet_10_1' .*"
+            r"other\.weights\.h5, which does not fit \(",
+        ) as error:
+            build_network(WIDE, 5, 32, path)
+    assert caught == []
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_weights_of_imagenet_without_a_network(tmp_path, monkeypatch):
+    def unreachable(*args, **kwargs):
+        raise socket.gaierror("Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    # Away from those that this machine may have.
+    module = sys.modules[keras.applications.MobileNetV2.__module__]
+    real = module.file_utils.get_file
+    monkeypatch.setattr(
+        module.file_utils,
+        "get_file",
+        lambda *args, **kwargs: real(
+            *args, **{**kwargs, "cache_dir": str(tmp_path)}
+        ),
+    )
+    with pytest.raises(
+        ConnectionError,
+        match="weights of MobileNetV2 cannot be downloaded .* or 'none' to",
+    ):
+        build_network(TINY, 5, 96)
+
+
+def saved_backbone(path, size=32, classes=None, scaled=True):
+    inputs = x = keras.Input((size, size, 3))
+    if scaled:
+        x = keras.layers.Rescaling(1 / 255)(x)
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(x)
+    if classes:
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        x = keras.layers.Dense(classes, "softmax", name="species")(x)
+    model = keras.Model(inputs, x)
+    model.save(path)
+    return model
+
+
+def test_file_with_a_classifier_keeps_it(tmp_path):
+    saved = saved_backbone(tmp_path / "mine.keras", classes=5)
+    network = build_network(tmp_path / "mine.keras", 5, 32)
+    pixels = PIXELS.astype("float32")
+    np.testing.assert_allclose(
+        to_numpy(network(pixels)), to_numpy(saved(pixels)), atol=1e-6
+    )
+    assert network.get_layer("species").units == 5
+    with pytest.raises(ValueError, match="for these 7 classes. .*, for 5"):
+        build_network(tmp_path / "mine.keras", 7, 32)
+
+
+def test_file_without_a_classifier_gets_one(tmp_path):
+    saved = saved_backbone(tmp_path / "mine.keras")
+    network = build_network(str(tmp_path / "mine.keras"), 7, 32)
+    assert network.output_shape == (None, 7)
+    (conv,) = [x for x in network.layers if "conv" in x.name]
+    np.testing.assert_array_equal(
+        to_numpy(conv.kernel), to_numpy(saved.layers[2].kernel)
+    )
+
+
+def test_file_of_a_network_for_any_size(tmp_path):
+    saved_backbone(tmp_path / "mine.keras", size=None, classes=5)
+    network = build_network(tmp_path / "mine.keras", 5, 48)
+    assert network.input_shape == (None, 48, 48, 3)
+
+
+def test_file_that_says_how_it_takes_pixels_or_must_be_told(tmp_path):
+    path = tmp_path / "mine.keras"
+    saved = saved_backbone(path, classes=5, scaled=False)
+    with pytest.raises(ValueError, match="Choose the preprocessing"):
+        build_network(path, 5, 32)
+    network = build_network(path, 5, 32, preprocessing="rescale")
+    np.testing.assert_allclose(
+        to_numpy(network(PIXELS.astype("float32"))),
+        to_numpy(saved(PIXELS / 255)),
+        atol=1e-6,
+    )
+
+
+def test_wrong_files(tmp_path):
+    path = tmp_path / "mine.keras"
+    with pytest.raises(
+        FileNotFoundError, match="`backbone` must be a file that exists. .*mine"
+    ):
+        build_network(path, 5, 32)
+    saved_backbone(path, classes=5)
+    with pytest.raises(
+        ValueError, match=r"\(48, 48, 3\)\. .* Change `image_size`"
+    ):
+        build_network(path, 5, 48)
+    with pytest.raises(ValueError, match="`weights` must be left out"):
+        build_network(path, 5, 32, weights=path)
+    path.write_bytes(b"no model")
+    with pytest.raises(ValueError, match="mine.keras is not a model"):
+        build_network(path, 5, 32)
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        ({"backbone": "MobilNetV2"}, ValueError, "There are: .*MobileNetV2, "),
+        ({"backbone": "mobilenet_v2"}, ValueError, "`backbone` must be a con"),
+        ({"backbone": "os.system('ls')"}, ValueError, "`backbone` must be a"),
+        ({"backbone": "MobileNetV2(0.35)"}, ValueError, "given by name"),
+        ({"backbone": "MobileNetV2(alpha=a)"}, ValueError, "`backbone` must"),
+        ({"backbone": "MobileNetV2("}, ValueError, "`backbone` must be a con"),
+        (
+            {"backbone": "MobileNetV2(beta=1)"},
+            ValueError,
+            "`backbone` must have arguments that MobileNetV2 takes. Received: "
+            "{'beta'",
+        ),
+        (
+            {"backbone": "MobileNetV2(alpha='x')"},
+            ValueError,
+            "`backbone` must have arguments that MobileNetV2 takes.",
+        ),
+        (
+            {"backbone": "MobileNetV2(alpha=1e999)"},
+            ValueError,
+            "Received: alpha=inf.",
+        ),
+        (
+            {"backbone": f"MobileNetV2(alpha={'-' * 900}1)"},
+            ValueError,
+            "`backbone` must be a constructor",
+        ),
+        ({"backbone": "-" * 100_000}, ValueError, "at most 1000 letters"),
+        (
+            {"backbone": "MobileNetV2(include_top=True)"},
+            ValueError,
+            "`backbone` must leave include_top to",
+        ),
+        (
+            {"backbone": "paper_networks:WideResNet(depth=11)"},
+            ValueError,
+            "`depth` must be",
+        ),
+        (
+            {"backbone": "MobileNetV3Small(include_preprocessing=False)"},
+            ValueError,
+            "`preprocessing` must be given",
+        ),
+        ({"weights": "imagnet"}, FileNotFoundError, "`weights` .*'imagnet'"),
+        ({"weights": None}, TypeError, "`weights` must be 'imagenet', 'none'"),
+        (
+            {"backbone": WIDE, "weights": "imagenet"},
+            ValueError,
+            "file for WideResNet, which is not of keras.app.*Rec.*imagenet'.$",
+        ),
+        (
+            {"backbone": "paper_networks:WideResNet50", "weights": "imagenet"},
+            ValueError,
+            "WideResNet50, which is not of keras.applications",
+        ),
+        ({"classes": 1}, ValueError, "`classes` must be an integer of at le"),
+        ({"image_size": 0}, ValueError, "`image_size` must be a positive"),
+        ({"preprocessing": "vgg"}, ValueError, "`preprocessing` must be one"),
+    ],
+)
+def test_wrong_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        build_network(
+            **{
+                "backbone": TINY,
+                "classes": 5,
+                "image_size": 32,
+                "weights": "none",
+                **arguments,
+            }
+        )
