@@ -147,9 +147,9 @@ def fit(
             progress.restore(model, metrics=False)
         else:
             dataset = batches.dataset(progress.epoch, progress.step)
-            _build_metrics(model, batches, dataset)
             with contextlib.ExitStack() as stack:
                 stack.enter_context(workers.scope())
+                _build_metrics(model, batches, dataset)
                 if hasattr(batches, "reading"):
                     stack.enter_context(batches.reading())
                 signals = stack.enter_context(_Signals(workers))
