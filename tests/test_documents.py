@@ -112,7 +112,7 @@ def commands():
 
 
 @pytest.mark.parametrize(
-    ("program", "options"), commands(), ids=lambda value: str(value)
+    ("program", "options"), commands(), ids=[name for name, _ in commands()]
 )
 def test_commands_have_the_options(program, options):
     if program.endswith(".py"):
