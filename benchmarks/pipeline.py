@@ -74,7 +74,7 @@ def main(argv=None):
         recipe.name,
         s,
         experiment.part(recipe.load(arguments.data_dir), 0.0, 0),
-        recipe.views(s),
+        recipe.transforms(s),
         recipe.cropped,
     )
     rounds = take_turns(

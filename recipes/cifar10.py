@@ -42,7 +42,7 @@ RECIPE = Recipe(
     name="cifar10",
     load=load,
     folder="cifar-10-batches-bin; without it, TensorFlow Datasets is asked",
-    views=shifts,
+    transforms=shifts,
     settings=training.Settings(
         # The network, and what is added to it.
         backbone="paper_networks:WideResNet(depth=28, width=10)",

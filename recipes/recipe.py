@@ -68,7 +68,7 @@ class Recipe:
             `ImageDataset`.
         settings: `Settings`.
         folder: What the folder of the data is, for `--help`.
-        views: Function from settings to what a network sees of images, in
+        transforms: Function from settings to what a network sees of images, in
             training and in testing.
         cropped: Whether images are cut to their boxes.
         smoke: What `--smoke` changes in the settings.
@@ -136,7 +136,7 @@ class Recipe:
             self.name,
             settings,
             experiment.part(listing, settings.validation_share, fold),
-            self.views(settings),
+            self.transforms(settings),
             self.cropped and listing.boxes is not None,
             seed,
             **options,

@@ -1,4 +1,4 @@
-"""Data to train on: your own images, in batches of views."""
+"""Data to train on: your own images, in batches."""
 
 from keras_warn.data import synthetic
 from keras_warn.data import transforms

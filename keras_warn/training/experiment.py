@@ -189,7 +189,8 @@ class Experiment:
         recipe: Name of the recipe.
         settings: `Settings`.
         parts: `Parts` of the data.
-        views: What the network sees of an image in training, and in testing.
+        transforms: What the network sees of an image in training, and in
+            testing.
         cropped: Whether images are cut to their boxes.
         seed: Non-negative integer.
         smoke: Whether this only tries whether everything works.
@@ -200,7 +201,7 @@ class Experiment:
     recipe: str
     settings: object
     parts: Parts
-    views: tuple
+    transforms: tuple
     cropped: bool = False
     seed: int = 0
     smoke: bool = False
@@ -260,7 +261,7 @@ class Experiment:
         s = self.settings
         return TrainingBatches(
             self.parts.training,
-            self.views[0],
+            self.transforms[0],
             s.batch_size,
             self.seed,
             self.cropped,
@@ -272,7 +273,10 @@ class Experiment:
         """`TestBatches` of a part."""
         return self.workers.divide(
             TestBatches(
-                listing, self.views[1], self.settings.batch_size, self.cropped
+                listing,
+                self.transforms[1],
+                self.settings.batch_size,
+                self.cropped,
             )
         )
 
@@ -403,7 +407,7 @@ class Experiment:
         s = self.settings
         # Of small images that are seen as they are, the shorter edge is the
         # size, too.
-        zoomed = isinstance(self.views[1], CenterCrop)
+        zoomed = isinstance(self.transforms[1], CenterCrop)
         zoomed = zoomed and s.resize_shorter_edge != s.image_size
         return Metadata(
             class_names=self.parts.training.names,
@@ -517,7 +521,7 @@ class Experiment:
                 load(attention),
                 TestBatches(
                     listing,
-                    self.views[1],
+                    self.transforms[1],
                     self.settings.batch_size,
                     self.cropped,
                 ),
@@ -554,7 +558,7 @@ class Experiment:
         for i, label in enumerate(listing.labels.tolist()):
             firsts.setdefault(label, i)
         chosen = [firsts[label] for label in sorted(firsts)[:SHOWN]]
-        view = self.views[1]
+        view = self.transforms[1]
         images = [view(listing.read(i, self.cropped), None) for i in chosen]
         return (
             np.stack(images).astype("float32"),

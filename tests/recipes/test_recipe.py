@@ -398,7 +398,7 @@ def test_images_that_vanish_while_a_model_trains(data, tmp_path, capsys):
     """An error that names the file, and no traceback of TensorFlow."""
     folder, seen = shutil.copytree(data, tmp_path / "data"), []
 
-    def views(settings):
+    def transforms(settings):
         view, test_view = recipe.crops(settings)
 
         def vanishing(image, random):
@@ -409,7 +409,7 @@ def test_images_that_vanish_while_a_model_trains(data, tmp_path, capsys):
 
         return vanishing, test_view
 
-    recipe = dataclasses.replace(TINY, views=views)
+    recipe = dataclasses.replace(TINY, transforms=transforms)
     arguments = ["--data-dir", str(folder), "--out", str(tmp_path / "out")]
     code, _, err = command(recipe, arguments, capsys)
     assert code == 2

@@ -51,13 +51,13 @@ import signal
 import keras
 
 from keras_warn import training
-from keras_warn.data import TestBatches, TrainingBatches, views
+from keras_warn.data import TestBatches, TrainingBatches, transforms
 from keras_warn.training import devices
 from training import resumed
 
 strategy = devices.strategy(["CPU:0", "CPU:1"])
 train, validation = resumed.pictures().hold_out(0.2, seed=0)
-validation = TestBatches(validation, views.Whole(), 4)
+validation = TestBatches(validation, transforms.Identity(), 4)
 for folder, step in [("whole", 0), ("killed", 6), ("killed", 0)]:
     keras.utils.set_random_seed(0)
     with strategy.scope():
@@ -70,7 +70,7 @@ for folder, step in [("whole", 0), ("killed", 6), ("killed", 0)]:
     try:
         trained = training.fit(
             model,
-            TrainingBatches(train, views.PadAndCrop(2), 14, 1),
+            TrainingBatches(train, transforms.PadAndCrop(2), 14, 1),
             3,
             folder,
             validation,
