@@ -62,14 +62,15 @@ class TensorBoardAttention(keras.callbacks.Callback):
     each image, unless started with `--samples_per_plugin images=1000`.
 
     The training stays what it was, to the bit. A training that was killed
-    and goes on, by `initial_epoch` or `keras.callbacks.BackupAndRestore`,
-    goes on here too: epochs that are trained again replace what an earlier
-    process wrote of them into the same `log_dir` (a copy of its file stays,
-    as `replaced.*`). Put this callback before `BackupAndRestore`, so that an
+    and resumes, by `initial_epoch` or `keras.callbacks.BackupAndRestore`,
+    resumes here too: TensorBoard shows epochs that are trained again instead
+    of what an earlier process wrote of them into the same `log_dir`, whose
+    files all stay. Put this callback before `BackupAndRestore`, so that an
     epoch is written here before it counts as done.
 
     Args:
-        log_dir: The folder to write to, one for each training. A copy of the
+        log_dir: The folder to write to, one for each training, which nothing
+            else writes to. A copy of the
             callback, such as KerasTuner makes for each trial, writes to a
             new folder in it: `run_0`, `run_1` and so on.
         images: The images to watch, as the model takes them: an array (for a
@@ -156,7 +157,7 @@ class TensorBoardAttention(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if not self._begun:
             # Only now: `BackupAndRestore` may have changed the first epoch.
-            self._file.drop_steps(epoch)
+            self._file.start(epoch)
         self._begun = True
 
     def on_epoch_end(self, epoch, logs=None):

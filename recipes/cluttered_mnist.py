@@ -254,7 +254,9 @@ def arm_and_seed(arm, seed, digits, test, s, run, callbacks=()):
     callbacks = [*callbacks, TensorBoardHistory(log_dir)]
     if arm not in UNATTENDED:
         callbacks.append(
-            keras_warn.TensorBoardAttention(log_dir, validation.images)
+            keras_warn.TensorBoardAttention(
+                log_dir / "attention", validation.images
+            )
         )
     trained = training.fit(
         model,

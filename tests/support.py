@@ -19,6 +19,17 @@ def to_numpy(x):
     return ops.convert_to_numpy(x)
 
 
+def in_tensorboard(folder):
+    """What TensorBoard shows of a folder, `{tag: events}`."""
+    # That of its pages. `event_accumulator` keeps what was trained again.
+    from tensorboard.backend.event_processing import plugin_event_accumulator
+
+    every = {plugin_event_accumulator.TENSORS: 0}
+    found = plugin_event_accumulator.EventAccumulator(str(folder), every)
+    found.Reload()
+    return {tag: found.Tensors(tag) for tag in found.Tags()["tensors"]}
+
+
 def gradients(function, arrays):
     """Gradients of `function(*tensors)`, a scalar, with respect to `arrays`.
 

@@ -1,37 +1,19 @@
-"""Files of several kinds in one folder, and summaries made ready elsewhere."""
+"""Files that TensorBoard reads, and errors of their disk."""
 
 import resource
 
 import pytest
+from support import in_tensorboard
 
-from keras_warn import _event_files
 from keras_warn._event_files import EventFile
 
-
-def summaries(folder):
-    """All summaries in a folder, by the ends of the names of their files."""
-    return {
-        path.suffix: [
-            (event.step, event.summary)
-            for event in _event_files.read_events(path)
-            if event.HasField("summary")
-        ]
-        for path in folder.glob("*tfevents*")
-    }
+pytest.importorskip("tensorboard")
 
 
-def test_a_ready_summary_comes_back_as_it_was(tmp_path):
-    from tensorboard.compat.proto import summary_pb2
-
-    summary = summary_pb2.Summary()
-    summary.value.add(tag="ready", simple_value=7)
-    file = EventFile(tmp_path, ".kind")
-    file.summary(summary, 5)
-    file.summary(summary)
-    file.close()
-    assert summaries(tmp_path) == {".kind": [(5, summary), (0, summary)]}
-
-
+# Of the thread of TensorBoard's writer; we raise it again.
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)
 def test_a_full_disk_is_said_of_the_folder(tmp_path):
     """A limit on the size of files stands for it."""
     file = EventFile(tmp_path)
@@ -46,32 +28,26 @@ def test_a_full_disk_is_said_of_the_folder(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
-def test_damage_hides_no_more_than_what_follows(tmp_path):
-    file = EventFile(tmp_path)
-    for step in range(3):
-        file.scalar("curve", step, 0.5)
-    file.close()
-    content = bytearray(file.path.read_bytes())
-    content[-20:] = b"\xff" * 16 + content[-4:]
-    file.path.write_bytes(content)
-    steps = [event.step for event in _event_files.read_events(file.path)]
-    assert steps == [0, 0, 1]
-
-
-def test_dropping_steps_leaves_other_kinds_alone(tmp_path):
-    for suffix in (".one", ".other"):
-        file = EventFile(tmp_path, suffix)
-        for step in (2, 3):
-            file.scalar("curve", step, 0.5)
-        file.close()
-    again = EventFile(tmp_path, ".one")
-    again.drop_steps(3)
-    again.scalar("curve", 3, 0.25)
-    again.close()
-    steps = sorted(
-        (path.suffix, event.step)
-        for path in tmp_path.glob("*tfevents*")
-        for event in _event_files.read_events(path)
-        if event.HasField("summary")
-    )
-    assert steps == [(".one", 2), (".one", 3), (".other", 2), (".other", 3)]
+def test_what_a_killed_process_wrote_later_is_not_shown(tmp_path):
+    """Not even of curves that the one which resumes does not write."""
+    killed = EventFile(tmp_path)
+    killed.start(0)
+    for step in range(4):
+        killed.scalar("curve", step, step)
+        killed.scalar("other", step, step)
+    killed.flush()
+    # What has no end, of the last step.
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-3])
+    resumed = EventFile(tmp_path)
+    resumed.start(2)
+    resumed.scalar("curve", 2, 7)
+    resumed.close()
+    found = {
+        tag: [(one.step, *one.tensor_proto.float_val) for one in events]
+        for tag, events in in_tensorboard(tmp_path).items()
+    }
+    assert found == {
+        "curve": [(0, 0), (1, 1), (2, 7)],
+        "other": [(0, 0), (1, 1)],
+    }

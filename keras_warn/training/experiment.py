@@ -483,7 +483,10 @@ class Experiment:
         found = [TensorBoardHistory(log_dir)]
         if not self.settings.baseline:
             images, _, _ = self._examples()
-            found.append(callbacks.TensorBoardAttention(log_dir, images))
+            watch = callbacks.TensorBoardAttention(
+                log_dir / "attention", images
+            )
+            found.append(watch)
         return found
 
     def _draw(self, model, run):

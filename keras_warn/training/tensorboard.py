@@ -10,10 +10,10 @@ class TensorBoardHistory(keras.callbacks.Callback):
     """Writes loss, metrics and learning rate of each epoch for TensorBoard.
 
     Unlike Keras's own callback, on every backend; and a training that was
-    killed and goes on shows each epoch once.
+    killed and resumes shows each epoch once.
 
     Args:
-        log_dir: The folder to write to.
+        log_dir: The folder to write to, which nothing else writes to.
 
     Raises:
         ImportError: if tensorboard is not installed.
@@ -43,7 +43,7 @@ class TensorBoardHistory(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if not self._begun:
-            self._file.drop_steps(epoch)
+            self._file.start(epoch)
         self._begun = True
 
     def on_epoch_end(self, epoch, logs=None):

@@ -17,6 +17,7 @@ import fresh
 import keras
 import numpy as np
 import pytest
+from support import in_tensorboard
 
 import keras_warn
 
@@ -119,14 +120,12 @@ def test_rows_of_the_csv(killed_and_continued):
 
 def test_curves_of_both_models(killed_and_continued):
     """In one place; each epoch once, though the run was killed."""
-    from tensorboard.backend.event_processing import event_accumulator
-
     for name in ("baseline_0", "attention_0"):
         folder = killed_and_continued / "tensorboard" / name
-        events = event_accumulator.EventAccumulator(str(folder)).Reload()
+        events = in_tensorboard(folder)
         for part in ("training", "validation"):
             for number in ("loss", "accuracy"):
-                found = events.Tensors(f"{part}/{number}")
+                found = events[f"{part}/{number}"]
                 assert [event.step for event in found] == [0, 1]
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from recipe import crops
+from support import in_tensorboard
 from support import to_numpy
 
-from keras_warn import _event_files
 from keras_warn.data import ImageDataset
 from keras_warn.data import TestBatches
 from keras_warn.data import load_image_folder
@@ -398,13 +398,7 @@ def test_figures_are_those_of_the_saved_models(finished, name, file):
 
 def test_curves_for_tensorboard(finished):
     _, folder, results = finished
-    found = {}
-    for path in (folder / "tensorboard").glob("*tfevents*"):
-        for event in _event_files.read_events(path):
-            for value in event.summary.value:
-                number = value.tensor.float_val
-                if len(number) == 1 or value.tensor.tensor_content:
-                    found.setdefault(value.tag, []).append(event.step)
+    found = in_tensorboard(folder / "tensorboard")
     for tag in (
         "training/loss",
         "training/accuracy",
@@ -412,7 +406,9 @@ def test_curves_for_tensorboard(finished):
         "validation/loss",
         "validation/accuracy",
     ):
-        assert found[tag] == [0, 1]
+        assert [event.step for event in found[tag]] == [0, 1]
+    watched = in_tensorboard(folder / "tensorboard" / "attention")
+    assert [event.step for event in watched["masks/module_1"]] == [0, 1]
 
 
 def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
