@@ -648,7 +648,7 @@ def test_no_room_for_figures(files, work, capsys, small_files_only):
     model = files / "model.keras"
     assert run("explain", model, *paths, "--out", "out") == 1
     said = capsys.readouterr().err
-    assert "out cannot be written to: [Errno 27] File too large" in said
+    assert "out/a.png cannot be written: [Errno 27] File too large. 0" in said
     assert "0 of 2 figures are there" in said
     assert everything(work / "out") == ["explanations.json"]
     assert not explanations(work / "out")["finished"]
@@ -658,7 +658,7 @@ def test_no_room_for_the_report(files, data, capsys, small_files_only):
     arguments = (files / "model.keras", "data", "--out", "r.html")
     assert run("report", *arguments) == 1
     said = capsys.readouterr().err
-    assert "--out r.html cannot be written: File too large." in said
+    assert "r.html cannot be written: [Errno 27] File too large." in said
     assert everything(data.parent) == everything_but_the_report
 
 

@@ -160,9 +160,8 @@ def run(arguments):
             )
     except OSError as error:
         progress.say(
-            f"keras-warn explain: {folder.path} cannot be written to: "
-            f"{error}. {len(entries)} of {len(paths)} figures are there, "
-            f"{EXPLANATIONS} is not complete."
+            f"keras-warn explain: {error} {len(entries)} of {len(paths)} "
+            f"figures are there, {EXPLANATIONS} is not complete."
         )
         return INCOMPLETE
     finally:

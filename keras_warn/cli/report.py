@@ -116,8 +116,7 @@ def run(arguments):
             )
     except OSError as error:
         data.progress.say(
-            f"keras-warn report: --out {path} cannot be written: "
-            f"{error.strerror or error}."
+            f"keras-warn report: --out must be written to. {error}"
         )
         return INCOMPLETE
     finally:
