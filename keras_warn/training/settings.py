@@ -289,6 +289,14 @@ class Settings:
         return values
 
 
+# How the command line takes settings of a type.
+KINDS = {
+    bool: {"action": argparse.BooleanOptionalAction},
+    int: {"type": int, "metavar": "INT"},
+    float: {"type": float, "metavar": "FLOAT"},
+}
+
+
 def add_arguments(parser, settings):
     """Adds an option for each setting to a parser of arguments.
 
@@ -301,40 +309,19 @@ def add_arguments(parser, settings):
         default = getattr(settings, field.name)
         option = "--" + field.name.replace("_", "-")
         text = field.metadata["help"].replace("%", "%%")
-        # Absent where they are not given: `None` is a value of some.
-        common = {"default": argparse.SUPPRESS}
         if field.name == "attention":
             shown = " ".join(f"{k}={v}" for k, v in (default or {}).items())
-            group.add_argument(
-                option,
-                nargs="+",
-                metavar="NAME=VALUE",
-                type=named_value,
-                help=f"{text}; instead of: {shown or 'its defaults'}",
-                **common,
-            )
-            continue
-        if default is None:
-            default = "none" if field.name == "patience" else "its own"
-        text += f" (default: {default})"
-        if field.type is bool:
-            group.add_argument(
-                option,
-                action=argparse.BooleanOptionalAction,
-                help=text,
-                **common,
-            )
+            text += f"; instead of: {shown or 'its defaults'}"
+            kind = {"type": named_value, "metavar": "NAME=VALUE", "nargs": "+"}
         else:
-            kind = {int: int, float: float}.get(field.type, str)
+            if default is None:
+                default = "none" if field.name == "patience" else "its own"
+            text += f" (default: {default})"
+            kind = KINDS.get(field.type, {"type": str, "metavar": "VALUE"})
             if field.name == "patience":
-                kind = _integer_or_none
-            group.add_argument(
-                option,
-                type=kind,
-                metavar={int: "INT", float: "FLOAT"}.get(kind, "VALUE"),
-                help=text,
-                **common,
-            )
+                kind = {"type": _integer_or_none, "metavar": "VALUE"}
+        # Absent where they are not given: `None` is a value of some.
+        group.add_argument(option, help=text, default=argparse.SUPPRESS, **kind)
 
 
 def from_arguments(arguments, settings):
