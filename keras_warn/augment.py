@@ -40,14 +40,14 @@ def augment(
     projection=None,
     attend_at=None,
     mask_activation="softmax",
-    diversity=0.0,
+    diversity_weight=0.0,
     diversity_pool=1,
-    agreement=0.0,
+    agreement_weight=0.0,
     gates="softmax",
     gate_score_activation="tanh",
     gate_batch_norm=False,
     combination="log_probabilities",
-    from_logits=False,
+    classifier_activation="softmax",
     gradient_scale=1.0,
     kernel_initializer="he_normal",
     name=None,
@@ -89,10 +89,10 @@ def augment(
             negative index into the network's attachment points (-1 is the
             deepest), a tensor of the network, or a list of these.
         mask_activation: `"softmax"` or `"sigmoid"`, see `AttentionHeads`.
-        diversity: Non-negative number, the weight of the penalty on
+        diversity_weight: Non-negative number, the weight of the penalty on
             overlapping masks, averaged over modules. See `MaskDiversity`.
         diversity_pool: Positive integer, see `MaskDiversity`.
-        agreement: Non-negative number, the weight of the penalty on
+        agreement_weight: Non-negative number, the weight of the penalty on
             predictions that contradict each other, see `GatedSum`. With
             cross-entropy, 0 trains the rectified prediction alone, and 1 each
             prediction on its own, as the reference does. It needs gates, and
@@ -109,9 +109,9 @@ def augment(
             batch-normalised, as in the reference.
         combination: `"log_probabilities"` or `"probabilities"`, what the
             gates weigh. See `GatedSum`.
-        from_logits: Whether the model returns scores, for a loss with
-            `from_logits=True` or for `GatedLogLikelihood`, instead of
-            probabilities.
+        classifier_activation: `"softmax"`, or `None` for a model that returns
+            scores, for a loss with `from_logits=True` or for
+            `GatedLogLikelihood`.
         gradient_scale: Non-negative number, the factor on the gradients that
             modules and global gates send into the network. 0 is the paper's
             blocked-gradient ablation.
@@ -121,11 +121,12 @@ def augment(
 
     Returns:
         A functional `keras.Model` with the network's inputs and an output of
-        shape `(b, n)`: probabilities, or scores if `from_logits`. Its new
-        layers are named `module_<i>_masks`, `module_<i>_attended`,
-        `module_<i>_hypotheses`, `module_<i>_head_gates` and
-        `module_<i>_prediction` for `i` from 1, in the order of `attend_at` or
-        from shallow to deep, then `global_gates` and `rectified`.
+        shape `(b, n)`: probabilities, or scores without
+        `classifier_activation`. Its new layers are named `module_<i>_masks`,
+        `module_<i>_attended`, `module_<i>_hypotheses`,
+        `module_<i>_head_gates` and `module_<i>_prediction` for `i` from 1, in
+        the order of `attend_at` or from shallow to deep, then `global_gates`
+        and `rectified`.
         `keras_warn.inspect` gives their outputs.
 
     Raises:
@@ -160,21 +161,23 @@ def augment(
     if projection is not None:
         projection = checks.integer("projection", projection)
     checks.one_of("mask_activation", mask_activation, ("softmax", "sigmoid"))
-    diversity = checks.real("diversity", diversity)
+    diversity_weight = checks.real("diversity_weight", diversity_weight)
     diversity_pool = checks.integer("diversity_pool", diversity_pool)
-    agreement = checks.real("agreement", agreement)
+    agreement_weight = checks.real("agreement_weight", agreement_weight)
     checks.activation("gate_score_activation", gate_score_activation)
     checks.one_of("gates", gates, ("softmax", "sigmoid", "average", "linear"))
-    if agreement and gates == "linear":
+    if agreement_weight and gates == "linear":
         raise ValueError(
-            "`agreement` must be 0 with gates='linear', which leave one "
-            f"prediction. Received: agreement={agreement}."
+            "`agreement_weight` must be 0 with gates='linear', which leave "
+            f"one prediction. Received: agreement_weight={agreement_weight}."
         )
     checks.flag("gate_batch_norm", gate_batch_norm)
     checks.one_of(
         "combination", combination, ("log_probabilities", "probabilities")
     )
-    checks.flag("from_logits", from_logits)
+    checks.one_of(
+        "classifier_activation", classifier_activation, ("softmax", None)
+    )
     gradient_scale = checks.real("gradient_scale", gradient_scale)
 
     flat = graph.flatten(backbone)
@@ -187,7 +190,7 @@ def augment(
         _check_map(
             features,
             kernel_size,
-            diversity_pool if diversity > 0 else 1,
+            diversity_pool if diversity_weight > 0 else 1,
             data_format,
         )
     classifier = _read_or_make_classifier(network, classes)
@@ -204,7 +207,7 @@ def augment(
                 projection=projection,
                 mask_activation=mask_activation,
                 # The reference averages the penalty over modules.
-                diversity=diversity / len(maps),
+                diversity_weight=diversity_weight / len(maps),
                 diversity_pool=diversity_pool,
                 gates=gates,
                 gate_score_activation=gate_score_activation,
@@ -246,7 +249,11 @@ def augment(
             name="global_gates",
         )
     rectified = GatedSum(
-        combination, from_logits, agreement, dtype=dtype, name="rectified"
+        combination,
+        classifier_activation,
+        agreement_weight,
+        dtype=dtype,
+        name="rectified",
     )(global_gate(features), predictions)
     return keras.Model(
         graph.inputs(flat), rectified, name=name or f"{backbone.name}_warn"
@@ -262,7 +269,7 @@ def _attention_module(
     kernel_size,
     projection,
     mask_activation,
-    diversity,
+    diversity_weight,
     diversity_pool,
     gates,
     gate_score_activation,
@@ -276,8 +283,8 @@ def _attention_module(
             features, projection, data_format, dtype, f"{name}_projection"
         )
     penalty = None
-    if diversity > 0:
-        penalty = MaskDiversity(diversity, diversity_pool, data_format)
+    if diversity_weight > 0:
+        penalty = MaskDiversity(diversity_weight, diversity_pool, data_format)
     masks = AttentionHeads(
         width,
         kernel_size,

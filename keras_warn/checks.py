@@ -61,7 +61,7 @@ def flag(name, value):
 
 def one_of(name, value, choices):
     """Returns `value` if it is among `choices`."""
-    if not isinstance(value, str) or value not in choices:
+    if not isinstance(value, (str, type(None))) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(
             f"`{name}` must be one of {listed}. Received: {name}={value!r}."

@@ -11,9 +11,10 @@ class GatedLogLikelihood(keras.losses.Loss):
     """Negative gated log-likelihood, as the reference trains.
 
     `loss = -scores[label]`, where the scores are the gated log-probabilities
-    that `augment(..., from_logits=True)` returns. They are not normalised
-    again, so this is the gate-weighted mean of the *separate* cross-entropies
-    of the network and its modules, each of which must be right on its own;
+    that `augment(..., classifier_activation=None)` returns. They are not
+    normalised again, so this is the gate-weighted mean of the *separate*
+    cross-entropies of the network and its modules, each of which must be
+    correct on its own;
     `keras.losses.SparseCategoricalCrossentropy(from_logits=True)` on the same
     scores trains their combination instead.
 
@@ -24,7 +25,7 @@ class GatedLogLikelihood(keras.losses.Loss):
 
     Call arguments:
         y_true: Integer labels `(b,)` or `(b, 1)`, from 0 to `n - 1`.
-        y_pred: Scores `(b, n)`, of a model with `from_logits=True`.
+        y_pred: Scores `(b, n)`, of a model with `classifier_activation=None`.
 
     Raises:
         ValueError: if labels or scores have another rank.

@@ -51,7 +51,7 @@ RECIPE = Recipe(
             "depth": 3,
             "width": 4,
             "kernel_size": 3,
-            "diversity": 0.1,
+            "diversity_weight": 0.1,
             "diversity_pool": 2,
             "gate_batch_norm": True,
         },

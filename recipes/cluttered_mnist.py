@@ -79,7 +79,7 @@ SETTINGS = {
     "filters": (16, 32, 32, 32, 32),
     "dense": 128,
     # Arguments of `keras_warn.augment`.
-    "attention": {"depth": 4, "width": 4, "diversity": 0.1},
+    "attention": {"depth": 4, "width": 4, "diversity_weight": 0.1},
     # Training, of all arms alike but for `TRANSFORMER_RATE`.
     "seeds": 3,
     "epochs": 8,
@@ -115,7 +115,7 @@ FIGURE_4 = {
     "linear": {"gates": "linear"},
     "sigmoid_gates": {"gates": "sigmoid"},
     "sigmoid_masks": {"mask_activation": "sigmoid"},
-    "no_diversity": {"diversity": 0.0},
+    "no_diversity": {"diversity_weight": 0.0},
     "blocked_gradient": {"gradient_scale": 0.0},
     "spatial_transformer": {},
 }
@@ -124,7 +124,7 @@ ABLATIONS = {
     "gate_batch_norm": {"gate_batch_norm": True},
     "unbounded_gates": {"gate_score_activation": None},
     "probabilities": {"combination": "probabilities"},
-    "agreement": {"agreement": 1.0},
+    "agreement": {"agreement_weight": 1.0},
     "kernel_3": {"kernel_size": 3},
 }
 # Arms without attention.

@@ -13,7 +13,7 @@ The settings are those of section 4.4 of "Attend and Rectify", but for two: the
 length, 30 epochs with cosine decay, suits a few thousand images; and the
 attention works side by side with the network, which was better on birds
 (docs/evidence.md). The paper's is
-`--attention depth=3 width=4 gates=softmax agreement=0 gradient_scale=1`.
+`--attention depth=3 width=4 gates=softmax agreement_weight=0 gradient_scale=1`.
 
 Results: yours. Start from `--baseline`, choose `--learning-rate` by the
 validation accuracy, and compare over several `--seeds`.
@@ -54,9 +54,9 @@ RECIPE = Recipe(
             "depth": 2,
             "width": 16,
             "gates": "average",
-            "agreement": 1.0,
+            "agreement_weight": 1.0,
             "gradient_scale": 0.0,
-            "diversity": 0.1,
+            "diversity_weight": 0.1,
         },
         # Images: shorter edge 256, random 224x224, mirrored half of the time.
         image_size=224,

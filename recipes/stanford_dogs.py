@@ -47,7 +47,7 @@ RECIPE = Recipe(
         # The network, and what is added to it.
         backbone="ResNet50V2",
         weights="imagenet",
-        attention={"depth": 3, "width": 4, "diversity": 0.1},
+        attention={"depth": 3, "width": 4, "diversity_weight": 0.1},
         # Images: shorter edge 256, random 224x224, mirrored half of the time.
         image_size=224,
         resize_shorter_edge=256,

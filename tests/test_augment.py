@@ -235,10 +235,10 @@ OPTIONS = [
     dict(kernel_size=5, mask_activation="sigmoid", depth=1),
     dict(projection=3),
     dict(projection=3, kernel_size=3),
-    dict(diversity=0.1),
-    dict(diversity=0.1, diversity_pool=2),
-    dict(agreement=1.0),
-    dict(agreement=0.5, gates="average"),
+    dict(diversity_weight=0.1),
+    dict(diversity_weight=0.1, diversity_pool=2),
+    dict(agreement_weight=1.0),
+    dict(agreement_weight=0.5, gates="average"),
     dict(gates="sigmoid"),
     dict(gates="average"),
     dict(gates="linear"),
@@ -247,8 +247,8 @@ OPTIONS = [
     dict(combination="probabilities"),
     dict(gradient_scale=0.1),
     dict(gradient_scale=0),
-    dict(from_logits=True),
-    dict(from_logits=True, combination="probabilities"),
+    dict(classifier_activation=None),
+    dict(classifier_activation=None, combination="probabilities"),
     dict(kernel_initializer="zeros"),
 ]
 
@@ -269,7 +269,7 @@ def test_every_option_trains_saves_and_reloads(options, tmp_path):
     labels = np.arange(3) % CLASSES
     model = keras_warn.augment(small_backbone(), **options)
     loss = "sparse_categorical_crossentropy"
-    if options.get("from_logits"):
+    if "classifier_activation" in options:
         loss = keras_warn.GatedLogLikelihood()
     model.compile(
         "sgd",
@@ -302,7 +302,7 @@ def test_probabilities_by_default_and_scores_on_request():
     keras.utils.set_random_seed(1)
     model = keras_warn.augment(small_backbone())
     keras.utils.set_random_seed(1)
-    scores = keras_warn.augment(small_backbone(), from_logits=True)
+    scores = keras_warn.augment(small_backbone(), classifier_activation=None)
     images = IMAGES[:, :32, :32]
     probabilities = to_numpy(model(images))
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-6)
@@ -422,7 +422,9 @@ def test_penalties_join_a_loss_of_another_precision(floatx):
     keras.config.set_floatx(floatx)
     if floatx == "float32":
         keras.config.set_dtype_policy("float64")
-    model = keras_warn.augment(small_backbone(), diversity=0.1, agreement=0.5)
+    model = keras_warn.augment(
+        small_backbone(), diversity_weight=0.1, agreement_weight=0.5
+    )
     model.compile("sgd", "sparse_categorical_crossentropy")
     history = model.fit(IMAGES[:, :32, :32], np.arange(3), verbose=0)
     (loss,) = history.history["loss"]
@@ -450,7 +452,7 @@ def test_modules_start_apart_with_an_initializer_object():
 
 
 def test_diversity_is_averaged_over_modules():
-    model = keras_warn.augment(small_backbone(), depth=3, diversity=0.3)
+    model = keras_warn.augment(small_backbone(), depth=3, diversity_weight=0.3)
     seen = keras_warn.inspect(model)(IMAGES[:, :32, :32])
     penalty = keras_warn.MaskDiversity(0.3)
     each = [
@@ -468,7 +470,7 @@ def test_blocked_gradients_leave_the_backbone_to_its_own_loss():
         keras.utils.set_random_seed(3)
         backbone = small_backbone()
         model = keras_warn.augment(
-            backbone, gradient_scale=gradient_scale, diversity=1e4
+            backbone, gradient_scale=gradient_scale, diversity_weight=1e4
         )
         model.compile(
             "sgd", "sparse_categorical_crossentropy", run_eagerly=TENSORFLOW
@@ -536,7 +538,7 @@ def test_tokens():
         keras_warn.augment(
             keras.Model(inputs, outputs),
             depth=1,
-            diversity=0.1,
+            diversity_weight=0.1,
             diversity_pool=2,
         )
 
@@ -555,7 +557,7 @@ def test_channels_first():
         depth=2,
         kernel_size=3,
         projection=2,
-        diversity=0.1,
+        diversity_weight=0.1,
         diversity_pool=2,
     )
     shapes = [model.get_layer(f"module_{i}_masks").output.shape for i in (1, 2)]
@@ -660,16 +662,20 @@ BAD = [
     (dict(depth=1.5), TypeError, "`depth` .* depth=1.5"),
     (dict(depth=9), ValueError, "`depth` must be at most 3.* depth=9"),
     (dict(width=0), ValueError, "width=0"),
-    (dict(agreement=-0.1), ValueError, "`agreement` .* agreement=-0.1"),
     (
-        dict(agreement=1, gates="linear"),
+        dict(agreement_weight=-0.1),
         ValueError,
-        "`agreement` must be 0 with gates='linear'.* agreement=1",
+        "`agreement_weight` .* agreement_weight=-0.1",
     ),
     (
-        dict(agreement=1, combination="probabilities"),
+        dict(agreement_weight=1, gates="linear"),
         ValueError,
-        "`agreement` must be 0 with combination='probabilities'",
+        "`agreement_weight` must be 0 with gates='linear'.* agreement_weight=1",
+    ),
+    (
+        dict(agreement_weight=1, combination="probabilities"),
+        ValueError,
+        "`agreement_weight` must be 0 with combination='probabilities'",
     ),
     (dict(width="4"), TypeError, "`width` .* width='4'"),
     (dict(kernel_size=2), ValueError, "`kernel_size` must be odd"),
@@ -681,8 +687,16 @@ BAD = [
     (dict(gates="max"), ValueError, "`gates` .*'average'.* gates='max'"),
     (dict(gate_batch_norm=None), TypeError, "gate_batch_norm=None"),
     (dict(combination="mean"), ValueError, "combination='mean'"),
-    (dict(from_logits=1), TypeError, "`from_logits` .* from_logits=1"),
-    (dict(diversity=-1), ValueError, "`diversity` .* diversity=-1"),
+    (
+        dict(classifier_activation="linear"),
+        ValueError,
+        "`classifier_activation` .*'softmax', None.*='linear'",
+    ),
+    (
+        dict(diversity_weight=-1),
+        ValueError,
+        "`diversity_weight` .* diversity_weight=-1",
+    ),
     (dict(diversity_pool=0), ValueError, "diversity_pool=0"),
     (dict(gradient_scale=-1), ValueError, "gradient_scale=-1"),
     (dict(attend_at="relu9"), ValueError, "'relu9'; did you mean 'relu"),
@@ -703,7 +717,7 @@ BAD = [
         "kernel_initializer='henormal'",
     ),
     (
-        dict(diversity=0.1, diversity_pool=9),
+        dict(diversity_weight=0.1, diversity_pool=9),
         ValueError,
         "diversity_pool=9, and a map of shape .*'relu3'",
     ),

@@ -187,9 +187,9 @@ def test_the_defaults_of_calibration():
     "arguments",
     [
         {},
-        {"from_logits": True},
+        {"classifier_activation": None},
         {"combination": "probabilities"},
-        {"combination": "probabilities", "from_logits": True},
+        {"combination": "probabilities", "classifier_activation": None},
         {"gates": "average"},
         {"gates": "linear"},
         {"mask_activation": "sigmoid"},

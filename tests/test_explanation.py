@@ -60,12 +60,12 @@ def assert_parts_are_all(model, images, tolerance=1e-5):
     said = explanation.seen["prediction"].astype("float64")
     # Networks of random weights have logits of some hundreds, in float32.
     tolerance *= max(1, np.abs(total).max())
-    from_logits = model.get_layer("rectified").from_logits
-    if from_logits and explanation.scale == "log-probability":
+    scores = model.get_layer("rectified").activation is None
+    if scores and explanation.scale == "log-probability":
         # The score itself, as far as classes differ in it.
         np.testing.assert_allclose(total, centered(said), atol=tolerance)
         said = to_numpy(ops.softmax(said))
-    elif from_logits:
+    elif scores:
         said = np.exp(said)
     np.testing.assert_allclose(explanation.probabilities, said, atol=1e-5)
     whole = 1
@@ -100,11 +100,15 @@ def assert_parts_are_all(model, images, tolerance=1e-5):
 @pytest.mark.parametrize(
     "options",
     [
-        dict(gates=gates, combination=combination, from_logits=from_logits)
-        for gates, combination, from_logits in itertools.product(
+        dict(
+            gates=gates,
+            combination=combination,
+            classifier_activation=activation,
+        )
+        for gates, combination, activation in itertools.product(
             ("softmax", "sigmoid", "average", "linear"),
             ("log_probabilities", "probabilities"),
-            (False, True),
+            ("softmax", None),
         )
     ]
     + [
@@ -112,7 +116,7 @@ def assert_parts_are_all(model, images, tolerance=1e-5):
         {"kernel_size": 3, "projection": 5},
         {"kernel_size": 3, "combination": "probabilities"},
         {"gate_score_activation": None, "gate_batch_norm": True},
-        {"gradient_scale": 0.5, "diversity": 0.1, "width": 1},
+        {"gradient_scale": 0.5, "diversity_weight": 0.1, "width": 1},
     ],
     ids=lambda options: " ".join(map(str, options.values())),
 )

@@ -254,8 +254,8 @@ def test_masks_of_heads_and_as_they_are(tmp_path, kind, size):
     "arguments",
     [
         {"gates": "linear"},
-        {"combination": "probabilities", "from_logits": True},
-        {"from_logits": True, "mask_activation": "sigmoid"},
+        {"combination": "probabilities", "classifier_activation": None},
+        {"classifier_activation": None, "mask_activation": "sigmoid"},
     ],
     ids=str,
 )

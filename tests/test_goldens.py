@@ -36,8 +36,8 @@ class Golden:
         self.global_gate = keras_warn.GlobalGate(
             self.modules + 1, self.activation, batch_norm=True
         )
-        self.combine = keras_warn.GatedSum(from_logits=True)
-        self.rectify = keras_warn.GatedSum(agreement=1.0)
+        self.combine = keras_warn.GatedSum(activation=None)
+        self.rectify = keras_warn.GatedSum(agreement_weight=1.0)
         self.build()
 
     def __getitem__(self, name):

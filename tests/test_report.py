@@ -236,7 +236,7 @@ def test_a_hundred_noisy_examples_stay_below_5_mb(tmp_path, size):
     [
         {"gates": "linear"},
         {"gates": "average"},
-        {"from_logits": True},
+        {"classifier_activation": None},
         {"combination": "probabilities"},
         {"mask_activation": "sigmoid"},
     ],

@@ -87,7 +87,7 @@ def test_products_of_the_whole_by_hand():
         {"kernel_size": 3, "projection": 2, "gradient_scale": 0.5},
         {"gates": "average", "mask_activation": "sigmoid"},
         {"gates": "linear", "combination": "probabilities"},
-        {"gates": "sigmoid", "gate_batch_norm": True, "diversity": 0.1},
+        {"gates": "sigmoid", "gate_batch_norm": True, "diversity_weight": 0.1},
     ],
 )
 def test_parts_add_up_and_say_what_was_asked_for(arguments, tmp_path):

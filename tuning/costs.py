@@ -13,7 +13,7 @@ from keras_warn.operations import operations
 # What a limit can be on: shares of the backbone's own.
 LIMITED = ("operations", "parameters")
 # Arguments of `augment` that change the training alone, and cost nothing.
-FREE = ("agreement", "diversity", "gradient_scale")
+FREE = ("agreement_weight", "diversity_weight", "gradient_scale")
 # Both models are timed in turns: a machine that slows down slows both.
 ROUNDS, BATCH = 15, 8
 

@@ -22,11 +22,11 @@ VALUES = {
     "projection": (0, 32, 128),  # 0: none
     "skip": (0, 1),
     "mask_activation": ("softmax", "sigmoid"),
-    "diversity": (0.0, 0.01, 0.1, 1.0),
+    "diversity_weight": (0.0, 0.01, 0.1, 1.0),
     "gates": ("softmax", "sigmoid", "average"),
     "gate_score_activation": ("tanh", "none"),
     "gate_batch_norm": (False, True),
-    "agreement": (0.0, 1.0),
+    "agreement_weight": (0.0, 1.0),
     "gradient_scale": (0.0, 1.0),
     "learning_rate": (),  # a range
 }
@@ -185,7 +185,7 @@ class Space:
             of["depth"] = self.points if named else min(3, self.points)
         of["projection"] = of["projection"] or 0
         of["gate_score_activation"] = of["gate_score_activation"] or "none"
-        for name in ("diversity", "agreement", "gradient_scale"):
+        for name in ("diversity_weight", "agreement_weight", "gradient_scale"):
             of[name] = float(of[name])
         return {name: of[name] for name in VALUES}
 

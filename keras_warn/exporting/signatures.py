@@ -126,7 +126,7 @@ class Signatures:
         return self._named(found)
 
     def _probabilities(self, scores):
-        if self.plan.model.get_layer("rectified").from_logits:
+        if self.plan.model.get_layer("rectified").activation is None:
             return keras.ops.softmax(_wide(scores), axis=-1)
         return _wide(scores)
 

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_warn import checks
+from keras_warn.layers.earlier import renamed
 from keras_warn.layers.numerics import softmax
 from keras_warn.layers.numerics import wide
 
@@ -43,8 +44,8 @@ class GatedSum(keras.layers.Layer):
     softmax, bit for bit (in float32; a network that ends in half precision has
     rounded its own).
 
-    `agreement` adds a penalty on predictions that contradict each other, its
-    weight times the mean over images of
+    `agreement_weight` adds a penalty on predictions that contradict each
+    other, its weight times the mean over images of
 
     `-logsumexp(sum_i gates_i log_softmax(predictions_i))
         = sum_i gates_i KL(rectified || softmax(predictions_i))`
@@ -61,10 +62,10 @@ class GatedSum(keras.layers.Layer):
         combination: `"log_probabilities"` (a weighted geometric mean, the
             reference's choice) or `"probabilities"` (an arithmetic mean, the
             paper's words).
-        from_logits: Whether to return the scores instead of probabilities.
-        agreement: Non-negative number, the weight of the penalty. Only with
-            `"log_probabilities"`: of an arithmetic mean, no penalty without
-            labels is what is said above.
+        activation: `"softmax"`, or `None` to return the scores.
+        agreement_weight: Non-negative number, the weight of the penalty. Only
+            with `"log_probabilities"`: of an arithmetic mean, no penalty
+            without labels is what is said above.
         metadata: Dictionary for JSON, or `None`: what is saved with the layer
             and changes nothing, see `keras_warn.metadata`.
         **kwargs: `name`, `dtype` and `trainable`.
@@ -82,11 +83,11 @@ class GatedSum(keras.layers.Layer):
         mixed precision.
 
     Raises:
-        TypeError: if `from_logits` is not a boolean, or `agreement` not a
-            number.
-        ValueError: if `combination` is unknown; `agreement` is negative, or
-            positive with `"probabilities"`; the gates are not as many as the
-            predictions, or the predictions differ in shape.
+        TypeError: if `agreement_weight` is not a number.
+        ValueError: if `combination` or `activation` is unknown;
+            `agreement_weight` is negative, or positive with
+            `"probabilities"`; the gates are not as many as the predictions,
+            or the predictions differ in shape.
 
     Example:
 
@@ -103,8 +104,8 @@ class GatedSum(keras.layers.Layer):
     def __init__(
         self,
         combination="log_probabilities",
-        from_logits=False,
-        agreement=0.0,
+        activation="softmax",
+        agreement_weight=0.0,
         metadata=None,
         **kwargs,
     ):
@@ -112,13 +113,18 @@ class GatedSum(keras.layers.Layer):
         self.combination = checks.one_of(
             "combination", combination, ("log_probabilities", "probabilities")
         )
-        self.from_logits = checks.flag("from_logits", from_logits)
-        self.agreement = checks.real("agreement", agreement)
+        self.activation = checks.one_of(
+            "activation", activation, ("softmax", None)
+        )
+        self.agreement_weight = checks.real(
+            "agreement_weight", agreement_weight
+        )
         self._metadata = json.dumps(metadata)
-        if self.agreement and combination == "probabilities":
+        if self.agreement_weight and combination == "probabilities":
             raise ValueError(
-                "`agreement` must be 0 with combination='probabilities'. "
-                f"Received: agreement={agreement}."
+                "`agreement_weight` must be 0 with "
+                "combination='probabilities'. Received: "
+                f"agreement_weight={agreement_weight}."
             )
 
     @property
@@ -158,11 +164,11 @@ class GatedSum(keras.layers.Layer):
         dtype = wide(self.compute_dtype)
         gates = ops.cast(gates, dtype)[:, :, None]
         logits = [ops.cast(prediction, dtype) for prediction in predictions]
-        if self.agreement:
-            penalty = self.agreement * _disagreement(gates, logits)
+        if self.agreement_weight:
+            penalty = self.agreement_weight * _disagreement(gates, logits)
             # Keras adds it to a loss of this dtype.
             self.add_loss(ops.cast(penalty, keras.config.floatx()))
-        if self.combination == "probabilities" and not self.from_logits:
+        if self.combination == "probabilities" and self.activation:
             # One by one: where a row lies in memory decides how TensorFlow
             # rounds on some processors.
             probabilities = [softmax(one, axis=-1) for one in logits]
@@ -170,7 +176,7 @@ class GatedSum(keras.layers.Layer):
         logits = ops.stack(logits, axis=1)
         if self.combination == "probabilities":
             return _log_of_gated_sum(gates, ops.log_softmax(logits, -1))
-        if self.from_logits:
+        if self.activation is None:
             return ops.sum(gates * ops.log_softmax(logits, axis=-1), axis=1)
         return softmax(ops.sum(gates * logits, axis=1), axis=-1)
 
@@ -186,9 +192,17 @@ class GatedSum(keras.layers.Layer):
         config = {
             **super().get_config(),
             "combination": self.combination,
-            "from_logits": self.from_logits,
-            "agreement": self.agreement,
+            "activation": self.activation,
+            "agreement_weight": self.agreement_weight,
         }
         if self.metadata is not None:  # else as earlier versions wrote it
             config["metadata"] = self.metadata
         return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = renamed(config, agreement="agreement_weight")
+        if "from_logits" in config:  # as `activation` was called before 0.2
+            scores = config.pop("from_logits")
+            config["activation"] = None if scores else "softmax"
+        return super().from_config(config)

@@ -400,7 +400,7 @@ def compared(model, data, batch_size, verbose, baseline, watch=None):
     verbose = checks.integer("verbose", verbose, 0)
     n = model.output_shape[-1]
     _check_baseline(baseline, model)
-    from_logits = model.get_layer("rectified").from_logits
+    activation = model.get_layer("rectified").activation
     masks = [name for name in reader.output if name.endswith("_masks")]
     layers = [model.get_layer(name) for name in masks]
     count, batches = batches_of(model, data, batch_size)
@@ -412,7 +412,7 @@ def compared(model, data, batch_size, verbose, baseline, watch=None):
             _check_finite("model", name, seen[name])
         parts = contributions(model, seen)
         output = seen["prediction"].astype("float64")
-        if from_logits:
+        if activation is None:
             output = _softmax(output)
         found.append(
             {

@@ -97,7 +97,7 @@ def check_attention(name, value):
     known = [
         name
         for name in inspect.signature(augment).parameters
-        if name not in ("backbone", "classes", "from_logits")
+        if name not in ("backbone", "classes", "classifier_activation")
     ]
     for argument in value or ():
         if argument not in known:

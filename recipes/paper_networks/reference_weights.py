@@ -37,7 +37,7 @@ def load_reference_weights(model, weights):
     Args:
         model: A model as in the example. `depth`, `width` and `classes` of the
             network, `depth` and `width` of attention, and what has no weights,
-            such as `from_logits`, are free.
+            such as `classifier_activation`, are free.
         weights: Mapping from the reference's names, such as
             `"group_0.block_0.conv0.weight"`, to arrays in its layout:
             `{name: tensor.cpu().numpy() for name, tensor in

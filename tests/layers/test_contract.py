@@ -71,7 +71,11 @@ LAYERS = {
     ),
     "UniformGate": (dict(gates=M), (ATTENDED,)),
     "GatedSum": (
-        dict(combination="log_probabilities", from_logits=True, agreement=0.3),
+        dict(
+            combination="log_probabilities",
+            activation=None,
+            agreement_weight=0.3,
+        ),
         (GATES, PREDICTIONS),
     ),
     "GradientScale": (dict(factor=0.5), (MAP,)),
@@ -106,6 +110,26 @@ def test_config_round_trip(case):
     again(*inputs)
     again.set_weights(layer.get_weights())
     np.testing.assert_array_equal(to_numpy(again(*inputs)), to_numpy(outputs))
+
+
+BEFORE_0_2 = [
+    (
+        "GatedSum",
+        {"from_logits": False, "agreement": 0.5},
+        {"activation": "softmax", "agreement_weight": 0.5},
+    ),
+    (
+        "GatedSum",
+        {"from_logits": True, "agreement": 0.0},
+        {"activation": None, "agreement_weight": 0.0},
+    ),
+]
+
+
+@pytest.mark.parametrize("name,before,now", BEFORE_0_2)
+def test_config_of_before_0_2(name, before, now):
+    config = getattr(keras_warn, name).from_config(before).get_config()
+    assert now.items() <= config.items() and not before.keys() & config
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -301,7 +325,7 @@ def test_no_gate_has_weight_of_its_own_in_the_probabilities():
 
 def test_scores_and_probabilities_agree():
     for combination in ("log_probabilities", "probabilities"):
-        scores = keras_warn.GatedSum(combination, from_logits=True)
+        scores = keras_warn.GatedSum(combination, activation=None)
         found = keras_warn.GatedSum(combination)(GATES, PREDICTIONS)
         expected = ops.softmax(scores(GATES, PREDICTIONS), axis=-1)
         np.testing.assert_allclose(
@@ -361,13 +385,23 @@ BAD = [
     ),
     ("UniformGate", dict(gates=-1), ValueError, "gates=-1"),
     ("GatedSum", dict(combination="sum"), ValueError, "combination='sum'"),
-    ("GatedSum", dict(from_logits="no"), TypeError, "from_logits='no'"),
-    ("GatedSum", dict(agreement=-1), ValueError, "`agreement` .* agreement=-1"),
     (
         "GatedSum",
-        dict(combination="probabilities", agreement=1),
+        dict(activation="linear"),
         ValueError,
-        "`agreement` must be 0 with combination='probabilities'",
+        "`activation` must be one of 'softmax', None.*='linear'",
+    ),
+    (
+        "GatedSum",
+        dict(agreement_weight=-1),
+        ValueError,
+        "`agreement_weight` .* agreement_weight=-1",
+    ),
+    (
+        "GatedSum",
+        dict(combination="probabilities", agreement_weight=1),
+        ValueError,
+        "`agreement_weight` must be 0 with combination='probabilities'",
     ),
     ("GradientScale", dict(factor=-1), ValueError, "`factor` .* factor=-1"),
     ("GradientScale", dict(factor="1"), TypeError, "`factor` .* factor='1'"),

@@ -106,10 +106,10 @@ def test_gated_sum(combination):
     predictions = list(3 * rng.normal(size=(3, B, N)))
     expected = reference.combine(gates, predictions, combination)
     scores, probabilities = (
-        keras_warn.GatedSum(combination, from_logits, dtype="float64")(
+        keras_warn.GatedSum(combination, activation, dtype="float64")(
             gates, predictions
         )
-        for from_logits in (True, False)
+        for activation in (None, "softmax")
     )
     if combination == "probabilities":
         assert_close(scores, np.log(expected))
@@ -130,7 +130,7 @@ def test_agreement():
         for p in predictions
     ]
     expected = np.mean(np.sum(gates * np.transpose(distances), axis=-1))
-    layer = keras_warn.GatedSum(agreement=0.7, dtype="float64")
+    layer = keras_warn.GatedSum(agreement_weight=0.7, dtype="float64")
     layer(gates, predictions)
     assert_close(layer.losses, [0.7 * expected])
     layer(gates, [predictions[0]] * 3)

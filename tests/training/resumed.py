@@ -60,7 +60,9 @@ def build(frozen):
     if not frozen:
         x = keras.layers.Dropout(0.2)(x)
     x = keras.layers.Dense(CLASSES, activation="softmax")(x)
-    model = keras_warn.augment(keras.Model(inputs, x), depth=1, diversity=0.1)
+    model = keras_warn.augment(
+        keras.Model(inputs, x), depth=1, diversity_weight=0.1
+    )
     rate = schedules.WarmUp(schedules.step_decay(0.01, 20, 48), 4)
     model.compile(
         keras_warn.optimizers.MultiRateOptimizer(

@@ -143,12 +143,14 @@ def test_a_recipe_with_patience_may_be_run_without():
 
 def test_attention_of_the_command_line_is_put_into_the_recipes():
     recipe = Settings(attention={"depth": 3, "width": 4})
-    found = parsed("--attention depth=2 gates=sigmoid diversity=0.5", recipe)
+    found = parsed(
+        "--attention depth=2 gates=sigmoid diversity_weight=0.5", recipe
+    )
     assert found.attention == {
         "depth": 2,
         "width": 4,
         "gates": "sigmoid",
-        "diversity": 0.5,
+        "diversity_weight": 0.5,
     }
     assert recipe.attention == {"depth": 3, "width": 4}
     found = parsed("--attention attend_at=[-1,-2]", Settings(attention=None))
@@ -209,7 +211,7 @@ def test_identity_has_all_settings():
     assert identity != Settings(cutmix=0.5).identity()
 
 
-@pytest.mark.parametrize("name", ["dept", "from_logits", "classes"])
+@pytest.mark.parametrize("name", ["dept", "classifier_activation", "classes"])
 def test_attention_has_arguments_of_augment(name):
     with pytest.raises(
         ValueError,

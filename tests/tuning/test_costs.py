@@ -25,7 +25,10 @@ def test_costs_are_those_of_the_model(monkeypatch):
     # What changes the training alone is not counted again.
     monkeypatch.setattr(costs, "operations", None)
     assert (
-        counted.of({**attention, "diversity": 1.0, "agreement": 1.0}) is found
+        counted.of(
+            {**attention, "diversity_weight": 1.0, "agreement_weight": 1.0}
+        )
+        is found
     )
 
 

@@ -125,13 +125,15 @@ def test_a_write_that_is_cut_short_leaves_what_was_there(tmp_path, monkeypatch):
 
 def test_workers_that_send_32_bits_back(tmp_path):
     """Which are none of the values: KerasTuner's Bayesian search would fail."""
-    searched = toy.space(diversity=(), learning_rate=())
+    searched = toy.space(diversity_weight=(), learning_rate=())
     made = toy.oracle("bayesian", tmp_path, searched, max_trials=6)
     for i in range(6):
         trial = made.create_trial(f"worker_{i % 2}")
         sent = keras_tuner.engine.trial.Trial.from_proto(trial.to_proto())
         values = sent.hyperparameters.values
-        assert values["diversity"] == np.float32(values["diversity"])
+        assert values["diversity_weight"] == np.float32(
+            values["diversity_weight"]
+        )
         toy.end(made, sent, lambda values: values["learning_rate"])
     assert made.create_trial("worker_0").status == "STOPPED"
 
@@ -140,7 +142,7 @@ def test_workers_that_send_32_bits_back(tmp_path):
 def test_the_bayesian_search_finds_what_chance_does_not(tmp_path):
     """Of a score with one peak, and two dimensions that do not matter."""
     searched = toy.space(
-        width=(), learning_rate=(), gradient_scale=(), agreement=()
+        width=(), learning_rate=(), gradient_scale=(), agreement_weight=()
     )
 
     def score(values):

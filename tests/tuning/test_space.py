@@ -85,7 +85,10 @@ def test_what_a_value_stands_for():
 
 def test_numbers_that_travelled_as_32_bits_are_meant():
     searched = toy.space()
-    found = {"diversity": 0.10000000149011612, "learning_rate": 0.0099999998}
+    found = {
+        "diversity_weight": 0.10000000149011612,
+        "learning_rate": 0.0099999998,
+    }
     assert searched.setting(found) == toy.OWN
 
 
@@ -108,7 +111,7 @@ def test_only_what_is_chosen_varies():
     assert searched.setting({"depth": 1}).attention == {
         "depth": 1,
         "width": 2,
-        "diversity": 0.1,
+        "diversity_weight": 0.1,
         "gate_batch_norm": True,
     }
 
@@ -123,7 +126,10 @@ def test_only_what_is_chosen_varies():
         (["width=4"], "something to choose"),
         (["width=4,4"], "width once. Received: 4, 4"),
         (["width=a"], "an integer as width. Received: 'a'"),
-        (["diversity=0.1,much"], "a number as diversity. Received: 'much'"),
+        (
+            ["diversity_weight=0.1,much"],
+            "a number as diversity_weight. Received: 'much'",
+        ),
         (["gate_batch_norm=no"], "False or True as gate_batch_norm"),
         (["learning_rate=0,0.1"], "positive numbers as learning_rate"),
         (["width=,"], "alone or with values.*Received: 'width=,'"),

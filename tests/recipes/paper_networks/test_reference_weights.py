@@ -26,7 +26,7 @@ ATTENTION = {
     "width": 2,
     "kernel_size": 3,
     "gate_batch_norm": True,
-    "from_logits": True,
+    "classifier_activation": None,
 }
 
 

@@ -1,0 +1,11 @@
+"""Configs that earlier versions saved."""
+
+
+def renamed(config, **names):
+    """A copy of a config, its arguments named as they are now.
+
+    Args:
+        config: Dictionary, as a file holds it.
+        **names: For what it was called before 0.2, what it is called now.
+    """
+    return {names.get(name, name): value for name, value in config.items()}
