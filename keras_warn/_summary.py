@@ -280,7 +280,7 @@ def _module(layers, prefix, source, shape):
         name=prefix,
         reads=graph.producer_name(source),
         shape=shape,
-        heads=masks.heads,
+        heads=masks.num_heads,
         kernel_size=masks.kernel_size,
         projection=None if projection is None else _outputs(projection),
         mask_activation=masks.activation,

@@ -46,7 +46,7 @@ class MaskDiversity(keras.regularizers.Regularizer):
     Example:
 
     >>> heads = keras_warn.AttentionHeads(
-    ...     heads=4, activity_regularizer=keras_warn.MaskDiversity(0.1)
+    ...     num_heads=4, activity_regularizer=keras_warn.MaskDiversity(0.1)
     ... )
     >>> masks = heads(keras.random.normal((2, 7, 7, 32)))
     >>> bool(heads.losses[0] > 0)

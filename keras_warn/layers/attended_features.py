@@ -55,7 +55,7 @@ class AttendedFeatures(keras.layers.Layer):
     Example:
 
     >>> features = keras.random.normal((2, 7, 7, 32))
-    >>> masks = keras_warn.AttentionHeads(heads=4)(features)
+    >>> masks = keras_warn.AttentionHeads(num_heads=4)(features)
     >>> ops.shape(keras_warn.AttendedFeatures()(features, masks))
     (2, 4, 32)
     >>> ops.shape(keras_warn.AttendedFeatures(3)(features, masks))

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_warn import checks
 from keras_warn.layers import feature_maps
+from keras_warn.layers.earlier import renamed
 from keras_warn.layers.numerics import softmax
 from keras_warn.layers.numerics import wide
 
@@ -26,7 +27,7 @@ class AttentionHeads(keras.layers.Layer):
     sum to one, and hypotheses grow with the number of positions.
 
     Args:
-        heads: Positive integer, the number of masks `k` (the paper's
+        num_heads: Positive integer, the number of masks `k` (the paper's
             *attention width*).
         kernel_size: Positive odd integer. Tokens take 1 only.
         activation: `"softmax"` over all positions, or `"sigmoid"`.
@@ -51,21 +52,21 @@ class AttentionHeads(keras.layers.Layer):
         single kernel offsets must fit the compute dtype.
 
     Raises:
-        TypeError: if `heads` or `kernel_size` is not an integer.
+        TypeError: if `num_heads` or `kernel_size` is not an integer.
         ValueError: if an argument is out of its range, if the features are of
             another rank, or if a kernel larger than 1 meets tokens.
 
     Example:
 
     >>> features = keras.random.normal((2, 7, 7, 32))
-    >>> masks = keras_warn.AttentionHeads(heads=4)(features)
+    >>> masks = keras_warn.AttentionHeads(num_heads=4)(features)
     >>> ops.shape(masks)
     (2, 7, 7, 4)
     >>> bool(ops.all(ops.abs(ops.sum(masks, axis=(1, 2)) - 1) < 1e-5))
     True
 
     Differences from the reference: its masks are 3x3 softmax masks with an
-    untruncated He normal kernel, `AttentionHeads(heads, kernel_size=3,
+    untruncated He normal kernel, `AttentionHeads(num_heads, kernel_size=3,
     kernel_initializer=keras.initializers.VarianceScaling(2, "fan_in",
     "untruncated_normal"))`.
 
@@ -75,7 +76,7 @@ class AttentionHeads(keras.layers.Layer):
 
     def __init__(
         self,
-        heads,
+        num_heads,
         kernel_size=1,
         activation="softmax",
         data_format=None,
@@ -85,7 +86,7 @@ class AttentionHeads(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.heads = checks.integer("heads", heads)
+        self.num_heads = checks.integer("num_heads", num_heads)
         self.kernel_size = checks.odd("kernel_size", kernel_size)
         self.activation = checks.one_of(
             "activation", activation, ("softmax", "sigmoid")
@@ -109,7 +110,7 @@ class AttentionHeads(keras.layers.Layer):
         )
         size = self.kernel_size
         self.kernel = self.add_weight(
-            shape=(size, size, channels, self.heads),
+            shape=(size, size, channels, self.num_heads),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             name="kernel",
@@ -121,7 +122,9 @@ class AttentionHeads(keras.layers.Layer):
             masks = ops.sigmoid(scores)
         else:
             shape = ops.shape(scores)
-            flat = ops.reshape(scores, (-1, self.heads, math.prod(shape[2:])))
+            flat = ops.reshape(
+                scores, (-1, self.num_heads, math.prod(shape[2:]))
+            )
             masks = ops.reshape(softmax(flat, axis=-1), (-1, *shape[1:]))
         return feature_maps.from_heads_first(masks, self.data_format)
 
@@ -133,7 +136,7 @@ class AttentionHeads(keras.layers.Layer):
         outputs, which are small, are then shifted and added.
         """
         offsets = feature_maps.offsets(self.kernel_size)
-        outputs = len(offsets) * self.heads
+        outputs = len(offsets) * self.num_heads
         kernel = ops.transpose(self.kernel, (2, 0, 1, 3))
         kernel = ops.reshape(kernel, (-1, outputs))
         shape = ops.shape(features)
@@ -159,7 +162,7 @@ class AttentionHeads(keras.layers.Layer):
     def compute_output_shape(self, features_shape):
         axis = feature_maps.channel_axis(features_shape, self.data_format)
         shape = list(features_shape)
-        shape[axis] = self.heads
+        shape[axis] = self.num_heads
         return tuple(shape)
 
     def compute_output_spec(self, features):
@@ -171,7 +174,7 @@ class AttentionHeads(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "heads": self.heads,
+            "num_heads": self.num_heads,
             "kernel_size": self.kernel_size,
             "activation": self.activation,
             "data_format": self.data_format,
@@ -182,3 +185,7 @@ class AttentionHeads(keras.layers.Layer):
                 self.kernel_regularizer
             ),
         }
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(renamed(config, heads="num_heads"))

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_warn import checks
+from keras_warn.layers.earlier import renamed
 from keras_warn.layers.numerics import gate_values
 from keras_warn.layers.numerics import wide
 
@@ -22,7 +23,7 @@ class GlobalGate(keras.layers.Layer):
     `score_activation=None` lifts that bound.
 
     Args:
-        gates: Positive integer, the number of predictions `m + 1`.
+        num_gates: Positive integer, the number of predictions `m + 1`.
         activation: `"softmax"`, or `"sigmoid"` for sigmoids divided by their
             sum.
         score_activation: Activation of the scores, a name or a function.
@@ -46,14 +47,14 @@ class GlobalGate(keras.layers.Layer):
         float32 under mixed precision.
 
     Raises:
-        TypeError: if `gates` is not an integer, or a flag not a boolean.
+        TypeError: if `num_gates` is not an integer, or a flag not a boolean.
         ValueError: if an argument is out of its range or unknown, or the
             input of another rank.
 
     Example:
 
     >>> features = keras.random.normal((2, 32))
-    >>> gates = keras_warn.GlobalGate(gates=4)(features)
+    >>> gates = keras_warn.GlobalGate(num_gates=4)(features)
     >>> ops.shape(gates)
     (2, 4)
     >>> bool(ops.all(ops.abs(ops.sum(gates, axis=-1) - 1) < 1e-5))
@@ -69,7 +70,7 @@ class GlobalGate(keras.layers.Layer):
 
     def __init__(
         self,
-        gates,
+        num_gates,
         activation="softmax",
         score_activation="tanh",
         batch_norm=False,
@@ -80,7 +81,7 @@ class GlobalGate(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
-        self.gates = checks.integer("gates", gates)
+        self.num_gates = checks.integer("num_gates", num_gates)
         self.activation = checks.one_of(
             "activation", activation, ("softmax", "sigmoid")
         )
@@ -112,7 +113,7 @@ class GlobalGate(keras.layers.Layer):
         size = checks.known_axis("features", features_shape, 1, "channels")
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={1: size})
         self.kernel = self.add_weight(
-            shape=(size, self.gates),
+            shape=(size, self.num_gates),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             name="kernel",
@@ -120,12 +121,12 @@ class GlobalGate(keras.layers.Layer):
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
-                shape=(self.gates,),
+                shape=(self.num_gates,),
                 initializer=self.bias_initializer,
                 name="bias",
             )
         if self.batch_norm:
-            self.normalization.build((features_shape[0], self.gates))
+            self.normalization.build((features_shape[0], self.num_gates))
 
     def call(self, features, training=None):
         dtype = wide(self.compute_dtype)
@@ -139,7 +140,7 @@ class GlobalGate(keras.layers.Layer):
         return gate_values(scores, self.activation, self.score_activation)
 
     def compute_output_shape(self, features_shape):
-        return (features_shape[0], self.gates)
+        return (features_shape[0], self.num_gates)
 
     def compute_output_spec(self, features, training=None):
         return keras.KerasTensor(
@@ -150,7 +151,7 @@ class GlobalGate(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "gates": self.gates,
+            "num_gates": self.num_gates,
             "activation": self.activation,
             "score_activation": keras.activations.serialize(
                 self.score_activation
@@ -167,3 +168,7 @@ class GlobalGate(keras.layers.Layer):
                 self.kernel_regularizer
             ),
         }
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(renamed(config, gates="num_gates"))

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_warn import checks
+from keras_warn.layers.earlier import renamed
 from keras_warn.layers.numerics import wide
 
 
@@ -15,18 +16,18 @@ class UniformGate(keras.layers.Layer):
     (section 3.5): the ablation that shows what gates are worth.
 
     Args:
-        gates: Positive integer, the number of weights.
+        num_gates: Positive integer, the number of weights.
         **kwargs: `name`, `dtype` and `trainable`.
 
     Call arguments:
         inputs: Any tensor; only its batch size is used.
 
     Output shape:
-        `(b, gates)`, every entry `1 / gates`.
+        `(b, num_gates)`, every entry `1 / num_gates`.
 
     Example:
 
-    >>> gates = keras_warn.UniformGate(gates=4)(ops.zeros((2, 32)))
+    >>> gates = keras_warn.UniformGate(num_gates=4)(ops.zeros((2, 32)))
     >>> float(gates[1, 3])
     0.25
 
@@ -34,19 +35,19 @@ class UniformGate(keras.layers.Layer):
         [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320), section 4.3
     """
 
-    def __init__(self, gates, **kwargs):
+    def __init__(self, num_gates, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.gates = checks.integer("gates", gates)
+        self.num_gates = checks.integer("num_gates", num_gates)
 
     def call(self, inputs):
         return ops.full(
-            (ops.shape(inputs)[0], self.gates),
-            1 / self.gates,
+            (ops.shape(inputs)[0], self.num_gates),
+            1 / self.num_gates,
             dtype=wide(self.compute_dtype),
         )
 
     def compute_output_shape(self, inputs_shape):
-        return (inputs_shape[0], self.gates)
+        return (inputs_shape[0], self.num_gates)
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(
@@ -55,4 +56,8 @@ class UniformGate(keras.layers.Layer):
         )
 
     def get_config(self):
-        return {**super().get_config(), "gates": self.gates}
+        return {**super().get_config(), "num_gates": self.num_gates}
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(renamed(config, gates="num_gates"))

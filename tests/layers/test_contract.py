@@ -25,7 +25,7 @@ PREDICTIONS = [normal(B, N) for _ in range(M)]
 LAYERS = {
     "AttentionHeads": (
         dict(
-            heads=K,
+            num_heads=K,
             kernel_size=3,
             activation="sigmoid",
             data_format="channels_last",
@@ -58,7 +58,7 @@ LAYERS = {
     ),
     "GlobalGate": (
         dict(
-            gates=M,
+            num_gates=M,
             activation="sigmoid",
             score_activation=None,
             batch_norm=True,
@@ -69,7 +69,7 @@ LAYERS = {
         ),
         (ATTENDED[:, 0],),
     ),
-    "UniformGate": (dict(gates=M), (ATTENDED,)),
+    "UniformGate": (dict(num_gates=M), (ATTENDED,)),
     "GatedSum": (
         dict(
             combination="log_probabilities",
@@ -113,6 +113,9 @@ def test_config_round_trip(case):
 
 
 BEFORE_0_2 = [
+    ("AttentionHeads", {"heads": 2}, {"num_heads": 2}),
+    ("GlobalGate", {"gates": 2}, {"num_gates": 2}),
+    ("UniformGate", {"gates": 2}, {"num_gates": 2}),
     (
         "GatedSum",
         {"from_logits": False, "agreement": 0.5},
@@ -334,24 +337,39 @@ def test_scores_and_probabilities_agree():
 
 
 BAD = [
-    ("AttentionHeads", dict(heads=0), ValueError, "`heads` .* heads=0"),
-    ("AttentionHeads", dict(heads=2.0), TypeError, "`heads` .* heads=2.0"),
-    ("AttentionHeads", dict(heads=True), TypeError, "`heads` .* heads=True"),
     (
         "AttentionHeads",
-        dict(heads=2, kernel_size=4),
+        dict(num_heads=0),
+        ValueError,
+        "`num_heads` .* num_heads=0",
+    ),
+    (
+        "AttentionHeads",
+        dict(num_heads=2.0),
+        TypeError,
+        "`num_heads` .* num_heads=2.0",
+    ),
+    (
+        "AttentionHeads",
+        dict(num_heads=True),
+        TypeError,
+        "`num_heads` .* num_heads=True",
+    ),
+    (
+        "AttentionHeads",
+        dict(num_heads=2, kernel_size=4),
         ValueError,
         "`kernel_size` must be odd.* kernel_size=4",
     ),
     (
         "AttentionHeads",
-        dict(heads=2, activation="relu"),
+        dict(num_heads=2, activation="relu"),
         ValueError,
         "`activation` .*'softmax', 'sigmoid'.* activation='relu'",
     ),
     (
         "AttentionHeads",
-        dict(heads=2, data_format="nhwc"),
+        dict(num_heads=2, data_format="nhwc"),
         ValueError,
         "`data_format` .* data_format='nhwc'",
     ),
@@ -371,19 +389,19 @@ BAD = [
     ),
     (
         "AttentionHeads",
-        dict(heads=2, kernel_initializer=None),
+        dict(num_heads=2, kernel_initializer=None),
         ValueError,
         "kernel_initializer=None",
     ),
     ("HeadGate", dict(activation="max"), ValueError, "activation='max'"),
-    ("GlobalGate", dict(gates=0), ValueError, "`gates` .* gates=0"),
+    ("GlobalGate", dict(num_gates=0), ValueError, "`num_gates` .* num_gates=0"),
     (
         "GlobalGate",
-        dict(gates=2, batch_norm=1),
+        dict(num_gates=2, batch_norm=1),
         TypeError,
         "`batch_norm` must be True or False.* batch_norm=1",
     ),
-    ("UniformGate", dict(gates=-1), ValueError, "gates=-1"),
+    ("UniformGate", dict(num_gates=-1), ValueError, "num_gates=-1"),
     ("GatedSum", dict(combination="sum"), ValueError, "combination='sum'"),
     (
         "GatedSum",
