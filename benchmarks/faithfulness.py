@@ -13,8 +13,8 @@ ImageNet, which Keras downloads unless `--weights` is their file.
 The same test images and models are given to all maps:
 
 - masks: `keras_warn.explanation.masks.combined_mask`, where the model looked
-- evidence: `keras_warn.explain(model, images).regions`, what places speak for
-  the predicted class rather than for the next one; signed
+- evidence: `keras_warn.explain(model, images).attribution`, what places
+  speak for the predicted class rather than for the next one; signed
 - evidence, strength: the same without its sign, for and against alike
 - Grad-CAM, network and output: of the predicted class's logit, of the network
   and after attention; at the last map, which both can see
@@ -134,7 +134,7 @@ def measure(path, images, labels, boxes):
     maps, explained = saliency.maps(model, images, boxes, seed=0)
     images = images.astype("float32")
     blurred, mean = saliency.blurred(images), saliency.mean_colour(images)
-    classes = explained.targets, explained.against
+    classes = explained.targets, explained.contrast
     network = explained.network_probabilities.argmax(axis=1)
     measures, curves = {}, {}
     progress = keras.utils.Progbar(len(maps))
@@ -168,7 +168,7 @@ def measure(path, images, labels, boxes):
             "output": float(np.mean(explained.targets == labels)),
         },
         "changed": float(np.mean(network != explained.targets)),
-        "chance": masks.chance(boxes, images.shape[1:3]),
+        "chance": masks.random_baseline(boxes, images.shape[1:3]),
         "measures": measures,
         "curves": curves,
     }
@@ -186,7 +186,7 @@ def examples(path, names, images, labels, boxes):
             "box": boxes[i],
             "label": names[labels[chosen[i]]],
             "output": names[explained.targets[i]],
-            "against": names[explained.against[i]],
+            "against": names[explained.contrast[i]],
             "maps": {name: found[i] for name, found in maps.items()},
         }
         for i in range(len(images))

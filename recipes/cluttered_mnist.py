@@ -25,7 +25,7 @@ arms on validation digits. The spatial transformer's localisation learns at a
 tenth of the rate: at all of it, it leaves the image and never comes back.
 
 *Pointing* is the share of test images in which the masks are strongest in the
-box of the digit. Beside it stand the box's share of the canvas (chance), and
+box of the digit. Beside it stand the box's share of the canvas (`chance`), and
 the pointing of the canvas's middle and of the *next* image's masks.
 
 Writes to `--out`: `results.json`, `results.csv`, `clutter.png`, each model as
@@ -241,7 +241,7 @@ def pointing(model, canvases):
         of: masks.pointing_accuracy(maps, canvases.boxes)
         for of, maps in pointed.items()
     }
-    return {**shares, "chance": masks.chance(canvases.boxes, size)}
+    return {**shares, "chance": masks.random_baseline(canvases.boxes, size)}
 
 
 def arm_and_seed(arm, seed, digits, test, s, run, callbacks=()):

@@ -154,15 +154,17 @@ def test_explanation_of_one_image(files, model, work, capsys):
         )
     parts = found["contributions"]
     np.testing.assert_allclose(
-        [parts["network"], *parts["modules"]], expected.margins[0], atol=1e-5
+        [parts["network"], *parts["modules"]],
+        expected.contributions[0],
+        atol=1e-5,
     )
     for heads, module in zip(parts["heads"], parts["modules"], strict=True):
         assert len(heads) == 2 and sum(heads) == pytest.approx(module)
     scores = np.log(predicted)
-    target, against = found["target"]["class"], found["against"]["class"]
+    target, contrast = found["target"]["class"], found["contrast"]["class"]
     assert target == predicted.argmax()
     assert parts["network"] + sum(parts["modules"]) == pytest.approx(
-        scores[target] - scores[against], abs=1e-4
+        scores[target] - scores[contrast], abs=1e-4
     )
     assert found["changed"] == (
         found["network"][0]["class"] != found["output"][0]["class"]
@@ -174,7 +176,7 @@ def test_explanation_of_one_image(files, model, work, capsys):
     row, column = (place["row"] - 1) // 2, (place["column"] - 1) // 2
     assert (place["row"], place["column"]) == (2 * row + 1, 2 * column + 1)
     # Resized maps have places that are equally strong but for rounding.
-    (region,) = expected.regions
+    (region,) = expected.attribution
     assert region[row, column] == pytest.approx(region.max(), rel=1e-4)
     assert region.max() > region.mean() > region.min()
 
@@ -366,14 +368,14 @@ def test_nothing_is_left_when_all_images_are_bad(files, work, capsys):
     assert explanations(work / "out") == before
 
 
-def test_target_and_against(files, work):
+def test_target_and_contrast(files, work):
     path = save_image(work / "a.png")
     arguments = ("explain", files / "model.keras", path, "--out", "out")
     options = ("--names", files / "names.txt", "--target", "owl")
-    assert run(*arguments, *options, "--against", "0") == 0
+    assert run(*arguments, *options, "--contrast", "0") == 0
     (found,) = explanations(work / "out")["images"]
     assert found["target"] == {"class": 2, "name": "owl"}
-    assert found["against"] == {"class": 0, "name": "wren"}
+    assert found["contrast"] == {"class": 0, "name": "wren"}
 
 
 def test_preprocessing_and_resize_reach_the_model(files, work):
@@ -403,7 +405,7 @@ def test_a_gray_model_with_channels_first(work):
     expected = explain(model, gray.astype("float32"))
     (found,) = explanations(work / "out")["images"]
     assert found["contributions"]["network"] == pytest.approx(
-        expected.margins[0, 0], abs=1e-5
+        expected.contributions[0, 0], abs=1e-5
     )
 
 
@@ -541,7 +543,7 @@ def test_bad_input(files, work, capsys, command, model, options, message):
     [
         ("a.png --target owl", "--target: The class 'owl' must be a number"),
         ("a.png --target 3", "0 to 2. --names tells the names of classes."),
-        ("a.png --target 1 --against 1", "must be different classes"),
+        ("a.png --target 1 --contrast 1", "must be different classes"),
         ("a.png --names names.txt --target wrn", "one of the 3 names"),
         ("nothing", "the folder nothing holds no images"),
         (". --out . --overwrite", "images in the folder . are in --out"),

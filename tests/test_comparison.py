@@ -168,7 +168,7 @@ def test_calibration_by_hand():
         reliability.accuracies, [np.nan, 0.5, np.nan, 0.5, 1]
     )
     expected = (2 * 0.2 + 2 * 0.25 + 1 * 0.1) / 5
-    assert reliability.error == pytest.approx(expected)
+    assert reliability.expected_calibration_error == pytest.approx(expected)
 
 
 def test_bins_of_confidence_hold_their_upper_end():

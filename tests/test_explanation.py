@@ -81,17 +81,17 @@ def assert_parts_are_all(model, images, tolerance=1e-5):
             total, centered(np.log(said)), atol=tolerance
         )
 
-    margins = explanation.margins
+    contributions = explanation.contributions
     each = np.arange(len(total))
     np.testing.assert_allclose(
-        margins.sum(axis=1),
-        total[each, explanation.targets] - total[each, explanation.against],
+        contributions.sum(axis=1),
+        total[each, explanation.targets] - total[each, explanation.contrast],
         atol=1e-9,
     )
-    if explanation.regions is not None:
+    if explanation.attribution is not None:
         np.testing.assert_allclose(
-            explanation.regions.sum(axis=(1, 2), dtype="float64"),
-            margins[:, 1:].sum(axis=1),
+            explanation.attribution.sum(axis=(1, 2), dtype="float64"),
+            contributions[:, 1:].sum(axis=1),
             atol=tolerance,
         )
     return explanation
@@ -161,11 +161,13 @@ def test_an_image_that_is_not_finite_leaves_others_alone():
     images[1] = np.nan
     model = augmented()
     found = keras_warn.explain(model, images)
-    assert np.isnan(found.scores[1]).all() and np.isnan(found.regions[1]).all()
+    assert (
+        np.isnan(found.scores[1]).all() and np.isnan(found.attribution[1]).all()
+    )
     others = [0, 2, 3, 4]
     expected = keras_warn.explain(model, IMAGES).take(others)
     np.testing.assert_allclose(
-        found.take(others).regions, expected.regions, atol=1e-6
+        found.take(others).attribution, expected.attribution, atol=1e-6
     )
 
 
@@ -188,7 +190,7 @@ def test_parts_add_up_on_every_family(family):
     model = keras_warn.augment(build(family), width=3)
     images = images_for(model)
     explanation = assert_parts_are_all(model, images)
-    assert explanation.regions.shape == images.shape[:3]
+    assert explanation.attribution.shape == images.shape[:3]
     assert explanation.masks.shape[2:] == images.shape[1:3]
 
 
@@ -202,7 +204,7 @@ def test_parts_add_up_after_training_and_reloading(tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     after = assert_parts_are_all(again, IMAGES)
-    np.testing.assert_allclose(before.regions, after.regions, atol=1e-6)
+    np.testing.assert_allclose(before.attribution, after.attribution, atol=1e-6)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -274,7 +276,7 @@ def test_it_is_the_change_that_is_explained():
     assert (explanation.targets == predicted).all()
     changed = explanation.changed
     assert 0 < changed.sum()  # or the next line says nothing
-    assert (explanation.against[changed] == network[changed]).all()
+    assert (explanation.contrast[changed] == network[changed]).all()
     assert (changed == (network != predicted)).all()
 
 
@@ -287,17 +289,17 @@ def test_an_unchanged_prediction_is_compared_with_the_runner_up():
     assert not explanation.changed.any()
     ranked = explanation.probabilities.argsort(axis=1)
     assert (explanation.targets == ranked[:, -1]).all()
-    assert (explanation.against == ranked[:, -2]).all()
+    assert (explanation.contrast == ranked[:, -2]).all()
 
 
 def test_classes_to_explain_are_the_users_choice():
     model = augmented()
     explanation = keras_warn.explain(model, IMAGES, 4, [0, 1, 2, 3, 5])
     assert explanation.targets.tolist() == [4] * 5
-    assert explanation.against.tolist() == [0, 1, 2, 3, 5]
+    assert explanation.contrast.tolist() == [0, 1, 2, 3, 5]
     predicted = explanation.probabilities.argmax(axis=1)
-    against = keras_warn.explain(model, IMAGES, against=predicted)
-    assert (against.targets != predicted).all()
+    contrast = keras_warn.explain(model, IMAGES, contrast=predicted)
+    assert (contrast.targets != predicted).all()
 
 
 def test_the_region_is_where_the_evidence_is():
@@ -313,7 +315,7 @@ def test_the_region_is_where_the_evidence_is():
     model.get_layer("map").kernel.assign(np.array([[[[1.0, 0.5]]]]))
     images = np.zeros((1, 8, 12, 1), "float32")
     images[0, :2, 10:] = 5.0
-    region = keras_warn.explain(model, images, 1, 0).regions[0]
+    region = keras_warn.explain(model, images, 1, 0).attribution[0]
     corner = np.abs(region[:3, 9:]).sum()
     assert corner == pytest.approx(np.abs(region).sum(), rel=1e-5)
     assert corner > 0
@@ -378,7 +380,7 @@ def test_evidence_of_a_place_is_what_is_lost_without_it(
         cleared[place] = 0
         found[y, x] = evidence(features) - evidence(cleared)
     # The map is as large as the image.
-    np.testing.assert_allclose(explanation.regions[0], found, atol=1e-5)
+    np.testing.assert_allclose(explanation.attribution[0], found, atol=1e-5)
 
 
 def test_attention_to_tokens_is_explained():
@@ -391,7 +393,7 @@ def test_attention_to_tokens_is_explained():
     )
     images = np.random.default_rng(0).random((3, 8, 12, 1), "float32")
     explanation = assert_parts_are_all(model, images)
-    assert explanation.regions.shape == (3, 8, 12)
+    assert explanation.attribution.shape == (3, 8, 12)
     assert explanation.masks.shape == (3, 1, 8, 12)
 
 
@@ -402,7 +404,9 @@ def test_some_images_of_an_explanation():
     assert len(some) == 2
     np.testing.assert_array_equal(some.scores, explanation.scores[[3, 1]])
     np.testing.assert_array_equal(some.masks, explanation.masks[[3, 1]])
-    np.testing.assert_array_equal(some.margins, explanation.margins[[3, 1]])
+    np.testing.assert_array_equal(
+        some.contributions, explanation.contributions[[3, 1]]
+    )
     assert len(explanation.take([])) == 0
     with pytest.raises(ValueError, match="`indices` .*indices=3"):
         explanation.take(3)
@@ -435,8 +439,8 @@ def test_outcomes_need_as_many_labels_as_predictions():
         ({"images": IMAGES[:0]}, ValueError, "at least one image"),
         ({"targets": 7}, ValueError, "from 0 to 6. Received: targets=7"),
         ({"targets": [1, 2]}, ValueError, r"5. Received: shape \(2,\)"),
-        ({"against": 0.5}, TypeError, "integers"),
-        ({"targets": 3, "against": 3}, ValueError, "class 3 twice"),
+        ({"contrast": 0.5}, TypeError, "integers"),
+        ({"targets": 3, "contrast": 3}, ValueError, "class 3 twice"),
         ({"batch_size": 0}, ValueError, "batch_size=0"),
         ({"model": small_backbone}, TypeError, "keras.Model"),
     ],
@@ -479,9 +483,11 @@ def test_an_explanation_is_printed_in_a_few_lines():
     assert lines[0].startswith("Explanation of 10 images, ")
     assert lines[-1] == "  and 5 more"
     assert len(lines) == 7
-    target, against = explanation.targets[0], explanation.against[0]
-    total = explanation.margins[0].sum()
-    expected = f"image 0: class {target} against class {against} {total:+.2f} ="
+    target, contrast = explanation.targets[0], explanation.contrast[0]
+    total = explanation.contributions[0].sum()
+    expected = (
+        f"image 0: class {target} against class {contrast} {total:+.2f} ="
+    )
     assert expected in lines[1]
     assert "to the log-probability of" in repr(
         contributions(model, keras_warn.inspect(model)(IMAGES))

@@ -50,7 +50,7 @@ def test_table_of_explanations(tmp_path):
     explanation.gates[:] = [0.5, 0.125, 0.375]
     explanation.network[:] = 0
     explanation.network[each, explanation.targets] = 100.0
-    explanation.network[each, explanation.against] = 50.0
+    explanation.network[each, explanation.contrast] = 50.0
     explanation.network_probabilities[:] = 0.9 * np.eye(7)[2]
     explanation.seen["module_2_prediction"][:] = np.eye(7)[6]
     figure = figures.explanation_figure(
@@ -67,11 +67,13 @@ def test_table_of_explanations(tmp_path):
     ):
         assert text in found
     assert any(text.startswith("network: c 0.90\n") for text in found)
-    target, other = explanation.targets[0], explanation.against[0]
+    target, other = explanation.targets[0], explanation.contrast[0]
     assert f"for {'abcdefg'[target]}\nagainst {'abcdefg'[other]}" in found
     network, *_, total = figure.axes[4].patches
     assert network.get_width() == 50
-    assert total.get_width() == pytest.approx(explanation.margins[0].sum())
+    assert total.get_width() == pytest.approx(
+        explanation.contributions[0].sum()
+    )
     for name in ("table.png", "table.svg", "table.pdf"):
         figure.savefig(tmp_path / name)
     # Letters and bars are not pixels.
@@ -93,7 +95,7 @@ def test_pictures_are_those_of_overlays():
     for column, expected in enumerate(
         [
             pictures,
-            attribution_overlay(pictures, explanation.regions),
+            attribution_overlay(pictures, explanation.attribution),
             mask_overlay(pictures, explanation.masks[:, 0]),
             mask_overlay(pictures, explanation.masks[:, 1]),
         ]
@@ -114,7 +116,7 @@ def test_tokens_without_a_grid_have_no_pictures():
     batch = images()
     with pytest.warns(UserWarning, match="behind the layer 'get_item"):
         explanation = keras_warn.explain(tokens, batch)
-    assert explanation.regions is None
+    assert explanation.attribution is None
     figure = figures.explanation_figure(batch, explanation)
     assert sum(len(axes.images) for axes in figure.axes) == 3
     assert "module 1 (20)" in texts(figure)

@@ -164,7 +164,7 @@ def test_a_bright_spot_is_where_it_is(front):
     steps = np.array([placement.rows.step, placement.columns.step])
     images = np.concatenate([spot(20, 20), spot(36, 24)])
     explanation = keras_warn.explain(model, images, targets=0)
-    for found in (explanation.masks[:, 0], explanation.regions):
+    for found in (explanation.masks[:, 0], explanation.attribution):
         assert found.shape == (2, *SIZE)
         off = np.abs(middles(found) - [[22, 22], [38, 26]])
         assert (off <= np.maximum(steps / 2, 1)).all(), off
@@ -183,7 +183,7 @@ def test_what_is_cropped_away_is_not_looked_at():
     outside = np.ones((64, 64), bool)
     outside[16:48, 16:48] = False
     assert not explanation.masks[..., outside].any()
-    assert not explanation.regions[..., outside].any()
+    assert not explanation.attribution[..., outside].any()
     strongest = explanation.masks[0, 0].argmax()
     row, column = np.unravel_index(strongest, (64, 64))
     assert 20 <= row < 24 and 20 <= column < 24
@@ -200,7 +200,7 @@ def test_channels_first():
         data_format=first,
     )
     explanation = keras_warn.explain(model, spot(20, 10, data_format=first))
-    for found in (explanation.masks[:, 0], explanation.regions):
+    for found in (explanation.masks[:, 0], explanation.attribution):
         assert (np.abs(middles(found) - (22, 12)) <= 1).all()
 
 
@@ -256,6 +256,6 @@ def test_where_it_is_not_known_it_is_said(front):
     ]
     with pytest.warns(UserWarning, match=f"behind the layer '{name}'"):
         explanation = keras_warn.explain(model, spot(20, 20))
-    assert explanation.regions is None
+    assert explanation.attribution is None
     with pytest.raises(ValueError, match=f"behind the layer '{name}'"):
         _ = explanation.masks

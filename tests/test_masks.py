@@ -8,7 +8,7 @@ from support import to_numpy
 import keras_warn
 from keras_warn.explanation.geometry import Axis
 from keras_warn.explanation.geometry import Placement
-from keras_warn.explanation.masks import chance
+from keras_warn.explanation.masks import random_baseline
 from keras_warn.explanation.masks import combined_mask
 from keras_warn.explanation.masks import masks_of
 from keras_warn.explanation.masks import pointing_accuracy
@@ -200,10 +200,12 @@ def test_equally_strong_points_count_in_parts():
 
 def test_a_mask_that_is_the_same_everywhere_scores_chance():
     boxes = np.array([[0, 1, 2, 4], [1, 1, 5, 2], [0, 0, 5, 7]])
-    assert chance(boxes, (5, 7)) == pytest.approx((6 + 4 + 35) / 3 / 35)
+    assert random_baseline(boxes, (5, 7)) == pytest.approx(
+        (6 + 4 + 35) / 3 / 35
+    )
     for masks in (np.zeros((3, 5, 7)), np.ones((3, 5, 7))):
         assert pointing_accuracy(masks, boxes) == pytest.approx(
-            chance(boxes, (5, 7))
+            random_baseline(boxes, (5, 7))
         )
 
 

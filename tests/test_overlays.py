@@ -152,22 +152,22 @@ def test_a_flat_mask_points_nowhere(value):
 @pytest.mark.parametrize("brightness", [0, 100, 255])
 def test_for_is_orange_and_against_is_blue_on_any_image(brightness):
     images = np.full((2, 11, 7, 3), brightness, "uint8")
-    regions = np.zeros((2, 11, 7))
-    regions[0, 5, 3], regions[0, 8, 1] = 0.02, -0.02
-    regions[1, 4, 4] = -3.0
-    shown = attribution_overlay(images, regions).astype("int64")
+    attribution = np.zeros((2, 11, 7))
+    attribution[0, 5, 3], attribution[0, 8, 1] = 0.02, -0.02
+    attribution[1, 4, 4] = -3.0
+    shown = attribution_overlay(images, attribution).astype("int64")
     red, _, blue = np.moveaxis(shown, -1, 0)
     assert red[0, 5, 3] - blue[0, 5, 3] > 150
     assert blue[0, 8, 1] - red[0, 8, 1] > 150
     np.testing.assert_array_equal(shown[0, 8, 1], shown[1, 4, 4])
-    assert (red == blue)[regions == 0].all()
+    assert (red == blue)[attribution == 0].all()
 
 
 def test_weak_evidence_is_pale():
-    regions = np.linspace(0, 1, 7)[None, None, :]
+    attribution = np.linspace(0, 1, 7)[None, None, :]
     images = np.full((1, 1, 7, 3), 100, "uint8")
     red, _, blue = np.moveaxis(
-        attribution_overlay(images, regions).astype("int64"), -1, 0
+        attribution_overlay(images, attribution).astype("int64"), -1, 0
     )
     assert (np.diff((red - blue)[0, 0]) > 0).all()
 

@@ -153,8 +153,8 @@ def test_an_example_explains_the_change(tmp_path):
     page = written(tmp_path, augmented, (images, labels), examples=1)
     explanation = keras_warn.explain(augmented, images[index : index + 1])
     assert found.outcomes[index] == "fixed"
-    assert explanation.against[0] == found.network.classes[index]
-    parts = [*explanation.margins[0], explanation.margins[0].sum()]
+    assert explanation.contrast[0] == found.network.classes[index]
+    parts = [*explanation.contributions[0], explanation.contributions[0].sum()]
     texts = [f"{part:+.2f}".replace("-", "\N{MINUS SIGN}") for part in parts]
     found = re.findall(r"[+\N{MINUS SIGN}]\d+\.\d\d", page.text)
     assert found == texts

@@ -41,8 +41,8 @@ def maps(model, images, boxes, seed):
     *_, h, w, _ = deepest_features(model).shape
     return {
         "masks": found,
-        "evidence": explained.regions,
-        "evidence, strength": np.abs(explained.regions),
+        "evidence": explained.attribution,
+        "evidence, strength": np.abs(explained.attribution),
         "Grad-CAM, network": network,
         "Grad-CAM, output": whole,
         "HiResCAM, output": pointwise,
@@ -213,7 +213,7 @@ def order(found, seed):
     return np.lexsort((chance, -flat), axis=-1)
 
 
-def curves(model, start, end, places, targets, against):
+def curves(model, start, end, places, targets, contrast):
     """What `model` says while pixels of `end` replace those of `start`.
 
     Args:
@@ -222,7 +222,7 @@ def curves(model, start, end, places, targets, against):
         end: Images of the same shape.
         places: Integers `(b, h * w)`, which pixel comes when.
         targets: Integers `(b,)`, classes.
-        against: Integers `(b,)`, the classes that they are compared with.
+        contrast: Integers `(b,)`, the classes that they are compared with.
 
     Returns:
         Two arrays `(b, len(FRACTIONS))`: the probability of the target, and
@@ -242,7 +242,7 @@ def curves(model, start, end, places, targets, against):
         probabilities.append(said[images, targets])
         logarithms = np.log(np.maximum(said, LEAST))
         margins.append(
-            logarithms[images, targets] - logarithms[images, against]
+            logarithms[images, targets] - logarithms[images, contrast]
         )
     return np.stack(probabilities, axis=1), np.stack(margins, axis=1)
 

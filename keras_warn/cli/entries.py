@@ -30,8 +30,8 @@ def entry(one, names, intake, image_size):
             for i in order
         ]
 
-    target, against = one.targets[0], one.against[0]
-    network, *modules = one.margins[0].tolist()
+    target, contrast = one.targets[0], one.contrast[0]
+    network, *modules = one.contributions[0].tolist()
     gates = head_gates = None
     if one.gates is not None:
         gates = one.gates[0].tolist()
@@ -47,7 +47,7 @@ def entry(one, names, intake, image_size):
         "output": best(one.probabilities),
         "changed": bool(one.changed[0]),
         "target": class_of(target),
-        "against": class_of(against),
+        "contrast": class_of(contrast),
         "gates": gates,
         "head_gates": head_gates,
         "scale": one.scale,
@@ -55,18 +55,20 @@ def entry(one, names, intake, image_size):
             "network": network,
             "modules": modules,
             "heads": [
-                (heads[0, :, target] - heads[0, :, against]).tolist()
+                (heads[0, :, target] - heads[0, :, contrast]).tolist()
                 for heads in one.heads
             ],
         },
-        "strongest_evidence": _strongest(one.regions, intake, image_size),
+        "strongest_evidence": _strongest(one.attribution, intake, image_size),
     }
 
 
-def _strongest(regions, intake, image_size):
+def _strongest(attribution, intake, image_size):
     """Where most speaks for the target: a pixel of the image, or `None`."""
-    if regions is None or regions.max() <= 0:
+    if attribution is None or attribution.max() <= 0:
         return None
-    row, column = np.unravel_index(regions[0].argmax(), regions.shape[1:])
+    row, column = np.unravel_index(
+        attribution[0].argmax(), attribution.shape[1:]
+    )
     place = intake.original(row, column, image_size)
     return None if place is None else {"row": place[0], "column": place[1]}

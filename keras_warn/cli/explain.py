@@ -53,7 +53,7 @@ examples:
   keras-warn explain birds.keras photo.jpg --out explained \\
       --preprocessing mobilenet_v2
   keras-warn explain birds.keras photos/ --out explained --format pdf \\
-      --names classes.txt --target wren --against finch"""
+      --names classes.txt --target wren --contrast finch"""
 
 
 def add_arguments(parser):
@@ -75,7 +75,7 @@ def add_arguments(parser):
         "the model predicts)",
     )
     parser.add_argument(
-        "--against",
+        "--contrast",
         metavar="CLASS",
         help="the class to compare it with (default: what the network alone "
         "predicts, or the next best class where that is the target)",
@@ -99,7 +99,7 @@ def run(arguments):
     intake = find_preprocessor(model, arguments)
     classes = model.output_shape[-1]
     names = find_names(model, arguments.names)
-    target, against = _compared(arguments, classes, names)
+    target, contrast = _compared(arguments, classes, names)
     paths = _listed(arguments.image, folder.path)
     planned = _figure_names(paths, arguments.format)
     keep_inputs(
@@ -122,7 +122,7 @@ def run(arguments):
             explain,
             model,
             targets=target,
-            against=against,
+            contrast=contrast,
             batch_size=arguments.batch_size,
         ),
         fail,
@@ -214,9 +214,9 @@ def _explained(items, intake, explain_all, fail):
 
 
 def _compared(arguments, classes, names):
-    """The classes that --target and --against name, `None` where not given."""
+    """The classes that --target and --contrast name, `None` where not given."""
     numbers = []
-    for option in ("target", "against"):
+    for option in ("target", "contrast"):
         label = getattr(arguments, option)
         hint = "" if names else " --names tells the names of classes."
         with refusing(ValueError, before=f"--{option}: ", after=hint):
@@ -225,13 +225,13 @@ def _compared(arguments, classes, names):
                 if label is None
                 else images.class_number(label, classes, names)
             )
-    target, against = numbers
-    if target is not None and target == against:
+    target, contrast = numbers
+    if target is not None and target == contrast:
         raise UsageError(
-            "--target and --against must be different classes. Received: "
+            "--target and --contrast must be different classes. Received: "
             f"class {target} twice."
         )
-    return target, against
+    return target, contrast
 
 
 def _listed(given, out):

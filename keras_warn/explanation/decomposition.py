@@ -113,14 +113,15 @@ class Explanation(Contributions):
     Attributes:
         seen: What `keras_warn.inspect(model)` returns, as NumPy arrays.
         targets: Integers `(b,)`, the classes that are explained.
-        against: Integers `(b,)`, the classes that they are compared with.
-        regions: Array `(b, height, width)`, at the resolution of the images:
-            how much of each place speaks for the target, less for the class
-            it is compared with, in all modules. An image sums to what its
-            modules contribute, `margins[:, 1:].sum(axis=1)`, but for what has
-            no place in the image, such as the class token and padding. `None`
-            if it is not known where in the image the positions of a module
-            lie.
+        contrast: Integers `(b,)`, the contrast classes, which they are
+            compared with.
+        attribution: Array `(b, height, width)`, at the resolution of the
+            images: how much of each place speaks for the target, less for the
+            contrast class, in all modules. An image sums to what its modules
+            contribute, `contributions[:, 1:].sum(axis=1)`, but for
+            what has no place in the image, such as the class token and
+            padding. `None` if it is not known where in the image the positions
+            of a module lie.
         placements: Where they lie: a list with, for each module, a
             `keras_warn.explanation.geometry.Placement` or `Unknown`.
         size: Height and width of the images.
@@ -130,8 +131,8 @@ class Explanation(Contributions):
 
     seen: dict
     targets: np.ndarray
-    against: np.ndarray
-    regions: np.ndarray | None
+    contrast: np.ndarray
+    attribution: np.ndarray | None
     placements: list
     size: tuple
     data_format: str
@@ -143,11 +144,11 @@ class Explanation(Contributions):
             f"{classes} classes, {modules} module"
             f"{'' if modules == 1 else 's'}, in {self.scale}"
         ]
-        for i, parts in enumerate(self.margins[:5]):
+        for i, parts in enumerate(self.contributions[:5]):
             texts = [f"{part:+.2f}" for part in parts]
             lines.append(
                 f"  image {i}: class {self.targets[i]} against class "
-                f"{self.against[i]} {parts.sum():+.2f} = network {texts[0]}, "
+                f"{self.contrast[i]} {parts.sum():+.2f} = network {texts[0]}, "
                 f"modules {' '.join(texts[1:])}"
             )
         if len(self) > 5:
@@ -161,15 +162,14 @@ class Explanation(Contributions):
         return self.scores.argmax(axis=1) != network
 
     @property
-    def margins(self):
+    def contributions(self):
         """Why the target and not the other class: `(b, m + 1)`.
 
         Contributions of the network, then of each module, to the score of the
-        target less that of the class it is compared with. They sum to this
-        difference.
+        target less that of the contrast class. They sum to this difference.
         """
         parts = np.concatenate([self.network[:, None], self.modules], axis=1)
-        return _contrast(parts, self.targets, self.against)
+        return _contrast(parts, self.targets, self.contrast)
 
     @property
     def masks(self):
@@ -201,7 +201,9 @@ class Explanation(Contributions):
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
         }
-        images = "network gates network_probabilities targets against regions"
+        images = (
+            "network gates network_probabilities targets contrast attribution"
+        )
         for name in images.split():
             if taken[name] is not None:
                 taken[name] = taken[name][indices]
@@ -212,7 +214,7 @@ class Explanation(Contributions):
         return Explanation(**taken)
 
 
-def explain(model, images, targets=None, against=None, batch_size=32):
+def explain(model, images, targets=None, contrast=None, batch_size=32):
     """What contributed to the predictions of a model, and from where.
 
     Args:
@@ -220,10 +222,10 @@ def explain(model, images, targets=None, against=None, batch_size=32):
         images: What the model takes, arrays of shape `(b, ...)`.
         targets: The classes to explain: an integer, or integers `(b,)`.
             Defaults to what the model predicts.
-        against: The classes that they are compared with, in `margins` and
-            `regions`. Defaults to what the network by itself predicts, so
-            that it is the change that is explained; and where that is the
-            target, to the best of the other classes.
+        contrast: The contrast classes, which they are compared with in
+            `contributions` and `attribution`. Defaults to what the network by
+            itself predicts, so that it is the change that is explained; and
+            where that is the target, to the best of the other classes.
         batch_size: Positive integer, the number of images at a time.
 
     Returns:
@@ -234,7 +236,7 @@ def explain(model, images, targets=None, against=None, batch_size=32):
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if `model` has no attention of `keras_warn.augment`, or
-            `images`, `targets` or `against` do not fit it, or a class is
+            `images`, `targets` or `contrast` do not fit it, or a class is
             compared with itself.
 
     Example:
@@ -247,7 +249,7 @@ def explain(model, images, targets=None, against=None, batch_size=32):
     >>> explanation = keras_warn.explain(model, images)
     >>> explanation.scores.shape, explanation.heads[0].shape
     ((2, 5), (2, 3, 5))
-    >>> explanation.regions.shape
+    >>> explanation.attribution.shape
     (2, 96, 96)
 
     Reference:
@@ -263,14 +265,17 @@ def explain(model, images, targets=None, against=None, batch_size=32):
     classes = model.output_shape[-1]
     if targets is not None:
         targets = _classes("targets", targets, count, classes)
-    if against is not None:
-        against = _classes("against", against, count, classes)
+    if contrast is not None:
+        contrast = _classes("contrast", contrast, count, classes)
     data_format = layers[0]["masks"].data_format
     size = _size(images, data_format)
     placements = geometry.placements(model, size)
     why = geometry.why_unknown(placements)
     if why is not None:
-        warnings.warn(f"There are no regions and masks: {why}.", stacklevel=2)
+        warnings.warn(
+            f"There are no masks and no attribution: {why}.",
+            stacklevel=2,
+        )
 
     # The maps that the modules read are large: one batch at a time.
     outputs = {
@@ -297,14 +302,14 @@ def explain(model, images, targets=None, against=None, batch_size=32):
         chosen = _chosen(
             parts,
             None if targets is None else targets[batch],
-            None if against is None else against[batch],
+            None if contrast is None else contrast[batch],
         )
-        regions = None
+        attribution = None
         if why is None:
-            regions = _regions(
+            attribution = _attribution(
                 model, seen, features, parts, *chosen, placements, size
             )
-        batches.append((parts, seen, *chosen, regions))
+        batches.append((parts, seen, *chosen, attribution))
     return _joined(batches, placements, size, data_format)
 
 
@@ -384,7 +389,7 @@ class _Readout:
         scaled = self.coefficients[:, :, None] * hypotheses
         return scaled * self.factors + self.constants
 
-    def contrast(self, kernel, targets, against):
+    def contrast(self, kernel, targets, contrast):
         """What makes the score of one class differ from that of another.
 
         Args:
@@ -403,7 +408,7 @@ class _Readout:
         *kernels, last = kernel, *self.matrices
         difference = sum(
             sign * factors[images, classes] * last[..., classes]
-            for sign, classes in ((1, targets), (-1, against))
+            for sign, classes in ((1, targets), (-1, contrast))
         )
         for kernel in reversed(kernels):
             difference = kernel @ difference.astype(kernel.dtype)
@@ -490,7 +495,9 @@ def _logarithmic_mean(logarithm):
     return np.where(small, 1, np.expm1(safe) / safe)
 
 
-def _regions(model, seen, features, parts, targets, against, placements, size):
+def _attribution(
+    model, seen, features, parts, targets, contrast, placements, size
+):
     """Evidence by place, of all modules: `(b, height, width)`."""
     total = 0
     readouts = _readouts(model, seen)
@@ -498,7 +505,7 @@ def _regions(model, seen, features, parts, targets, against, placements, size):
         hypotheses = module["hypotheses"]
         kernel = ops.convert_to_numpy(hypotheses.kernel)
         weights = readouts[i - 1].contrast(
-            kernel.astype("float32", copy=False), targets, against
+            kernel.astype("float32", copy=False), targets, contrast
         )
         located = _located(
             module["attended"],
@@ -508,7 +515,7 @@ def _regions(model, seen, features, parts, targets, against, placements, size):
         )
         # What is no sum over places, such as the normaliser of a softmax,
         # lies where the head looks, and everywhere if it looks nowhere.
-        heads = _contrast(parts.heads[i - 1], targets, against)
+        heads = _contrast(parts.heads[i - 1], targets, contrast)
         masks = _heads_first(module, seen[f"module_{i}_masks"])
         places = tuple(range(2, masks.ndim))
         rest = heads - located.sum(axis=places)
@@ -557,7 +564,7 @@ def _located(attended, features, masks, weights):
 
 def _joined(batches, placements, size, data_format):
     """One `Explanation` of all batches."""
-    parts, seen, targets, against, regions = zip(*batches, strict=True)
+    parts, seen, targets, contrast, attribution = zip(*batches, strict=True)
 
     def joined(arrays):
         return None if arrays[0] is None else np.concatenate(arrays)
@@ -572,8 +579,8 @@ def _joined(batches, placements, size, data_format):
         ),
         seen={name: joined([s[name] for s in seen]) for name in seen[0]},
         targets=joined(targets),
-        against=joined(against),
-        regions=joined(regions),
+        contrast=joined(contrast),
+        attribution=joined(attribution),
         placements=placements,
         size=size,
         data_format=data_format,
@@ -618,29 +625,29 @@ def outcomes(network_classes, classes, labels):
     )
 
 
-def _chosen(parts, targets, against):
+def _chosen(parts, targets, contrast):
     """Classes to explain and to compare with, given or chosen."""
     network = parts.network_probabilities.argmax(axis=1)
     scores = parts.scores
     images = np.arange(len(scores))
     if targets is None:
         targets = scores.argmax(axis=1)
-        if against is not None:
+        if contrast is not None:
             # Not the class that it is compared with.
-            scores[images, against] = -np.inf
+            scores[images, contrast] = -np.inf
             targets = np.where(
-                targets == against, scores.argmax(axis=1), targets
+                targets == contrast, scores.argmax(axis=1), targets
             )
-    if against is None:
+    if contrast is None:
         scores[images, targets] = -np.inf
-        against = np.where(network == targets, scores.argmax(axis=1), network)
-    same = np.flatnonzero(targets == against)
+        contrast = np.where(network == targets, scores.argmax(axis=1), network)
+    same = np.flatnonzero(targets == contrast)
     if len(same):
         raise ValueError(
-            "`targets` and `against` must be different classes. Received: "
+            "`targets` and `contrast` must be different classes. Received: "
             f"class {targets[same[0]]} twice."
         )
-    return targets, against
+    return targets, contrast
 
 
 def _checked_images(model, images):
@@ -690,10 +697,10 @@ def _classes(name, value, count, classes):
     return np.broadcast_to(value.astype(np.int64), (count,))
 
 
-def _contrast(parts, targets, against):
+def _contrast(parts, targets, contrast):
     """Parts `(b, j, n)` for one class less those for another: `(b, j)`."""
     images = np.arange(len(parts))
-    return parts[images, :, targets] - parts[images, :, against]
+    return parts[images, :, targets] - parts[images, :, contrast]
 
 
 def _heads_first(module, masks):

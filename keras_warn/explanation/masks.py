@@ -194,7 +194,7 @@ def pointing_accuracy(masks, boxes):
 
     Where several points of a mask are equally strong, the share of them that
     lie inside counts. A mask that is the same everywhere thus scores what
-    chance does.
+    random points do, see `random_baseline`.
 
     Args:
         masks: Array `(b, height, width)`, as from `combined_mask`.
@@ -238,7 +238,7 @@ def pointing_accuracy(masks, boxes):
     return float(np.mean(inside.sum(axis=(1, 2)) / peaks.sum(axis=(1, 2))))
 
 
-def chance(boxes, size):
+def random_baseline(boxes, size):
     """The pointing accuracy of random points: the mean area of the boxes.
 
     A low bar where the objects are large: for those near the middle, a model
@@ -261,7 +261,7 @@ def chance(boxes, size):
     Example:
 
     >>> import numpy as np
-    >>> chance(np.array([[0, 0, 2, 2], [0, 0, 4, 4]]), (4, 4))
+    >>> random_baseline(np.array([[0, 0, 2, 2], [0, 0, 4, 4]]), (4, 4))
     0.625
     """
     size = _size(size)

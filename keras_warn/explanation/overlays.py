@@ -167,7 +167,7 @@ def mask_overlay(images, masks):
     return _to_bytes(brightness[..., None] * lit + strength * LIGHT)
 
 
-def attribution_overlay(images, regions):
+def attribution_overlay(images, attribution):
     """Images in grey, orange where something speaks for, blue where against.
 
     The colours are as strong as the evidence, relative to the strongest of
@@ -175,7 +175,7 @@ def attribution_overlay(images, regions):
 
     Args:
         images: Array of bytes `(b, height, width, 3)`, as from `displayable`.
-        regions: Array `(b, height, width)`: evidence, positive where it
+        attribution: Array `(b, height, width)`: evidence, positive where it
             speaks for the class in question.
 
     Returns:
@@ -193,9 +193,9 @@ def attribution_overlay(images, regions):
     [[255, 166, 77], [140, 140, 140], [77, 157, 255]]
     """
     brightness = _brightness(images)[..., None]
-    regions = _fitting("regions", regions, brightness.shape[:3])
-    strength = _shares(np.abs(regions))[..., None]
-    color = np.where(regions[..., None] > 0, FOR, AGAINST)
+    attribution = _fitting("attribution", attribution, brightness.shape[:3])
+    strength = _shares(np.abs(attribution))[..., None]
+    color = np.where(attribution[..., None] > 0, FOR, AGAINST)
     lit = brightness * (DIMMED + (1 - DIMMED) * strength)
     tint = TINT * strength
     return _to_bytes((1 - tint) * lit + tint * color)

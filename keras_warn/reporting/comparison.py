@@ -87,8 +87,8 @@ class Reliability:
     accuracies: np.ndarray
 
     @property
-    def error(self):
-        """The expected calibration error: mean distance of both.
+    def expected_calibration_error(self):
+        """The mean distance of both (ECE).
 
         Reference:
             Guo et al., "On calibration of modern neural networks", ICML 2017

@@ -102,10 +102,10 @@ def explanation_figure(images, explanation, titles=None, names=None):
     titles = [] if titles is None else list(map(_text, titles))
     # Of tokens that form no grid, there is no image.
     overlays = [None] * (1 + modules)
-    if explanation.regions is not None:
+    if explanation.attribution is not None:
         columns_of_masks = explanation.masks.swapaxes(0, 1)
         overlays = [
-            attribution_overlay(pictures, explanation.regions),
+            attribution_overlay(pictures, explanation.attribution),
             *(mask_overlay(pictures, masks) for masks in columns_of_masks),
         ]
     texts = [
@@ -113,7 +113,7 @@ def explanation_figure(images, explanation, titles=None, names=None):
         [
             f"for {names[target]}\nagainst {names[other]}"
             for target, other in zip(
-                explanation.targets, explanation.against, strict=True
+                explanation.targets, explanation.contrast, strict=True
             )
         ],
         *_what_modules_said(explanation, names),
@@ -157,8 +157,8 @@ def explanation_figure(images, explanation, titles=None, names=None):
                 continue
             _show(axes, overlay[row])
             axes.set_xlabel(below[row], labelpad=2, **style)
-    for row, margins in enumerate(explanation.margins):
-        _show_margins(cells[row, -1], margins)
+    for row, contributions in enumerate(explanation.contributions):
+        _show_contributions(cells[row, -1], contributions)
     cells[-1, -1].set_xlabel(f"difference in {explanation.scale}", size=FONT)
     for cell, head in zip(cells[0], [*heads, "contributions"], strict=True):
         cell.set_title(head, size=FONT + 1, pad=3)
@@ -328,11 +328,11 @@ def _show(axes, picture):
         spine.set_linewidth(0.4)
 
 
-def _show_margins(axes, margins):
+def _show_contributions(axes, contributions):
     """Draws bars of what the network and each module contribute, and all."""
     labels = ["network"]
-    labels += [f"module {i}" for i in range(1, len(margins))]
-    values = [*margins, margins.sum()]
+    labels += [f"module {i}" for i in range(1, len(contributions))]
+    values = [*contributions, contributions.sum()]
     labels.append("sum")
     places = range(len(values))
     # The sum, apart from its parts, is outlined.

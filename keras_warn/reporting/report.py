@@ -314,7 +314,7 @@ def _examples(model, images, comparison, chosen, names, batch_size):
         drawn = _drawn(pictures[rows], explanation, names)
         parts = _parts(explanation, names)
         for i, index in enumerate(chosen[rows]):
-            target, against = explanation.targets[i], explanation.against[i]
+            target, contrast = explanation.targets[i], explanation.contrast[i]
             shown.append(
                 {
                     "index": int(index),
@@ -326,10 +326,10 @@ def _examples(model, images, comparison, chosen, names, batch_size):
                     "network_confidence": comparison.network.confidences[index],
                     "confidence": comparison.output.confidences[index],
                     "target": names[target],
-                    "against": names[against],
+                    "contrast": names[contrast],
                     "images": drawn[i],
                     "parts": parts[i],
-                    "total": explanation.margins[i].sum(),
+                    "total": explanation.contributions[i].sum(),
                     "scale": explanation.scale,
                 }
             )
@@ -343,7 +343,7 @@ def _drawn(pictures, explanation, names):
         for picture in pictures
     ]
     drawn = [[image] for image in images]
-    if explanation.regions is None:
+    if explanation.attribution is None:
         return drawn
 
     def add(name, overlaid, texts):
@@ -352,16 +352,19 @@ def _drawn(pictures, explanation, names):
                 {"name": name, "src": _source(pixels, OVERLAY), "alt": text}
             )
 
-    masks, regions = explanation.masks, explanation.regions
+    masks, attribution = explanation.masks, explanation.attribution
     combined = masks.sum(axis=1)
     add(
         "Evidence",
-        overlays.attribution_overlay(pictures, regions),
+        overlays.attribution_overlay(pictures, attribution),
         [
-            f"Evidence for {names[target]} and against {names[against]}: "
+            f"Evidence for {names[target]} and against {names[contrast]}: "
             f"{_evidence_in_words(region)}"
-            for region, target, against in zip(
-                regions, explanation.targets, explanation.against, strict=True
+            for region, target, contrast in zip(
+                attribution,
+                explanation.targets,
+                explanation.contrast,
+                strict=True,
             )
         ],
     )
@@ -410,11 +413,11 @@ def place(mask):
 
 def _parts(explanation, names):
     """For each image, what the network and each module say and weigh."""
-    margins = explanation.margins
-    highest = np.abs(margins).max(axis=1, keepdims=True)
-    lengths = margins / np.where(highest == 0, 1, highest)
+    contributions = explanation.contributions
+    highest = np.abs(contributions).max(axis=1, keepdims=True)
+    lengths = contributions / np.where(highest == 0, 1, highest)
     said = [explanation.network_probabilities.argmax(axis=1)]
-    for i in range(1, margins.shape[1]):
+    for i in range(1, contributions.shape[1]):
         said.append(explanation.seen[f"module_{i}_prediction"].argmax(axis=-1))
     return [
         [
@@ -424,12 +427,12 @@ def _parts(explanation, names):
                 "gate": None
                 if explanation.gates is None
                 else explanation.gates[row, i],
-                "margin": margins[row, i],
+                "contribution": contributions[row, i],
                 "length": lengths[row, i],
             }
-            for i in range(margins.shape[1])
+            for i in range(contributions.shape[1])
         ]
-        for row in range(len(margins))
+        for row in range(len(contributions))
     ]
 
 
