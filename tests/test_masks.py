@@ -8,10 +8,10 @@ from support import to_numpy
 import keras_warn
 from keras_warn.explanation.geometry import Axis
 from keras_warn.explanation.geometry import Placement
-from keras_warn.explanation.masks import random_baseline
 from keras_warn.explanation.masks import combined_mask
 from keras_warn.explanation.masks import masks_of
 from keras_warn.explanation.masks import pointing_accuracy
+from keras_warn.explanation.masks import random_baseline
 
 
 def softmax(x, axes):
