@@ -150,7 +150,7 @@ class Summary:
         )
 
 
-def summary(model, input_shape=None):
+def summary(model, input_shape=None) -> Summary:
     """What attention is attached where in a model, and what it costs.
 
     Args:

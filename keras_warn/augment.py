@@ -51,7 +51,7 @@ def augment(
     gradient_scale=1.0,
     kernel_initializer="he_normal",
     name=None,
-):
+) -> keras.Model:
     """Adds gated attention to a network.
 
     Attention modules read feature maps of the network at several depths. Each

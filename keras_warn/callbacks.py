@@ -234,7 +234,7 @@ class TensorBoardAttention(keras.callbacks.Callback):
         self._written = epoch
 
 
-def statistics(seen, data_format=None):
+def statistics(seen, data_format=None) -> tuple:
     """What `TensorBoardAttention` says of gates and masks in numbers.
 
     Args:

@@ -111,7 +111,7 @@ class Metadata:
         return found
 
 
-def class_names(name, value, classes=None):
+def class_names(name, value, classes=None) -> tuple:
     """Names of classes as a tuple, in the form NFC of Unicode, or an error.
 
     Args:
@@ -145,7 +145,7 @@ def class_names(name, value, classes=None):
     return value
 
 
-def from_json(found):
+def from_json(found) -> Metadata:
     """The `Metadata` that `Metadata.to_json` made a dictionary of.
 
     What a later version may have added is left out.
@@ -173,7 +173,7 @@ def from_json(found):
     )
 
 
-def attach(model, metadata):
+def attach(model, metadata) -> None:
     """Keeps `Metadata` with a model, from `model.save` on.
 
     Args:
@@ -220,7 +220,7 @@ def attach(model, metadata):
     model.get_layer(LAYER).metadata = metadata.to_json()
 
 
-def of_model(model):
+def of_model(model) -> Metadata:
     """The `Metadata` of a model with attention.
 
     Args:
@@ -236,7 +236,7 @@ def of_model(model):
     return found
 
 
-def read_file(path):
+def read_file(path) -> Metadata:
     """The `Metadata` in a file that `model.save` wrote, without loading it.
 
     Args:
@@ -264,7 +264,7 @@ def read_file(path):
     return from_json(None)
 
 
-def described(metadata):
+def described(metadata) -> str:
     """A few lines that say what is known, for people.
 
     Args:

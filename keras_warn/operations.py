@@ -28,7 +28,7 @@ PRODUCTS = (
 )
 
 
-def operations(model, shapes=None):
+def operations(model, shapes=None) -> dict:
     """Counts the operations of a model for one image.
 
     A multiplication and an addition are two operations. Nothing is computed,

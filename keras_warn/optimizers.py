@@ -337,7 +337,7 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         ]
 
 
-def attention_factors(model, factor=10.0):
+def attention_factors(model, factor=10.0) -> dict:
     """Factors that let new parts of a model learn faster.
 
     New are the layers of attention, and the classifier, which the paper trains

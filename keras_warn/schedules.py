@@ -56,7 +56,9 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         return cls(**config)
 
 
-def step_decay(learning_rate, every, steps, factor=0.1):
+def step_decay(
+    learning_rate, every, steps, factor=0.1
+) -> keras.optimizers.schedules.LearningRateSchedule | float:
     """A rate that is multiplied by a factor again and again.
 
     The paper multiplies by 0.1 every 30 epochs.

@@ -79,7 +79,7 @@ class Canvases(NamedTuple):
     boxes: np.ndarray
 
 
-def load_digits(source="sklearn"):
+def load_digits(source="sklearn") -> Digits:
     """Loads handwritten digits, 28 by 28 pixels, in three fixed parts.
 
     Args:
@@ -141,7 +141,7 @@ def cluttered(
     canvas=40,
     patch=8,
     seed=0,
-):
+) -> Canvases:
     """Makes canvases `start` to `start + count` of a seed's endless stream.
 
     The rules are those of the mnist-cluttered generator. On a black canvas,

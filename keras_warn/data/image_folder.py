@@ -12,7 +12,7 @@ from keras_warn.data import image_dataset
 from keras_warn.data import images
 
 
-def load_image_folder(data):
+def load_image_folder(data) -> image_dataset.ImageDataset:
     """Finds the images of a folder, or of a table.
 
     Args:

@@ -214,7 +214,9 @@ class Explanation(Contributions):
         return Explanation(**taken)
 
 
-def explain(model, images, targets=None, contrast=None, batch_size=32):
+def explain(
+    model, images, targets=None, contrast=None, batch_size=32
+) -> Explanation:
     """What contributed to the predictions of a model, and from where.
 
     Args:
@@ -313,7 +315,7 @@ def explain(model, images, targets=None, contrast=None, batch_size=32):
     return _joined(batches, placements, size, data_format)
 
 
-def contributions(model, seen):
+def contributions(model, seen) -> Contributions:
     """What the network and each head add to the class scores.
 
     Args:
@@ -587,7 +589,7 @@ def _joined(batches, placements, size, data_format):
     )
 
 
-def outcomes(network_classes, classes, labels):
+def outcomes(network_classes, classes, labels) -> np.ndarray:
     """What attention made of the network's predictions.
 
     Args:

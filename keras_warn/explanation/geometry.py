@@ -269,7 +269,7 @@ class Unknown:
     elements: int = 0
 
 
-def placements(model, size):
+def placements(model, size) -> list:
     """Where the maps of all modules lie in the image.
 
     Args:

@@ -8,7 +8,7 @@ from keras_warn import graph
 from keras_warn.layers import AttentionHeads
 
 
-def inspect(model):
+def inspect(model) -> keras.Model:
     """A model that returns what the attention of `model` did.
 
     The result shares the layers of `model` and copies nothing: it follows
@@ -78,7 +78,7 @@ def inspect(model):
     )
 
 
-def modules(model):
+def modules(model) -> list:
     """The layers of each attention module, by what they do.
 
     Args:

@@ -12,7 +12,7 @@ from keras_warn.layers import feature_maps
 TIE = 1e-5
 
 
-def module_masks(model, seen, size):
+def module_masks(model, seen, size) -> np.ndarray:
     """Where each module looked, at the resolution of the images.
 
     Each mask is put where its positions lie in the image:
@@ -117,7 +117,7 @@ def head_masks(seen, i, placements, size):
     return ops.divide_no_nan(masks, totals)
 
 
-def combined_mask(model, seen, size):
+def combined_mask(model, seen, size) -> np.ndarray:
     """Where the model looked, over all its modules and heads.
 
     The sum of `module_masks`: masks weighed as the predictions made from them
@@ -148,7 +148,7 @@ def combined_mask(model, seen, size):
     return module_masks(model, seen, size).sum(axis=1)
 
 
-def to_pixels(maps, placement, size):
+def to_pixels(maps, placement, size) -> np.ndarray:
     """Spreads what was found at each position over the pixels of the image.
 
     Bilinear, like the interpolation of masks, but what a position has is
@@ -189,7 +189,7 @@ def _spreading(axis, pixels):
     return shares / np.where(totals == 0, 1, totals)
 
 
-def pointing_accuracy(masks, boxes):
+def pointing_accuracy(masks, boxes) -> float:
     """The share of images whose strongest point lies inside the box.
 
     Where several points of a mask are equally strong, the share of them that
@@ -238,7 +238,7 @@ def pointing_accuracy(masks, boxes):
     return float(np.mean(inside.sum(axis=(1, 2)) / peaks.sum(axis=(1, 2))))
 
 
-def random_baseline(boxes, size):
+def random_baseline(boxes, size) -> float:
     """The pointing accuracy of random points: the mean area of the boxes.
 
     A low bar where the objects are large: for those near the middle, a model

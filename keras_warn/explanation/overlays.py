@@ -57,7 +57,7 @@ _CAFFE = _Preparation(-_CAFFE_MEAN, 255 - _CAFFE_MEAN, blue_first=True)
 _DEVIATIONS = 10
 
 
-def displayable(images, data_format=None):
+def displayable(images, data_format=None) -> np.ndarray:
     """Images as a model takes them, as images.
 
     Which preparation the model wants is told from the values of all images
@@ -122,7 +122,7 @@ def displayable(images, data_format=None):
     return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
 
 
-def gray(images):
+def gray(images) -> np.ndarray:
     """Images without their colours, so that those of overlays stand out.
 
     Args:
@@ -134,7 +134,7 @@ def gray(images):
     return np.repeat(_to_bytes(_brightness(images))[..., None], 3, axis=-1)
 
 
-def mask_overlay(images, masks):
+def mask_overlay(images, masks) -> np.ndarray:
     """Images in grey, lit in orange where a mask is strong, dimmed elsewhere.
 
     The darkest point of a mask is its minimum, the brightest its maximum,
@@ -167,7 +167,7 @@ def mask_overlay(images, masks):
     return _to_bytes(brightness[..., None] * lit + strength * LIGHT)
 
 
-def attribution_overlay(images, attribution):
+def attribution_overlay(images, attribution) -> np.ndarray:
     """Images in grey, orange where something speaks for, blue where against.
 
     The colours are as strong as the evidence, relative to the strongest of

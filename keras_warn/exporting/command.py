@@ -37,7 +37,7 @@ def export(
     quantization=None,
     representative_images=None,
     overwrite=False,
-):
+) -> None:
     """Writes a model for where this package and Keras are not installed.
 
     Args:

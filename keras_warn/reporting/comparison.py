@@ -336,7 +336,7 @@ class Comparison:
         )
 
 
-def compare(model, data, batch_size=32, verbose=1, baseline=None):
+def compare(model, data, batch_size=32, verbose=1, baseline=None) -> Comparison:
     """Compares what a model predicts with what its backbone does by itself.
 
     Args:

@@ -17,6 +17,7 @@ from keras_warn.explanation import overlays
 from keras_warn.explanation.decomposition import explain
 from keras_warn.explanation.decomposition import outcomes
 from keras_warn.reporting import pages
+from keras_warn.reporting.comparison import Comparison
 from keras_warn.reporting.comparison import batches_of
 from keras_warn.reporting.comparison import compared
 from keras_warn.training import runs
@@ -56,7 +57,7 @@ def report(
     verbose=1,
     baseline=None,
     overwrite=False,
-):
+) -> Comparison:
     """Writes a page about what attention does on a test set.
 
     One HTML file that needs no other file and no network: accuracies with and
@@ -186,7 +187,7 @@ def _counted(kinds):
     return {name: int(np.sum(kinds == name)) for name in OUTCOMES}
 
 
-def choose_examples(comparison, count):
+def choose_examples(comparison, count) -> np.ndarray:
     """Which images to show.
 
     Half are fixed and half are broken, or more of one where there are fewer
