@@ -407,7 +407,7 @@ def test_large_pictures_are_decoded_one_at_a_time(model, monkeypatch):
                 at_work.pop()
             return super().ready()
 
-    monkeypatch.setattr(server, "Image", Slow)
+    monkeypatch.setattr(server, "Picture", Slow)
     app = server.make_app(model, Limits(decode_seconds=0.2))
     large = file_of(np.zeros((300, 300, 3), "uint8"), "PNG")
 
