@@ -227,8 +227,8 @@ def test_what_formats_lack(tmp_path, options, message):
 class InGroups(keras.layers.Layer):
     """A convolution in groups, GELU, and constants that are tensors."""
 
-    def __init__(self, channels):
-        super().__init__()
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
         self.scaling = keras.layers.Normalization(
             mean=np.linspace(0, 1, channels), variance=np.full(channels, 2.0)
         )

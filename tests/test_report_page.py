@@ -169,7 +169,7 @@ def test_all_pictures_over_an_image_have_one_size(page, width):
     widths = page.execute_script(
         """const images = document.querySelector(".images");
         for (let i = 0; i < 6; i++)
-          pictures.append(pictures.lastElementChild.cloneNode(true));
+          images.append(images.lastElementChild.cloneNode(true));
         return [...images.children].map(e => e.offsetWidth)"""
     )
     assert len(widths) > 6 and len(set(widths[1:])) == 1

@@ -47,7 +47,7 @@ def load(name):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    if hasattr(module, "RECIPE"):
+    if hasattr(getattr(module, "RECIPE", None), "experiment"):
         return Kit, module.RECIPE, path
     if path.resolve() == RECIPES / "cluttered_mnist.py":
         return Digits, module, path
