@@ -284,7 +284,7 @@ def placements(model, size) -> list:
 
     Example:
 
-    >>> from keras_warn import geometry
+    >>> from keras_warn.explanation import geometry
     >>> inputs = keras.Input((64, 64, 3))
     >>> x = keras.layers.CenterCrop(32, 32)(inputs)
     >>> x = keras.layers.Conv2D(4, 3, 2, "same", activation="relu")(x)
