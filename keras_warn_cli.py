@@ -11,16 +11,19 @@ import runpy
 import sys
 
 DESCRIPTION = """\
-Show what gated attention does in a model that keras_warn.augment made, and
-that model.save wrote: for images of yours, on a test set, or as a table of
-where it is attached and what it costs."""
+Train a model with gated attention on images of yours, predict with it, and
+show what attention does: for images, on a test set, or as a table of where it
+is attached and what it costs. All but train take a model that
+keras_warn.augment made, and that model.save wrote."""
 
 # What each does. It is a module of this name in `keras_warn.cli`.
 COMMANDS = {
     "explain": "explain a model's predictions for images",
     "export": "write a model for where keras_warn is not installed",
+    "predict": "write the classes that a model predicts for images",
     "report": "show what attention does on a test set",
     "summary": "show what attention is attached where, and what it costs",
+    "train": "train a model with attention on images of yours",
 }
 
 

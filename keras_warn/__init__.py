@@ -20,6 +20,7 @@ from keras_warn.callbacks import TensorBoardAttention as TensorBoardAttention
 from keras_warn.explanation import explain as explain
 from keras_warn.explanation import inspect as inspect
 from keras_warn.exporting import export as export
+from keras_warn.frozen import split as split
 from keras_warn.layers import AttendedFeatures as AttendedFeatures
 from keras_warn.layers import AttentionHeads as AttentionHeads
 from keras_warn.layers import GatedSum as GatedSum

@@ -268,6 +268,47 @@ def dtype_policy(tensor):
     return keras.config.dtype_policy()
 
 
+def is_frozen(operation):
+    """Whether it has weights that could be trained, and none that is."""
+    return not learns(operation) and any(
+        layer._trainable_variables for layer in _layers(operation)
+    )
+
+
+def learns(operation):
+    """Whether training changes its weights or moving statistics."""
+    return any(
+        layer.trainable
+        and (
+            layer._trainable_variables
+            or isinstance(layer, keras.layers.BatchNormalization)
+        )
+        for layer in _layers(operation)
+    )
+
+
+def varies(operation):
+    """Whether training makes its result another one at each step.
+
+    By random numbers, or by statistics of the batch. Being called with
+    `training=False` does not matter: Keras 3.15 hands on that of the model.
+    """
+    return any(
+        (layer._seed_generators and getattr(layer, "rate", None) != 0)
+        or (
+            isinstance(layer, keras.layers.BatchNormalization)
+            and layer.trainable
+        )
+        for layer in _layers(operation)
+    )
+
+
+def _layers(operation):
+    """A layer and all inside of it; nothing for other operations."""
+    if isinstance(operation, keras.layers.Layer):
+        yield from operation._flatten_layers()
+
+
 def linear_twin(layer):
     """The same layer without its activation, on the same variables.
 

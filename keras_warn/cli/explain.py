@@ -100,7 +100,7 @@ def run(arguments):
     classes = model.output_shape[-1]
     names = find_names(model, arguments.names)
     target, contrast = _compared(arguments, classes, names)
-    paths = _listed(arguments.image, folder.path)
+    paths = listed(arguments.image, folder.path)
     planned = _figure_names(paths, arguments.format)
     keep_inputs(
         [folder.path / name for name in (*planned, EXPLANATIONS)],
@@ -234,8 +234,19 @@ def _compared(arguments, classes, names):
     return target, contrast
 
 
-def _listed(given, out):
-    """The image files that are named, or in folders that are."""
+def listed(given, out):
+    """The image files that are named, or in folders that are.
+
+    Args:
+        given: Strings, paths of files and folders.
+        out: Path of the output, whose images do not count.
+
+    Returns:
+        A list of `pathlib.Path`.
+
+    Raises:
+        UsageError: if a folder cannot be read, or holds none.
+    """
     out = os.path.realpath(out)
     paths = []
     for one in map(pathlib.Path, given):
@@ -266,7 +277,7 @@ def _listed(given, out):
             )
         if others:
             print(
-                f"keras-warn explain: skipped in {one}: {others}.",
+                f"keras-warn: skipped in {one}: {others}.",
                 file=sys.stderr,
             )
         paths += inside

@@ -6,8 +6,10 @@ import warnings
 import keras_warn_cli
 from keras_warn.cli import explain
 from keras_warn.cli import export
+from keras_warn.cli import predict
 from keras_warn.cli import report
 from keras_warn.cli import summary
+from keras_warn.cli import train
 from keras_warn.cli.errors import INTERRUPTED
 from keras_warn.cli.errors import REFUSED
 from keras_warn.cli.errors import UsageError
@@ -17,8 +19,10 @@ from keras_warn.cli.errors import UsageError
 COMMANDS = {
     "explain": explain,
     "export": export,
+    "predict": predict,
     "report": report,
     "summary": summary,
+    "train": train,
 }
 
 

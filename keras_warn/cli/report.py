@@ -72,7 +72,7 @@ def add_arguments(parser):
 def run(arguments):
     """Runs the command, and returns its exit code."""
     path = pathlib.Path(arguments.out)
-    _check_out(path, arguments.overwrite)
+    check_out(path, arguments.overwrite)
     with refusing(ImportError):
         images.import_pillow()
     model = load_model(arguments.model)
@@ -203,7 +203,7 @@ class Batches:
         self.failed[id(item)] = item
 
 
-def _check_out(path, overwrite):
+def check_out(path, overwrite):
     """Whether the report may be written to `path`."""
     if path.is_dir():
         raise UsageError(f"--out must be a file. {path} is a folder.")

@@ -18,8 +18,8 @@ from keras_warn.data.images import ImageError
 ORDER, VIEW, MIX = range(3)
 
 
-class _Batches:
-    """What both kinds of batches have in common."""
+class Batches:
+    """What kinds of batches have in common."""
 
     _error = None
 
@@ -43,8 +43,14 @@ class _Batches:
                 "change while a model is trained."
             ) from error
 
-    def _parallel(self, numbers, make, example):
-        """A data set of what `make` makes of numbers, in their order."""
+    def parallel(self, numbers, make, example):
+        """A data set of what `make` makes of numbers, in their order.
+
+        Args:
+            numbers: A `tf.data.Dataset` of integers.
+            make: Function from an integer to a tuple of arrays.
+            example: What it returns for one of them.
+        """
         import tensorflow as tf
 
         def made(number):
@@ -69,7 +75,7 @@ class _Batches:
         ).prefetch(2)
 
 
-class TrainingBatches(_Batches):
+class TrainingBatches(Batches):
     """Shuffled batches of what a view shows of images, and one-hot labels.
 
     Every epoch has each image once, in an order of its own; a last batch
@@ -161,12 +167,11 @@ class TrainingBatches(_Batches):
             Images, uint8 `(b, h, w, c)`, or float32 if they are mixed; and
             one-hot labels, float32 `(b, n)`.
         """
-        chosen = self._order(epoch)[step * self.batch_size :]
-        chosen = chosen[: self.batch_size]
+        chosen = self.indices(epoch, step)
         if self.mix is None:
             # Mixing needs all of a batch; otherwise only our part is made.
             chosen = chosen[self._rows]
-        images = np.stack([self._see(epoch, int(i)) for i in chosen])
+        images = np.stack([self.see(epoch, int(i)) for i in chosen])
         labels = np.eye(len(self.listing.names), dtype="float32")[
             self.listing.labels[chosen]
         ]
@@ -192,7 +197,7 @@ class TrainingBatches(_Batches):
         """
         import tensorflow as tf
 
-        return self._parallel(
+        return self.parallel(
             tf.data.Dataset.counter(epoch * len(self) + step),
             lambda number: self.batch(*divmod(number, len(self))),
             self.batch(epoch, step),
@@ -202,12 +207,17 @@ class TrainingBatches(_Batches):
         random = np.random.default_rng((ORDER, self.seed, epoch))
         return random.permutation(len(self.listing))
 
-    def _see(self, epoch, i):
+    def indices(self, epoch, step):
+        """Which images a batch has, of all processes: `(b,)`."""
+        return self._order(epoch)[step * self.batch_size :][: self.batch_size]
+
+    def see(self, epoch, i):
+        """What the network sees of an image in an epoch."""
         random = np.random.default_rng((VIEW, self.seed, epoch, i))
         return self.view(self.listing.read(i, self.cropped), random)
 
 
-class TestBatches(_Batches):
+class TestBatches(Batches):
     """All images in their order, for `predict`.
 
     All batches have the same size: the last is filled up by repeating its
@@ -255,11 +265,13 @@ class TestBatches(_Batches):
         """Makes a batch: uint8 `(b, h, w, c)`."""
         first = step * self.batch_size
         chosen = range(first, min(first + self.batch_size, len(self.listing)))
-        images = [
-            self.view(self.listing.read(i, self.cropped), None) for i in chosen
-        ]
+        images = [self.see(0, i) for i in chosen]
         images += images[-1:] * (self.batch_size - len(images))
         return np.stack(images)
+
+    def see(self, epoch, i):
+        """What the network sees of an image, the same in all epochs."""
+        return self.view(self.listing.read(i, self.cropped), None)
 
     def __iter__(self):
         """Pairs of images and labels, as `keras_warn.report` takes them."""
@@ -273,7 +285,7 @@ class TestBatches(_Batches):
         """The batches as a `tf.data.Dataset` that works ahead."""
         import tensorflow as tf
 
-        return self._parallel(
+        return self.parallel(
             tf.data.Dataset.range(len(self)),
             lambda step: (self.batch(step),),
             (self.batch(0),),

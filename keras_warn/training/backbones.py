@@ -17,6 +17,7 @@ import numpy as np
 from keras_warn import _model_files
 from keras_warn import checks
 from keras_warn import graph
+from keras_warn._classifier import find_ending
 from keras_warn._classifier import read_classifier
 from keras_warn.data import images
 from keras_warn.training import settings
@@ -35,6 +36,7 @@ def build_network(
     weights="imagenet",
     preprocessing=None,
     freeze_batch_norm=True,
+    freeze=False,
 ):
     """A network for these classes, without attention.
 
@@ -58,6 +60,8 @@ def build_network(
             model says by its first layers.
         freeze_batch_norm: Whether batch normalisation keeps its statistics
             and weights. For networks that are pretrained.
+        freeze: Whether all of the backbone keeps its weights, without
+            dropout, and only the classifier, its own or a new one, is trained.
 
     Returns:
         A flat functional `keras.Model` from bytes `(b, image_size, image_size,
@@ -107,7 +111,7 @@ def build_network(
             else _own_preprocessing(constructor)
         )
         return _prepared(
-            network, prepared, image_size, classes, freeze_batch_norm
+            network, prepared, image_size, classes, freeze_batch_norm, freeze
         )
     if weights not in NAMED_WEIGHTS:
         raise ValueError(
@@ -123,23 +127,33 @@ def build_network(
             image_size,
             classes,
             freeze_batch_norm,
+            freeze,
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"The `backbone` {backbone}: {error}") from error
 
 
-def _prepared(network, prepared, image_size, classes, freeze_batch_norm):
+def _prepared(
+    network, prepared, image_size, classes, freeze_batch_norm, freeze
+):
     """A network that takes bytes and tells classes apart."""
     x = inputs = keras.Input((image_size, image_size, 3), name="pixels")
     for layer in prepared:
         x = layer(x)
     network = graph.flatten(keras.Model(inputs, network(x), name=network.name))
-    if freeze_batch_norm:
-        for layer in network.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                # Keras 3 then uses the moving statistics in training, too.
-                layer.trainable = False
-    return _classifying(network, classes)
+    for layer in network.layers:
+        if freeze or (
+            freeze_batch_norm
+            and isinstance(layer, keras.layers.BatchNormalization)
+        ):
+            # Keras 3 then uses the moving statistics in training, too.
+            layer.trainable = False
+        if freeze and isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    network = _classifying(network, classes)
+    if freeze:
+        find_ending(graph.Graph(network)).head.operation.trainable = True
+    return network
 
 
 def check_names(backbone, weights):

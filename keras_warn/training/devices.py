@@ -126,3 +126,16 @@ def _divide_processor(number):
     except RuntimeError:
         # TensorFlow has begun already. Fine, if it has as many devices.
         return
+
+
+def jit_compile():
+    """Whether to compile by XLA: not for processors in TensorFlow.
+
+    There its convolutions by channel, as MobileNetV2 has them, are many times
+    slower (TensorFlow 2.21).
+    """
+    if keras.backend.backend() != "tensorflow":
+        return "auto"
+    import tensorflow as tf
+
+    return "auto" if tf.config.list_physical_devices("GPU") else False

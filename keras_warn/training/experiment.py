@@ -1,10 +1,8 @@
 """One training of a recipe: from images to a folder of results."""
 
 import collections
-import concurrent.futures
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import pathlib
@@ -28,8 +26,10 @@ from keras_warn.augment import augment
 from keras_warn.data.batches import Mix
 from keras_warn.data.batches import TestBatches
 from keras_warn.data.batches import TrainingBatches
+from keras_warn.data.image_dataset import contents_digest
 from keras_warn.data.transforms import CenterCrop
 from keras_warn.explanation import decomposition
+from keras_warn.frozen import split
 from keras_warn.metadata import Metadata
 from keras_warn.reporting import figures
 from keras_warn.reporting.report import report
@@ -38,6 +38,7 @@ from keras_warn.training import fitting
 from keras_warn.training import runs
 from keras_warn.training.backbones import build_network
 from keras_warn.training.evaluation import evaluate
+from keras_warn.training.feature_cache import FeatureCache
 from keras_warn.training.tensorboard import TensorBoardHistory
 from keras_warn.training.workers import ALONE
 
@@ -103,40 +104,6 @@ class Parts:
                 for path, label in pairs:
                     digest.update(_normalised(f"{label}/{path.name}\n"))
         return digest.hexdigest()[:16]
-
-
-@functools.lru_cache(maxsize=1)
-def contents_digest(listing):
-    """Tells data apart by every byte of their images, and by their boxes.
-
-    Reads all files, once for all trainings of a process on the same listing.
-    A file that cannot be read counts as empty: reading says so later.
-
-    Args:
-        listing: An `ImageDataset`.
-
-    Returns:
-        A string.
-    """
-    contents = listing.paths if listing.contents is None else listing.contents
-    digest = hashlib.sha256()
-    # Reading files and SHA-256 leave Python to other threads.
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        for one in pool.map(_image_digest, contents):
-            digest.update(one)
-    if listing.boxes is not None:
-        digest.update(listing.boxes.tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _image_digest(image):
-    if not isinstance(image, pathlib.Path):
-        return hashlib.sha256(image).digest()
-    try:
-        with open(image, "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
-        return hashlib.sha256().digest()
 
 
 def _normalised(text):
@@ -233,6 +200,7 @@ class Experiment:
             s.weights,
             s.preprocessing,
             s.freeze_batch_norm,
+            freeze=s.frozen_views > 0,
         )
 
     def build(self):
@@ -246,15 +214,18 @@ class Experiment:
             model = self.network()
             if not s.baseline:
                 model = augment(model, **s.attention)
-            model.compile(
-                self._optimizer(model),
-                keras.losses.CategoricalCrossentropy(
-                    label_smoothing=s.label_smoothing
-                ),
-                metrics=["accuracy"],
-                jit_compile=_jit_compile(),
-            )
+            self._compile(model, self._optimizer(model))
         return model
+
+    def _compile(self, model, optimizer):
+        model.compile(
+            optimizer,
+            keras.losses.CategoricalCrossentropy(
+                label_smoothing=self.settings.label_smoothing
+            ),
+            metrics=["accuracy"],
+            jit_compile=devices.jit_compile(),
+        )
 
     def batches(self):
         """`TrainingBatches` of the training images."""
@@ -301,6 +272,12 @@ class Experiment:
             FileExistsError: if the folder holds another run.
             As `keras_warn.training.fit`.
         """
+        if self.settings.frozen_views and self.workers.number > 1:
+            raise ValueError(
+                "`frozen_views` must be 0 with several workers. Received: "
+                f"frozen_views={self.settings.frozen_views} and "
+                f"{self.workers.number} workers."
+            )
         path = pathlib.Path(path)
         policy = keras.config.dtype_policy()
         with contextlib.ExitStack() as stack:
@@ -330,12 +307,28 @@ class Experiment:
         if parts.validation is not None:
             validation = self.test_batches(parts.validation)
         state = run / runs.PARTS / "training"
+        learning, validating = model, validation
+        if self.settings.frozen_views:
+            features, learning = split(model)
+            self._compile(learning, model.optimizer)
+            folder = run / runs.PARTS / "features"
+            batches = FeatureCache(
+                features,
+                batches,
+                folder,
+                self.settings.frozen_views,
+                limit=None,
+            )
+            if validation is not None:
+                validating = FeatureCache(
+                    features, validation, folder, limit=None
+                )
         trained = fitting.fit(
-            model,
+            learning,
             batches,
             self.settings.epochs,
             state,
-            validation,
+            validating,
             self.settings.patience,
             callbacks=self._callbacks(run),
             verbose=verbose,
@@ -352,17 +345,20 @@ class Experiment:
             "best_by_validation": None,
         }
         self._save(model, run, "model.keras", metrics["last_epoch"])
+        compared = None
         if self.workers.first:
             with self.workers.local(model) as copy:
                 if not self.settings.baseline:
                     self._draw(copy, run)
-                self._report(run.path, other)
+                compared = self._report(run.path, other)
+                if self.settings.baseline:
+                    compared = None  # of the other's model
         if trained.best_epoch is None:
             # Of a run that this one overwrites.
             (run / "best.keras").unlink(missing_ok=True)
         else:
             print(f"Testing the best epoch, {trained.best_epoch}.", flush=True)
-            model.set_weights(trained.best_weights)
+            learning.set_weights(trained.best_weights)
             metrics["best_by_validation"] = {
                 "epoch": trained.best_epoch,
                 "validation": evaluate(model, validation),
@@ -387,11 +383,13 @@ class Experiment:
             "epochs": len(trained.history),
             "training_seconds": trained.seconds,
             "metrics": metrics,
+            "over_backbone": compared and _over_backbone(compared),
             "history": trained.history,
         }
         run.finish(results)
         # What is left was only needed to go on.
         shutil.rmtree(state)
+        shutil.rmtree(run / runs.PARTS / "features", ignore_errors=True)
         return self.workers.of_first(results)
 
     def metadata(self, measured):
@@ -481,7 +479,8 @@ class Experiment:
     def _callbacks(self, run):
         log_dir = run / "tensorboard"
         found = [TensorBoardHistory(log_dir)]
-        if not self.settings.baseline:
+        # What is trained on features sees no images.
+        if not (self.settings.baseline or self.settings.frozen_views):
             images, _, _ = self._examples()
             watch = callbacks.TensorBoardAttention(
                 log_dir / "attention", images
@@ -504,6 +503,9 @@ class Experiment:
         """Writes the page about the test images, beside the model it is of.
 
         Whichever arm ends last writes it, with both of them.
+
+        Returns:
+            The `keras_warn.comparison.Comparison` of it, or `None`.
         """
         attention, baseline = path, None
         if other is not None and self._finished_alike(other):
@@ -520,7 +522,7 @@ class Experiment:
 
         listing = self.parts.test
         try:
-            report(
+            return report(
                 load(attention),
                 TestBatches(
                     listing,
@@ -585,6 +587,22 @@ def _check_results(path, results):
         )
 
 
+def _over_backbone(comparison):
+    """Accuracies with and without attention, for JSON.
+
+    Args:
+        comparison: A `keras_warn.reporting.comparison.Comparison`.
+    """
+    difference = comparison.over_network
+    return {
+        "images": len(comparison),
+        "backbone": comparison.network.accuracy(),
+        "attention": comparison.output.accuracy(),
+        "difference": difference.gain,
+        "interval": list(difference.gain_interval),
+    }
+
+
 def check_images(listing, skip=False):
     """Reads all images of a data set once.
 
@@ -635,19 +653,6 @@ def spread(results):
         return runs.spread(next(iter(seeds.values()))), "folds"
     means = [float(np.mean(found)) for found in seeds.values()]
     return runs.spread(means), "seeds"
-
-
-def _jit_compile():
-    """Whether to compile by XLA: not for processors in TensorFlow.
-
-    There its convolutions by channel, as MobileNetV2 has them, are many times
-    slower (TensorFlow 2.21).
-    """
-    if keras.backend.backend() != "tensorflow":
-        return "auto"
-    import tensorflow as tf
-
-    return "auto" if tf.config.list_physical_devices("GPU") else False
 
 
 def _verbose():

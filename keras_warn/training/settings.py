@@ -231,6 +231,12 @@ class Settings:
     freeze_batch_norm: bool = _setting(
         True, "keep the backbone's batch normalisation", checks.flag
     )
+    frozen_views: int = _setting(
+        0,
+        "random views of each image, of which a frozen backbone's features "
+        "are computed once; 0 to train the backbone, too",
+        _integer(0, 1000),
+    )
     precision: str = _setting(
         "float32", ", ".join(PRECISIONS), _one_of(*PRECISIONS)
     )
@@ -263,6 +269,12 @@ class Settings:
             raise ValueError(
                 "`warmup` must be at most `epochs`. Received: "
                 f"warmup={self.warmup} and epochs={self.epochs}."
+            )
+        if self.frozen_views and (self.mixup or self.cutmix):
+            raise ValueError(
+                "`mixup` and `cutmix` must be 0 with `frozen_views`, whose "
+                "features are of single images. Received: "
+                f"mixup={self.mixup} and cutmix={self.cutmix}."
             )
         if self.patience is not None and not self.validation_share:
             raise ValueError(

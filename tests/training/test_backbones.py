@@ -324,6 +324,25 @@ def test_file_without_a_classifier_gets_one(tmp_path):
     )
 
 
+@pytest.mark.parametrize("classes", [None, 5])
+def test_frozen_but_for_its_classifier(tmp_path, classes):
+    """Dropout inside is gone: it draws even where `training` is False."""
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(4, 3, strides=2)(keras.layers.Dropout(0.5)(x))
+    if classes:
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        x = keras.layers.Dense(classes, "softmax")(x)
+    keras.Model(inputs, x).save(tmp_path / "mine.keras")
+    network = build_network(tmp_path / "mine.keras", 5, 32, freeze=True)
+    assert len(network.trainable_variables) == 2
+    assert network.trainable_variables[0].shape == (4, 5)
+    pixels = PIXELS.astype("float32")
+    np.testing.assert_array_equal(
+        to_numpy(network(pixels, training=True)), to_numpy(network(pixels))
+    )
+
+
 def test_file_of_a_network_for_any_size(tmp_path):
     saved_backbone(tmp_path / "mine.keras", size=None, classes=5)
     network = build_network(tmp_path / "mine.keras", 5, 48)

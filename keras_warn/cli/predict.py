@@ -1,0 +1,146 @@
+"""`keras-warn predict`: a table of the classes that a model predicts."""
+
+import csv
+import pathlib
+import sys
+import typing
+
+import numpy as np
+
+from keras_warn import files
+from keras_warn.cli.errors import EXIT_CODES
+from keras_warn.cli.errors import GOOD
+from keras_warn.cli.errors import INCOMPLETE
+from keras_warn.cli.errors import UsageError
+from keras_warn.cli.errors import refusing
+from keras_warn.cli.explain import listed
+from keras_warn.cli.inputs import find_names
+from keras_warn.cli.inputs import find_preprocessor
+from keras_warn.cli.inputs import keep_inputs
+from keras_warn.cli.inputs import read_batches
+from keras_warn.cli.models import load_model
+from keras_warn.cli.options import PREPROCESSING_HELP
+from keras_warn.cli.options import add_image_options
+from keras_warn.cli.options import add_model
+from keras_warn.cli.options import count
+from keras_warn.cli.progress import Progress
+from keras_warn.cli.report import check_out
+from keras_warn.data import images
+
+EPILOG = f"""\
+outputs:
+  a CSV file with a line for each image: id, its file's name (its path, where
+  two have one name); label, the class that the model predicts; probability;
+  then label_2, probability_2 and so on for the next best. The first two
+  columns are what Kaggle's competitions take: --top 0 writes these alone
+
+{PREPROCESSING_HELP}
+
+{EXIT_CODES}
+
+examples:
+  keras-warn predict birds/model.keras photos/ --out predictions.csv
+  keras-warn predict birds/model.keras a.jpg b.jpg --out two.csv --top 1"""
+
+
+def add_arguments(parser):
+    """Adds what this command can be told."""
+    add_model(parser)
+    parser.add_argument(
+        "image",
+        nargs="+",
+        metavar="IMAGE",
+        help="an image file, or a folder that is searched for them",
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="the CSV file to write"
+    )
+    parser.add_argument(
+        "--top",
+        type=count(0),
+        default=3,
+        metavar="N",
+        help="how many classes to write with their probabilities (default: 3)",
+    )
+    add_image_options(parser)
+
+
+def run(arguments):
+    """Runs the command, and returns its exit code."""
+    out = pathlib.Path(arguments.out)
+    check_out(out, arguments.overwrite)
+    with refusing(ImportError):
+        images.import_pillow()
+    model = load_model(arguments.model)
+    intake = find_preprocessor(model, arguments)
+    names = find_names(model, arguments.names)
+    paths = listed(arguments.image, out)
+    keep_inputs([out], [*paths, arguments.model, arguments.names])
+    top = min(arguments.top, model.output_shape[-1])
+    progress = Progress("images predicted", len(paths))
+    failed, rows = [], []
+
+    def fail(item, message):
+        failed.append(item)
+        progress.say(message)
+
+    for items, pictures, _ in read_batches(
+        list(map(_Item, paths)),
+        intake,
+        arguments.batch_size,
+        fail,
+        progress.update,
+    ):
+        found = model.predict_on_batch(intake.prepare(pictures))
+        for item, scores in zip(items, found.astype("float64"), strict=True):
+            if np.isfinite(scores).all():
+                rows.append((item.path, scores))
+            else:
+                fail(item, f"{item.path}: the model predicts NaN for it.")
+    progress.end()
+    if not rows:
+        raise UsageError(f"none of the {len(paths)} images could be predicted.")
+    plain = len({path.name for path in paths}) == len(paths)
+    try:
+        with files.replacing(out) as unfinished:
+            with open(unfinished, "w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(_header(top))
+                for path, scores in rows:
+                    name = path.name if plain else path
+                    writer.writerow(
+                        [files.displayed(name), *_best(scores, names, top)]
+                    )
+    except OSError as error:
+        print(
+            f"keras-warn predict: --out {out} cannot be written: "
+            f"{error.strerror or error}.",
+            file=sys.stderr,
+        )
+        return INCOMPLETE
+    print(
+        f"Predictions for {len(rows)} of {len(paths)} images are in {out}.",
+        file=sys.stderr,
+    )
+    return INCOMPLETE if failed else GOOD
+
+
+class _Item(typing.NamedTuple):
+    path: pathlib.Path
+
+
+def _header(top):
+    others = [f"_{i}" for i in range(2, top + 1)]
+    columns = [
+        f"{name}{i}" for i in others for name in ("label", "probability")
+    ]
+    return ["id", "label", *["probability"][:top], *columns]
+
+
+def _best(scores, names, top):
+    """Classes and probabilities of one image, as `_header` names them."""
+    order = np.argsort(-scores, kind="stable")[: max(top, 1)]
+    row = []
+    for i in order:
+        row += [i if names is None else names[i], f"{scores[i]:.6f}"]
+    return row[: 2 * top or 1]

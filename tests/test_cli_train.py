@@ -1,0 +1,135 @@
+"""`keras-warn train` and `predict`: from a folder to a table of predictions."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_warn.cli import main
+from keras_warn.data import synthetic
+
+WIDE = "paper_networks:WideResNet(depth=10, width=1)"
+SMALL = (
+    *(
+        "--backbone",
+        WIDE,
+        "--weights",
+        "none",
+    ),
+    *("--image-size", "32", "--resize-shorter-edge", "36", "--batch-size", "8"),
+    *("--epochs", "2", "--frozen-views", "2", "--attention", "width=2"),
+)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    synthetic.write_image_folder(folder, classes=3, train=6, test=4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory):
+    """The folder of a finished training."""
+    out = tmp_path_factory.mktemp("trained") / "out"
+    assert main(["train", f"{photos}", "--out", f"{out}", *SMALL]) == 0
+    return out
+
+
+def test_train_writes_a_model_a_report_and_results(trained):
+    wanted = {"model.keras", "report.html", "results.json", "saved_model"}
+    assert wanted <= {path.name for path in trained.iterdir()}
+    assert (trained / "saved_model" / "saved_model.pb").exists()
+    # What can be computed again is not left behind.
+    assert not (trained / "parts" / "features").exists()
+    results = json.loads((trained / "results.json").read_text())
+    found = results["over_backbone"]
+    assert found["images"] == 12
+    assert (
+        found["attention"]
+        == results["metrics"]["last_epoch"]["test"]["accuracy"]
+        == pytest.approx(found["backbone"] + found["difference"])
+    )
+    assert found["interval"][0] <= found["difference"] <= found["interval"][1]
+
+
+def test_the_backbone_was_not_trained(trained):
+    import keras
+
+    model = keras.saving.load_model(trained / "model.keras", compile=False)
+    assert {
+        path.split("/")[0] for path in (x.path for x in model.trainable_weights)
+    } <= {
+        "classifier",
+        *(f"module_{i}_masks" for i in (1, 2, 3)),
+        *(f"module_{i}_hypotheses" for i in (1, 2, 3)),
+    }
+
+
+def test_train_again_is_done(photos, trained, capsys):
+    before = (trained / "model.keras").stat().st_mtime_ns
+    assert main(["train", f"{photos}", "--out", f"{trained}", *SMALL]) == 0
+    said = capsys.readouterr()
+    assert "holds a finished training" in said.err
+    assert "Of 12 test images" in said.out and "linear probe" in said.out
+    assert (trained / "model.keras").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--batch-size", "500"], "`batch_size` must be at most"),
+        (["--backbone", "NoNet"], "`backbone` must be a constructor"),
+        (["--backbone", "no.keras"], "`backbone` must be a file"),
+        (["--mixup", "0.2"], "`mixup` and `cutmix` must be 0"),
+        (["--seed", "1"], "run with the same settings"),
+    ],
+)
+def test_train_refuses(photos, trained, capsys, options, message):
+    out = trained if "--seed" in options else trained / "new"
+    command = ["train", f"{photos}", "--out", f"{out}", *SMALL, *options]
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
+    assert not (trained / "new").exists()
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_predict(trained, photos, tmp_path):
+    model, out = f"{trained / 'model.keras'}", tmp_path / "out.csv"
+    images = [*sorted((photos / "test").rglob("*.jpg"))[:3]]
+    for i, path in enumerate(images):
+        Image.open(path).save(tmp_path / f"{i}.png")
+    (tmp_path / "3.png").write_text("no image")
+    # What cannot be read is named, and left out.
+    assert main(["predict", model, f"{tmp_path}", "--out", f"{out}"]) == 1
+    header, *found = rows(out)
+    assert header == (
+        "id,label,probability,label_2,probability_2,label_3,probability_3"
+    ).split(",")
+    assert [row[0] for row in found] == ["0.png", "1.png", "2.png"]
+    probabilities = np.array([row[2::2] for row in found], "float64")
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert (np.diff(probabilities, axis=1) <= 0).all()
+    names = {path.name for path in (photos / "train").iterdir()}
+    assert all(set(row[1::2]) == names for row in found)
+
+    short = ["predict", model, f"{tmp_path / '0.png'}", "--top", "0"]
+    assert main([*short, "--out", f"{out}"]) == 2  # which exists
+    assert main([*short, "--out", f"{out}", "--overwrite"]) == 0
+    assert rows(out) == [["id", "label"], found[0][:2]]
+
+
+def test_predict_tells_files_of_one_name_apart(trained, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (40, 40)).save(tmp_path / folder / "x.png")
+    model, out = f"{trained / 'model.keras'}", tmp_path / "out.csv"
+    paths = [f"{tmp_path / folder / 'x.png'}" for folder in ("a", "b")]
+    assert main(["predict", model, *paths, "--out", f"{out}"]) == 0
+    assert [row[0] for row in rows(out)] == ["id", *paths]

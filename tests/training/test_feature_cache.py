@@ -1,0 +1,303 @@
+"""Features on disk, in place of the images that they are of."""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+from resumed import pictures
+
+import keras_warn
+from keras_warn import files
+from keras_warn.data import Mix
+from keras_warn.data import TestBatches
+from keras_warn.data import TrainingBatches
+from keras_warn.data import transforms
+from keras_warn.training import FeatureCache
+from keras_warn.training import evaluate
+from keras_warn.training import fit
+
+
+def build(attention=True, seed=0):
+    """A compiled model on a frozen backbone, and the two it is split in."""
+    # Automatic names are counted in each process, and are part of the key.
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    x = inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling(1 / 255)(x)
+    for filters in (5, 6):
+        x = keras.layers.Conv2D(filters, 3, 2, activation="relu")(x)
+    inner = keras.Model(inputs, x, name="inner")
+    inner.trainable = False
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(
+        inputs, keras.layers.Dense(3, "softmax", name="probe")(x), name="all"
+    )
+    if attention:
+        model = keras_warn.augment(
+            model, depth=2, gates="average", agreement=1.0
+        )
+    features, head = keras_warn.split(model)
+    for one in (model, head):
+        one.compile(
+            keras.optimizers.AdamW(0.01, epsilon=1e-12),
+            "categorical_crossentropy",
+            metrics=["accuracy"],
+            jit_compile=False,
+        )
+    return model, features, head
+
+
+def training(listing=None, transform=None, seed=1, **options):
+    listing = listing or pictures(20)
+    transform = transform or transforms.PadAndCrop(2)
+    return TrainingBatches(listing, transform, 6, seed, **options)
+
+
+def testing(count=20, **options):
+    return TestBatches(pictures(count, **options), transforms.Identity(), 4)
+
+
+def cached(batches, folder, count=2, features=None, **options):
+    features = features or build()[1]
+    return FeatureCache(features, batches, folder, count, verbose=0, **options)
+
+
+def weights_of(model):
+    return np.concatenate([x.ravel() for x in model.get_weights()])
+
+
+def test_trained_through_the_cache_as_without_it(tmp_path):
+    """Resumed in the middle, with a validation by features, too."""
+    model, _, _ = build()
+    tested = TestBatches(pictures(7, seed=1), transforms.Identity(), 4)
+    expected = fit(model, training(), 2, tmp_path / "a", tested, verbose=0)
+    for until in (1, 2):
+        through, features, head = build()
+        found = fit(
+            head,
+            cached(training(), tmp_path, features=features, dtype="float32"),
+            2,
+            tmp_path / "b",
+            cached(tested, tmp_path, 1, features, dtype="float32"),
+            verbose=0,
+            until=until,
+        )
+    np.testing.assert_allclose(
+        weights_of(through), weights_of(model), atol=1e-5
+    )
+    for one, other in zip(found.history, expected.history, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    scores = evaluate(head, cached(tested, tmp_path, 1, features))
+    assert scores == pytest.approx(evaluate(model, tested), abs=1e-3)
+
+
+def test_batches_as_a_data_set_from_anywhere(tmp_path):
+    cache = cached(training(), tmp_path)
+    found = cache.dataset(1, 2).take(2).as_numpy_iterator()
+    for place, (features, labels) in zip([(1, 2), (2, 0)], found, strict=True):
+        expected, expected_labels = cache.batch(*place)
+        np.testing.assert_array_equal(labels, expected_labels)
+        for one, other in zip(features, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_views_repeat_after_all_were_seen(tmp_path):
+    batches = training()
+    model, features, _ = build()
+    cache = cached(batches, tmp_path, features=features, dtype="float32")
+    for epoch in (1, 2):
+        found, labels = cache.batch(epoch, 1)
+        chosen = batches.indices(epoch, 1)
+        images = np.stack([batches.see(epoch % 2, i) for i in chosen])
+        np.testing.assert_array_equal(labels, batches.batch(epoch, 1)[1])
+        expected = features.predict_on_batch(images)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_classifier_inside_learns_as_a_linear_probe_alone(tmp_path):
+    """With losses apart, Adam gives it the steps of its own training."""
+    ended = []
+    for attention in (True, False):
+        model, features, head = build(attention)
+        cache = cached(training(), tmp_path, features=features, dtype="float32")
+        fit(head, cache, 3, tmp_path / f"{attention}", verbose=0)
+        ended.append(model.get_layer("probe").get_weights())
+    assert not np.allclose(ended[0][0], build()[0].get_layer("probe").kernel)
+    for one, other in zip(*ended, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Other(transforms.PadAndCrop):
+    """The same fields, and another class."""
+
+
+def darker():
+    listing = pictures(20)
+    contents = listing.contents.copy()
+    contents[7, 0, 0, 0] += 1
+    return dataclasses.replace(listing, contents=contents)
+
+
+def other_weights():
+    features = build()[1]
+    features.weights[0].assign(features.weights[0] + 1e-3)
+    return features
+
+
+def other_maps():
+    """The same layers and shapes, but read from another place."""
+    model = build()[0]
+    first = next(x for x in model.layers if x.name.startswith("conv2d"))
+    features, _ = keras_warn.split(model)
+    maps = [keras.ops.negative(first.output), features.outputs[1]]
+    return keras.Model(features.inputs, maps, name=features.name)
+
+
+@pytest.mark.parametrize(
+    "batches, options",
+    [
+        (lambda: training(darker()), {}),
+        (lambda: training(pictures(20).take(np.arange(20)[::-1])), {}),
+        (lambda: training(seed=2), {}),
+        (lambda: training(transform=Other(2)), {}),
+        (lambda: training(transform=transforms.PadAndCrop(3)), {}),
+        (testing, {"count": 1}),
+        (training, {"count": 3}),
+        (training, {"dtype": "float32"}),
+        (training, {"features": other_weights}),
+        (training, {"features": other_maps}),
+    ],
+)
+def test_what_differs_has_a_cache_of_its_own(tmp_path, batches, options):
+    path = cached(training(), tmp_path).path
+    assert cached(training(), tmp_path).path == path
+    if "features" in options:
+        options = {"features": options["features"]()}
+    assert cached(batches(), tmp_path, **options).path != path
+
+
+WRITE = """
+import os, signal, sys
+import test_feature_cache as test
+from keras_warn.training import feature_cache
+
+flush, left = feature_cache.np.memmap.flush, int(sys.argv[2])
+
+def flush_some(array):
+    global left
+    flush(array)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+feature_cache.np.memmap.flush = flush_some
+test.cached(test.training(), sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("flushes", [2, 4, 9, 13])
+def test_killed_anywhere_it_resumes(tmp_path, flushes):
+    """While files are made, between two arrays, and before the last rows."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs a process to kill")
+    killed = subprocess.run(
+        [sys.executable, "-c", WRITE, tmp_path, f"{flushes}"],
+        cwd=pathlib.Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert killed.returncode == -signal.SIGKILL
+    (begun,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    resumed = cached(training(), tmp_path)
+    assert resumed.path == begun
+    whole = cached(training(), tmp_path / "whole")
+    assert resumed.path.name == whole.path.name
+    for one, other in zip(resumed.arrays, whole.arrays, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_done_is_not_computed_again(tmp_path, monkeypatch):
+    batches, features = training(), build()[1]
+    seen = []
+    see = batches.see
+    monkeypatch.setattr(
+        batches, "see", lambda *place: seen.append(place) or see(*place)
+    )
+    cached(batches, tmp_path, features=features)
+    assert len(set(seen)) == 40
+    seen.clear()
+    cached(batches, tmp_path, features=features)
+    assert not seen
+
+
+def test_two_writers(tmp_path):
+    path = cached(training(), tmp_path).path
+    (path / "about.json").unlink()
+    with files.locked(path):
+        with pytest.raises(BlockingIOError, match="in use by another process"):
+            cached(training(), tmp_path)
+
+
+def test_a_full_disk_is_known_before_anything_is_computed(
+    tmp_path, monkeypatch
+):
+    def full(file, start, size):
+        raise OSError(28, "No space left on device")
+
+    batches = training()
+    if hasattr(os, "posix_fallocate"):
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(
+            OSError, match="done.npy cannot be written: .*No sp"
+        ):
+            cached(batches, tmp_path)
+        # Systems without it.
+        monkeypatch.delattr(os, "posix_fallocate")
+    disk = types.SimpleNamespace(free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: disk)
+    with pytest.raises(OSError, match="GB more on its disk"):
+        cached(batches, tmp_path)
+    monkeypatch.undo()
+    assert len(cached(batches, tmp_path).arrays) == 2
+
+
+def unstable():
+    features = build()[1]
+    return keras.Model(features.inputs, features.outputs[0] * 1e30)
+
+
+def unsized():
+    inputs = keras.Input((None, None, 3))
+    return keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs))
+
+
+def plain(picture, random):
+    return picture
+
+
+@pytest.mark.parametrize(
+    "batches, options, error, message",
+    [
+        (training, {"limit": 1e-6}, ValueError, "`limit` must be at least"),
+        (training, {"count": 0}, ValueError, "`views` must be a positive"),
+        (training, {"dtype": "int8"}, ValueError, "`dtype` must be one of"),
+        (training, {"features": unstable}, ValueError, "finite in float16"),
+        (training, {"features": unsized}, ValueError, "fixed shapes"),
+        (testing, {}, ValueError, "`views` must be 1"),
+        (lambda: training(mix=Mix(mixup=0.2)), {}, ValueError, "without `mix`"),
+        (lambda: training(transform=plain), {}, TypeError, "a dataclass"),
+    ],
+)
+def test_errors(tmp_path, batches, options, error, message):
+    if "features" in options:
+        options = {"features": options["features"]()}
+    with pytest.raises(error, match=message):
+        cached(batches(), tmp_path, **options)
