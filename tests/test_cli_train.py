@@ -12,12 +12,7 @@ from keras_warn.data import synthetic
 
 WIDE = "paper_networks:WideResNet(depth=10, width=1)"
 SMALL = (
-    *(
-        "--backbone",
-        WIDE,
-        "--weights",
-        "none",
-    ),
+    *("--backbone", WIDE, "--weights", "none"),
     *("--image-size", "32", "--resize-shorter-edge", "36", "--batch-size", "8"),
     *("--epochs", "2", "--frozen-views", "2", "--attention", "width=2"),
 )

@@ -76,7 +76,7 @@ def weights_of(model):
 def test_trained_through_the_cache_as_without_it(tmp_path):
     """Resumed in the middle, with a validation by features, too."""
     model, _, _ = build()
-    tested = TestBatches(pictures(7, seed=1), transforms.Identity(), 4)
+    tested = testing(7, seed=1)
     expected = fit(model, training(), 2, tmp_path / "a", tested, verbose=0)
     for until in (1, 2):
         through, features, head = build()
