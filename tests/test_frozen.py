@@ -58,7 +58,9 @@ def sequential():
 def gated():
     inner = backbone()
     inner.trainable = False
-    return attended(inner, gates="softmax", diversity=0.1, agreement=1.0)
+    return attended(
+        inner, gates="softmax", diversity_weight=0.1, agreement_weight=1.0
+    )
 
 
 @pytest.mark.parametrize("build", [frozen, gated, nested, sequential])

@@ -58,7 +58,7 @@ SETTINGS = training.Settings(
         "depth": 3,
         "width": 8,
         "gates": "average",
-        "agreement": 1.0,
+        "agreement_weight": 1.0,
     },
     epochs=30,
     batch_size=64,

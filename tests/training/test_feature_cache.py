@@ -41,7 +41,7 @@ def build(attention=True, seed=0):
     )
     if attention:
         model = keras_warn.augment(
-            model, depth=2, gates="average", agreement=1.0
+            model, depth=2, gates="average", agreement_weight=1.0
         )
     features, head = keras_warn.split(model)
     for one in (model, head):
@@ -60,7 +60,7 @@ def training(listing=None, transform=None, seed=1, **options):
     return TrainingBatches(listing, transform, 6, seed, **options)
 
 
-def testing(count=20, **options):
+def evaluation_batches(count=20, **options):
     return TestBatches(pictures(count, **options), transforms.Identity(), 4)
 
 
@@ -76,7 +76,7 @@ def weights_of(model):
 def test_trained_through_the_cache_as_without_it(tmp_path):
     """Resumed in the middle, with a validation by features, too."""
     model, _, _ = build()
-    tested = testing(7, seed=1)
+    tested = evaluation_batches(7, seed=1)
     expected = fit(model, training(), 2, tmp_path / "a", tested, verbose=0)
     for until in (1, 2):
         through, features, head = build()
@@ -170,7 +170,7 @@ def other_maps():
         (lambda: training(seed=2), {}),
         (lambda: training(transform=Other(2)), {}),
         (lambda: training(transform=transforms.PadAndCrop(3)), {}),
-        (testing, {"count": 1}),
+        (evaluation_batches, {"count": 1}),
         (training, {"count": 3}),
         (training, {"dtype": "float32"}),
         (training, {"features": other_weights}),
@@ -291,7 +291,7 @@ def plain(picture, random):
         (training, {"dtype": "int8"}, ValueError, "`dtype` must be one of"),
         (training, {"features": unstable}, ValueError, "finite in float16"),
         (training, {"features": unsized}, ValueError, "fixed shapes"),
-        (testing, {}, ValueError, "`views` must be 1"),
+        (evaluation_batches, {}, ValueError, "`views` must be 1"),
         (lambda: training(mix=Mix(mixup=0.2)), {}, ValueError, "without `mix`"),
         (lambda: training(transform=plain), {}, TypeError, "a dataclass"),
     ],
