@@ -58,6 +58,7 @@ def test_defaults_are_those_of_the_paper():
         ("freeze_batch_norm", 1, TypeError),
         ("precision", "float16", ValueError),
         ("validation_share", 1.0, ValueError),
+        ("frozen_views", -1, ValueError),
         ("patience", 0, ValueError),
         ("patience", True, TypeError),
     ],
