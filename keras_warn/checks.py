@@ -6,16 +6,18 @@ import keras
 import numpy as np
 
 
-def integer(name, value, minimum=1):
-    """Returns `value` as an `int` of at least `minimum`, or says why not."""
+def integer(name, value, minimum=1, maximum=None):
+    """Returns `value` as an `int` in `[minimum, maximum]`, or says why not."""
     kind = {0: "a non-negative", 1: "a positive"}.get(minimum)
     rule = f"{kind} integer" if kind else f"an integer of at least {minimum}"
+    if maximum is not None:
+        rule += f", at most {maximum}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"`{name}` must be {rule}. "
             f"Received: {name}={value!r} (of type {type(value).__name__})."
         )
-    if value < minimum:
+    if value < minimum or (maximum is not None and value > maximum):
         raise ValueError(f"`{name}` must be {rule}. Received: {name}={value}.")
     return int(value)
 
