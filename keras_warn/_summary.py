@@ -4,6 +4,10 @@ import dataclasses
 import math
 
 import keras
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from keras_warn import graph
 from keras_warn.explanation.intermediates import inspect
@@ -98,46 +102,45 @@ class Summary:
         shapes = " and ".join(_by(shape) for shape in self.inputs)
         if self.nominal:
             shapes += ", a size chosen here: the model takes any"
-        header = (
-            "part",
-            "reads",
-            "map",
-            "heads",
-            "kernel",
-            "projection",
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for name in (
+            *("part", "reads", "map", "heads", "kernel", "projection"),
             "masks",
-            "parameters",
-            "operations",
-        )
-        rows = [("network", *[""] * 6, *_cost(self.network))]
-        for module in self.modules:
-            rows.append(
-                (
-                    module.name,
-                    module.reads,
-                    _by(module.shape),
-                    str(module.heads),
-                    _by([module.kernel_size] * 2),
-                    str(module.projection or "none"),
-                    module.mask_activation,
-                    *_cost(module.cost),
-                )
+        ):
+            table.add_column(name, no_wrap=True)
+        for name in ("parameters", "operations"):
+            table.add_column(name, no_wrap=True, justify="right")
+
+        def add(name, cost, *cells):
+            cells = cells or [""] * 6
+            counts = f"{cost.parameters:,}", f"{cost.operations:,}"
+            cells = (name, *map(str, cells), *counts)
+            table.add_row(*map(Text, cells))  # brackets are no markup
+
+        add("network", self.network)
+        for one in self.modules:
+            add(
+                one.name,
+                one.cost,
+                one.reads,
+                _by(one.shape),
+                one.heads,
+                _by([one.kernel_size] * 2),
+                one.projection or "none",
+                one.mask_activation,
             )
-        rows.append(("gates", *[""] * 6, *_cost(self.gating)))
-        totals = [
-            ("attention", *[""] * 6, *_cost(self.attention)),
-            ("total", *[""] * 6, *_cost(self.total)),
-            (
-                "total / network",
-                *[""] * 6,
-                *(
-                    _ratio(
-                        getattr(self.total, kind), getattr(self.network, kind)
-                    )
-                    for kind in ("parameters", "operations")
-                ),
-            ),
+        add("gates", self.gating)
+        table.add_section()
+        add("attention", self.attention)
+        add("total", self.total)
+        ratios = [
+            _ratio(getattr(self.total, kind), getattr(self.network, kind))
+            for kind in ("parameters", "operations")
         ]
+        table.add_row("total / network", *[""] * 6, *ratios)
+        console = Console(width=1000, color_system=None)
+        with console.capture() as text:
+            console.print(table)
         return "\n".join(
             [
                 f"{self.name}: {self.classes} classes, {self.gates} gates over "
@@ -145,7 +148,7 @@ class Summary:
                 f"Operations for one input of {shapes}.",
                 f"Counted by {self.counter}.",
                 "",
-                *_aligned([header, *rows, None, *totals]),
+                text.get().rstrip("\n"),
             ]
         )
 
@@ -316,31 +319,5 @@ def _by(lengths):
     return "x".join(map(str, lengths))
 
 
-def _cost(cost):
-    return f"{cost.parameters:,}", f"{cost.operations:,}"
-
-
 def _ratio(whole, part):
     return f"{whole / part:.3f}" if part else str(math.nan)
-
-
-def _aligned(rows):
-    """Lines of a table: text to the left, numbers to the right."""
-    widths = [
-        max(map(len, column))
-        for column in zip(*filter(None, rows), strict=True)
-    ]
-    rule = "  ".join("-" * width for width in widths)
-    lines = []
-    for i, row in enumerate(rows):
-        if row is None:
-            lines.append(rule)
-            continue
-        cells = [
-            cell.rjust(width) if j >= len(row) - 2 else cell.ljust(width)
-            for j, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-        if i == 0:
-            lines.append(rule)
-    return lines

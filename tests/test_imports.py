@@ -16,8 +16,9 @@ from keras_warn import __version__
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(keras_warn.__file__).parent
-# Packages that `import keras_warn` may need; others are imported when used.
-ALWAYS_THERE = {"keras", "numpy"} | set(sys.stdlib_module_names)
+# Packages that `import keras_warn` may need, rich because Keras has imported it
+# already; others are imported when used.
+ALWAYS_THERE = {"keras", "numpy", "rich"} | set(sys.stdlib_module_names)
 
 
 @functools.cache

@@ -1,16 +1,13 @@
 """How far long work is, for whoever waits."""
 
 import sys
-import time
 
-# Between lines of progress where they cannot be overwritten, in seconds.
-SECONDS = 30
+from rich import console
+from rich import progress
 
 
 class Progress:
-    """How far long work is, on stderr.
-
-    On a terminal one line that changes, elsewhere a line now and then.
+    """A bar on stderr, where that is a terminal.
 
     Args:
         what: What is counted.
@@ -18,29 +15,26 @@ class Progress:
     """
 
     def __init__(self, what, total):
-        self.what = what
-        self.total = total
-        self._on_terminal = sys.stderr.isatty()
-        self._last = time.monotonic()
-        self._open = False
+        stderr = console.Console(stderr=True)
+        self._bar = progress.Progress(
+            progress.MofNCompleteColumn(),
+            progress.TextColumn(what),
+            progress.BarColumn(),
+            progress.TimeRemainingColumn(),
+            console=stderr,
+            disable=not stderr.is_terminal,
+        )
+        self._task = self._bar.add_task(what, total=total)
 
     def update(self, done):
         """Shows that `done` of them are done."""
-        text = f"{done} of {self.total} {self.what}"
-        if self._on_terminal:
-            print(f"\r{text}", end="", file=sys.stderr, flush=True)
-            self._open = True
-        elif time.monotonic() - self._last > SECONDS:
-            self._last = time.monotonic()
-            print(text, file=sys.stderr, flush=True)
+        self._bar.start()
+        self._bar.update(self._task, completed=done)
 
     def say(self, message):
         """Shows a message on a line of its own."""
-        self.end()
-        print(message, file=sys.stderr, flush=True)
+        print(message, file=sys.stderr, flush=True)  # above the bar
 
     def end(self):
-        """Ends the line that changes."""
-        if self._open:
-            print(file=sys.stderr)
-            self._open = False
+        """Leaves the bar as it is."""
+        self._bar.stop()

@@ -1,5 +1,8 @@
 """`keras-warn summary`: a table of where attention is, and what it costs."""
 
+import os
+import sys
+
 from keras_warn import metadata
 from keras_warn._summary import summary
 from keras_warn.cli.errors import EXIT_CODES
@@ -11,7 +14,6 @@ from keras_warn.cli.models import image_input
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import add_model
 from keras_warn.cli.options import add_size
-from keras_warn.cli.printing import printed
 
 EPILOG = f"""\
 outputs:
@@ -49,6 +51,17 @@ def run(arguments):
         found = summary(model, shape)
     about = metadata.described(metadata.of_model(model))
     found = f"{found}\n\n{about}" if about else found
-    if not printed(found, "keras-warn summary: the table"):
+    try:
+        print(found, flush=True)
+    except OSError as error:
+        # What is left would fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever reads by `| head` has seen enough.
+        if not isinstance(error, BrokenPipeError):
+            print(
+                "keras-warn summary: the table cannot be written: "
+                f"{error.strerror}.",
+                file=sys.stderr,
+            )
         return INCOMPLETE
     return GOOD
