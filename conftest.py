@@ -18,10 +18,6 @@ import pytest
 
 import keras_warn
 
-# What is imported stays: collections of garbage need not look through it.
-gc.collect()
-gc.freeze()
-
 # Tests side by side (`pytest -n 2 --dist loadfile`) begin with the files that
 # take longest, or in the end one process would wait for the other.
 LONGEST = (
@@ -43,6 +39,13 @@ def pytest_configure(config):
     # pytest-xdist would begin with the files of the most tests.
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
+
+
+def pytest_collection_finish():
+    # What is imported stays: collections of garbage, of which Keras asks for
+    # one in each `clear_session`, need not look through it.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

@@ -3,9 +3,12 @@
 import ast
 import json
 import pathlib
+import runpy
 
 import fresh
 import pytest
+
+from keras_warn import training
 
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
 # Of processors, whoever else is at work on them: a minute on two, of which
@@ -36,10 +39,9 @@ def test_there_are_recipes():
 @pytest.mark.parametrize(
     "path",
     [
-        # That of the digits is tried as a whole in `test_cluttered_mnist.py`.
-        pytest.param(p, marks=pytest.mark.slow)
-        if p.stem == "cluttered_mnist"
-        else p
+        # All train by the same code. That of the digits, by its own, is tried
+        # in `test_cluttered_mnist.py`; of the others one is.
+        p if p.stem == "cub200" else pytest.param(p, marks=pytest.mark.slow)
         for p in COMMANDS
     ],
     ids=lambda path: path.stem,
@@ -56,3 +58,29 @@ def test_smoke(path, tmp_path):
     (results,) = (tmp_path / "out").rglob("results.json")
     content = json.loads(results.read_text("utf-8"))
     assert content["settings"]["smoke"] is True
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in COMMANDS if p.stem != "cluttered_mnist"],
+    ids=lambda path: path.stem,
+)
+def test_a_model_takes_the_first_batch(path, tmp_path, monkeypatch):
+    """Of each recipe: its data, transforms and settings fit together."""
+    seen = []
+
+    def begin(one, *args, **options):
+        images, labels = one.batches().batch(0, 0)
+        predictions = one.build()(images.astype("float32"))
+        assert predictions.shape == labels.shape
+        assert len(labels) == one.settings.batch_size
+        seen.append(one)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Experiment, "run", begin)
+    module = runpy.run_path(str(path))
+    arguments = ["--smoke", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit):
+        module["RECIPE"].main(module["__doc__"], arguments)
+    (one,) = seen
+    assert one.smoke and one.settings.attention
