@@ -1,0 +1,332 @@
+"""What attention is worth on a frozen backbone, beside heads of equal size.
+
+    python benchmarks/frozen.py cub50 --images CUB_200_2011_first50 \\
+        --backbone "MobileNetV2(alpha=0.35)" --image-size 128 \\
+        --weights mobilenet_v2_0.35_128_notop.weights.h5 --width 16
+
+All heads read the same feature maps, which are computed once for a few random
+crops of each image. Learning rate and weight decay of each head are the best
+of `GRID` on the validation images, and chosen before any test image is seen.
+Then each head is trained with `--seeds`, and tested after its last epoch.
+
+Rows are added to `--out`: one a head and seed, with what was chosen, and which
+test images were right, as bits. Stopped or killed, the same command resumes
+with the first seed that is missing. `benchmarks/evidence.py` draws the rows.
+"""
+
+import argparse
+import itertools
+import os
+import pathlib
+import sys
+import time
+
+# Before TensorFlow is imported: its start-up lines are not ours to explain.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "recipes"))
+
+import archives
+import keras
+import numpy as np
+import pandas as pd
+
+import keras_warn
+from keras_warn import data
+from keras_warn import files
+from keras_warn import schedules
+from keras_warn import training
+from keras_warn.data import transforms
+
+# Learning rates of AdamW, and weight decays, which it multiplies by them.
+GRID = tuple(itertools.product((1e-3, 3e-3, 1e-2), (0.01, 0.3)))
+EPOCHS, BATCH, VIEWS = 30, 64, 4
+VALIDATION_SHARE = 0.2
+# Queries of Efficient Probing, as its authors' code has them by default.
+QUERIES = 32
+OURS = {"gates": "average", "agreement_weight": 1.0}
+
+
+def attention(trunk, classes, **arguments):
+    """Features and head of a backbone with attention, as users make them."""
+    return keras_warn.split(
+        keras_warn.augment(
+            trunk, classes, classifier_activation=None, **arguments
+        )
+    )
+
+
+def held_uniform(head):
+    """The head, with masks that are the mean over positions, and stay it."""
+    for layer in head.layers:
+        if isinstance(layer, keras_warn.AttentionHeads):
+            layer.kernel.assign(keras.ops.zeros_like(layer.kernel))
+            layer.trainable = False
+    return head
+
+
+def dense(inputs, read, classes, units=0):
+    """A classifier, linear or with a hidden layer, of pooled maps."""
+    pooled = [keras.layers.GlobalAveragePooling2D()(x) for x in read]
+    x = keras.layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0]
+    if units:
+        x = keras.layers.Dense(units, "relu", kernel_initializer="he_normal")(x)
+    return keras.Model(inputs, keras.layers.Dense(classes)(x))
+
+
+def efficient_probing(inputs, read, classes):
+    """One classifier, of channels that are sliced among masks.
+
+    Psomas et al., "Attention, please! Revisiting attentive probing through the
+    lens of efficiency", ICLR 2026 (arXiv 2506.10178): queries score positions,
+    each mask pools its slice of linearly mapped channels, and a normalisation
+    without weights comes before the classifier.
+    """
+    slices = []
+    for x in read:
+        channels = x.shape[-1]
+        scaled = keras.layers.Rescaling(channels**-0.5)(x)
+        masks = keras_warn.AttentionHeads(
+            QUERIES, kernel_initializer=keras.initializers.RandomNormal(0, 0.02)
+        )(scaled)
+        attended = keras_warn.AttendedFeatures()(x, masks)
+        values = keras.layers.EinsumDense(
+            "bkc,kcs->bks", (QUERIES, channels // QUERIES)
+        )(attended)
+        slices.append(keras.layers.Flatten()(values))
+    x = keras.layers.Concatenate()(slices) if len(slices) > 1 else slices[0]
+    x = keras.layers.BatchNormalization(
+        center=False, scale=False, epsilon=1e-6, momentum=0.9
+    )(x)
+    return keras.Model(inputs, keras.layers.Dense(classes)(x))
+
+
+def features_and_heads(trunk, classes, width):
+    """What all heads read, and a dictionary from their names to models.
+
+    Args:
+        trunk: A frozen `keras.Model` from images to its pooled last map.
+        classes: Integer, the number of classes.
+        width: Positive integer, the heads of each attention module.
+    """
+
+    def attended(**arguments):
+        return attention(trunk, classes, width=width, **arguments)
+
+    features, ours = attended(name="ours", **OURS)
+    maps = [keras.Input(x.shape[1:]) for x in features.outputs]
+    last = [x for x in maps if x.shape[-1] == trunk.output_shape[-1]][:1]
+
+    def of_equal_size(read):
+        """Units by which a perceptron has as many parameters as ours."""
+        channels = sum(x.shape[-1] for x in read)
+        rest = ours.count_params() - classes
+        return round(rest / (channels + classes + 1))
+
+    return features, {
+        "linear": dense(maps, last, classes),
+        "linear, all maps": dense(maps, maps, classes),
+        "MLP": dense(maps, last, classes, of_equal_size(last)),
+        "MLP, all maps": dense(maps, maps, classes, of_equal_size(maps)),
+        "uniform masks": held_uniform(attended(name="uniform", **OURS)[1]),
+        "Efficient Probing": efficient_probing(maps, last, classes),
+        "Efficient Probing, all maps": efficient_probing(maps, maps, classes),
+        "paper": attended(name="paper", gates="softmax", diversity_weight=0.1)[
+            1
+        ],
+        "reference's loss": attended(
+            name="reference", gates="softmax", agreement_weight=1.0
+        )[1],
+        "attention": ours,
+    }
+
+
+def side_by_side(heads):
+    """One model of several heads, from maps to logits `(b, heads, n)`."""
+    inputs = [keras.Input(x.shape[1:]) for x in heads[0].inputs]
+    logits = [head(inputs) for head in heads]
+    return keras.Model(inputs, keras.ops.stack(logits, axis=1))
+
+
+def sum_of_losses(labels, logits):
+    """Cross-entropy of each head, added up: `(b,)`."""
+    labels = keras.ops.broadcast_to(labels[:, None], keras.ops.shape(logits))
+    return keras.ops.sum(
+        keras.losses.categorical_crossentropy(labels, logits, from_logits=True),
+        axis=-1,
+    )
+
+
+def train(heads, cache, seed, rate, decay):
+    """Trains heads that have no weight in common, each as it would alone.
+
+    Args:
+        heads: List of models from the same maps to logits.
+        cache: `FeatureCache` of training images.
+        seed: Which orders of images to see.
+        rate: The highest learning rate, after an epoch of warm-up.
+        decay: Weight decay.
+    """
+    model = side_by_side(heads)
+    steps = len(cache)
+    cosine = keras.optimizers.schedules.CosineDecay(rate, (EPOCHS - 1) * steps)
+    model.compile(
+        keras.optimizers.AdamW(
+            schedules.WarmUp(cosine, steps), weight_decay=decay
+        ),
+        sum_of_losses,
+        jit_compile=False,
+    )
+    batches = cache.dataset(epoch=seed * EPOCHS)
+    model.fit(batches, epochs=EPOCHS, steps_per_epoch=steps, verbose=0)
+
+
+def correct(heads, cache):
+    """Which images heads predict correctly, booleans `(heads, b)`."""
+    model = side_by_side(heads)
+    model.compile(jit_compile=False)
+    return (cache.predict(model).argmax(axis=-1) == cache.labels[:, None]).T
+
+
+def milliseconds(head, cache, steps=20):
+    """Process CPU time of a training step of one head, an image."""
+    model = side_by_side([head])
+    model.compile("adamw", sum_of_losses, jit_compile=False)
+    batch = cache.batch(0, 0)
+    model.train_on_batch(*batch)
+    start = time.process_time()
+    for _ in range(steps):
+        model.train_on_batch(*batch)
+    return 1e3 * (time.process_time() - start) / steps / cache.batch_size
+
+
+def load(folder):
+    """Training, validation and test images of a folder."""
+    if (folder / "images.txt").exists():
+        listing = archives.cub200(folder)
+    else:
+        listing = data.load_image_folder(folder)
+    training_images = listing.split("train")
+    if "validation" in listing.splits:
+        validation = listing.split("validation")
+    else:
+        training_images, validation = training_images.hold_out(
+            VALIDATION_SHARE, seed=0
+        )
+    return training_images, validation, listing.split("test")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("name", help="of the data, in the table")
+    add("--images", required=True, type=pathlib.Path, metavar="DIR")
+    add("--backbone", required=True, help="as of the recipes")
+    add("--weights", default="imagenet", help="as of the recipes")
+    add("--image-size", type=int, default=224)
+    add("--width", type=int, default=8, help="heads of a module")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    add("--cache", type=pathlib.Path, required=True, help="folder of features")
+    add("--out", type=pathlib.Path, default=pathlib.Path("frozen.csv"))
+    s = parser.parse_args(argv)
+
+    parts = load(s.images)
+    classes = len(parts[0].names)
+    network = training.build_network(
+        s.backbone, classes, s.image_size, s.weights, freeze=True
+    )
+    trunk = keras.Model(network.inputs, network.get_layer("classifier").input)
+    name = pathlib.Path(s.backbone).stem
+
+    def fresh(seed):
+        keras.utils.set_random_seed(seed)
+        return features_and_heads(trunk, classes, s.width)
+
+    features, _ = fresh(0)
+    features.compile(jit_compile=False)
+    edges = s.image_size, s.image_size * 8 // 7
+    crop, center = transforms.RandomCrop(*edges), transforms.CenterCrop(*edges)
+    learning, validating, testing = (
+        training.FeatureCache(features, batches, s.cache, views, limit=None)
+        for batches, views in (
+            (data.TrainingBatches(parts[0], crop, BATCH), VIEWS),
+            (data.TestBatches(parts[1], center, BATCH), 1),
+            (data.TestBatches(parts[2], center, BATCH), 1),
+        )
+    )
+    run = {"data": s.name, "backbone": name, "width": s.width}
+
+    for rate, decay in GRID:
+        row = {**run, "part": "validation", "rate": rate, "decay": decay}
+        if len(rows(s.out, row)):
+            continue
+        _, heads = fresh(0)
+        train([*heads.values()], learning, 0, rate, decay)
+        found = correct([*heads.values()], validating)
+        add_rows(
+            s.out,
+            [
+                {**row, "head": head, "seed": 0, "accuracy": right.mean()}
+                for head, right in zip(heads, found, strict=True)
+            ],
+        )
+        print(f"Tuned with a rate of {rate:g} and a decay of {decay:g}.")
+
+    tuned = rows(s.out, {**run, "part": "validation"})
+    # The first of equals, in the order of GRID.
+    best = tuned.loc[tuned.groupby("head", sort=False)["accuracy"].idxmax()]
+    for seed in s.seeds:
+        row = {**run, "part": "test", "seed": seed}
+        if len(rows(s.out, row)):
+            continue
+        _, heads = fresh(seed)
+        found = []
+        for (rate, decay), group in best.groupby(["rate", "decay"]):
+            chosen = [heads[head] for head in group["head"]]
+            train(chosen, learning, seed, rate, decay)
+            right = correct(chosen, testing)
+            found += [
+                {
+                    **row,
+                    "head": head,
+                    "rate": rate,
+                    "decay": decay,
+                    "parameters": model.count_params(),
+                    "milliseconds": milliseconds(model, learning),
+                    "accuracy": of_head.mean(),
+                    "images": of_head.size,
+                    "correct": np.packbits(of_head).tobytes().hex(),
+                }
+                for head, model, of_head in zip(
+                    group["head"], chosen, right, strict=True
+                )
+            ]
+        add_rows(s.out, found)
+        print(f"Tested seed {seed}.", flush=True)
+
+
+def read(path):
+    return pd.read_csv(path, dtype={"correct": str})
+
+
+def rows(path, wanted):
+    """Rows of a table on disk that have these values."""
+    if not path.exists():
+        return []
+    table = read(path)
+    for column, value in wanted.items():
+        table = table[table[column] == value]
+    return table
+
+
+def add_rows(path, new):
+    """Adds rows to a table on disk, all or none of them."""
+    table = [read(path)] if path.exists() else []
+    table = pd.concat([*table, pd.DataFrame(new)])
+    with files.replacing(path) as unfinished:
+        table.to_csv(unfinished, index=False)
+
+
+if __name__ == "__main__":
+    main()
