@@ -1,0 +1,146 @@
+"""Heads on frozen features train side by side as alone, at equal size."""
+
+import frozen
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import layers
+from measuring import frozen_report
+
+from keras_warn import training
+from keras_warn.data import ImageDataset
+from keras_warn.data import TestBatches
+from keras_warn.data import TrainingBatches
+from keras_warn.data import transforms
+
+CLASSES, WIDTH = 3, 2
+
+
+@pytest.fixture(scope="module")
+def trunk():
+    x = inputs = keras.Input((38, 38, 3))
+    x = layers.Rescaling(1 / 255)(x)
+    for filters in (8, 16, 64):
+        x = layers.Conv2D(filters, 3, 2, activation="relu")(x)
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    model.trainable = False
+    return model
+
+
+@pytest.fixture(scope="module")
+def images():
+    contents = np.random.default_rng(0).integers(0, 255, (14, 38, 38, 3))
+    return ImageDataset(
+        "made up",
+        [str(i) for i in range(14)],
+        np.arange(14) % CLASSES,
+        ("a", "b", "c"),
+        splits={},
+        contents=contents.astype("uint8"),
+    )
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(frozen, "EPOCHS", 2)
+    monkeypatch.setattr(frozen, "BATCH", 4)
+    monkeypatch.setattr(frozen, "QUERIES", 2)
+
+
+def weights(head):
+    return np.concatenate([np.ravel(x) for x in head.get_weights()])
+
+
+def test_a_head_learns_beside_others_what_it_learns_alone(
+    trunk, images, small, tmp_path
+):
+    def trained(*names):
+        keras.utils.set_random_seed(0)
+        features, heads = frozen.features_and_heads(trunk, CLASSES, WIDTH)
+        if not caches:
+            batches = TrainingBatches(images, transforms.Identity(), 4)
+            caches.append(
+                training.FeatureCache(
+                    features, batches, tmp_path, views=2, verbose=0
+                )
+            )
+        frozen.train([heads[name] for name in names], caches[0], 1, 0.01, 0.1)
+        return weights(heads[names[0]])
+
+    caches = []
+    together = trained("attention", "linear", "paper")
+    np.testing.assert_allclose(trained("attention"), together, atol=2e-5)
+
+
+def test_controls_have_as_many_parameters(trunk, small):
+    _, heads = frozen.features_and_heads(trunk, CLASSES, WIDTH)
+    ours = heads["attention"].count_params()
+    for name in ("MLP", "MLP, all maps", "uniform masks"):
+        assert abs(heads[name].count_params() - ours) <= 0.1 * ours, name
+
+
+def test_uniform_masks_stay_uniform(trunk, images, small, tmp_path):
+    features, heads = frozen.features_and_heads(trunk, CLASSES, WIDTH)
+    head = heads["uniform masks"]
+    batches = TrainingBatches(images, transforms.Identity(), 4)
+    cache = training.FeatureCache(features, batches, tmp_path, verbose=0)
+    before = weights(head)
+    frozen.train([head], cache, 0, 0.1, 0.0)
+    assert np.any(weights(head) != before)
+    # Scores of zero.
+    assert not np.any(head.get_layer("module_1_masks").kernel)
+
+
+def test_correct_images_are_those_of_the_head(trunk, images, small, tmp_path):
+    features, heads = frozen.features_and_heads(trunk, CLASSES, WIDTH)
+    batches = TestBatches(images, transforms.Identity(), 4)
+    cache = training.FeatureCache(features, batches, tmp_path, verbose=0)
+    chosen = [heads["attention"], heads["MLP"]]
+    found = frozen.correct(chosen, cache)
+    for head, right in zip(chosen, found, strict=True):
+        predicted = cache.predict(head).argmax(axis=-1)
+        np.testing.assert_array_equal(right, predicted == images.labels)
+
+
+def test_an_interval_counts_seeds_and_images():
+    random = np.random.default_rng(1)
+    # The same on every seed: only images vary.
+    images = random.choice([-1, 0, 1], p=[0.1, 0.7, 0.2], size=400)
+    low, high = frozen_report.interval(np.stack([images] * 5))
+    error = images.std() / 20
+    np.testing.assert_allclose(high - low, 2 * 1.96 * error, rtol=0.15)
+    # The same on every image: only seeds vary.
+    seeds = np.repeat([[0], [0], [0], [1], [1]], 400, axis=1)
+    low, high = frozen_report.interval(seeds)
+    assert low <= 0.05 and high >= 0.75
+
+
+def test_the_table_pairs_images(tmp_path):
+    def row(head, seed, right):
+        bits = np.array(right, bool)
+        return {
+            "data": "birds",
+            "backbone": "net",
+            "part": "test",
+            "head": head,
+            "seed": seed,
+            "rate": 0.003,
+            "decay": 0.01,
+            "parameters": 7,
+            "milliseconds": 0.5,
+            "images": len(right),
+            "correct": np.packbits(bits).tobytes().hex(),
+        }
+
+    path = tmp_path / "frozen.csv"
+    pd.DataFrame(
+        [
+            row("linear", 0, [1, 0, 0, 1, 0]),
+            row("linear", 1, [1, 0, 0, 1, 1]),
+            row("attention", 0, [1, 1, 0, 1, 0]),
+            row("attention", 1, [1, 1, 0, 1, 1]),
+        ]
+    ).to_csv(path, index=False)
+    table = frozen_report.table(path)
+    assert "50.0 ± 14.1" in table and "+20.0" in table
