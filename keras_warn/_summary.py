@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_warn import graph
-from keras_warn.explanation.intermediates import inspect
-from keras_warn.layers import UniformGate
+from keras_warn.attention import attention_of
 from keras_warn.operations import COUNTERS
 from keras_warn.operations import counting_backend
 from keras_warn.operations import operations
@@ -185,24 +184,20 @@ def summary(model, input_shape=None) -> Summary:
     >>> found.modules[0].cost.parameters  # 1280 * (3 + 3 * 5 + 3)
     26880
     """
-    inspected = inspect(model)
+    attention = attention_of(model)
     counter = COUNTERS[counting_backend()]
     shapes, nominal = _input_shapes(model, input_shape)
-    layers = {layer.name: layer for layer in model.layers}
-    logits = inspected.output["network_prediction"]
+    logits = attention.backbone_logits
 
-    prefixes = []
-    while f"module_{len(prefixes) + 1}_masks" in layers:
-        prefixes.append(f"module_{len(prefixes) + 1}")
-    sources = [_source(layers, prefix) for prefix in prefixes]
+    sources = [module.source for module in attention.modules]
     known = keras.Model(model.input, sources).compute_output_shape(
         keras.tree.map_structure_up_to(
             model.input, lambda _, shape: (None, *shape), model.input, shapes
         )
     )
     modules = [
-        _module(layers, prefix, source, tuple(shape[1:]))
-        for prefix, source, shape in zip(prefixes, sources, known, strict=True)
+        _module(module, tuple(shape[1:]))
+        for module, shape in zip(attention.modules, known, strict=True)
     ]
 
     network = keras.Model(model.input, logits)
@@ -210,18 +205,18 @@ def summary(model, input_shape=None) -> Summary:
         network.count_params(), sum(operations(network, shapes).values())
     )
     total = Cost(model.count_params(), sum(operations(model, shapes).values()))
-    attention = _less(total, [network])
+    added = _less(total, [network])
     return Summary(
         name=model.name,
         classes=logits.shape[-1],
         inputs=[tuple(shape) for shape in _flat_shapes(model, shapes)],
         nominal=nominal,
         modules=modules,
-        gates=_gates(layers),
-        combination=layers["rectified"].combination,
+        gates=attention.gates,
+        combination=attention.rectified.combination,
         network=network,
-        gating=_less(attention, [module.cost for module in modules]),
-        attention=attention,
+        gating=_less(added, [module.cost for module in modules]),
+        attention=added,
         total=total,
         counter=counter,
     )
@@ -264,47 +259,23 @@ def _flat_shapes(model, shapes):
     return found
 
 
-def _source(layers, prefix):
-    """The tensor of the network that a module reads."""
-    for part in ("gradient", "projection", "masks"):
-        if f"{prefix}_{part}" in layers:
-            return layers[f"{prefix}_{part}"].input
-
-
-def _module(layers, prefix, source, shape):
-    """The module called `prefix`, for a map of a known shape."""
-    own = [
-        layer for name, layer in layers.items() if name.startswith(f"{prefix}_")
-    ]
-    masks = layers[f"{prefix}_masks"]
-    projection = layers.get(f"{prefix}_projection")
-    alone = keras.Model(source, layers[f"{prefix}_prediction"].output)
+def _module(module, shape):
+    """An attention module that reads a map of this shape."""
+    masks, projection = module.masks, module.projection
+    alone = keras.Model(module.source, module.prediction.output)
     return ModuleSummary(
-        name=prefix,
-        reads=graph.producer_name(source),
+        name=module.name,
+        reads=graph.producer_name(module.source),
         shape=shape,
         heads=masks.num_heads,
         kernel_size=masks.kernel_size,
-        projection=None if projection is None else _outputs(projection),
+        projection=projection and projection.kernel.shape[-1],
         mask_activation=masks.activation,
         cost=Cost(
-            sum(layer.count_params() for layer in own),
+            sum(layer.count_params() for layer in module.layers),
             sum(operations(alone, shape).values()),
         ),
     )
-
-
-def _outputs(projection):
-    """The number of channels that a projection returns."""
-    return projection.kernel.shape[-1]
-
-
-def _gates(layers):
-    """The argument `gates` that the model was made with."""
-    if "predictions_stacked" in layers:
-        return "linear"
-    gate = layers["global_gates"]
-    return "average" if isinstance(gate, UniformGate) else gate.activation
 
 
 def _less(cost, others):

@@ -24,6 +24,7 @@ network itself finds useful to read. Of all tensors these are kept:
 
 import dataclasses
 import difflib
+import functools
 import numbers
 
 import keras
@@ -100,12 +101,11 @@ class _Map:
     depth: int
 
 
-def attachment_points(model):
+def attachment_points(model) -> list:
     """The feature maps that attention modules may read.
 
     Args:
-        model: A functional `keras.Model` without nested models, as
-            `graph.flatten` returns it.
+        model: A built functional or Sequential `keras.Model` with one output.
 
     Returns:
         A list of `KerasTensor`s from shallow to deep, one for each spatial
@@ -121,7 +121,7 @@ def attachment_points(model):
     >>> [tuple(point.shape[1:]) for point in attachment_points(backbone)][-3:]
     [(12, 12, 96), (6, 6, 192), (3, 3, 1280)]
     """
-    return _points(graph.Graph(model))
+    return _points(graph.read(model))
 
 
 def _points(network):
@@ -135,14 +135,13 @@ def _points(network):
     return [point.tensor for point in points]
 
 
-def resolve(model, attend_at=None, depth=None):
+def resolve(network, attend_at=None, depth=None) -> list:
     """The tensors that modules will read.
 
     Args:
-        model: A functional `keras.Model` without nested models, as
-            `graph.flatten` returns it.
+        network: The `graph.Graph` of a model, as `graph.read` returns it.
         attend_at: A layer name, a negative index into the attachment points
-            of `model` (-1 is the deepest), a `KerasTensor` of `model`, or a
+            of the model (-1 is the deepest), a `KerasTensor` of it, or a
             list or tuple of these. Defaults to the `depth` deepest points.
         depth: Positive integer, the number of tensors. Defaults to 3, or to
             as many points as there are if they are fewer.
@@ -153,14 +152,16 @@ def resolve(model, attend_at=None, depth=None):
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if an argument names no tensor of `model`, or none that can
-            be attended; or if `depth` and `attend_at` contradict each other.
+        ValueError: if an argument names no tensor of the model, or none that
+            can be attended; or if `depth` and `attend_at` contradict each
+            other.
     """
     if depth is not None:
         depth = checks.integer("depth", depth)
-    network = graph.Graph(model)
+    # Once, and only if they are asked for.
+    points = functools.cache(lambda: _points(network))
     if attend_at is None:
-        return _deepest(network, depth)
+        return _deepest(network, points(), depth)
     if not isinstance(attend_at, (list, tuple)):
         attend_at = [attend_at]
     if not attend_at:
@@ -173,7 +174,7 @@ def resolve(model, attend_at=None, depth=None):
             "`depth` must be left out with `attend_at`, or be the number of "
             f"its entries, {len(attend_at)}. Received: depth={depth}."
         )
-    tensors = [_resolve_one(network, entry) for entry in attend_at]
+    tensors = [_resolve_one(network, points, entry) for entry in attend_at]
     for i, tensor in enumerate(tensors):
         for j in range(i):
             if tensors[j] is tensor:
@@ -185,8 +186,7 @@ def resolve(model, attend_at=None, depth=None):
     return tensors
 
 
-def _deepest(network, depth):
-    points = _points(network)
+def _deepest(network, points, depth):
     if not points:
         raise ValueError(
             "`backbone` must have feature maps to attend to: of shape "
@@ -206,8 +206,14 @@ def _deepest(network, depth):
     return points[-depth:]
 
 
-def _resolve_one(network, entry):
-    """The tensor for one entry of `attend_at`."""
+def _resolve_one(network, points, entry):
+    """The tensor for one entry of `attend_at`.
+
+    Args:
+        network: The `graph.Graph`.
+        points: Function that returns its attachment points.
+        entry: The entry.
+    """
     if isinstance(entry, str):
         tensor = _named(network, entry)
     elif isinstance(entry, keras.KerasTensor):
@@ -220,14 +226,14 @@ def _resolve_one(network, entry):
                 "it uses several times."
             )
     elif isinstance(entry, numbers.Integral) and not isinstance(entry, bool):
-        points = _points(network)
-        if not -len(points) <= entry < 0:
+        count = len(points())
+        if not -count <= entry < 0:
             raise ValueError(
                 "`attend_at` must count attachment points from the deepest, "
-                f"-1, to the shallowest, {-len(points)}, of the model "
+                f"-1, to the shallowest, {-count}, of the model "
                 f"{network.model.name!r}. Received: attend_at={entry}."
             )
-        tensor = points[entry]
+        tensor = points()[entry]
     else:
         raise TypeError(
             "`attend_at` must be a layer name, a negative integer, a "

@@ -3,11 +3,13 @@
 import keras
 
 from keras_warn import attachment
+from keras_warn import attention
 from keras_warn import checks
 from keras_warn import graph
 from keras_warn._classifier import Classifier
 from keras_warn._classifier import pooled
 from keras_warn._classifier import read_classifier
+from keras_warn.attention import part_name
 from keras_warn.layers import AttendedFeatures
 from keras_warn.layers import AttentionHeads
 from keras_warn.layers import GatedSum
@@ -18,16 +20,6 @@ from keras_warn.layers import OutputHeads
 from keras_warn.layers import UniformGate
 from keras_warn.layers import feature_maps
 from keras_warn.regularizers import MaskDiversity
-
-_NAMES = (
-    "global_gates",
-    "global_gradient",
-    "network_logits",
-    "pooled_features",
-    "predictions_combined",
-    "predictions_stacked",
-    "rectified",
-)
 
 
 def augment(
@@ -126,8 +118,8 @@ def augment(
         `module_<i>_attended`, `module_<i>_hypotheses`,
         `module_<i>_head_gates` and `module_<i>_prediction` for `i` from 1, in
         the order of `attend_at` or from shallow to deep, then `global_gates`
-        and `rectified`.
-        `keras_warn.inspect` gives their outputs.
+        and `rectified`. `keras_warn.attention.attention_of` gives them by
+        what they do, and `keras_warn.inspect` their outputs.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -180,12 +172,11 @@ def augment(
     )
     gradient_scale = checks.real("gradient_scale", gradient_scale)
 
-    flat = graph.flatten(backbone)
-    _check_names(flat)
-    graph.check_configs(flat)
-    network = graph.Graph(flat)
+    network = graph.read(backbone)
+    _check_names(network.model)
+    graph.check_configs(network.model)
     data_format = network.data_format
-    maps = attachment.resolve(flat, attend_at, depth)
+    maps = attachment.resolve(network, attend_at, depth)
     for features in maps:
         _check_map(
             features,
@@ -199,8 +190,8 @@ def augment(
     for i, features in enumerate(maps, start=1):
         predictions.append(
             _attention_module(
-                _restrained(features, gradient_scale, f"module_{i}_gradient"),
-                name=f"module_{i}",
+                _restrained(features, gradient_scale, part_name(i, "gradient")),
+                number=i,
                 classes=classifier.classes,
                 width=width,
                 kernel_size=kernel_size,
@@ -219,11 +210,11 @@ def augment(
 
     dtype = graph.dtype_policy(classifier.features)
     features = _restrained(
-        classifier.features, gradient_scale, "global_gradient"
+        classifier.features, gradient_scale, attention.GLOBAL_GRADIENT
     )
     if gates == "linear":
         stacked = keras.layers.Concatenate(
-            dtype=predictions[-1].dtype, name="predictions_stacked"
+            dtype=predictions[-1].dtype, name=attention.PREDICTIONS_STACKED
         )(predictions)
         # A softmax of one prediction with its gate fixed at one.
         predictions = [
@@ -231,12 +222,12 @@ def augment(
                 classifier.classes,
                 use_bias=False,
                 dtype=stacked.dtype,
-                name="predictions_combined",
+                name=attention.PREDICTIONS_COMBINED,
             )(stacked)
         ]
     if gates in ("linear", "average"):
         global_gate = UniformGate(
-            len(predictions), dtype=dtype, name="global_gates"
+            len(predictions), dtype=dtype, name=attention.GLOBAL_GATES
         )
     else:
         global_gate = GlobalGate(
@@ -246,24 +237,26 @@ def augment(
             gate_batch_norm,
             kernel_initializer=kernel_initializer,
             dtype=dtype,
-            name="global_gates",
+            name=attention.GLOBAL_GATES,
         )
     rectified = GatedSum(
         combination,
         classifier_activation,
         agreement_weight,
         dtype=dtype,
-        name="rectified",
+        name=attention.RECTIFIED,
     )(global_gate(features), predictions)
     return keras.Model(
-        graph.inputs(flat), rectified, name=name or f"{backbone.name}_warn"
+        graph.inputs(network.model),
+        rectified,
+        name=name or f"{backbone.name}_warn",
     )
 
 
 def _attention_module(
     features,
     *,
-    name,
+    number,
     classes,
     width,
     kernel_size,
@@ -280,7 +273,11 @@ def _attention_module(
     """The prediction `(b, n)` of one module (Figure 2a)."""
     if projection is not None:
         features = _projected(
-            features, projection, data_format, dtype, f"{name}_projection"
+            features,
+            projection,
+            data_format,
+            dtype,
+            part_name(number, "projection"),
         )
     penalty = None
     if diversity_weight > 0:
@@ -293,36 +290,44 @@ def _attention_module(
         kernel_initializer,
         activity_regularizer=penalty,
         dtype=dtype,
-        name=f"{name}_masks",
+        name=part_name(number, "masks"),
     )(features)
     attended = AttendedFeatures(
-        kernel_size, data_format, dtype=dtype, name=f"{name}_attended"
+        kernel_size,
+        data_format,
+        dtype=dtype,
+        name=part_name(number, "attended"),
     )(features, masks)
     hypotheses = OutputHeads(
-        classes, kernel_initializer, dtype=dtype, name=f"{name}_hypotheses"
+        classes,
+        kernel_initializer,
+        dtype=dtype,
+        name=part_name(number, "hypotheses"),
     )(attended)
     if gates == "linear":
         stacked = keras.layers.Flatten(
-            dtype=hypotheses.dtype, name=f"{name}_stacked"
+            dtype=hypotheses.dtype, name=part_name(number, "stacked")
         )(hypotheses)
         return keras.layers.Dense(
             classes,
             use_bias=False,
             dtype=hypotheses.dtype,
-            name=f"{name}_prediction",
+            name=part_name(number, "prediction"),
         )(stacked)
     if gates == "average":
-        head_gate = UniformGate(width, dtype=dtype, name=f"{name}_head_gates")
+        head_gate = UniformGate(
+            width, dtype=dtype, name=part_name(number, "head_gates")
+        )
     else:
         head_gate = HeadGate(
             gates,
             gate_score_activation,
             kernel_initializer,
             dtype=dtype,
-            name=f"{name}_head_gates",
+            name=part_name(number, "head_gates"),
         )
     return keras.layers.Dot(
-        axes=1, dtype=hypotheses.dtype, name=f"{name}_prediction"
+        axes=1, dtype=hypotheses.dtype, name=part_name(number, "prediction")
     )([head_gate(attended), hypotheses])
 
 
@@ -381,10 +386,12 @@ def _read_or_make_classifier(network, classes):
     features = model.output
     dtype = graph.dtype_policy(features)
     if len(features.shape) > 2:
-        features = pooled(features, network.data_format, "pooled_features")
-    logits = keras.layers.Dense(classes, dtype=dtype, name="network_logits")(
-        features
-    )
+        features = pooled(
+            features, network.data_format, attention.POOLED_FEATURES
+        )
+    logits = keras.layers.Dense(
+        classes, dtype=dtype, name=attention.NETWORK_LOGITS
+    )(features)
     return Classifier(logits, features, classes)
 
 
@@ -397,12 +404,15 @@ def _check_names(network):
                 f"the model {network.name!r}, whose layer {operation.name!r} "
                 "has attention heads."
             )
-        if operation.name in _NAMES or operation.name.startswith("module_"):
+        if operation.name in attention.RESERVED_NAMES or (
+            operation.name.startswith(attention.RESERVED_PREFIX)
+        ):
             raise ValueError(
-                "`backbone` must leave the names 'module_...', "
-                f"{', '.join(map(repr, _NAMES))} to the layers of attention. "
-                f"Received: the model {network.name!r} with a layer "
-                f"{operation.name!r}."
+                f"`backbone` must leave the names "
+                f"'{attention.RESERVED_PREFIX}...', "
+                f"{', '.join(map(repr, attention.RESERVED_NAMES))} to the "
+                "layers of attention. Received: the model "
+                f"{network.name!r} with a layer {operation.name!r}."
             )
 
 

@@ -12,6 +12,10 @@ from keras_warn import checks
 from keras_warn._event_files import EventFile
 from keras_warn._event_files import check_installed
 from keras_warn._event_files import new_folder
+from keras_warn.attention import GLOBAL_GATES
+from keras_warn.attention import attention_of
+from keras_warn.attention import module_name
+from keras_warn.attention import module_outputs
 from keras_warn.explanation import geometry
 from keras_warn.explanation.decomposition import outcomes
 from keras_warn.explanation.intermediates import inspect
@@ -130,11 +134,11 @@ class TensorBoardAttention(keras.callbacks.Callback):
         if keras.backend.backend() == "tensorflow":
             # XLA would take longer to compile than it saves.
             self._inspected.jit_compile = False
-        self._heads = self.model.get_layer("module_1_masks")
+        self._data_format = attention_of(self.model).data_format
         self._images = _first_images(self.images, self.model.input)
         # Rather now than after an epoch.
         self._inspected.predict_on_batch(self._images)
-        self._pictures = _pictures(self._images, self._heads.data_format)
+        self._pictures = _pictures(self._images, self._data_format)
         if self._pictures is not None:
             self._placements = geometry.placements(
                 self.model, self._pictures.shape[1:3]
@@ -207,12 +211,12 @@ class TensorBoardAttention(keras.callbacks.Callback):
             masks = ops.convert_to_numpy(masks_of(seen, self._placements, size))
             named = {"all_modules": masks.sum(axis=1)}
             for i in range(masks.shape[1]):
-                named[f"module_{i + 1}"] = masks[:, i]
+                named[module_name(i + 1)] = masks[:, i]
             for name, mask in named.items():
                 self._file.images(
                     f"masks/{name}", epoch, mask_overlay(self._pictures, mask)
                 )
-        scalars, histograms = statistics(seen, self._heads.data_format)
+        scalars, histograms = statistics(seen, self._data_format)
         if self.validation_data is not None:
             found = self._outcomes(
                 _pairs(self.validation_data, self.model.input)
@@ -259,20 +263,18 @@ def statistics(seen, data_format=None) -> tuple:
         for name, x in seen.items()
     }
     scalars, histograms = {}, {}
-    for j, gate in enumerate(seen.get("global_gates", np.zeros((0, 0))).T):
-        name = f"module_{j}" if j else "network"
+    for j, gate in enumerate(seen.get(GLOBAL_GATES, np.zeros((0, 0))).T):
+        name = module_name(j) if j else "network"
         scalars[f"global_gate/{name}"] = gate.mean()
         histograms[f"global_gate/{name}/histogram"] = gate
-    i = 1
-    while f"module_{i}_masks" in seen:
-        module = f"module_{i}"
-        gates = seen.get(f"{module}_head_gates")
+    for i, outputs in enumerate(module_outputs(seen), start=1):
+        module, gates = module_name(i), outputs.head_gates
         if gates is not None:
             for j, gate in enumerate(gates.T, start=1):
                 scalars[f"head_gate/{module}/head_{j}"] = gate.mean()
             scalars[f"head_gate_entropy/{module}"] = _entropy(gates).mean()
             histograms[f"head_gate/{module}/histogram"] = gates
-        masks = seen[f"{module}_masks"]
+        masks = outputs.masks
         if masks.ndim == 3 or data_format == "channels_last":
             masks = np.moveaxis(masks, -1, 1)
         masks = masks.reshape(*masks.shape[:2], -1)  # (b, k, p)
@@ -286,7 +288,6 @@ def statistics(seen, data_format=None) -> tuple:
             overlap = np.einsum("bip,bjp->bij", masks, masks)
             pairs = overlap[:, ~np.eye(k, dtype=bool)]
             scalars[f"mask_overlap/{module}"] = pairs.mean()
-        i += 1
     scalars = {name: float(value) for name, value in scalars.items()}
     return scalars, histograms
 

@@ -201,6 +201,18 @@ def flatten(model):
     return keras.Model(model.input, output, name=model.name)
 
 
+def read(model) -> Graph:
+    """The `Graph` of a model as `flatten` expands it.
+
+    Args:
+        model: As of `flatten`.
+
+    Raises:
+        TypeError, ValueError: as `flatten`.
+    """
+    return Graph(flatten(model))
+
+
 def check_configs(model):
     """Checks that the layers of a flat model can be loaded when saved.
 

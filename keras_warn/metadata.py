@@ -14,11 +14,12 @@ import unicodedata
 from keras_warn import _model_files
 from keras_warn import checks
 from keras_warn._version import __version__
+from keras_warn.attention import RECTIFIED
+from keras_warn.attention import attention_of
 from keras_warn.data import images
-from keras_warn.explanation.intermediates import inspect
+from keras_warn.data import model_inputs
 
-# The layer that holds it, and the version of what is kept, and how.
-LAYER = "rectified"
+# The version of what is kept, and how.
 MARKER = {"keras_warn_metadata": 1}
 
 
@@ -36,7 +37,7 @@ class Metadata:
             edge of an image is brought to before `size` is cut from its
             middle. `None` for the largest part of the image.
         preprocessing: How the model takes images, one of
-            `keras_warn.data.images.PREPROCESSING`.
+            `keras_warn.data.model_inputs.PREPROCESSING`.
         training: Dictionary, for JSON: where the model comes from, such as
             the recipe, its settings, and the accuracy that was measured.
         keras_warn: The version of this package that wrote this.
@@ -83,7 +84,7 @@ class Metadata:
             )
         if self.preprocessing is not None:
             checks.one_of(
-                "preprocessing", self.preprocessing, images.PREPROCESSING
+                "preprocessing", self.preprocessing, model_inputs.PREPROCESSING
             )
         if self.keras_warn is not None and not isinstance(self.keras_warn, str):
             raise TypeError(
@@ -195,7 +196,7 @@ def attach(model, metadata) -> None:
     >>> of_model(model).class_names
     ('finch', 'wren')
     """
-    inspect(model)
+    attention = attention_of(model)
     if not isinstance(metadata, Metadata):
         raise TypeError(
             "`metadata` must be a `keras_warn.metadata.Metadata`. Received: "
@@ -208,7 +209,7 @@ def attach(model, metadata) -> None:
             model.output_shape[-1],
         )
     if metadata.size is not None:
-        taken = images.model_input(model).size
+        taken = model_inputs.model_input(model).size
         if any(
             own not in (None, given)
             for own, given in zip(taken, metadata.size, strict=True)
@@ -217,7 +218,7 @@ def attach(model, metadata) -> None:
                 "`metadata.size` must be that of the model, "
                 f"{taken[0]}x{taken[1]}. Received: {metadata.size}."
             )
-    model.get_layer(LAYER).metadata = metadata.to_json()
+    attention.rectified.metadata = metadata.to_json()
 
 
 def of_model(model) -> Metadata:
@@ -230,7 +231,7 @@ def of_model(model) -> Metadata:
         `Metadata`. All of it is `None` where nothing is known, as of models
         that versions before 0.2 saved.
     """
-    found = from_json(model.get_layer(LAYER).metadata)
+    found = from_json(attention_of(model).rectified.metadata)
     if found.class_names is not None:
         class_names("class_names", found.class_names, model.output_shape[-1])
     return found
@@ -254,7 +255,7 @@ def read_file(path) -> Metadata:
     layers = layers.get("layers") if isinstance(layers, dict) else None
     for layer in layers if isinstance(layers, list) else ():
         own = layer.get("config") if isinstance(layer, dict) else None
-        if isinstance(own, dict) and own.get("name") == LAYER:
+        if isinstance(own, dict) and own.get("name") == RECTIFIED:
             try:
                 return from_json(own.get("metadata"))
             except (TypeError, ValueError) as error:

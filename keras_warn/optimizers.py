@@ -10,7 +10,7 @@ from keras import ops
 from keras_warn import checks
 from keras_warn import graph
 from keras_warn._classifier import owns_kernel
-from keras_warn.explanation import intermediates
+from keras_warn.attention import attention_of
 
 
 @keras.saving.register_keras_serializable(package="keras_warn")
@@ -389,18 +389,18 @@ def attention_factors(model, factor=10.0) -> dict:
 
 def _attention_layers(model):
     """The layers that `augment` added, but for a new classifier."""
-    for module in intermediates.modules(model):
-        yield from module.values()
-    for layer in model.layers:
-        if layer.name in ("global_gates", "predictions_combined"):
-            yield layer
+    attention = attention_of(model)
+    for module in attention.modules:
+        yield from module.layers
+    yield attention.global_gates
+    if attention.combined is not None:
+        yield attention.combined
 
 
 def _classifier(model):
     """The layer with the weights of the network's own prediction."""
-    logits = intermediates.inspect(model).output["network_prediction"]
     network = graph.Graph(model)
-    call = network.producer(logits)
+    call = network.producer(attention_of(model).backbone_logits)
     while not owns_kernel(call.operation):
         call = network.producer(call.inputs[0])
     return call.operation

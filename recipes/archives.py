@@ -16,8 +16,9 @@ import pandas as pd
 import scipy.io
 
 from keras_warn import data
-from keras_warn.data import image_dataset
+from keras_warn.data import image_files
 from keras_warn.data import images
+from keras_warn.data.splits import folds
 
 FOLDS = 5
 BOX = ["top", "left", "bottom", "right"]
@@ -195,7 +196,7 @@ def uec_food100(folder):
         for number, photo in zip(table["class"], table.group, strict=True)
     ]
     food = _dataset(name, folder, table, skipped, once=False)
-    food.splits.update(image_dataset.folds(food, FOLDS))
+    food.splits.update(folds(food, FOLDS))
     return food
 
 
@@ -476,7 +477,7 @@ def _dataset(
             f"{wrong}."
         )
     if contents is None:
-        image_dataset.check_images(name, folder, table.path)
+        image_files.check_images(name, folder, table.path)
     elif len(contents) < len(table):
         contents = np.concatenate(contents)
     splits = {}
@@ -507,7 +508,7 @@ def _check_folder(folder, name, needed):
         )
     missing = [one for one in needed if not (folder / one).exists()]
     if missing:
-        other = image_dataset.looks_like(folder)
+        other = image_files.looks_like(folder)
         hint = f" It looks like that of {other}." if other else ""
         raise FileNotFoundError(
             f"`--data-dir` must be the folder of {name}. Received: {folder}, "

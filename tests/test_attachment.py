@@ -10,10 +10,10 @@ from keras import ops
 from support import to_numpy
 from support import without_weights
 
+from keras_warn import attachment
 from keras_warn import graph
 from keras_warn._classifier import read_classifier
 from keras_warn.attachment import attachment_points
-from keras_warn.attachment import resolve
 
 CONSTRUCTORS = {
     name: constructor
@@ -66,6 +66,10 @@ DEEPEST = {
 def skip_without_backend_support(name):
     if name == "NASNetMobile" and keras.backend.backend() == "torch":
         pytest.skip("Keras does not offer NASNetMobile on this backend.")
+
+
+def resolve(model, *args, **kwargs):
+    return attachment.resolve(graph.read(model), *args, **kwargs)
 
 
 def operation(model, tensor):
@@ -438,4 +442,4 @@ def test_duplicates(small):
 def test_a_network_without_feature_maps():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(5)])
     with pytest.raises(ValueError, match="must have feature maps"):
-        resolve(graph.flatten(model))
+        resolve(model)

@@ -26,8 +26,8 @@ from keras_warn.cli import main
 from keras_warn.cli.inputs import Preprocessor
 from keras_warn.cli.out_folder import MARKER
 from keras_warn.cli.report import Batches
-from keras_warn.data.images import class_numbers
-from keras_warn.data.images import find_images
+from keras_warn.data.image_files import class_numbers
+from keras_warn.data.image_files import find_images
 from keras_warn.explanation.decomposition import explain
 from keras_warn.metadata import Metadata
 from keras_warn.metadata import attach

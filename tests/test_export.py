@@ -18,6 +18,7 @@ from exported import run_elsewhere
 
 import keras_warn
 from keras_warn.data import images
+from keras_warn.data import model_inputs
 from keras_warn.explanation import masks
 
 pytestmark = pytest.mark.skipif(
@@ -77,7 +78,7 @@ def loaded(folder):
 def prepared(pictures):
     """What the model of `folder` takes, made by Pillow."""
     fitted = [images.fit_image(p, (29, 31), "crop", 37) for p in pictures]
-    return images.preprocess(np.stack(fitted), "mobilenet_v2")
+    return model_inputs.preprocess(np.stack(fitted), "mobilenet_v2")
 
 
 def test_runs_where_keras_warn_is_not_installed(model, folder, tmp_path):
@@ -102,7 +103,7 @@ def test_runs_where_keras_warn_is_not_installed(model, folder, tmp_path):
     found = np.load(tmp_path / "found.npz", allow_pickle=True)
     served = np.load(tmp_path / "served.npz", allow_pickle=True)
     # The same pixels, to leave the rounding of Pillow out.
-    taken = images.preprocess(
+    taken = model_inputs.preprocess(
         fitted_in_graph(pictures, "crop", 37).astype("uint8"), "mobilenet_v2"
     )
     seen = keras_warn.inspect(model)(taken)

@@ -12,7 +12,7 @@ from exported import network
 from exported import run_elsewhere
 
 import keras_warn
-from keras_warn.data import images
+from keras_warn.data import model_inputs
 from keras_warn.explanation import masks
 
 # In a process of its own, which reads `images.npy` in a folder and writes
@@ -101,7 +101,7 @@ def test_runs_without_tensorflow(tmp_path, file_format):
         preprocessing="mobilenet_v2",
     )
     pixels = np.random.default_rng(0).integers(0, 256, (3, 29, 31, 3), "uint8")
-    taken = images.preprocess(pixels, "mobilenet_v2")
+    taken = model_inputs.preprocess(pixels, "mobilenet_v2")
     found, metadata = elsewhere(
         file_format, path, pixels.astype("float32"), tmp_path
     )

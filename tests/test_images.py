@@ -11,21 +11,21 @@ import pytest
 from PIL import Image
 
 from keras_warn.data import images
-from keras_warn.data.images import PREPROCESSING
+from keras_warn.data.image_files import class_numbers
+from keras_warn.data.image_files import described
+from keras_warn.data.image_files import find_images
+from keras_warn.data.image_files import list_images
+from keras_warn.data.image_files import split_of
 from keras_warn.data.images import ImageError
 from keras_warn.data.images import check_image
-from keras_warn.data.images import class_numbers
-from keras_warn.data.images import default_preprocessing
-from keras_warn.data.images import described
-from keras_warn.data.images import find_images
 from keras_warn.data.images import fit_image
 from keras_warn.data.images import image_size
-from keras_warn.data.images import list_images
 from keras_warn.data.images import placement
-from keras_warn.data.images import preprocess
 from keras_warn.data.images import read_image
-from keras_warn.data.images import split_of
 from keras_warn.data.images import with_channels
+from keras_warn.data.model_inputs import PREPROCESSING
+from keras_warn.data.model_inputs import default_preprocessing
+from keras_warn.data.model_inputs import preprocess
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 ORIENTATION = 0x0112

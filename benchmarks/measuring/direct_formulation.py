@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 import keras_warn
+from keras_warn.attention import attention_of
 
 
 class SpatialSoftmax(keras.layers.Layer):
@@ -67,12 +68,12 @@ def convolution_kernel(kernel, kernel_size):
     return kernel.reshape(*kernel.shape[:3], heads * outputs)
 
 
-def direct_module(ours, i):
-    """The prediction `(b, n)` of module `i` of `ours`, in the direct way."""
-    heads = ours.get_layer(f"module_{i}_masks")
-    hypotheses = ours.get_layer(f"module_{i}_hypotheses").kernel
-    gates = ours.get_layer(f"module_{i}_head_gates").kernel[:, :, None]
-    features, name = heads.input, f"direct_{i}"
+def direct_module(module):
+    """The prediction `(b, n)` of a module of ours, in the direct way."""
+    heads = module.masks
+    hypotheses = module.hypotheses.kernel
+    gates = module.head_gates.kernel[:, :, None]
+    features, name = heads.input, f"direct_{module.name}"
 
     scores = convolution(features, heads.kernel, f"{name}_scores")
     masks = SpatialSoftmax(name=f"{name}_masks")(scores)
@@ -94,25 +95,19 @@ def direct_module(ours, i):
     )
 
 
-def module_numbers(ours):
-    """The numbers of the attention modules of `ours`: 1, 2, ..."""
-    names = {layer.name for layer in ours.layers}
-    last = sum(name.startswith("module_") for name in names)
-    return [i for i in range(1, last + 1) if f"module_{i}_masks" in names]
-
-
 def direct_formulation(ours):
     """The paper's formulation, with the weights and backbone of `ours`."""
-    rectified = ours.get_layer("rectified")
-    gates, network, *_ = keras.tree.flatten(rectified.input)
-    predictions = [direct_module(ours, i) for i in module_numbers(ours)]
+    attention = attention_of(ours)
+    predictions = [
+        attention.backbone_logits,
+        *map(direct_module, attention.modules),
+    ]
     # A layer of its own: one called twice has no single input to read.
     combine = keras_warn.GatedSum.from_config(
-        {**rectified.get_config(), "name": "direct_rectified"}
+        {**attention.rectified.get_config(), "name": "direct_rectified"}
     )
-    return keras.Model(
-        ours.inputs, combine(gates, [network, *predictions]), name="direct"
-    )
+    gates = attention.global_gates.output
+    return keras.Model(ours.inputs, combine(gates, predictions), name="direct")
 
 
 def difference(ours, direct, images):
@@ -122,9 +117,10 @@ def difference(ours, direct, images):
     alone, probabilities over hundreds of classes, would all be near zero.
     """
     outputs = [ours.output, direct.output]
-    for i in module_numbers(ours):
-        outputs.append(ours.get_layer(f"module_{i}_prediction").output)
-        outputs.append(direct.get_layer(f"direct_{i}_prediction").output)
+    for module in attention_of(ours).modules:
+        outputs.append(module.prediction.output)
+        name = f"direct_{module.prediction.name}"
+        outputs.append(direct.get_layer(name).output)
     values = keras.Model(ours.inputs, outputs)(images, training=False)
     values = [ops.convert_to_numpy(value) for value in values]
     return max(

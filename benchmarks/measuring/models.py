@@ -5,8 +5,8 @@ import numpy as np
 from keras import ops
 
 import keras_warn
+from keras_warn.attention import attention_of
 from measuring.direct_formulation import direct_formulation
-from measuring.direct_formulation import module_numbers
 
 NAMES = ("backbone", "ours", "direct")
 # Small, so that hundreds of steps on noise do not reach infinity, with which
@@ -52,14 +52,12 @@ def attention_inputs(ours):
     The feature maps, the pooled features for the global gates, and the
     network's own logits.
     """
-    layers = {layer.name: layer for layer in ours.layers}
-    inputs = []
-    for i in module_numbers(ours):
-        first = layers.get(f"module_{i}_projection")
-        inputs.append((first or layers[f"module_{i}_masks"]).input)
-    inputs.append(layers["global_gates"].input)
-    inputs.append(keras.tree.flatten(layers["rectified"].input)[1])
-    return inputs
+    attention = attention_of(ours)
+    return [
+        *(module.source for module in attention.modules),
+        attention.global_gates.input,
+        attention.backbone_logits,
+    ]
 
 
 def attention_alone(models):

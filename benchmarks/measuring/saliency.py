@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import keras_warn
+from keras_warn.attention import attention_of
 from keras_warn.explanation import masks
 
 # Shares of the pixels at which curves are taken.
@@ -60,11 +61,7 @@ def deepest_features(model):
     In networks that attention is attached to from their end, it is the last
     convolutional map, from which the network makes its own prediction.
     """
-    layers = {layer.name: layer for layer in model.layers}
-    last = 1
-    while f"module_{last + 1}_masks" in layers:
-        last += 1
-    return layers[f"module_{last}_masks"].input
+    return attention_of(model).modules[-1].features
 
 
 def grad_cams(model, images, classes):
@@ -82,13 +79,15 @@ def grad_cams(model, images, classes):
     Returns:
         Three arrays `(b, h, w)`, non-negative.
     """
-    seen = keras_warn.inspect(model).output
-    predictions = [seen["network_prediction"]]
-    while f"module_{len(predictions)}_prediction" in seen:
-        predictions.append(seen[f"module_{len(predictions)}_prediction"])
+    attention = attention_of(model)
     reader = keras.Model(
         model.input,
-        [deepest_features(model), seen["global_gates"], *predictions],
+        [
+            deepest_features(model),
+            attention.global_gates.output,
+            attention.backbone_logits,
+            *(module.prediction.output for module in attention.modules),
+        ],
     )
 
     def logits(gates, network, *modules):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_warn.attention import module_outputs
+
 # Predictions of each image that are written down, the best ones.
 TOP = 3
 
@@ -36,8 +38,8 @@ def entry(one, names, intake, image_size):
     if one.gates is not None:
         gates = one.gates[0].tolist()
         head_gates = [
-            one.seen[f"module_{i}_head_gates"][0].tolist()
-            for i in range(1, len(modules) + 1)
+            outputs.head_gates[0].tolist()
+            for outputs in module_outputs(one.seen)
         ]
     return {
         "height": image_size[0],

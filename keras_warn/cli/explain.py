@@ -27,6 +27,7 @@ from keras_warn.cli.options import add_model
 from keras_warn.cli.out_folder import EXPLANATIONS
 from keras_warn.cli.out_folder import OutFolder
 from keras_warn.cli.progress import Progress
+from keras_warn.data import image_files
 from keras_warn.data import images
 from keras_warn.explanation.decomposition import explain
 from keras_warn.reporting import figures
@@ -223,7 +224,7 @@ def _compared(arguments, classes, names):
             numbers.append(
                 None
                 if label is None
-                else images.class_number(label, classes, names)
+                else image_files.class_number(label, classes, names)
             )
     target, contrast = numbers
     if target is not None and target == contrast:
@@ -256,8 +257,8 @@ def listed(given, out):
         with refusing(
             OSError, before=f"the folder {one} cannot be read: ", after="."
         ):
-            found, skipped = images.list_images(one)
-        others = images.described(skipped)
+            found, skipped = image_files.list_images(one)
+        others = image_files.described(skipped)
         # Figures of an earlier call are no images to explain.
         inside = [
             path
@@ -272,7 +273,7 @@ def listed(given, out):
         if not inside:
             raise UsageError(
                 f"the folder {one} holds no images: no file that ends in "
-                f"{', '.join(sorted(images.EXTENSIONS))}. It holds "
+                f"{', '.join(sorted(image_files.EXTENSIONS))}. It holds "
                 f"{others or 'nothing'}."
             )
         if others:

@@ -15,6 +15,7 @@ from keras_warn.cli.options import add_names
 from keras_warn.cli.options import add_shorter_edge
 from keras_warn.cli.options import add_size
 from keras_warn.data import images
+from keras_warn.data import model_inputs
 
 EPILOG = f"""\
 formats:
@@ -72,10 +73,10 @@ def add_arguments(parser):
     )
     add(
         "--preprocessing",
-        choices=images.PREPROCESSING,
+        choices=model_inputs.PREPROCESSING,
         metavar="NAME",
         help="take pixels in [0, 255], and do this with them: "
-        f"{', '.join(images.PREPROCESSING)}",
+        f"{', '.join(model_inputs.PREPROCESSING)}",
     )
     add(
         "--resize",

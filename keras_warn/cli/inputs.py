@@ -14,6 +14,7 @@ from keras_warn.cli.errors import refusing
 from keras_warn.cli.models import check_size
 from keras_warn.cli.models import image_input
 from keras_warn.data import images
+from keras_warn.data import model_inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Preprocessor:
         size: Height and width.
         channels: 1 or 3.
         data_format: `"channels_last"` or `"channels_first"`.
-        preprocessing: One of `images.PREPROCESSING`.
+        preprocessing: One of `model_inputs.PREPROCESSING`.
         resize: One of `images.RESIZES`.
         resize_shorter_edge: As of `images.placement`.
     """
@@ -46,7 +47,9 @@ class Preprocessor:
 
     def prepare(self, pictures):
         """Bytes `(b, *size, channels)` as the model takes them."""
-        return self.laid_out(images.preprocess(pictures, self.preprocessing))
+        return self.laid_out(
+            model_inputs.preprocess(pictures, self.preprocessing)
+        )
 
     def laid_out(self, pictures):
         """Images `(b, *size, channels)` in the model's data format."""
@@ -108,9 +111,9 @@ def find_preprocessor(model, arguments):
     before = f"{arguments.model}: --preprocessing: "
     with refusing(ValueError, before=before):
         if name is None:
-            name = images.default_preprocessing(model)
+            name = model_inputs.default_preprocessing(model)
         # Better known before the work whether it can be done.
-        images.check_preprocessing(name, channels)
+        model_inputs.check_preprocessing(name, channels)
     resize, resize_shorter_edge = (
         arguments.resize,
         arguments.resize_shorter_edge,

@@ -7,7 +7,7 @@ from keras_warn import _model_files
 from keras_warn import metadata
 from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import refusing
-from keras_warn.data import images
+from keras_warn.data import model_inputs
 
 
 def load_model(path):
@@ -47,13 +47,13 @@ def image_input(model, path):
         path: Its file, as it was given.
 
     Returns:
-        An `images.ModelInput`.
+        An `model_inputs.ModelInput`.
 
     Raises:
         UsageError: if the model takes anything else.
     """
     with refusing(ValueError, before=f"{path}: "):
-        return images.model_input(model)
+        return model_inputs.model_input(model)
 
 
 def check_size(given, size):

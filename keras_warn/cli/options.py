@@ -3,6 +3,7 @@
 import argparse
 
 from keras_warn.data import images
+from keras_warn.data import model_inputs
 
 PREPROCESSING_HELP = """\
 preprocessing:
@@ -30,10 +31,10 @@ def add_image_options(parser):
     add_names(parser)
     parser.add_argument(
         "--preprocessing",
-        choices=images.PREPROCESSING,
+        choices=model_inputs.PREPROCESSING,
         metavar="NAME",
         help="what the model was trained with, see below: "
-        f"{', '.join(images.PREPROCESSING)}",
+        f"{', '.join(model_inputs.PREPROCESSING)}",
     )
     parser.add_argument(
         "--resize",

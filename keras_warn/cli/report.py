@@ -22,6 +22,7 @@ from keras_warn.cli.options import add_image_options
 from keras_warn.cli.options import add_model
 from keras_warn.cli.options import count
 from keras_warn.cli.progress import Progress
+from keras_warn.data import image_files
 from keras_warn.data import images
 from keras_warn.reporting.report import report
 
@@ -80,14 +81,16 @@ def run(arguments):
     classes = model.output_shape[-1]
     names = find_names(model, arguments.names)
     with refusing(OSError, ValueError, before="DATA: "):
-        found, skipped = images.find_images(arguments.data)
+        found, skipped = image_files.find_images(arguments.data)
         found = _to_test(found, arguments.data)
         folders = pathlib.Path(arguments.data).is_dir()
-        labels, names = images.class_numbers(found, classes, names, folders)
+        labels, names = image_files.class_numbers(
+            found, classes, names, folders
+        )
     if skipped:
         print(
             f"keras-warn report: skipped in {arguments.data}: "
-            f"{images.described(skipped)}.",
+            f"{image_files.described(skipped)}.",
             file=sys.stderr,
         )
     keep_inputs(
@@ -156,7 +159,7 @@ class Batches:
     Files that cannot be read are left out, and named once.
 
     Args:
-        found: List of `images.Found`.
+        found: List of `image_files.ImageRecord`.
         labels: Integers, their classes.
         intake: An `inputs.Preprocessor`.
         batch_size: Positive integer.

@@ -1,7 +1,4 @@
-"""Which images a data set has, and what is known of them.
-
-Readers of data sets return an `ImageDataset`; what they share is here, too.
-"""
+"""Which images a data set has, and what is known of them."""
 
 import collections
 import concurrent.futures
@@ -9,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import math
-import unicodedata
 from pathlib import Path
 
 import keras
@@ -17,18 +13,7 @@ import numpy as np
 
 from keras_warn import checks
 from keras_warn.data import images
-
-# What the folders of published data sets hold, and others hardly do: files, and
-# folders with "/" at their end.
-MARKS = {
-    "Adience": ("fold_0_data.txt",),
-    "CIFAR-10": ("batches.meta*", "cifar-10-batches-*/"),
-    "CIFAR-100": ("fine_label_names.txt", "meta", "cifar-100-*/"),
-    "CUB-200-2011": ("image_class_labels.txt",),
-    "Stanford Cars": ("cars_train/",),
-    "Stanford Dogs": ("train_list.mat",),
-    "UEC Food": ("*/bb_info.txt",),
-}
+from keras_warn.data.splits import held_out
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,7 +36,7 @@ class ImageDataset:
             whatever its EXIF orientation. As published: a few may reach
             beyond it.
         groups: int64 `(b,)`, or `None`. Examples of the same number, such as
-            crops of one photo, must not be parted when data are split.
+            crops of one photo, must stay together when data are split.
         skipped: Dictionary from reasons to the number of examples that the
             whole data set lists, or ought to, and that are not here.
         contents: `None`, or what the `b` images are where they are not in
@@ -203,9 +188,9 @@ class ImageDataset:
         return dataclasses.replace(self.take(kept), skipped=dict(skipped))
 
     def hold_out(self, share, seed):
-        """Parts the examples in two, to train and to validate with.
+        """Splits the examples in two, to train and to validate with.
 
-        Every class is parted by the same share, and `groups` stay together
+        Every class is split by the same share, and `groups` stay together
         where there are any; these may miss the share by some examples. Every
         class keeps examples to train with. What is held out depends on the
         seed, the classes and the names of the files alone: not on where they
@@ -243,10 +228,10 @@ class ImageDataset:
         if "test" in self.splits:
             raise ValueError(
                 "`hold_out` must not see test images: call it on "
-                "`split('train')`. Received: a listing with the splits "
+                "`split('train')`. Received: a data set with the splits "
                 f"{', '.join(self.splits)}."
             )
-        held = _held_out(self, share, seed)
+        held = held_out(self, share, seed)
         if not held.any():
             raise ValueError(
                 "`share` must leave examples to validate with. Received: "
@@ -301,13 +286,13 @@ class ImageDataset:
                 "`cropped` must be False where there are no `boxes`. Received: "
                 f"cropped=True for {self.name}."
             )
-        picture = self._picture(i)
-        if isinstance(picture, np.ndarray):
+        content = self._content(i)
+        if isinstance(content, np.ndarray):
             # Whoever draws on it must not draw on the data.
-            pixels = images.with_channels(picture, channels).copy()
+            pixels = images.with_channels(content, channels).copy()
         else:
             pixels = images.read_image(
-                picture, channels, apply_exif=not cropped, name=self.paths[i]
+                content, channels, apply_exif=not cropped, name=self.paths[i]
             )
         if not cropped:
             return pixels
@@ -380,19 +365,19 @@ class ImageDataset:
             )
             raise error
 
-    def _picture(self, i):
+    def _content(self, i):
         """The path, the bytes or the pixels of an image."""
         return self.paths[i] if self.contents is None else self.contents[i]
 
     def _problem(self, indices):
         """Why an image cannot be used by these examples, or ""."""
-        picture, path = self._picture(indices[0]), self.paths[indices[0]]
+        content, path = self._content(indices[0]), self.paths[indices[0]]
         try:
-            if isinstance(picture, np.ndarray):
-                size = picture.shape
+            if isinstance(content, np.ndarray):
+                size = content.shape
             else:
-                images.check_image(picture, path)
-                size = images.image_size(picture, path)
+                images.check_image(content, path)
+                size = images.image_size(content, path)
         except images.ImageError as error:
             # The path stands beside the reason already.
             return str(error).removeprefix(f"{path}").strip()
@@ -415,57 +400,27 @@ class ImageDataset:
             )
 
 
-def folds(listing, number):
-    """Parts the examples in folds that have the same share of every class.
-
-    As `hold_out`: `groups` stay together, and names of files decide.
-
-    Args:
-        listing: An `ImageDataset`.
-        number: Positive integer, how many folds.
-
-    Returns:
-        Dictionary from "fold_0", ... to int64 indices, the folds. Whoever has
-        the same images has the same folds.
-    """
-    counts = np.bincount(listing.labels, minlength=len(listing.names))
-    wanted = counts / number
-    taken = np.zeros((number, len(counts)), "int64")
-    parts = [[] for _ in range(number)]
-    for members in _drawn(listing, 0):
-        classes, more = np.unique(listing.labels[members], return_counts=True)
-        # The fold that lacks these classes most; of such, the smallest.
-        excess = (taken - wanted)[:, classes] @ more
-        fold = min(range(number), key=lambda i: (excess[i], len(parts[i])))
-        parts[fold] += members
-        taken[fold, classes] += more
-    return {
-        f"fold_{i}": np.sort(np.array(part, "int64"))
-        for i, part in enumerate(parts)
-    }
-
-
 @functools.lru_cache(maxsize=1)
-def contents_digest(listing):
+def contents_digest(dataset):
     """Tells data apart by every byte of their images, and by their boxes.
 
-    Reads all files, once for all trainings of a process on the same listing.
+    Reads all files, once for all trainings of a process on the same data set.
     A file that cannot be read counts as empty: reading says so later.
 
     Args:
-        listing: An `ImageDataset`.
+        dataset: An `ImageDataset`.
 
     Returns:
         A string.
     """
-    contents = listing.paths if listing.contents is None else listing.contents
+    contents = dataset.paths if dataset.contents is None else dataset.contents
     digest = hashlib.sha256()
     # Reading files and SHA-256 leave Python to other threads.
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for one in pool.map(_image_digest, contents):
             digest.update(one)
-    if listing.boxes is not None:
-        digest.update(listing.boxes.tobytes())
+    if dataset.boxes is not None:
+        digest.update(dataset.boxes.tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -479,85 +434,6 @@ def _image_digest(image):
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return hashlib.sha256().digest()
-
-
-def looks_like(folder):
-    """Name of the published data set whose folder this seems to be, or ""."""
-    for name, marks in MARKS.items():
-        for mark in marks:
-            for path in Path(folder).glob(mark.rstrip("/")):
-                if path.is_dir() if mark.endswith("/") else path.is_file():
-                    return name
-    return ""
-
-
-def check_images(name, folder, paths):
-    """Raises if a folder has none of the images that a data set lists."""
-    if not any(path.is_file() for path in paths):
-        first = f", such as {paths[0]}" if paths else ""
-        raise FileNotFoundError(
-            f"`folder` must have the images of {name}. Received: {folder}, "
-            f"with none of the {len(paths)} that are listed{first}."
-        )
-
-
-def _held_out(listing, share, seed):
-    """Which examples to hold out: bool `(b,)`."""
-    labels = listing.labels
-    counts = np.bincount(labels, minlength=len(listing.names))
-    wanted = _quotas(counts, share, seed)
-    held = np.zeros(len(listing), bool)
-    taken = np.zeros(len(counts), "int64")
-    for members in _drawn(listing, seed):
-        classes, more = np.unique(labels[members], return_counts=True)
-        before = taken[classes]
-        after = before + more
-        missed = [
-            np.sum((reached - wanted[classes]) ** 2)
-            for reached in (before, after)
-        ]
-        if missed[1] < missed[0] and (after < counts[classes]).all():
-            held[members] = True
-            taken[classes] = after
-    return held
-
-
-def _drawn(listing, seed):
-    """What stays together, lists of indices, in an order that is drawn."""
-    # Of the names alone: folders differ between machines.
-    keys = [
-        unicodedata.normalize("NFC", f"{listing.names[label]}/{path.name}")
-        for path, label in zip(listing.paths, listing.labels, strict=True)
-    ]
-    groups = {}
-    for i, group in enumerate(listing._units()):
-        groups.setdefault(group, []).append(i)
-    return sorted(
-        groups.values(),
-        key=lambda members: _draw(seed, min(keys[i] for i in members)),
-    )
-
-
-def _quotas(counts, share, seed):
-    """How many examples of every class to hold out, int64 `(n,)`.
-
-    Each class's share, rounded so that they sum to the share of them all:
-    classes may have fewer examples than it takes for one.
-    """
-    wanted = np.floor(counts * share).astype("int64")
-    missing = round(share * int(counts.sum())) - int(wanted.sum())
-    parts = counts * share - wanted
-    order = sorted(
-        np.flatnonzero(counts > 1),
-        key=lambda i: (-parts[i], _draw(seed, str(i))),
-    )
-    wanted[order[:missing]] += 1
-    return wanted
-
-
-def _draw(seed, key):
-    """A number drawn for a key. NumPy's may change with its version."""
-    return hashlib.sha256(f"{seed}/{key}".encode(errors="replace")).digest()
 
 
 def _distinct(name, indices, length):

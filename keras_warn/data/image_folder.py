@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_warn.data import image_dataset
-from keras_warn.data import images
+from keras_warn.data import image_files
 
 
 def load_image_folder(data) -> image_dataset.ImageDataset:
@@ -18,9 +18,10 @@ def load_image_folder(data) -> image_dataset.ImageDataset:
     Args:
         data: A folder with a folder for each class; or one with folders for
             splits, such as `train/`, `val/` and `test/` (in any of the
-            spellings of `keras_warn.data.images.SPLITS`), each with a folder
-            for each class; or a CSV file with the columns `path`, `label` and
-            perhaps `split`. Paths in it are relative to its folder.
+            spellings of `keras_warn.data.image_files.SPLITS`), each with a
+            folder for each class; or a CSV file with the columns `path`,
+            `label` and perhaps `split`. Paths in it are relative to its
+            folder.
 
     Returns:
         An `ImageDataset` with the splits that there are. Without any, all
@@ -49,17 +50,17 @@ def load_image_folder(data) -> image_dataset.ImageDataset:
     (('finch', 'wren'), [0, 0, 1])
     """
     data = Path(data)
-    other = image_dataset.looks_like(data) if data.is_dir() else ""
+    other = image_files.looks_like(data) if data.is_dir() else ""
     if other:
         raise ValueError(
             f"`data` looks like the folder of {other}, which has a reader "
             f"of its own. Received: {data}."
         )
-    found, skipped = images.find_images(data)
+    found, skipped = image_files.find_images(data)
     if skipped:
         warnings.warn(
             f"{data} holds more than the {len(found):,} images that are "
-            f"read. Skipped: {images.described(skipped)}.",
+            f"read. Skipped: {image_files.described(skipped)}.",
             stacklevel=2,
         )
     _check_once(found)
@@ -84,7 +85,7 @@ def load_image_folder(data) -> image_dataset.ImageDataset:
             )
     numbers = {name: i for i, name in enumerate(names)}
     paths = [one.path for one in found]
-    image_dataset.check_images("the listing", data, paths)
+    image_files.check_images("the listing", data, paths)
     return image_dataset.ImageDataset(
         name=data.resolve().stem,
         paths=paths,
@@ -92,7 +93,7 @@ def load_image_folder(data) -> image_dataset.ImageDataset:
         names=names,
         splits={
             name: np.flatnonzero(splits == name)
-            for name in dict.fromkeys(images.SPLITS.values())
+            for name in dict.fromkeys(image_files.SPLITS.values())
             if name in splits
         },
         skipped=skipped,

@@ -29,9 +29,11 @@ import numpy as np
 from keras import ops
 
 from keras_warn import checks
+from keras_warn.attention import GLOBAL_GATES
+from keras_warn.attention import attention_of
+from keras_warn.attention import module_outputs
 from keras_warn.explanation import geometry
 from keras_warn.explanation.intermediates import inspect
-from keras_warn.explanation.intermediates import modules
 from keras_warn.explanation.masks import masks_of
 from keras_warn.explanation.masks import to_pixels
 from keras_warn.layers import feature_maps
@@ -261,7 +263,7 @@ def explain(
           2005 (the logarithmic mean)
     """
     inspected = inspect(model)
-    layers = modules(model)
+    attention = attention_of(model)
     batch_size = checks.integer("batch_size", batch_size)
     images, count = _checked_images(model, images)
     classes = model.output_shape[-1]
@@ -269,7 +271,7 @@ def explain(
         targets = _classes("targets", targets, count, classes)
     if contrast is not None:
         contrast = _classes("contrast", contrast, count, classes)
-    data_format = layers[0]["masks"].data_format
+    data_format = attention.data_format
     size = _size(images, data_format)
     placements = geometry.placements(model, size)
     why = geometry.why_unknown(placements)
@@ -280,26 +282,17 @@ def explain(
         )
 
     # The maps that the modules read are large: one batch at a time.
-    outputs = {
-        **inspected.output,
-        **{
-            f"module_{i}_features": module["attended"].input[0]
-            for i, module in enumerate(layers, start=1)
-        },
-    }
-    reader = keras.Model(inspected.input, outputs)
+    features = [module.features for module in attention.modules]
+    reader = keras.Model(inspected.input, (inspected.output, features))
     batches = []
     for start in range(0, count, batch_size):
         batch = slice(start, start + batch_size)
         # Not by `predict`, which would compile the new model for each call.
-        seen = reader(
+        seen, features = reader(
             keras.tree.map_structure(lambda x, batch=batch: x[batch], images),
             training=False,
         )
         seen = {name: ops.convert_to_numpy(x) for name, x in seen.items()}
-        features = [
-            seen.pop(f"module_{i}_features") for i in range(1, len(layers) + 1)
-        ]
         parts = contributions(model, seen)
         chosen = _chosen(
             parts,
@@ -309,7 +302,7 @@ def explain(
         attribution = None
         if why is None:
             attribution = _attribution(
-                model, seen, features, parts, *chosen, placements, size
+                attention, seen, features, parts, *chosen, placements, size
             )
         batches.append((parts, seen, *chosen, attribution))
     return _joined(batches, placements, size, data_format)
@@ -339,15 +332,17 @@ def contributions(model, seen) -> Contributions:
     >>> bool(abs(total - parts.scores).max() < 1e-9)
     True
     """
+    attention = attention_of(model)
     network = _float64(seen["network_prediction"])
-    readouts = _readouts(model, seen)
-    gates = seen.get("global_gates")
+    readouts = _readouts(attention, seen)
+    gates = seen.get(GLOBAL_GATES)
     if gates is not None:
         gates = _float64(gates)
-    rectified = model.get_layer("rectified")
-    log_scale = gates is None or rectified.combination == "log_probabilities"
+    log_scale = (
+        gates is None or attention.rectified.combination == "log_probabilities"
+    )
     if gates is None:
-        own = _combined(model, seen)[:, 0]
+        own = _combined(attention, seen)[:, 0]
     elif log_scale:
         own = gates[:, :1] * network
     else:
@@ -356,8 +351,10 @@ def contributions(model, seen) -> Contributions:
         scale="log-probability" if log_scale else "probability",
         network=_centered(own),
         heads=[
-            _centered(readout(_float64(seen[f"module_{i}_hypotheses"])))
-            for i, readout in enumerate(readouts, start=1)
+            _centered(readout(_float64(outputs.hypotheses)))
+            for readout, outputs in zip(
+                readouts, module_outputs(seen), strict=True
+            )
         ],
         gates=gates,
         network_probabilities=np.exp(_log_softmax(network)),
@@ -418,26 +415,25 @@ class _Readout:
         return self.coefficients[:, :, None] * difference
 
 
-def _readouts(model, seen):
+def _readouts(attention, seen):
     """The `_Readout` of each module."""
-    if "global_gates" not in seen:  # gates="linear"
-        return _linear_readouts(model, seen)
+    if attention.combined is not None:  # gates="linear"
+        return _linear_readouts(attention, seen)
     readouts = []
-    rectified = model.get_layer("rectified")
-    for i in range(1, len(modules(model)) + 1):
-        head_gates = _float64(seen[f"module_{i}_head_gates"])
-        gate = _float64(seen["global_gates"])[:, i : i + 1]
-        if rectified.combination == "log_probabilities":
+    for i, outputs in enumerate(module_outputs(seen), start=1):
+        head_gates = _float64(outputs.head_gates)
+        gate = _float64(seen[GLOBAL_GATES])[:, i : i + 1]
+        if attention.rectified.combination == "log_probabilities":
             readouts.append(_Readout(gate * head_gates))
             continue
         # Logarithms relative to a guess are a sum over heads, less the
         # normaliser, which is divided as the gates are. So is what the sum of
         # large hypotheses lost by rounding.
-        logits = _float64(seen[f"module_{i}_prediction"])
+        logits = _float64(outputs.prediction)
         over_guess = _log_softmax(logits) + np.log(logits.shape[1])
         factors = gate * _logarithmic_mean(over_guess) / logits.shape[1]
         factors = factors[:, None]
-        hypotheses = _float64(seen[f"module_{i}_hypotheses"])
+        hypotheses = _float64(outputs.hypotheses)
         whole = np.einsum("bk,bkn->bn", head_gates, hypotheses)
         normaliser = (over_guess - whole)[:, None]
         shares = _shares(head_gates, axis=1)
@@ -446,16 +442,16 @@ def _readouts(model, seen):
     return readouts
 
 
-def _linear_readouts(model, seen):
+def _linear_readouts(attention, seen):
     """The `_Readout` of each module, with `gates="linear"`."""
-    combined = _combined(model, seen)
-    layer = model.get_layer("predictions_combined")
-    combining = _kernels(layer, combined.shape[1])
+    combined = _combined(attention, seen)
+    combining = _kernels(attention.combined, combined.shape[1])
     readouts = []
-    for i, module in enumerate(modules(model), start=1):
-        hypotheses = _float64(seen[f"module_{i}_hypotheses"])
+    outputs = module_outputs(seen)
+    for i, module in enumerate(attention.modules, start=1):
+        hypotheses = _float64(outputs[i - 1].hypotheses)
         heads = hypotheses.shape[1]
-        kernels = _kernels(module["prediction"], heads)
+        kernels = _kernels(module.prediction, heads)
         readout = _Readout(np.ones((1, 1)), (kernels, combining[i]))
         rest = combined[:, i] - readout(hypotheses).sum(axis=1)
         rest = rest[:, None] / heads
@@ -463,16 +459,15 @@ def _linear_readouts(model, seen):
     return readouts
 
 
-def _combined(model, seen):
+def _combined(attention, seen):
     """Of `gates="linear"`: what each prediction adds to the scores.
 
     `(b, m + 1, n)`, the network's own first. Where layers are quantized and
     round what they read, the difference is divided among all alike.
     """
-    count = len(modules(model))
     predictions = [seen["network_prediction"]]
-    predictions += [seen[f"module_{i + 1}_prediction"] for i in range(count)]
-    layer = model.get_layer("predictions_combined")
+    predictions += [outputs.prediction for outputs in module_outputs(seen)]
+    layer = attention.combined
     kernels = _kernels(layer, len(predictions))
     stacked = np.stack([_float64(one) for one in predictions], axis=1)
     parts = np.einsum("bin,inj->bij", stacked, kernels)
@@ -498,33 +493,30 @@ def _logarithmic_mean(logarithm):
 
 
 def _attribution(
-    model, seen, features, parts, targets, contrast, placements, size
+    attention, seen, features, parts, targets, contrast, placements, size
 ):
     """Evidence by place, of all modules: `(b, height, width)`."""
     total = 0
-    readouts = _readouts(model, seen)
-    for i, module in enumerate(modules(model), start=1):
-        hypotheses = module["hypotheses"]
-        kernel = ops.convert_to_numpy(hypotheses.kernel)
-        weights = readouts[i - 1].contrast(
+    readouts = _readouts(attention, seen)
+    outputs = module_outputs(seen)
+    for i, module in enumerate(attention.modules):
+        kernel = ops.convert_to_numpy(module.hypotheses.kernel)
+        weights = readouts[i].contrast(
             kernel.astype("float32", copy=False), targets, contrast
         )
         located = _located(
-            module["attended"],
-            features[i - 1],
-            seen[f"module_{i}_masks"],
-            weights,
+            module.attended, features[i], outputs[i].masks, weights
         )
         # What is no sum over places, such as the normaliser of a softmax,
         # lies where the head looks, and everywhere if it looks nowhere.
-        heads = _contrast(parts.heads[i - 1], targets, contrast)
-        masks = _heads_first(module, seen[f"module_{i}_masks"])
+        heads = _contrast(parts.heads[i], targets, contrast)
+        masks = _heads_first(outputs[i].masks, attention.data_format)
         places = tuple(range(2, masks.ndim))
         rest = heads - located.sum(axis=places)
         rest = rest.reshape(rest.shape + (1,) * len(places))
         located += rest * _shares(masks, axis=places)
         found = located.sum(axis=1)
-        total = total + to_pixels(found, placements[i - 1], size)
+        total = total + to_pixels(found, placements[i], size)
     return total
 
 
@@ -705,12 +697,10 @@ def _contrast(parts, targets, contrast):
     return parts[images, :, targets] - parts[images, :, contrast]
 
 
-def _heads_first(module, masks):
+def _heads_first(masks, data_format):
     """Masks as `(b, k, h, w)`, or `(b, k, p)` of tokens, in float64."""
     return _float64(
-        feature_maps.heads_first(
-            ops.cast(masks, "float32"), module["masks"].data_format
-        )
+        feature_maps.heads_first(ops.cast(masks, "float32"), data_format)
     )
 
 

@@ -21,7 +21,7 @@ from keras import layers
 from keras import ops
 
 from keras_warn import graph
-from keras_warn.explanation.intermediates import modules
+from keras_warn.attention import attention_of
 from keras_warn.layers import feature_maps
 
 # A class token and up to eight registers stand before those of the image.
@@ -310,11 +310,11 @@ def placements(model, size) -> list:
             if id(tensor) not in found:
                 found[id(tensor)] = _follow(call, given, shapes[id(tensor)])
     maps = []
-    for module in modules(model):
-        tensor = module["attended"].input[0]
+    for module in attention_of(model).modules:
+        tensor = module.features
         placement = found[id(tensor)]
         channels = feature_maps.channel_axis(
-            tensor.shape, module["masks"].data_format
+            tensor.shape, module.masks.data_format
         )
         if isinstance(placement, Placement) and channels in placement.axes:
             placement = _unknown(network.producer(tensor))

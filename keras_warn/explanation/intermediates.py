@@ -1,11 +1,11 @@
 """Looking inside: masks, hypotheses and gates as named outputs."""
 
-import itertools
-
 import keras
 
 from keras_warn import graph
-from keras_warn.layers import AttentionHeads
+from keras_warn.attention import GLOBAL_GATES
+from keras_warn.attention import attention_of
+from keras_warn.attention import part_name
 
 
 def inspect(model) -> keras.Model:
@@ -49,53 +49,17 @@ def inspect(model) -> keras.Model:
     >>> ops.shape(seen["module_1_masks"]), ops.shape(seen["global_gates"])
     ((2, 3, 3, 3), (2, 2))
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            "`model` must be a `keras.Model`. "
-            f"Received: model={model!r} (of type {type(model).__name__})."
-        )
-    found = modules(model)
-    if not found or not isinstance(found[0].get("masks"), AttentionHeads):
-        raise ValueError(
-            "`model` must be made by `keras_warn.augment`. Received: the model "
-            f"{model.name!r}, which has no layer 'module_1_masks'."
-        )
+    attention = attention_of(model)
     outputs = {
-        f"module_{i}_{part}": module[part].output
-        for i, module in enumerate(found, start=1)
+        part_name(i, part): getattr(module, part).output
+        for i, module in enumerate(attention.modules, start=1)
         for part in ("masks", "hypotheses", "head_gates", "prediction")
-        if part in module
+        if getattr(module, part) is not None
     }
-    rectified = keras.tree.flatten(model.get_layer("rectified").input)
-    if "head_gates" in found[0]:
-        outputs["global_gates"], *predictions = rectified
-    else:  # gates="linear"
-        predictions = model.get_layer("predictions_stacked").input
-    outputs["network_prediction"] = predictions[0]
+    if attention.combined is None:
+        outputs[GLOBAL_GATES] = attention.global_gates.output
+    outputs["network_prediction"] = attention.backbone_logits
     outputs["prediction"] = model.output
     return keras.Model(
         graph.inputs(model), outputs, name=f"{model.name}_inspected"
     )
-
-
-def modules(model) -> list:
-    """The layers of each attention module, by what they do.
-
-    Args:
-        model: A model made by `keras_warn.augment`.
-
-    Returns:
-        A list with, for each module, a dictionary from a part, such as
-        `"masks"` or `"hypotheses"`, to its layer.
-    """
-    found = []
-    for i in itertools.count(1):
-        prefix = f"module_{i}_"
-        module = {
-            layer.name.removeprefix(prefix): layer
-            for layer in model.layers
-            if layer.name.startswith(prefix)
-        }
-        if not module:
-            return found
-        found.append(module)

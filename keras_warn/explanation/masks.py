@@ -4,6 +4,9 @@ import numpy as np
 from keras import ops
 
 from keras_warn import checks
+from keras_warn.attention import GLOBAL_GATES
+from keras_warn.attention import module_outputs
+from keras_warn.attention import part_name
 from keras_warn.explanation import geometry
 from keras_warn.layers import feature_maps
 
@@ -69,44 +72,43 @@ def masks_of(seen, placements, size):
     Raises:
         ValueError: as `module_masks`.
     """
-    names = _mask_names(seen)
-    modules = []
-    for i in range(1, len(names) + 1):
-        masks = head_masks(seen, i, placements, size)
-        weights = seen.get(f"module_{i}_head_gates")
-        if weights is None:
-            weights = np.full((1, masks.shape[1]), 1 / masks.shape[1])
-        weights = ops.cast(ops.convert_to_tensor(weights), "float32")
-        modules.append(ops.sum(masks * weights[:, :, None, None], axis=1))
-    shares = _shares(seen, len(names))
-    return shares[:, 1:, None, None] * ops.stack(modules, axis=1)
-
-
-def head_masks(seen, i, placements, size):
-    """The masks of module `i`'s heads in pixels, each with a sum of 1.
-
-    Args:
-        seen: As of `masks_of`.
-        i: Integer from 1.
-        placements: As of `masks_of`.
-        size: As of `masks_of`.
-
-    Returns:
-        A tensor `(b, k, height, width)` of float32.
-
-    Raises:
-        ValueError: as `module_masks`.
-    """
+    found = module_outputs(seen)
+    if not found or any(outputs.masks is None for outputs in found):
+        raise ValueError(
+            "`seen` must hold what `keras_warn.inspect(model)` returns, with "
+            f"{part_name(1, 'masks')!r}. Received: the keys {sorted(seen)}."
+        )
     why = geometry.why_unknown(placements)
     if why is not None:
         raise ValueError(
             "`model` must have layers of known geometry in front of its "
             f"attention, for masks in pixels. Received: {why}."
         )
-    placement = placements[i - 1]
-    masks = ops.cast(
-        ops.convert_to_tensor(seen[f"module_{i}_masks"]), "float32"
-    )
+    modules = []
+    for outputs, placement in zip(found, placements, strict=True):
+        masks = head_masks(outputs.masks, placement, size)
+        weights = outputs.head_gates
+        if weights is None:
+            weights = np.full((1, masks.shape[1]), 1 / masks.shape[1])
+        weights = ops.cast(ops.convert_to_tensor(weights), "float32")
+        modules.append(ops.sum(masks * weights[:, :, None, None], axis=1))
+    shares = _shares(seen, len(found))
+    return shares[:, 1:, None, None] * ops.stack(modules, axis=1)
+
+
+def head_masks(masks, placement, size):
+    """The masks of a module's heads in pixels, each with a sum of 1.
+
+    Args:
+        masks: A module's masks, as `keras_warn.inspect` returns them.
+        placement: A `keras_warn.explanation.geometry.Placement`, where their
+            positions lie.
+        size: Height and width of the images, a pair.
+
+    Returns:
+        A tensor `(b, k, height, width)` of float32.
+    """
+    masks = ops.cast(ops.convert_to_tensor(masks), "float32")
     first = 3 in placement.axes
     masks = feature_maps.heads_first(
         masks, "channels_first" if first else "channels_last"
@@ -269,23 +271,11 @@ def random_baseline(boxes, size) -> float:
     return float(np.mean((bottom - top) * (right - left)) / (size[0] * size[1]))
 
 
-def _mask_names(seen):
-    names = []
-    while f"module_{len(names) + 1}_masks" in seen:
-        names.append(f"module_{len(names) + 1}_masks")
-    if not names:
-        raise ValueError(
-            "`seen` must hold what `keras_warn.inspect(model)` returns, with "
-            f"'module_1_masks'. Received: the keys {sorted(seen)}."
-        )
-    return names
-
-
 def _shares(seen, modules):
     """Weights `(b, m + 1)`, or `(1, m + 1)`, of the network and modules."""
-    if "global_gates" not in seen:
+    if GLOBAL_GATES not in seen:
         return ops.full((1, modules + 1), 1 / (modules + 1), "float32")
-    return ops.cast(ops.convert_to_tensor(seen["global_gates"]), "float32")
+    return ops.cast(ops.convert_to_tensor(seen[GLOBAL_GATES]), "float32")
 
 
 def _size(size):

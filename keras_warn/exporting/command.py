@@ -54,8 +54,8 @@ def export(
             `"maps"`: those of the heads as they are.
         preprocessing: What `serve` and `explain` do with pixels in [0, 255]
             before the model sees them, one of
-            `keras_warn.data.images.PREPROCESSING`. `None`: they take what the
-            model takes.
+            `keras_warn.data.model_inputs.PREPROCESSING`. `None`: they take
+            what the model takes.
         resize: How `serve` and `explain` bring images of any height and width
             to the size that the model takes, one of
             `keras_warn.data.images.RESIZES`; they then take pixels in [0, 255].

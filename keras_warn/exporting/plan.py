@@ -6,9 +6,10 @@ import keras
 
 from keras_warn import metadata
 from keras_warn._version import __version__
+from keras_warn.attention import attention_of
 from keras_warn.data import images
+from keras_warn.data import model_inputs
 from keras_warn.explanation import geometry
-from keras_warn.explanation.intermediates import inspect
 
 # Tells our `metadata.json` from those of others, and its version.
 MARKER = {"keras_warn_export": 1}
@@ -29,7 +30,7 @@ class Plan:
         placements: As of `keras_warn.explanation.geometry.placements`; `None`
             for `"maps"`.
         preprocessing: How the model takes images, one of
-            `images.PREPROCESSING`, or `None` where it is not known.
+            `model_inputs.PREPROCESSING`, or `None` where it is not known.
         resize: How images are brought to `size`, or `None` where it is not
             known.
         resize_shorter_edge: As of `images.placement`.
@@ -131,8 +132,8 @@ def make_plan(
         TypeError: if `model` is not a Keras model.
         ValueError: if the arguments do not fit the model or each other.
     """
-    inspect(model)
-    data_format, own, channels = images.model_input(model)
+    attention_of(model)  # or an error
+    data_format, own, channels = model_inputs.model_input(model)
     known = metadata.of_model(model)
     if class_names is None:
         class_names = known.class_names
@@ -141,7 +142,7 @@ def make_plan(
             "class_names", class_names, model.output_shape[-1]
         )
     if preprocessing is not None:
-        images.check_preprocessing(preprocessing, channels)
+        model_inputs.check_preprocessing(preprocessing, channels)
     if size is not None:
         # `RESIZES[0]`, for the size alone to be checked.
         images.check_resize(images.RESIZES[0], size)
@@ -158,7 +159,7 @@ def make_plan(
     wanted = preprocessing or known.preprocessing
     if wanted is None:
         try:
-            wanted = images.default_preprocessing(model)
+            wanted = model_inputs.default_preprocessing(model)
         except ValueError as error:
             if encoded or fitted:
                 raise ValueError(

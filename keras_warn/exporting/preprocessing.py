@@ -181,7 +181,7 @@ def preprocess(pixels, name, data_format):
 
     Args:
         pixels: Tensor `(b, height, width, c)` of float32, in [0, 255].
-        name: One of `images.PREPROCESSING`.
+        name: One of `model_inputs.PREPROCESSING`.
         data_format: `"channels_last"` or `"channels_first"`, the model's.
 
     Returns:

@@ -4,6 +4,9 @@ import functools
 
 import keras
 
+from keras_warn.attention import attention_of
+from keras_warn.attention import module_outputs
+from keras_warn.attention import part_name
 from keras_warn.explanation import masks
 from keras_warn.explanation.intermediates import inspect
 from keras_warn.exporting import preprocessing
@@ -24,6 +27,7 @@ class Signatures:
         self.plan = plan
         self._names = plan.class_names if strings else None
         self._inspected = inspect(plan.model)
+        self._activation = attention_of(plan.model).rectified.activation
 
     def functions(self):
         """All functions: a dictionary from their names.
@@ -126,25 +130,29 @@ class Signatures:
         return self._named(found)
 
     def _probabilities(self, scores):
-        if self.plan.model.get_layer("rectified").activation is None:
+        if self._activation is None:
             return keras.ops.softmax(_wide(scores), axis=-1)
         return _wide(scores)
 
     def _masks(self, seen, images):
         plan = self.plan
-        names = [name for name in seen if name.endswith("_masks")]
+        found = {
+            part_name(i, "masks"): outputs.masks
+            for i, outputs in enumerate(module_outputs(seen), start=1)
+        }
         if plan.masks == "maps":
-            return {name: _wide(seen[name]) for name in names}
+            return {name: _wide(maps) for name, maps in found.items()}
         axis = 2 if plan.data_format == "channels_first" else 1
         size = keras.ops.shape(images)[axis : axis + 2]
         if plan.masks == "modules":
             return {"masks": masks.masks_of(seen, plan.placements, size)}
         return {
             name: keras.ops.transpose(
-                masks.head_masks(seen, i, plan.placements, size),
-                (0, 2, 3, 1),
+                masks.head_masks(maps, placement, size), (0, 2, 3, 1)
             )
-            for i, name in enumerate(names, start=1)
+            for (name, maps), placement in zip(
+                found.items(), plan.placements, strict=True
+            )
         }
 
     def _named(self, found):

@@ -1,11 +1,10 @@
 """The rectified prediction."""
 
-import json
-
 import keras
 from keras import ops
 
 from keras_warn import checks
+from keras_warn.layers.annotated import Annotated
 from keras_warn.layers.earlier import renamed
 from keras_warn.layers.numerics import softmax
 from keras_warn.layers.numerics import wide
@@ -30,7 +29,7 @@ def _disagreement(gates, logits):
 
 
 @keras.saving.register_keras_serializable(package="keras_warn")
-class GatedSum(keras.layers.Layer):
+class GatedSum(Annotated):
     """The network's prediction, rectified by the modules' (equation 8).
 
     `scores = sum_i gates_i log_softmax(predictions_i)`, or with
@@ -66,9 +65,8 @@ class GatedSum(keras.layers.Layer):
         agreement_weight: Non-negative number, the weight of the penalty. Only
             with `"log_probabilities"`: of an arithmetic mean, no penalty
             without labels is what is said above.
-        metadata: Dictionary for JSON, or `None`: what is saved with the layer
-            and changes nothing, see `keras_warn.metadata`.
-        **kwargs: `name`, `dtype` and `trainable`.
+        **kwargs: `name`, `dtype` and `trainable`; `metadata`, as of
+            `Annotated`.
 
     Call arguments:
         gates: The output of `GlobalGate`.
@@ -106,7 +104,6 @@ class GatedSum(keras.layers.Layer):
         combination="log_probabilities",
         activation="softmax",
         agreement_weight=0.0,
-        metadata=None,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
@@ -119,22 +116,12 @@ class GatedSum(keras.layers.Layer):
         self.agreement_weight = checks.real(
             "agreement_weight", agreement_weight
         )
-        self._metadata = json.dumps(metadata)
         if self.agreement_weight and combination == "probabilities":
             raise ValueError(
                 "`agreement_weight` must be 0 with "
                 "combination='probabilities'. Received: "
                 f"agreement_weight={agreement_weight}."
             )
-
-    @property
-    def metadata(self):
-        """What is saved with the layer, a dictionary or `None`."""
-        return json.loads(self._metadata)
-
-    @metadata.setter
-    def metadata(self, value):
-        self._metadata = json.dumps(value)
 
     def build(self, gates_shape, predictions_shape):
         checks.rank("gates", gates_shape, (2,), "(b, m + 1)")
@@ -189,15 +176,12 @@ class GatedSum(keras.layers.Layer):
         )
 
     def get_config(self):
-        config = {
+        return {
             **super().get_config(),
             "combination": self.combination,
             "activation": self.activation,
             "agreement_weight": self.agreement_weight,
         }
-        if self.metadata is not None:  # else as earlier versions wrote it
-            config["metadata"] = self.metadata
-        return config
 
     @classmethod
     def from_config(cls, config):

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 
 from keras_warn import checks
+from keras_warn.attention import attention_of
+from keras_warn.attention import module_outputs
 from keras_warn.explanation.decomposition import contributions
 from keras_warn.explanation.decomposition import outcomes
 from keras_warn.explanation.intermediates import inspect
@@ -400,9 +402,7 @@ def compared(model, data, batch_size, verbose, baseline, watch=None):
     verbose = checks.integer("verbose", verbose, 0)
     n = model.output_shape[-1]
     _check_baseline(baseline, model)
-    activation = model.get_layer("rectified").activation
-    masks = [name for name in reader.output if name.endswith("_masks")]
-    layers = [model.get_layer(name) for name in masks]
+    attention = attention_of(model)
     count, batches = batches_of(model, data, batch_size)
     progress = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
     found = []
@@ -411,8 +411,9 @@ def compared(model, data, batch_size, verbose, baseline, watch=None):
         for name in ("network_prediction", "prediction"):
             _check_finite("model", name, seen[name])
         parts = contributions(model, seen)
+        modules = module_outputs(seen)
         output = seen["prediction"].astype("float64")
-        if activation is None:
+        if attention.rectified.activation is None:
             output = _softmax(output)
         found.append(
             {
@@ -421,15 +422,11 @@ def compared(model, data, batch_size, verbose, baseline, watch=None):
                 "modules": _predictions(parts.attention_probabilities, labels),
                 "output": _predictions(output, labels),
                 "gates": parts.gates,
-                "head_gates": tuple(
-                    value
-                    for name, value in seen.items()
-                    if name.endswith("_head_gates")
-                ),
+                "head_gates": tuple(module.head_gates for module in modules),
                 "entropies": np.stack(
                     [
-                        mask_entropies(seen[name], layer.data_format)
-                        for name, layer in zip(masks, layers, strict=True)
+                        mask_entropies(module.masks, attention.data_format)
+                        for module in modules
                     ],
                     axis=1,
                 ),

@@ -6,6 +6,7 @@ so no window is needed or left open: save them with `figure.savefig(path)`.
 
 import numpy as np
 
+from keras_warn.attention import module_outputs
 from keras_warn.explanation.overlays import AGAINST
 from keras_warn.explanation.overlays import FOR
 from keras_warn.explanation.overlays import attribution_overlay
@@ -119,8 +120,8 @@ def explanation_figure(images, explanation, titles=None, names=None):
         *_what_modules_said(explanation, names),
     ]
     heads = ["image", "evidence"]
-    for i in range(1, modules + 1):
-        shape = explanation.seen[f"module_{i}_masks"].shape
+    for i, outputs in enumerate(module_outputs(explanation.seen), start=1):
+        shape = outputs.masks.shape
         places = "×".join(str(n) for n in _places(shape, explanation))
         heads.append(f"module {i} ({places})")
 
@@ -298,9 +299,9 @@ def _what_was_said(explanation, names):
 def _what_modules_said(explanation, names):
     """For each module and image, its gate and the class it predicts."""
     texts = []
-    for i in range(1, explanation.modules.shape[1] + 1):
-        logits = explanation.seen[f"module_{i}_prediction"]
-        texts.append([f"says {names[j]}" for j in logits.argmax(axis=1)])
+    for i, outputs in enumerate(module_outputs(explanation.seen), start=1):
+        classes = outputs.prediction.argmax(axis=1)
+        texts.append([f"says {names[j]}" for j in classes])
         if explanation.gates is not None:
             texts[-1] = [
                 f"gate {gate:.2f}\n{text}"

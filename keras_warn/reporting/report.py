@@ -12,6 +12,8 @@ import numpy as np
 
 from keras_warn import checks
 from keras_warn import files
+from keras_warn.attention import attention_of
+from keras_warn.attention import module_outputs
 from keras_warn.data.images import import_pillow
 from keras_warn.explanation import overlays
 from keras_warn.explanation.decomposition import explain
@@ -300,7 +302,7 @@ def _examples(model, images, comparison, chosen, names, batch_size):
     """What the template shows of each chosen image."""
     if not len(chosen):
         return []
-    data_format = model.get_layer("module_1_masks").data_format
+    data_format = attention_of(model).data_format
     pictures = next(x for x in keras.tree.flatten(images) if len(x.shape) == 4)
     # Of all at once, which have one way of showing them.
     pictures = overlays.displayable(pictures, data_format)
@@ -418,8 +420,8 @@ def _parts(explanation, names):
     highest = np.abs(contributions).max(axis=1, keepdims=True)
     lengths = contributions / np.where(highest == 0, 1, highest)
     said = [explanation.network_probabilities.argmax(axis=1)]
-    for i in range(1, contributions.shape[1]):
-        said.append(explanation.seen[f"module_{i}_prediction"].argmax(axis=-1))
+    for module in module_outputs(explanation.seen):
+        said.append(module.prediction.argmax(axis=-1))
     return [
         [
             {

@@ -19,7 +19,7 @@ from keras_warn import checks
 from keras_warn import graph
 from keras_warn._classifier import find_ending
 from keras_warn._classifier import read_classifier
-from keras_warn.data import images
+from keras_warn.data import model_inputs
 from keras_warn.training import settings
 
 # What constructors raise for arguments that they cannot use.
@@ -55,7 +55,7 @@ def build_network(
             classifier, whose name ends in `.weights.h5` or `.h5`; or `"none"`
             for a network that starts anew. A file of a model has its own.
         preprocessing: How the network wants its images: one of
-            `keras_warn.data.images.PREPROCESSING`. Defaults to what
+            `keras_warn.data.model_inputs.PREPROCESSING`. Defaults to what
             `keras.applications` says of its own, and to what the file of a
             model says by its first layers.
         freeze_batch_norm: Whether batch normalisation keeps its statistics
@@ -88,7 +88,9 @@ def build_network(
     classes = checks.integer("classes", classes, 2)
     image_size = checks.integer("image_size", image_size)
     if preprocessing is not None:
-        checks.one_of("preprocessing", preprocessing, images.PREPROCESSING)
+        checks.one_of(
+            "preprocessing", preprocessing, model_inputs.PREPROCESSING
+        )
     if not isinstance(weights, (str, os.PathLike)):
         raise TypeError(
             "`weights` must be 'imagenet', 'none', or a file. Received: "
@@ -120,7 +122,7 @@ def build_network(
         )
     network = _from_file(backbone, image_size)
     try:
-        wanted = preprocessing or images.default_preprocessing(network)
+        wanted = preprocessing or model_inputs.default_preprocessing(network)
         return _prepared(
             network,
             _preprocessing_layers(wanted),

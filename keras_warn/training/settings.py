@@ -13,7 +13,7 @@ import keras
 
 from keras_warn import checks
 from keras_warn.augment import augment
-from keras_warn.data import images
+from keras_warn.data import model_inputs
 
 # Bounds of what is typed on a command line: characters, and numbers in it,
 # which say how many layers, channels or heads there are.
@@ -69,7 +69,7 @@ class Settings:
         None,
         "how the backbone wants images, if it does not say so itself: none, "
         "rescale, or a module of keras.applications",
-        choices=images.PREPROCESSING,
+        choices=model_inputs.PREPROCESSING,
     )
     attention: dict | None = _setting(
         {}, "arguments of keras_warn.augment, such as depth=2 width=8"

@@ -7,7 +7,7 @@ import re
 import keras
 
 from keras_warn import graph
-from keras_warn.explanation import intermediates
+from keras_warn.attention import attention_of
 from keras_warn.layers import GlobalGate
 from keras_warn.layers import HeadGate
 from paper_networks import pytorch
@@ -101,12 +101,11 @@ class _Reading:
                 self.layers.get("predictions") or self.layer("network_logits"),
             )
         )
-        places = self.places()
-        for place, module in zip(
-            places, intermediates.modules(self.model), strict=True
-        ):
+        attention = attention_of(self.model)
+        places = self.places(attention)
+        for place, module in zip(places, attention.modules, strict=True):
             found.update(_module(place, module))
-        found.update(_global_gate(self.layer("global_gates"), places))
+        found.update(_global_gate(attention.global_gates, places))
         return found
 
     def refuse(self, fault):
@@ -160,44 +159,46 @@ class _Reading:
 
     def check_settings(self):
         """Checks what changes the function of weights, but no shape."""
-        wanted = [
-            ("global_gates", "activation", "softmax"),
-            ("global_gates", "score_activation", keras.activations.tanh),
-            ("rectified", "combination", "log_probabilities"),
-        ]
-        modules = intermediates.modules(self.model)
-        if not modules:
+        try:
+            attention = attention_of(self.model)
+        except ValueError:
             self.refuse("which has no attention")
-        if not isinstance(self.layer("global_gates"), GlobalGate):
+        if not isinstance(attention.global_gates, GlobalGate):
             self.refuse("which has no global gates to learn")
-        if not self.layer("global_gates").batch_norm:
+        if not attention.global_gates.batch_norm:
             self.refuse("whose global gates are not batch-normalised")
-        for i, module in enumerate(modules, start=1):
-            if not isinstance(module.get("head_gates"), HeadGate):
+
+        def gate_settings(gate):
+            return [
+                (gate, "activation", "softmax"),
+                (gate, "score_activation", keras.activations.tanh),
+            ]
+
+        wanted = [
+            *gate_settings(attention.global_gates),
+            (attention.rectified, "combination", "log_probabilities"),
+        ]
+        for module in attention.modules:
+            if not isinstance(module.head_gates, HeadGate):
                 self.refuse("which has no head gates to learn")
-            if "projection" in module:
+            if module.projection is not None:
                 self.refuse("whose modules read projections")
-            gates = f"module_{i}_head_gates"
-            wanted.append((f"module_{i}_masks", "activation", "softmax"))
-            wanted.append((gates, "activation", "softmax"))
-            wanted.append((gates, "score_activation", keras.activations.tanh))
-        for name, attribute, value in wanted:
-            found = getattr(self.layer(name), attribute)
+            wanted.append((module.masks, "activation", "softmax"))
+            wanted += gate_settings(module.head_gates)
+        for layer, attribute, value in wanted:
+            found = getattr(layer, attribute)
             if found != value:
                 self.refuse(
-                    f"whose layer {name!r} has {attribute}="
+                    f"whose layer {layer.name!r} has {attribute}="
                     f"{getattr(found, '__name__', found)!r} instead of "
                     f"{getattr(value, '__name__', value)!r}"
                 )
 
-    def places(self):
+    def places(self, attention):
         """The reference's names of the modules, in the order of ours."""
-        network = graph.Graph(self.model)
         found = []
-        for i, module in enumerate(intermediates.modules(self.model), start=1):
-            first = module.get("gradient") or module["masks"]
-            (call,) = network.calls_of(first.name)
-            name = network.producer(call.inputs[0]).operation.name
+        for i, module in enumerate(attention.modules, start=1):
+            name = graph.producer_name(module.source)
             if name not in _PLACES:
                 self.refuse(
                     f"whose module {i} reads {name!r} instead of "
@@ -207,11 +208,11 @@ class _Reading:
         return found
 
 
-def _module(name, layers):
+def _module(name, module):
     """The weights of an attention module, which are three convolutions."""
-    masks = layers["masks"].kernel
+    masks = module.masks.kernel
     height, width, channels, heads = masks.shape
-    hypotheses = layers["hypotheses"].kernel
+    hypotheses = module.hypotheses.kernel
     classes = hypotheses.shape[-1]
 
     def by_head(kernel):
@@ -224,7 +225,7 @@ def _module(name, layers):
     for part, variable, outputs, convert in (
         ("att_head", masks, heads, pytorch.channels_last),
         ("out_head", hypotheses, heads * classes, by_head),
-        ("score", layers["head_gates"].kernel, heads, gates),
+        ("score", module.head_gates.kernel, heads, gates),
     ):
         shape = (outputs, channels, height, width)
         yield (

@@ -70,7 +70,7 @@ def test_direct_formulation_computes_the_same(build, kernel_size, projection):
 
 def test_difference_sees_another_kernel(build):
     _, ours, direct = build(3).values()
-    kernel = direct.get_layer("direct_2_gate_map").kernel
+    kernel = direct.get_layer("direct_module_2_gate_map").kernel
     kernel.assign(ops.flip(kernel, axis=0))
     images, _ = models.random_batch(ours, BATCH)
     assert difference(ours, direct, images) > 1e-4

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_warn.data.image_dataset import ImageDataset
-from keras_warn.data.image_dataset import folds
 from keras_warn.data.images import ImageError
+from keras_warn.data.splits import folds
 
 
 def listed(counts, folder="data", **arguments):

@@ -12,7 +12,7 @@ from paper_networks import WideResNet
 from support import to_numpy
 
 import keras_warn
-from keras_warn.data import images
+from keras_warn.data import model_inputs
 from keras_warn.training import backbones
 from keras_warn.training import build_network
 
@@ -84,12 +84,12 @@ def test_networks_of_the_paper(backbone):
     assert to_numpy(network(PIXELS)).shape == (2, 5)
 
 
-@pytest.mark.parametrize("name", images.PREPROCESSING)
+@pytest.mark.parametrize("name", model_inputs.PREPROCESSING)
 def test_preprocessing_by_name(name):
     layers = backbones._preprocessing_layers(name)
     np.testing.assert_allclose(
         applied(layers, PIXELS),
-        images.preprocess(PIXELS, name),
+        model_inputs.preprocess(PIXELS, name),
         rtol=1e-5,
         atol=1e-4,
     )
@@ -149,7 +149,7 @@ def test_saved_and_loaded_safely(backbone, preprocessing, attention, tmp_path):
     )
     if preprocessing is None:
         # Who loads it need not know how pixels are prepared.
-        assert images.default_preprocessing(loaded) == "none"
+        assert model_inputs.default_preprocessing(loaded) == "none"
 
 
 def test_mixed_precision_predicts_in_float32():

@@ -1,0 +1,61 @@
+"""The layers that `augment` adds, by what they do."""
+
+import keras
+import pytest
+from keras import layers
+
+import keras_warn
+from keras_warn.attention import attention_of
+from keras_warn.attention import module_outputs
+
+
+def backbone():
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(5, 3, 2, activation="relu")(inputs)
+    return keras.Model(inputs, layers.Conv2D(7, 3, 2, activation="relu")(x))
+
+
+@pytest.mark.parametrize("gates", ["softmax", "sigmoid", "average", "linear"])
+def test_every_layer_that_augment_adds_has_its_place(gates, tmp_path):
+    network = backbone()
+    model = keras_warn.augment(
+        network, 11, width=2, gates=gates, projection=3, gradient_scale=0.5
+    )
+    model.save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    own = {layer.name for layer in network.layers}
+    for one in (model, loaded, keras.models.clone_model(model)):
+        attention = attention_of(one)
+        assert attention.gates == gates
+        found = [attention.global_gates.name, attention.rectified.name]
+        if gates == "linear":
+            found += [attention.combined.name, "predictions_stacked"]
+        for module in attention.modules:
+            assert module.source.shape[-1] in (5, 7)
+            assert module.features.shape[-1] == 3
+            found += [layer.name for layer in module.layers]
+        rest = {"global_gradient", "network_logits", "pooled_features"}
+        # Cloning names the input anew.
+        added = [x.name for x in one.layers[1:] if x.name not in own]
+        assert sorted(added) == sorted([*found, *rest])
+
+
+def test_of_a_model_without_attention():
+    with pytest.raises(ValueError, match="made by `keras_warn.augment`"):
+        attention_of(backbone())
+    with pytest.raises(TypeError, match="must be a `keras.Model`"):
+        attention_of(backbone)
+
+
+@pytest.mark.parametrize("gates", ["softmax", "linear"])
+def test_outputs_are_those_of_the_modules(gates):
+    model = keras_warn.augment(backbone(), 11, width=2, gates=gates)
+    outputs = module_outputs(keras_warn.inspect(model).output)
+    modules = attention_of(model).modules
+    assert len(outputs) == len(modules) == 2
+    for found, module in zip(outputs, modules, strict=True):
+        assert found.masks is module.masks.output
+        assert found.hypotheses is module.hypotheses.output
+        assert found.prediction is module.prediction.output
+        assert (found.head_gates is None) == (gates == "linear")
+    assert module_outputs({}) == []
