@@ -117,11 +117,13 @@ def train(seed, cub, s, run):
     images = np.stack(
         [cub_model.centre(cub.paths[i], cub.boxes[i])[0] for i in chosen]
     )
-    seen = keras_warn.inspect(model).predict(images, 125, verbose=0)
+    intermediates = keras_warn.inspect(model).predict(images, 125, verbose=0)
     return {
-        name: float(np.mean(seen[key].argmax(axis=-1) == cub.labels[chosen]))
+        name: float(
+            np.mean(intermediates[key].argmax(axis=-1) == cub.labels[chosen])
+        )
         for name, key in (
-            ("network", "network_prediction"),
+            ("network", "backbone_prediction"),
             ("output", "prediction"),
         )
     }
@@ -135,7 +137,7 @@ def measure(path, images, labels, boxes):
     images = images.astype("float32")
     blurred, mean = saliency.blurred(images), saliency.mean_colour(images)
     classes = explained.targets, explained.contrast
-    network = explained.network_probabilities.argmax(axis=1)
+    network = explained.backbone_probabilities.argmax(axis=1)
     measures, curves = {}, {}
     progress = keras.utils.Progbar(len(maps))
     for name, found in maps.items():

@@ -1,4 +1,4 @@
-"""What attention is attached where, and what it adds to a network."""
+"""What attention is attached where, and what it adds to a backbone."""
 
 import dataclasses
 import math
@@ -76,7 +76,7 @@ class Summary:
             `keras_warn.augment`.
         combination: What the gates weigh: `"log_probabilities"` or
             `"probabilities"`.
-        network: `Cost` of the network alone, up to its own logits.
+        backbone: `Cost` of the backbone alone, up to its own logits.
         gating: `Cost` of the global gates, with the pooling before and the
             weighted sum after them.
         attention: `Cost` of modules and gating.
@@ -91,7 +91,7 @@ class Summary:
     modules: list
     gates: str
     combination: str
-    network: Cost
+    backbone: Cost
     gating: Cost
     attention: Cost
     total: Cost
@@ -116,7 +116,7 @@ class Summary:
             cells = (name, *map(str, cells), *counts)
             table.add_row(*map(Text, cells))  # brackets are no markup
 
-        add("network", self.network)
+        add("backbone", self.backbone)
         for one in self.modules:
             add(
                 one.name,
@@ -133,10 +133,10 @@ class Summary:
         add("attention", self.attention)
         add("total", self.total)
         ratios = [
-            _ratio(getattr(self.total, kind), getattr(self.network, kind))
+            _ratio(getattr(self.total, kind), getattr(self.backbone, kind))
             for kind in ("parameters", "operations")
         ]
-        table.add_row("total / network", *[""] * 6, *ratios)
+        table.add_row("total / backbone", *[""] * 6, *ratios)
         console = Console(width=1000, color_system=None)
         with console.capture() as text:
             console.print(table)
@@ -163,7 +163,7 @@ def summary(model, input_shape=None) -> Summary:
 
     Returns:
         A `Summary`: the modules, the gates, and the parameters and operations
-        of each, of the network alone and of the whole. The network alone ends
+        of each, of the backbone alone and of the whole. The backbone alone ends
         at its own logits.
 
     Raises:
@@ -200,12 +200,12 @@ def summary(model, input_shape=None) -> Summary:
         for module, shape in zip(attention.modules, known, strict=True)
     ]
 
-    network = keras.Model(model.input, logits)
-    network = Cost(
-        network.count_params(), sum(operations(network, shapes).values())
+    backbone = keras.Model(model.input, logits)
+    backbone = Cost(
+        backbone.count_params(), sum(operations(backbone, shapes).values())
     )
     total = Cost(model.count_params(), sum(operations(model, shapes).values()))
-    added = _less(total, [network])
+    added = _less(total, [backbone])
     return Summary(
         name=model.name,
         classes=logits.shape[-1],
@@ -214,7 +214,7 @@ def summary(model, input_shape=None) -> Summary:
         modules=modules,
         gates=attention.gates,
         combination=attention.rectified.combination,
-        network=network,
+        backbone=backbone,
         gating=_less(added, [module.cost for module in modules]),
         attention=added,
         total=total,

@@ -39,7 +39,7 @@ class TensorBoardAttention(keras.callbacks.Callback):
     - images `masks/all_modules` and `masks/module_<i>`: the images, lit
       where the model looks (`keras_warn.explanation.overlays.mask_overlay`).
       Not of models that read tokens;
-    - `global_gate/network` and `global_gate/module_<i>`: mean weight in the
+    - `global_gate/backbone` and `global_gate/module_<i>`: mean weight in the
       prediction;
     - `head_gate/module_<i>/head_<j>`: mean weight in the module's prediction;
     - `head_gate_entropy/module_<i>`: 1 where all heads weigh the same, 0
@@ -54,9 +54,9 @@ class TensorBoardAttention(keras.callbacks.Callback):
 
     Of all of `validation_data`:
 
-    - `outcome/fixed` and `outcome/broken`: how many images the network alone
-      gets wrong and the model right, and the other way round;
-    - `accuracy/network` and `accuracy/output`: of the network alone, and of
+    - `outcome/fixed` and `outcome/broken`: how many images the backbone alone
+      gets wrong and the model correct, and the other way round;
+    - `accuracy/backbone` and `accuracy/output`: of the backbone alone, and of
       the model.
 
     Entropies are divided by their maximum, the logarithm of the number of
@@ -97,10 +97,10 @@ class TensorBoardAttention(keras.callbacks.Callback):
     Example:
 
     >>> import tempfile
-    >>> network = keras.Sequential(
+    >>> backbone = keras.Sequential(
     ...     [keras.Input((24, 24, 1)), keras.layers.Conv2D(8, 3, 2)]
     ... )
-    >>> model = keras_warn.augment(network, classes=5, depth=1, width=3)
+    >>> model = keras_warn.augment(backbone, classes=5, depth=1, width=3)
     >>> model.compile("adam", "sparse_categorical_crossentropy")
     >>> images, labels = ops.zeros((4, 24, 24, 1)), ops.arange(4)
     >>> with tempfile.TemporaryDirectory() as log_dir:
@@ -138,17 +138,17 @@ class TensorBoardAttention(keras.callbacks.Callback):
         self._images = _first_images(self.images, self.model.input)
         # Rather now than after an epoch.
         self._inspected.predict_on_batch(self._images)
-        self._pictures = _pictures(self._images, self._data_format)
-        if self._pictures is not None:
+        self._displayed = _displayed(self._images, self._data_format)
+        if self._displayed is not None:
             self._placements = geometry.placements(
-                self.model, self._pictures.shape[1:3]
+                self.model, self._displayed.shape[1:3]
             )
             why = geometry.why_unknown(self._placements)
             if why is not None:
                 warnings.warn(
                     f"There are no images of masks: {why}.", stacklevel=2
                 )
-                self._pictures = None
+                self._displayed = None
         if self.validation_data is not None:
             batches = _pairs(self.validation_data, self.model.input)
             self._outcomes(itertools.islice(batches, 1))
@@ -186,8 +186,11 @@ class TensorBoardAttention(keras.callbacks.Callback):
         found = []
         for images, labels in batches:
             checks.images("validation_data", images, self.model.input)
-            seen = self._inspected.predict_on_batch(images)
-            network, output = seen["network_prediction"], seen["prediction"]
+            intermediates = self._inspected.predict_on_batch(images)
+            backbone, output = (
+                intermediates["backbone_prediction"],
+                intermediates["prediction"],
+            )
             labels = class_ids("validation_data", labels, output.shape[1])
             if len(labels) != len(output):
                 raise ValueError(
@@ -196,7 +199,7 @@ class TensorBoardAttention(keras.callbacks.Callback):
                     f"{len(labels)} labels."
                 )
             found.append(
-                outcomes(network.argmax(-1), output.argmax(-1), labels)
+                outcomes(backbone.argmax(-1), output.argmax(-1), labels)
             )
         if not found:
             raise ValueError(
@@ -205,30 +208,32 @@ class TensorBoardAttention(keras.callbacks.Callback):
         return np.concatenate(found)
 
     def _write(self, epoch):
-        seen = self._inspected.predict_on_batch(self._images)
-        if self._pictures is not None:
-            size = self._pictures.shape[1:3]
-            masks = ops.convert_to_numpy(masks_of(seen, self._placements, size))
+        intermediates = self._inspected.predict_on_batch(self._images)
+        if self._displayed is not None:
+            size = self._displayed.shape[1:3]
+            masks = ops.convert_to_numpy(
+                masks_of(intermediates, self._placements, size)
+            )
             named = {"all_modules": masks.sum(axis=1)}
             for i in range(masks.shape[1]):
                 named[module_name(i + 1)] = masks[:, i]
             for name, mask in named.items():
                 self._file.images(
-                    f"masks/{name}", epoch, mask_overlay(self._pictures, mask)
+                    f"masks/{name}", epoch, mask_overlay(self._displayed, mask)
                 )
-        scalars, histograms = statistics(seen, self._data_format)
+        scalars, histograms = statistics(intermediates, self._data_format)
         if self.validation_data is not None:
             found = self._outcomes(
                 _pairs(self.validation_data, self.model.input)
             )
             count = {name: np.sum(found == name) for name in np.unique(found)}
-            fixed, broken, right = (
-                count.get(name, 0) for name in ("fixed", "broken", "right")
+            fixed, broken, correct = (
+                count.get(name, 0) for name in ("fixed", "broken", "correct")
             )
             scalars["outcome/fixed"] = fixed
             scalars["outcome/broken"] = broken
-            scalars["accuracy/network"] = (right + broken) / len(found)
-            scalars["accuracy/output"] = (right + fixed) / len(found)
+            scalars["accuracy/backbone"] = (correct + broken) / len(found)
+            scalars["accuracy/output"] = (correct + fixed) / len(found)
         for tag, value in scalars.items():
             self._file.scalar(tag, epoch, value)
         for tag, values in histograms.items():
@@ -238,11 +243,11 @@ class TensorBoardAttention(keras.callbacks.Callback):
         self._written = epoch
 
 
-def statistics(seen, data_format=None) -> tuple:
+def statistics(intermediates, data_format=None) -> tuple:
     """What `TensorBoardAttention` says of gates and masks in numbers.
 
     Args:
-        seen: The outputs of `keras_warn.inspect(model)`.
+        intermediates: The outputs of `keras_warn.inspect(model)`.
         data_format: `"channels_last"` or `"channels_first"`, the masks'.
             Defaults to `keras.config.image_data_format()`.
 
@@ -258,16 +263,18 @@ def statistics(seen, data_format=None) -> tuple:
     True
     """
     data_format = checks.data_format(data_format)
-    seen = {
+    intermediates = {
         name: ops.convert_to_numpy(x).astype("float64")
-        for name, x in seen.items()
+        for name, x in intermediates.items()
     }
     scalars, histograms = {}, {}
-    for j, gate in enumerate(seen.get(GLOBAL_GATES, np.zeros((0, 0))).T):
-        name = module_name(j) if j else "network"
+    for j, gate in enumerate(
+        intermediates.get(GLOBAL_GATES, np.zeros((0, 0))).T
+    ):
+        name = module_name(j) if j else "backbone"
         scalars[f"global_gate/{name}"] = gate.mean()
         histograms[f"global_gate/{name}/histogram"] = gate
-    for i, outputs in enumerate(module_outputs(seen), start=1):
+    for i, outputs in enumerate(module_outputs(intermediates), start=1):
         module, gates = module_name(i), outputs.head_gates
         if gates is not None:
             for j, gate in enumerate(gates.T, start=1):
@@ -393,7 +400,7 @@ def _pairs(data, model_input):
         yield batch[:2]
 
 
-def _pictures(images, data_format):
+def _displayed(images, data_format):
     for array in keras.tree.flatten(images):
         if array.ndim == 4:
             return displayable(array, data_format)

@@ -231,8 +231,10 @@ def test_canvases(distractors, digits, s):
 def pointing(model, canvases):
     """Whether the masks point to the digit, and what to compare it with."""
     size = canvases.images.shape[1:3]
-    seen = keras_warn.inspect(model).predict(canvases.images, 500, verbose=0)
-    found = masks.combined_mask(model, seen, size)
+    intermediates = keras_warn.inspect(model).predict(
+        canvases.images, 500, verbose=0
+    )
+    found = masks.combined_mask(model, intermediates, size)
     middle = np.zeros((len(found), *size))
     middle[:, size[0] // 2, size[1] // 2] = 1
     pointed = {"masks": found, "middle": middle}

@@ -294,8 +294,10 @@ def test_every_option_trains_saves_and_reloads(options, tmp_path):
     expected = to_numpy(model(images))
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    seen = keras_warn.inspect(again)(images)
-    np.testing.assert_array_equal(to_numpy(seen["prediction"]), expected)
+    intermediates = keras_warn.inspect(again)(images)
+    np.testing.assert_array_equal(
+        to_numpy(intermediates["prediction"]), expected
+    )
 
 
 def test_probabilities_by_default_and_scores_on_request():
@@ -453,10 +455,10 @@ def test_modules_start_apart_with_an_initializer_object():
 
 def test_diversity_is_averaged_over_modules():
     model = keras_warn.augment(small_backbone(), depth=3, diversity_weight=0.3)
-    seen = keras_warn.inspect(model)(IMAGES[:, :32, :32])
+    intermediates = keras_warn.inspect(model)(IMAGES[:, :32, :32])
     penalty = keras_warn.MaskDiversity(0.3)
     each = [
-        float(penalty(seen[f"module_{i}_masks"])) / len(IMAGES)
+        float(penalty(intermediates[f"module_{i}_masks"])) / len(IMAGES)
         for i in (1, 2, 3)
     ]
     model(IMAGES[:, :32, :32])
@@ -529,8 +531,8 @@ def test_tokens():
     x = layers.GlobalAveragePooling1D()(x)
     outputs = layers.Dense(CLASSES)(x)
     model = keras_warn.augment(keras.Model(inputs, outputs), depth=1)
-    seen = keras_warn.inspect(model)(IMAGES[:, :32, :32])
-    assert ops.shape(seen["module_1_masks"]) == (3, 16, 4)
+    intermediates = keras_warn.inspect(model)(IMAGES[:, :32, :32])
+    assert ops.shape(intermediates["module_1_masks"]) == (3, 16, 4)
     with pytest.raises(ValueError, match="`kernel_size` must be 1 on tokens"):
         keras_warn.augment(keras.Model(inputs, outputs), depth=1, kernel_size=3)
 
@@ -575,9 +577,9 @@ def test_any_image_size():
     model = keras_warn.augment(backbone, classes=CLASSES, kernel_size=3)
     for size in (64, 96):
         images = np.zeros((2, size, size, 3), "float32")
-        seen = keras_warn.inspect(model)(images)
-        assert ops.shape(seen["module_3_masks"])[1] == size // 32
-        assert ops.shape(seen["prediction"]) == (2, CLASSES)
+        intermediates = keras_warn.inspect(model)(images)
+        assert ops.shape(intermediates["module_3_masks"])[1] == size // 32
+        assert ops.shape(intermediates["prediction"]) == (2, CLASSES)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -612,23 +614,26 @@ def test_double_precision():
 def test_inspect_shows_what_the_prediction_is_made_of():
     model = keras_warn.augment(small_backbone(), depth=2, width=3)
     images = IMAGES[:, :32, :32]
-    seen = {
+    intermediates = {
         name: to_numpy(value)
         for name, value in keras_warn.inspect(model)(images).items()
     }
-    logits = seen["global_gates"][:, :1] * seen["network_prediction"]
+    logits = (
+        intermediates["global_gates"][:, :1]
+        * intermediates["backbone_prediction"]
+    )
     for i in (1, 2):
         module = np.einsum(
             "bk,bkn->bn",
-            seen[f"module_{i}_head_gates"],
-            seen[f"module_{i}_hypotheses"],
+            intermediates[f"module_{i}_head_gates"],
+            intermediates[f"module_{i}_hypotheses"],
         )
         np.testing.assert_allclose(
-            module, seen[f"module_{i}_prediction"], atol=1e-5
+            module, intermediates[f"module_{i}_prediction"], atol=1e-5
         )
-        logits = logits + seen["global_gates"][:, i : i + 1] * module
+        logits = logits + intermediates["global_gates"][:, i : i + 1] * module
     np.testing.assert_allclose(
-        to_numpy(ops.softmax(logits)), seen["prediction"], atol=1e-5
+        to_numpy(ops.softmax(logits)), intermediates["prediction"], atol=1e-5
     )
     with pytest.raises(ValueError, match="must be made by `keras_warn.augm"):
         keras_warn.inspect(small_backbone())
@@ -777,7 +782,7 @@ def test_a_network_on_an_input_tensor_takes_images_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         predicted = model(IMAGES)
-        seen = keras_warn.inspect(model)(IMAGES)
+        intermediates = keras_warn.inspect(model)(IMAGES)
     np.testing.assert_array_equal(
-        to_numpy(predicted), to_numpy(seen["prediction"])
+        to_numpy(predicted), to_numpy(intermediates["prediction"])
     )

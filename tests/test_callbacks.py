@@ -102,10 +102,12 @@ def test_values_are_those_of_inspect(tmp_path):
     found = events(tmp_path)
     assert steps(found) == [0]
 
-    seen = keras_warn.inspect(trained)(images[:8], training=False)
-    seen = {name: keras.ops.convert_to_numpy(x) for name, x in seen.items()}
-    for j, name in enumerate(("network", "module_1", "module_2")):
-        gate = seen["global_gates"][:, j]
+    intermediates = keras_warn.inspect(trained)(images[:8], training=False)
+    intermediates = {
+        name: keras.ops.convert_to_numpy(x) for name, x in intermediates.items()
+    }
+    for j, name in enumerate(("backbone", "module_1", "module_2")):
+        gate = intermediates["global_gates"][:, j]
         np.testing.assert_allclose(
             found[f"global_gate/{name}", 0], gate.mean(), rtol=1e-5
         )
@@ -117,7 +119,7 @@ def test_values_are_those_of_inspect(tmp_path):
         for j in range(3):
             np.testing.assert_allclose(
                 found[f"head_gate/module_{i}/head_{j + 1}", 0],
-                seen[f"module_{i}_head_gates"][:, j].mean(),
+                intermediates[f"module_{i}_head_gates"][:, j].mean(),
                 rtol=1e-5,
             )
         assert found[f"head_gate/module_{i}/histogram", 0][:, 2].sum() == 8 * 3
@@ -126,9 +128,9 @@ def test_values_are_those_of_inspect(tmp_path):
         )
 
     expected = {
-        "masks/all_modules": combined_mask(trained, seen, (24, 20)),
-        "masks/module_1": module_masks(trained, seen, (24, 20))[:, 0],
-        "masks/module_2": module_masks(trained, seen, (24, 20))[:, 1],
+        "masks/all_modules": combined_mask(trained, intermediates, (24, 20)),
+        "masks/module_1": module_masks(trained, intermediates, (24, 20))[:, 0],
+        "masks/module_2": module_masks(trained, intermediates, (24, 20))[:, 1],
     }
     for tag, mask in expected.items():
         width, height, *pictures = found[tag, 0]
@@ -138,13 +140,13 @@ def test_values_are_those_of_inspect(tmp_path):
         # Rounding may fall the other way.
         assert np.abs(shown.astype(int) - overlay).max() <= 1
 
-    seen = keras_warn.inspect(trained).predict(images, verbose=0)
-    before = seen["network_prediction"].argmax(-1) == labels
-    after = seen["prediction"].argmax(-1) == labels
+    intermediates = keras_warn.inspect(trained).predict(images, verbose=0)
+    before = intermediates["backbone_prediction"].argmax(-1) == labels
+    after = intermediates["prediction"].argmax(-1) == labels
     for tag, value in {
         "outcome/fixed": np.sum(~before & after),
         "outcome/broken": np.sum(before & ~after),
-        "accuracy/network": before.mean(),
+        "accuracy/backbone": before.mean(),
         "accuracy/output": after.mean(),
     }.items():
         assert found[tag, 0] == pytest.approx(value)
@@ -220,7 +222,7 @@ def test_going_on_replaces_what_is_trained_again(tmp_path):
     )
     second = events(tmp_path)
     assert steps(second) == [0, 1, 2, 3, 4]
-    changed = ("global_gate/network", 3)
+    changed = ("global_gate/backbone", 3)
     assert second[changed] != first[changed]
     for key in first:
         if key[1] < 2:
@@ -317,7 +319,7 @@ def test_on_two_replicas(tmp_path):
     found = events(tmp_path)
     assert steps(found) == [0, 1]
     assert np.isfinite(found["mask_overlap/module_2", 1])
-    assert ("accuracy/network", 1) in found
+    assert ("accuracy/backbone", 1) in found
 
 
 def test_copies_write_to_folders_of_their_own(tmp_path):
@@ -493,8 +495,8 @@ def test_entropy_and_overlap_of_masks():
     masks[:, 1, 2, 0] = 0.3  # a point
     masks[:, :, :, 1] = 0.1  # everywhere
     gates = np.array([[1.0, 0.0], [0.5, 0.5]])
-    seen = {"module_1_masks": masks, "module_1_head_gates": gates}
-    numbers, values = statistics(seen, "channels_last")
+    intermediates = {"module_1_masks": masks, "module_1_head_gates": gates}
+    numbers, values = statistics(intermediates, "channels_last")
     np.testing.assert_allclose(
         values["mask_entropy/module_1/histogram"], [[0, 1]] * 2, atol=1e-9
     )
@@ -502,8 +504,10 @@ def test_entropy_and_overlap_of_masks():
     # A point and a plane of 15 positions.
     assert numbers["mask_overlap/module_1"] == pytest.approx(15**-0.5)
     assert numbers["head_gate_entropy/module_1"] == pytest.approx(0.5)
-    seen["module_1_masks"] = masks.transpose(0, 3, 1, 2)
-    assert statistics(seen, "channels_first")[0] == pytest.approx(numbers)
+    intermediates["module_1_masks"] = masks.transpose(0, 3, 1, 2)
+    assert statistics(intermediates, "channels_first")[0] == pytest.approx(
+        numbers
+    )
 
 
 def test_one_head_has_no_overlap():

@@ -141,7 +141,7 @@ def test_explanation_of_one_image(files, model, work, capsys):
     predicted = model.predict(images, verbose=0)[0]
     for key, probabilities in (
         ("output", predicted),
-        ("network", expected.network_probabilities[0]),
+        ("backbone", expected.backbone_probabilities[0]),
         ("attention", expected.attention_probabilities[0]),
     ):
         order = np.argsort(-probabilities)
@@ -154,7 +154,7 @@ def test_explanation_of_one_image(files, model, work, capsys):
         )
     parts = found["contributions"]
     np.testing.assert_allclose(
-        [parts["network"], *parts["modules"]],
+        [parts["backbone"], *parts["modules"]],
         expected.contributions[0],
         atol=1e-5,
     )
@@ -163,11 +163,11 @@ def test_explanation_of_one_image(files, model, work, capsys):
     scores = np.log(predicted)
     target, contrast = found["target"]["class"], found["contrast"]["class"]
     assert target == predicted.argmax()
-    assert parts["network"] + sum(parts["modules"]) == pytest.approx(
+    assert parts["backbone"] + sum(parts["modules"]) == pytest.approx(
         scores[target] - scores[contrast], abs=1e-4
     )
     assert found["changed"] == (
-        found["network"][0]["class"] != found["output"][0]["class"]
+        found["backbone"][0]["class"] != found["output"][0]["class"]
     )
     np.testing.assert_allclose(found["gates"], expected.gates[0], rtol=1e-4)
     assert np.shape(found["head_gates"]) == (2, 2)
@@ -404,7 +404,7 @@ def test_a_gray_model_with_channels_first(work):
     gray = np.asarray(Image.open(path).convert("L"))[None, None]
     expected = explain(model, gray.astype("float32"))
     (found,) = explanations(work / "out")["images"]
-    assert found["contributions"]["network"] == pytest.approx(
+    assert found["contributions"]["backbone"] == pytest.approx(
         expected.contributions[0, 0], abs=1e-5
     )
 

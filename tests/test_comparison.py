@@ -28,7 +28,7 @@ def comparison(labels, network, output, n=4):
     return Comparison(
         n=n,
         labels=labels,
-        network=predictions(network, labels),
+        backbone=predictions(network, labels),
         modules=predictions(network, labels),
         output=predictions(output, labels),
         gates=None,
@@ -64,7 +64,7 @@ test_set.__test__ = False
 
 def assert_same(found, expected):
     np.testing.assert_array_equal(found.labels, expected.labels)
-    for name in ("network", "modules", "output"):
+    for name in ("backbone", "modules", "output"):
         ours, theirs = getattr(found, name), getattr(expected, name)
         np.testing.assert_array_equal(ours.label_ranks, theirs.label_ranks)
         np.testing.assert_array_equal(ours.classes, theirs.classes)
@@ -78,9 +78,9 @@ def test_counts_and_gain():
     found = of_counts(fixed=5, broken=2, right=3, wrong=1)
     assert (found.fixed, found.broken, len(found)) == (5, 2, 11)
     assert found.outcomes.tolist() == (
-        ["fixed"] * 5 + ["broken"] * 2 + ["right"] * 3 + ["wrong"]
+        ["fixed"] * 5 + ["broken"] * 2 + ["correct"] * 3 + ["wrong"]
     )
-    assert found.network.accuracy() == 5 / 11
+    assert found.backbone.accuracy() == 5 / 11
     assert found.output.accuracy() == 8 / 11
     assert found.gain == 3 / 11
 
@@ -136,7 +136,7 @@ def test_statistics_of_classes():
     assert found["fixed"].tolist() == [1, 0, 0, 0]
     assert found["broken"].tolist() == [0, 1, 0, 0]
     # Class 2 has no images, and thus no accuracy.
-    np.testing.assert_array_equal(found["network"], [0, 1, np.nan, 0])
+    np.testing.assert_array_equal(found["backbone"], [0, 1, np.nan, 0])
     np.testing.assert_array_equal(found["output"], [1, 0.5, np.nan, 0])
     np.testing.assert_array_equal(found["gain"], [1, -0.5, np.nan, 0])
 
@@ -148,11 +148,11 @@ def test_pairs_that_attention_separates_and_confuses():
     separated, confused = comparison(labels, network, output).confusions
     # Three zeros were ones; two no longer are.
     assert (separated.label, separated.other) == (0, 1)
-    assert (separated.network, separated.output) == (3, 1)
+    assert (separated.backbone, separated.output) == (3, 1)
     assert (separated.fixed, separated.broken, separated.gain) == (2, 0, 2)
     # Of two ones that become zeros, one was right before.
     assert (confused.label, confused.other) == (1, 0)
-    assert (confused.network, confused.output) == (0, 2)
+    assert (confused.backbone, confused.output) == (0, 2)
     assert (confused.fixed, confused.broken, confused.gain) == (0, 1, -1)
 
 
@@ -204,7 +204,7 @@ def test_of_a_model(arguments):
 
     explanation = keras_warn.explain(augmented, images)
     for part, expected in (
-        (found.network, explanation.network_probabilities),
+        (found.backbone, explanation.backbone_probabilities),
         (found.modules, explanation.attention_probabilities),
         (found.output, explanation.probabilities),
     ):
@@ -221,7 +221,7 @@ def test_of_a_model(arguments):
     predicted = augmented.predict(images, verbose=0).argmax(axis=1)
     np.testing.assert_array_equal(found.output.classes, predicted)
     assert found.gain == pytest.approx(
-        found.output.accuracy() - found.network.accuracy()
+        found.output.accuracy() - found.backbone.accuracy()
     )
     if arguments.get("gates") == "linear":
         assert found.gates is None and found.head_gates is None
@@ -344,7 +344,7 @@ def test_a_model_that_predicts_nan():
     augmented = model()
     kernel = augmented.get_layer("network_logits").kernel
     kernel.assign(np.full(kernel.shape, np.nan))
-    with pytest.raises(ValueError, match="`model`.*'network_prediction'"):
+    with pytest.raises(ValueError, match="`model`.*'backbone_prediction'"):
         compare(augmented, test_set(), verbose=0)
 
 

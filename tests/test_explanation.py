@@ -51,13 +51,13 @@ def centered(scores):
 def assert_parts_are_all(model, images, tolerance=1e-5):
     """The parts of an explanation are the model's own output."""
     explanation = keras_warn.explain(model, images, batch_size=2)
-    total = explanation.network.copy()
+    total = explanation.backbone.copy()
     for heads in explanation.heads:
         total += heads.sum(axis=1)
     np.testing.assert_allclose(total, explanation.scores, atol=1e-9)
 
     # Of the same pass: in half precision, compiled models round differently.
-    said = explanation.seen["prediction"].astype("float64")
+    said = explanation.intermediates["prediction"].astype("float64")
     # Networks of random weights have logits of some hundreds, in float32.
     tolerance *= max(1, np.abs(total).max())
     scores = model.get_layer("rectified").activation is None
@@ -165,9 +165,9 @@ def test_an_image_that_is_not_finite_leaves_others_alone():
         np.isnan(found.scores[1]).all() and np.isnan(found.attribution[1]).all()
     )
     others = [0, 2, 3, 4]
-    expected = keras_warn.explain(model, IMAGES).take(others)
+    expected = keras_warn.explain(model, IMAGES).select(others)
     np.testing.assert_allclose(
-        found.take(others).attribution, expected.attribution, atol=1e-6
+        found.select(others).attribution, expected.attribution, atol=1e-6
     )
 
 
@@ -225,24 +225,24 @@ def test_parts_add_up_in_quantized_models(gates, mode):
 def test_what_the_parts_are():
     """By the equations, head by head."""
     model = augmented()
-    seen = keras_warn.inspect(model).predict(IMAGES, verbose=0)
+    intermediates = keras_warn.inspect(model).predict(IMAGES, verbose=0)
     explanation = keras_warn.explain(model, IMAGES)
-    gates = seen["global_gates"]
+    gates = intermediates["global_gates"]
     np.testing.assert_allclose(
-        explanation.network,
-        centered(gates[:, :1] * seen["network_prediction"]),
+        explanation.backbone,
+        centered(gates[:, :1] * intermediates["backbone_prediction"]),
         atol=1e-5,
     )
     np.testing.assert_allclose(
         explanation.heads[1][:, 2],
         centered(
             gates[:, 2:]
-            * seen["module_2_head_gates"][:, 2:]
-            * seen["module_2_hypotheses"][:, 2]
+            * intermediates["module_2_head_gates"][:, 2:]
+            * intermediates["module_2_hypotheses"][:, 2]
         ),
         atol=1e-5,
     )
-    modules = [seen[f"module_{i}_prediction"] for i in (1, 2)]
+    modules = [intermediates[f"module_{i}_prediction"] for i in (1, 2)]
     attention = (
         gates[:, 1:2] * modules[0] + gates[:, 2:] * modules[1]
     ) / gates[:, 1:].sum(axis=1, keepdims=True)
@@ -252,18 +252,20 @@ def test_what_the_parts_are():
         atol=1e-5,
     )
     np.testing.assert_allclose(
-        explanation.network_probabilities,
-        to_numpy(ops.softmax(seen["network_prediction"])),
+        explanation.backbone_probabilities,
+        to_numpy(ops.softmax(intermediates["backbone_prediction"])),
         atol=1e-5,
     )
 
 
 def test_a_network_with_all_gates_leaves_nothing_to_the_modules():
     model = augmented()
-    seen = keras_warn.inspect(model).predict(IMAGES, verbose=0)
-    seen["global_gates"] = np.array([[1.0, 0.0, 0.0]] * len(IMAGES))
-    parts = contributions(model, seen)
-    np.testing.assert_allclose(parts.probabilities, parts.network_probabilities)
+    intermediates = keras_warn.inspect(model).predict(IMAGES, verbose=0)
+    intermediates["global_gates"] = np.array([[1.0, 0.0, 0.0]] * len(IMAGES))
+    parts = contributions(model, intermediates)
+    np.testing.assert_allclose(
+        parts.probabilities, parts.backbone_probabilities
+    )
     assert not parts.modules.any()
     np.testing.assert_allclose(parts.attention_probabilities, 1 / CLASSES)
 
@@ -271,7 +273,7 @@ def test_a_network_with_all_gates_leaves_nothing_to_the_modules():
 def test_it_is_the_change_that_is_explained():
     model = augmented()
     explanation = keras_warn.explain(model, IMAGES)
-    network = explanation.network_probabilities.argmax(axis=1)
+    network = explanation.backbone_probabilities.argmax(axis=1)
     predicted = to_numpy(model(IMAGES)).argmax(axis=1)
     assert (explanation.targets == predicted).all()
     changed = explanation.changed
@@ -370,7 +372,7 @@ def test_evidence_of_a_place_is_what_is_lost_without_it(
             combine = to_numpy(model.get_layer("predictions_combined").kernel)
             said = hypotheses.reshape(-1) @ kernel @ combine[CLASSES:]
         else:
-            weights = explanation.seen["module_1_head_gates"][0]
+            weights = explanation.intermediates["module_1_head_gates"][0]
             said = explanation.gates[0, 1] * weights @ hypotheses
         return said[2] - said[6]
 
@@ -399,7 +401,7 @@ def test_attention_to_tokens_is_explained():
 
 def test_some_images_of_an_explanation():
     explanation = keras_warn.explain(augmented(), IMAGES)
-    some = explanation.take([3, 1])
+    some = explanation.select([3, 1])
     assert len(explanation) == 5
     assert len(some) == 2
     np.testing.assert_array_equal(some.scores, explanation.scores[[3, 1]])
@@ -407,9 +409,9 @@ def test_some_images_of_an_explanation():
     np.testing.assert_array_equal(
         some.contributions, explanation.contributions[[3, 1]]
     )
-    assert len(explanation.take([])) == 0
+    assert len(explanation.select([])) == 0
     with pytest.raises(ValueError, match="`indices` .*indices=3"):
-        explanation.take(3)
+        explanation.select(3)
 
 
 @pytest.mark.parametrize("few, many", [(3, 32), (7, 30), (32, 7), (5, 5)])
@@ -486,7 +488,7 @@ def test_an_explanation_is_printed_in_a_few_lines():
     target, contrast = explanation.targets[0], explanation.contrast[0]
     total = explanation.contributions[0].sum()
     expected = (
-        f"image 0: class {target} against class {contrast} {total:+.2f} ="
+        f"image 0: class {target}, contrast class {contrast}: {total:+.2f} ="
     )
     assert expected in lines[1]
     assert "to the log-probability of" in repr(

@@ -106,17 +106,19 @@ def test_runs_where_keras_warn_is_not_installed(model, folder, tmp_path):
     taken = model_inputs.preprocess(
         fitted_in_graph(pictures, "crop", 37).astype("uint8"), "mobilenet_v2"
     )
-    seen = keras_warn.inspect(model)(taken)
-    assert np.ptp(seen["prediction"]) > 0.1  # there is something to agree on
-    close(found["probabilities"], seen["prediction"])
-    close(served["probabilities"], seen["prediction"])
+    intermediates = keras_warn.inspect(model)(taken)
+    assert (
+        np.ptp(intermediates["prediction"]) > 0.1
+    )  # there is something to agree on
+    close(found["probabilities"], intermediates["prediction"])
+    close(served["probabilities"], intermediates["prediction"])
     close(
-        found["network_probabilities"],
-        keras.ops.softmax(seen["network_prediction"]),
+        found["backbone_probabilities"],
+        keras.ops.softmax(intermediates["backbone_prediction"]),
     )
-    close(found["global_gates"], seen["global_gates"])
-    close(found["module_2_head_gates"], seen["module_2_head_gates"])
-    close(found["masks"], masks.module_masks(model, seen, (29, 31)))
+    close(found["global_gates"], intermediates["global_gates"])
+    close(found["module_2_head_gates"], intermediates["module_2_head_gates"])
+    close(found["masks"], masks.module_masks(model, intermediates, (29, 31)))
     assert [name.decode() for name in served["class_names"][1]] == NAMES
 
 
@@ -232,22 +234,22 @@ def test_masks_of_heads_and_as_they_are(tmp_path, kind, size):
     model = augmented(network((None, None)))
     taken = np.random.default_rng(0).normal(size=(2, 29, 31, 3))
     taken = taken.astype("float32")
-    seen = keras_warn.inspect(model)(taken)
+    intermediates = keras_warn.inspect(model)(taken)
     keras_warn.export(model, tmp_path / "m", masks=kind, size=size)
     assert metadata_of(tmp_path / "m")["size"] == list(size or (None, None))
     loaded = tf.saved_model.load(tmp_path / "m")
     found = loaded.explain(taken)
     assert "class_names" not in found
-    close(found["probabilities"], seen["prediction"])
+    close(found["probabilities"], intermediates["prediction"])
     if kind == "maps":
-        close(found["module_1_masks"], seen["module_1_masks"])
+        close(found["module_1_masks"], intermediates["module_1_masks"])
     else:
         assert found["module_1_masks"].shape == (2, 29, 31, 3)
         weighed = found["module_1_masks"] * (
             found["module_1_head_gates"][:, None, None, :]
             * found["global_gates"][:, 1, None, None, None]
         )
-        wanted = masks.module_masks(model, seen, (29, 31))[:, 0]
+        wanted = masks.module_masks(model, intermediates, (29, 31))[:, 0]
         close(np.sum(weighed, -1), wanted)
 
 
@@ -273,8 +275,8 @@ def test_every_kind_of_gates(tmp_path, arguments):
         found["probabilities"], keras_warn.explain(model, taken).probabilities
     )
     close(np.sum(found["probabilities"], axis=1), 1)
-    seen = keras_warn.inspect(model)(taken)
-    close(found["masks"], masks.module_masks(model, seen, (29, 31)))
+    intermediates = keras_warn.inspect(model)(taken)
+    close(found["masks"], masks.module_masks(model, intermediates, (29, 31)))
 
 
 @pytest.mark.parametrize(
@@ -300,8 +302,8 @@ def test_masks_in_images_of_any_size(tmp_path, front):
     for size in ((29, 31), (40, 24)):
         taken = np.random.default_rng(0).normal(size=(2, *size, 3))
         taken = taken.astype("float32")
-        seen = keras_warn.inspect(model)(taken)
-        wanted = masks.module_masks(model, seen, size)
+        intermediates = keras_warn.inspect(model)(taken)
+        wanted = masks.module_masks(model, intermediates, size)
         close(loaded.explain(taken)["masks"], wanted)
 
 
@@ -321,8 +323,8 @@ def test_masks_lie_where_the_model_crops(tmp_path, kind):
     loaded = tf.saved_model.load(tmp_path / "m")
     found = loaded.explain(taken)
     if kind == "modules":
-        seen = keras_warn.inspect(model)(taken)
-        wanted = masks.module_masks(model, seen, (29, 31))
+        intermediates = keras_warn.inspect(model)(taken)
+        wanted = masks.module_masks(model, intermediates, (29, 31))
         close(found["masks"], wanted)
         outside = np.array(found["masks"])[:, 0]
     else:

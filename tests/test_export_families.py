@@ -144,8 +144,8 @@ def moderate(model, seed=0):
 
 def outputs(model, taken):
     """What `explain` and `serve` shall return, by Keras."""
-    seen = keras_warn.inspect(model).predict(taken, verbose=0)
-    return seen, model.predict(taken, verbose=0)
+    intermediates = keras_warn.inspect(model).predict(taken, verbose=0)
+    return intermediates, model.predict(taken, verbose=0)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
@@ -185,20 +185,20 @@ def test_all_formats_agree(tmp_path, family, policy):
         without=["keras_warn", "keras", "tensorflow"],
     )
     # In half precision the model and `inspect` of it round differently.
-    seen, served = outputs(model, taken)
-    exact, exactly_served = seen, served
+    intermediates, served = outputs(model, taken)
+    exact, exactly_served = intermediates, served
     if policy != "float32":
         copy = keras_warn.exporting.plan.float32_copy(model)
         exact, exactly_served = outputs(copy, taken)
     # There is something to agree on: between classes, images and places.
-    assert np.ptp(seen["prediction"], axis=1).max() > 0.01
-    assert np.ptp(seen["prediction"], axis=0).max() > 0.01
+    assert np.ptp(intermediates["prediction"], axis=1).max() > 0.01
+    assert np.ptp(intermediates["prediction"], axis=0).max() > 0.01
     assert np.ptp(exact["module_1_masks"], axis=(1, 2)).max() > 1e-4
     for name in ("saved_model", "bytes", *formats):
         if name in formats:
             compared = expected(model, exact, exactly_served)
         else:
-            compared = expected(model, seen, served)
+            compared = expected(model, intermediates, served)
         with np.load(tmp_path / f"{name}.npz") as found:
             found = dict(found)
         if name == "onnx":
@@ -212,16 +212,16 @@ def test_all_formats_agree(tmp_path, family, policy):
             )
 
 
-def expected(model, seen, served):
+def expected(model, intermediates, served):
     """What a format shall return, of what `outputs` returns."""
-    scores = np.asarray(seen["network_prediction"])
+    scores = np.asarray(intermediates["backbone_prediction"])
     scores = scores.astype(np.promote_types(scores.dtype, "float32"))
     return {
-        "probabilities": seen["prediction"],
-        "network_probabilities": keras.ops.softmax(scores),
-        "masks": masks.module_masks(model, seen, SIZE),
+        "probabilities": intermediates["prediction"],
+        "backbone_probabilities": keras.ops.softmax(scores),
+        "masks": masks.module_masks(model, intermediates, SIZE),
         "served": served,
-        **{k: v for k, v in seen.items() if k.endswith("_gates")},
+        **{k: v for k, v in intermediates.items() if k.endswith("_gates")},
     }
 
 
@@ -234,7 +234,7 @@ def in_float64(model, taken):
 
     copy = keras.models.clone_model(model, clone_function=layer_in_float64)
     copy.set_weights(model.get_weights())
-    seen = keras_warn.inspect(copy)(taken.astype("float64"))
-    return {name: np.array(value) for name, value in seen.items()}, np.array(
-        copy(taken.astype("float64"))
-    )
+    intermediates = keras_warn.inspect(copy)(taken.astype("float64"))
+    return {
+        name: np.array(value) for name, value in intermediates.items()
+    }, np.array(copy(taken.astype("float64")))

@@ -105,18 +105,20 @@ def test_runs_without_tensorflow(tmp_path, file_format):
     found, metadata = elsewhere(
         file_format, path, pixels.astype("float32"), tmp_path
     )
-    seen = keras_warn.inspect(model)(taken)
-    assert np.ptp(seen["prediction"]) > 0.1  # there is something to agree on
-    close(found["probabilities"], seen["prediction"])
+    intermediates = keras_warn.inspect(model)(taken)
+    assert (
+        np.ptp(intermediates["prediction"]) > 0.1
+    )  # there is something to agree on
+    close(found["probabilities"], intermediates["prediction"])
     close(
-        found["network_probabilities"],
-        keras.ops.softmax(seen["network_prediction"]),
+        found["backbone_probabilities"],
+        keras.ops.softmax(intermediates["backbone_prediction"]),
     )
-    close(found["global_gates"], seen["global_gates"])
-    close(found["module_1_head_gates"], seen["module_1_head_gates"])
-    close(found["masks"], masks.module_masks(model, seen, (29, 31)))
+    close(found["global_gates"], intermediates["global_gates"])
+    close(found["module_1_head_gates"], intermediates["module_1_head_gates"])
+    close(found["masks"], masks.module_masks(model, intermediates, (29, 31)))
     if file_format == "litert":
-        close(found["served"], seen["prediction"])
+        close(found["served"], intermediates["prediction"])
     else:  # first, for programs that go by number
         outputs = metadata["signatures"]["explain"]["outputs"]
         assert list(outputs)[0] == "probabilities"

@@ -48,11 +48,11 @@ def test_table_of_explanations(tmp_path):
     explanation = explained(batch)
     each = np.arange(3)
     explanation.gates[:] = [0.5, 0.125, 0.375]
-    explanation.network[:] = 0
-    explanation.network[each, explanation.targets] = 100.0
-    explanation.network[each, explanation.contrast] = 50.0
-    explanation.network_probabilities[:] = 0.9 * np.eye(7)[2]
-    explanation.seen["module_2_prediction"][:] = np.eye(7)[6]
+    explanation.backbone[:] = 0
+    explanation.backbone[each, explanation.targets] = 100.0
+    explanation.backbone[each, explanation.contrast] = 50.0
+    explanation.backbone_probabilities[:] = 0.9 * np.eye(7)[2]
+    explanation.intermediates["module_2_prediction"][:] = np.eye(7)[6]
     figure = figures.explanation_figure(
         batch, explanation, ["x", "y", "z"], names=list("abcdefg")
     )

@@ -168,9 +168,9 @@ def test_a_bright_spot_is_where_it_is(front):
         assert found.shape == (2, *SIZE)
         off = np.abs(middles(found) - [[22, 22], [38, 26]])
         assert (off <= np.maximum(steps / 2, 1)).all(), off
-    seen = keras_warn.inspect(model)(images)
+    intermediates = keras_warn.inspect(model)(images)
     np.testing.assert_array_equal(
-        combined_mask(model, seen, SIZE), explanation.masks.sum(axis=1)
+        combined_mask(model, intermediates, SIZE), explanation.masks.sum(axis=1)
     )
 
 

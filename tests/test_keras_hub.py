@@ -100,14 +100,14 @@ def test_backbone(name, tmp_path):
     inputs = rng.normal(size=(2, *shape)).astype("float32")
     if isinstance(backbone.input, dict):
         inputs = {key: inputs for key in backbone.input}
-    seen = keras_warn.inspect(model)(inputs)
+    intermediates = keras_warn.inspect(model)(inputs)
     np.testing.assert_allclose(
-        ops.convert_to_numpy(seen["prediction"]).sum(-1), 1, atol=1e-5
+        ops.convert_to_numpy(intermediates["prediction"]).sum(-1), 1, atol=1e-5
     )
     path = tmp_path / "model.keras"
     model.save(path)
     again = keras_warn.inspect(keras.saving.load_model(path))
     np.testing.assert_array_equal(
         ops.convert_to_numpy(again(inputs)["prediction"]),
-        ops.convert_to_numpy(seen["prediction"]),
+        ops.convert_to_numpy(intermediates["prediction"]),
     )

@@ -22,23 +22,25 @@ def softmax(x, axes):
 def outputs(shapes=((5, 7), (11, 3)), b=2, k=3):
     """What `inspect` returns for modules with masks of these shapes."""
     random = np.random.default_rng(0)
-    seen = {
+    intermediates = {
         "global_gates": softmax(random.normal(size=(b, len(shapes) + 1)), (1,))
     }
     for i, (h, w) in enumerate(shapes, start=1):
         scores = random.normal(size=(b, h, w, k))
-        seen[f"module_{i}_masks"] = softmax(scores, (1, 2))
-        seen[f"module_{i}_head_gates"] = softmax(
+        intermediates[f"module_{i}_masks"] = softmax(scores, (1, 2))
+        intermediates[f"module_{i}_head_gates"] = softmax(
             random.normal(size=(b, k)), (1,)
         )
-    return {name: value.astype("float32") for name, value in seen.items()}
+    return {
+        name: value.astype("float32") for name, value in intermediates.items()
+    }
 
 
 def over_whole(length, pixels):
     return Axis.of_image(pixels).resized(length)
 
 
-def modules_in_pixels(seen, size, axes=(1, 2)):
+def modules_in_pixels(intermediates, size, axes=(1, 2)):
     """The masks of all modules, each stretched over the whole image."""
     placements = [
         Placement(
@@ -46,10 +48,10 @@ def modules_in_pixels(seen, size, axes=(1, 2)):
             over_whole(masks.shape[axes[1]], size[1]),
             axes,
         )
-        for name, masks in seen.items()
+        for name, masks in intermediates.items()
         if name.endswith("_masks")
     ]
-    return to_numpy(masks_of(seen, placements, size))
+    return to_numpy(masks_of(intermediates, placements, size))
 
 
 def combined(*arguments):
@@ -57,86 +59,93 @@ def combined(*arguments):
 
 
 def test_gate_weighted_sum_at_the_masks_own_size():
-    seen = outputs(((5, 7), (5, 7)))
+    intermediates = outputs(((5, 7), (5, 7)))
     expected = sum(
-        seen["global_gates"][:, i, None, None]
+        intermediates["global_gates"][:, i, None, None]
         * np.einsum(
             "bhwk,bk->bhw",
-            seen[f"module_{i}_masks"],
-            seen[f"module_{i}_head_gates"],
+            intermediates[f"module_{i}_masks"],
+            intermediates[f"module_{i}_head_gates"],
         )
         for i in (1, 2)
     )
     np.testing.assert_allclose(
-        combined(seen, (5, 7)), expected, rtol=1e-5, atol=1e-7
+        combined(intermediates, (5, 7)), expected, rtol=1e-5, atol=1e-7
     )
 
 
 def test_coarse_and_fine_masks_weigh_as_their_gates():
-    seen = outputs()
-    found = modules_in_pixels(seen, (22, 21))
+    intermediates = outputs()
+    found = modules_in_pixels(intermediates, (22, 21))
     assert found.shape == (2, 2, 22, 21)
     np.testing.assert_allclose(
-        found.sum(axis=(2, 3)), seen["global_gates"][:, 1:], rtol=1e-4
+        found.sum(axis=(2, 3)), intermediates["global_gates"][:, 1:], rtol=1e-4
     )
 
 
 def test_sigmoid_masks_are_brought_to_the_same_sum():
-    seen = outputs()
-    expected = combined(seen, (22, 21))
-    seen["module_1_masks"] = seen["module_1_masks"] * 13
-    np.testing.assert_allclose(combined(seen, (22, 21)), expected, rtol=1e-4)
+    intermediates = outputs()
+    expected = combined(intermediates, (22, 21))
+    intermediates["module_1_masks"] = intermediates["module_1_masks"] * 13
+    np.testing.assert_allclose(
+        combined(intermediates, (22, 21)), expected, rtol=1e-4
+    )
 
 
 def test_a_mask_of_zeros_stays_zero():
-    seen = outputs()
-    seen["module_1_masks"] = np.zeros_like(seen["module_1_masks"])
-    found = modules_in_pixels(seen, (22, 21))
+    intermediates = outputs()
+    intermediates["module_1_masks"] = np.zeros_like(
+        intermediates["module_1_masks"]
+    )
+    found = modules_in_pixels(intermediates, (22, 21))
     assert not found[:, 0].any()
     assert np.isfinite(found).all()
 
 
 def test_resizing_keeps_places():
     """Cell (3, 1) of 5x7 covers rows 18 to 24 and columns 5 to 10."""
-    seen = outputs(((5, 7),), b=1, k=1)
+    intermediates = outputs(((5, 7),), b=1, k=1)
     mask = np.zeros((1, 5, 7, 1), "float32")
     mask[0, 3, 1, 0] = 1
-    seen["module_1_masks"] = mask
-    found = combined(seen, (30, 35))
+    intermediates["module_1_masks"] = mask
+    found = combined(intermediates, (30, 35))
     assert pointing_accuracy(found, np.array([[18, 5, 24, 10]])) == 1
 
 
 def test_channels_first_masks():
-    seen = outputs()
-    expected = combined(seen, (22, 21))
+    intermediates = outputs()
+    expected = combined(intermediates, (22, 21))
     for i in (1, 2):
-        masks = seen[f"module_{i}_masks"]
-        seen[f"module_{i}_masks"] = masks.transpose(0, 3, 1, 2)
-    found = combined(seen, (22, 21), (2, 3))
+        masks = intermediates[f"module_{i}_masks"]
+        intermediates[f"module_{i}_masks"] = masks.transpose(0, 3, 1, 2)
+    found = combined(intermediates, (22, 21), (2, 3))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_tensors_and_arrays_give_the_same():
-    seen = outputs()
+    intermediates = outputs()
     tensors = {
-        name: keras.ops.convert_to_tensor(value) for name, value in seen.items()
+        name: keras.ops.convert_to_tensor(value)
+        for name, value in intermediates.items()
     }
     np.testing.assert_array_equal(
-        combined(tensors, (22, 21)), combined(seen, (22, 21))
+        combined(tensors, (22, 21)), combined(intermediates, (22, 21))
     )
 
 
 def test_without_gates_all_weigh_the_same():
-    seen = outputs()
+    intermediates = outputs()
     linear = {
-        name: value for name, value in seen.items() if "gates" not in name
+        name: value
+        for name, value in intermediates.items()
+        if "gates" not in name
     }
-    for name in seen:
+    for name in intermediates:
         if "gates" in name:
-            seen[name] = np.full_like(seen[name], 1 / 3)
+            intermediates[name] = np.full_like(intermediates[name], 1 / 3)
     np.testing.assert_allclose(
         combined(linear, (22, 21)),
-        combined(seen, (22, 21)),
+        combined(intermediates, (22, 21)),
         rtol=1e-5,
     )
 
@@ -158,19 +167,19 @@ def test_of_a_model(gates):
 
 
 @pytest.mark.parametrize(
-    "seen, size, error, message",
+    "intermediates, size, error, message",
     [
         ({}, (24, 20), ValueError, "module_1_masks"),
         (outputs(), 5, TypeError, "size=5"),
         (outputs(), (5, 0), ValueError, "size=0"),
     ],
 )
-def test_errors_of_masks(seen, size, error, message):
+def test_errors_of_masks(intermediates, size, error, message):
     inputs = keras.Input((24, 20, 1))
     x = keras.layers.Conv2D(3, 3, 2, "same", activation="relu")(inputs)
     model = keras_warn.augment(keras.Model(inputs, x), classes=2, depth=1)
     with pytest.raises(error, match=message):
-        combined_mask(model, seen, size)
+        combined_mask(model, intermediates, size)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def changed_set(augmented, count=40):
     images = np.random.default_rng(1).random((count, 24, 20, 1), "float32")
     found = compare(augmented, (images, np.zeros(count, int)), verbose=0)
     labels = np.where(
-        np.arange(count) % 3 == 0, found.network.classes, found.output.classes
+        np.arange(count) % 3 == 0, found.backbone.classes, found.output.classes
     )
     return images, labels
 
@@ -102,7 +102,7 @@ def test_the_page_says_what_was_found(tmp_path):
         f"40 test images, {found.n} classes",
         f"with attention gets {found.fixed} right.",
         f"the model gets {found.broken} wrong.",
-        f"Backbone alone {100 * found.network.accuracy():.1f} %",
+        f"Backbone alone {100 * found.backbone.accuracy():.1f} %",
         f"With attention {100 * found.output.accuracy():.1f} %",
         "is no model trained without attention",
         f"Parameters {augmented.count_params():,}",
@@ -126,7 +126,7 @@ def test_examples_are_those_that_changed(tmp_path):
     assert shown.count("fixed") == found.fixed
     assert shown.count("broken") == found.broken
     index = np.flatnonzero(found.outcomes == "fixed")[0]
-    label, network = found.labels[index], found.network.classes[index]
+    label, network = found.labels[index], found.backbone.classes[index]
     assert (
         f"✓ Fixed: image {index}, true class {NAMES[label]} Backbone alone: "
         f"{NAMES[network]} (" in page.text
@@ -153,7 +153,7 @@ def test_an_example_explains_the_change(tmp_path):
     page = written(tmp_path, augmented, (images, labels), examples=1)
     explanation = keras_warn.explain(augmented, images[index : index + 1])
     assert found.outcomes[index] == "fixed"
-    assert explanation.contrast[0] == found.network.classes[index]
+    assert explanation.contrast[0] == found.backbone.classes[index]
     parts = [*explanation.contributions[0], explanation.contributions[0].sum()]
     texts = [f"{part:+.2f}".replace("-", "\N{MINUS SIGN}") for part in parts]
     found = re.findall(r"[+\N{MINUS SIGN}]\d+\.\d\d", page.text)
@@ -358,7 +358,7 @@ def test_the_baseline_is_what_attention_is_compared_with(tmp_path):
     predicted = flat.predict(images, verbose=0).argmax(axis=1)
     right = predicted == labels
     difference = found.over_baseline
-    assert difference.fixed == np.sum(~right & found.output.right)
+    assert difference.fixed == np.sum(~right & found.output.correct)
     assert difference.gain == found.output.accuracy() - right.mean()
     assert found.fixed == compare(augmented, (images, labels), verbose=0).fixed
     page = Page(tmp_path / "page.html")
@@ -367,7 +367,7 @@ def test_the_baseline_is_what_attention_is_compared_with(tmp_path):
         f"Baseline {100 * right.mean():.1f} %",
         f"Difference {gain:+.1f}".replace("-", "\N{MINUS SIGN}"),
         f"Of {np.sum(~right)} images in 40 that the baseline gets wrong",
-        f"Backbone alone {100 * found.network.accuracy():.1f} %",
+        f"Backbone alone {100 * found.backbone.accuracy():.1f} %",
         "Gain, fixed and broken are those over the baseline.",
     ):
         assert text in page.text
@@ -424,14 +424,14 @@ def test_fair_shares_of_examples():
     assert shown(4) == ["fixed"] * 2 + ["broken"] * 2
     assert shown(7) == ["fixed"] * 5 + ["broken"] * 2
     # All ten, and no more than a quarter of others.
-    assert shown(12) == ["fixed"] * 8 + ["broken"] * 2 + ["right", "wrong"]
+    assert shown(12) == ["fixed"] * 8 + ["broken"] * 2 + ["correct", "wrong"]
     assert len(shown(16)) == 10 + 4
     assert len(shown(200)) == 20
 
 
 def test_the_most_decisive_come_first():
     found = comparison([0] * 4, [1, 1, 0, 0], [0, 0, 1, 1])
-    found.network.label_confidences[:] = [0.4, 0.1, 0.6, 0.9]
+    found.backbone.label_confidences[:] = [0.4, 0.1, 0.6, 0.9]
     found = type(found)(
         **{
             **vars(found),

@@ -97,14 +97,14 @@ def test_parts_add_up_and_say_what_was_asked_for(arguments, tmp_path):
     for kind in ("parameters", "operations"):
         added = sum(getattr(part, kind) for part in parts)
         assert added == getattr(found.attention, kind)
-        network_alone = getattr(found.network, kind)
+        network_alone = getattr(found.backbone, kind)
         assert network_alone + added == getattr(found.total, kind)
         assert min(getattr(part, kind) for part in parts) >= 0
     assert found.total.parameters == model.count_params()
-    alone = keras_warn.inspect(model).output["network_prediction"]
+    alone = keras_warn.inspect(model).output["backbone_prediction"]
     alone = keras.Model(model.input, alone)
-    assert found.network.parameters == alone.count_params()
-    assert found.network.operations == sum(operations(alone).values())
+    assert found.backbone.parameters == alone.count_params()
+    assert found.backbone.operations == sum(operations(alone).values())
 
     assert found.gates == arguments.get("gates", "softmax")
     combination = arguments.get("combination", "log_probabilities")
@@ -124,7 +124,7 @@ def test_parts_add_up_and_say_what_was_asked_for(arguments, tmp_path):
 def test_the_networks_own_classifier_belongs_to_the_network():
     backbone = network(classes=CLASSES)
     found = summary(keras_warn.augment(backbone, depth=1, width=WIDTH))
-    assert found.network.parameters == backbone.count_params()
+    assert found.backbone.parameters == backbone.count_params()
     assert found.classes == CLASSES
 
 
@@ -197,9 +197,9 @@ def test_json_and_text():
         "operations": found.modules[1].cost.operations,
     }
     text = str(found)
-    for cost in (found.network, found.total, found.modules[0].cost):
+    for cost in (found.backbone, found.total, found.modules[0].cost):
         assert f"{cost.parameters:,}" in text and f"{cost.operations:,}" in text
-    ratio = found.total.operations / found.network.operations
+    ratio = found.total.operations / found.backbone.operations
     assert text.splitlines()[-1].split()[-1] == f"{ratio:.3f}"
     assert "22x26x3" in text and "fine" in text and "11x13x5" in text
     # Aligned: numbers end in one column.

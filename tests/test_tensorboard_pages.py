@@ -102,7 +102,7 @@ def test_pictures_and_numbers_over_time(folder, address):
         assert [20, 24] in driver.execute_script(IMAGES)
         assert "masks\n/module_2" in text(driver)
 
-        for tag in ("global_gate/network", "outcome/broken"):
+        for tag in ("global_gate/backbone", "outcome/broken"):
             driver.get("about:blank")
             driver.get(page.format(f"{tag}$"))
             # As the table below the curve has it.

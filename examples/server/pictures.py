@@ -21,7 +21,7 @@ NOT_8_BITS = ("1", "L;2", "L;4", "I;16B", "RGB;16B")
 # 32 bits: 4 x 4 pixels remain for each that the model sees, or a megapixel.
 PIXELS_EACH, PIXELS_KEPT = 16, 2**20
 
-# The tag of EXIF that says how a camera was held; 1 is apply_exif.
+# The tag of EXIF that says how a camera was held; 1 is upright.
 ORIENTATION = 0x0112
 
 # What Pillow's decoders raise on broken files.
@@ -42,7 +42,7 @@ class Ready(typing.NamedTuple):
 
     Attributes:
         data: `bytes`, a file of JPEG or PNG.
-        height: Of the image as it is seen, apply_exif, in pixels.
+        height: Of the image turned as EXIF says, in pixels.
         width: The same.
     """
 
@@ -80,7 +80,7 @@ class Picture:
 
         The file itself is passed on if its image is not too large: the model
         reads all that a file says. If it is, fewer pixels are, in a file of
-        PNG: apply_exif, on white where they are transparent, as gray or RGB.
+        PNG: turned as EXIF says, on white where they are transparent, as gray or RGB.
 
         Returns:
             A `Ready`.

@@ -66,7 +66,7 @@ LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 # Images of more pixels are decoded one at a time.
 LARGE = 4_000_000
 
-# Classes that the page lists: these many of the network's and of the model's.
+# Classes that the page lists: these many of the backbone's and of the model's.
 CLASSES_SHOWN = 5
 
 # JSON with more braces, brackets and commas than these for each image holds
@@ -284,7 +284,7 @@ class Service:
         """The page's answer: classes, gates, and masks as images."""
         model = self.model.metadata
         after = result["probabilities"].astype(float)
-        before = result["network_probabilities"].astype(float)
+        before = result["backbone_probabilities"].astype(float)
         names = model["class_names"] or [
             f"class {i}" for i in range(model["classes"])
         ]
@@ -314,12 +314,12 @@ class Service:
                 "classes": [
                     {
                         "name": names[i],
-                        "network": before[i],
+                        "backbone": before[i],
                         "attention": after[i],
                     }
                     for i in listed
                 ],
-                "network_class": names[int(before.argmax())],
+                "backbone_class": names[int(before.argmax())],
                 "gates": None if gates is None else gates.tolist(),
                 "head_gates": heads,
                 "seen": {"image": picture, "masks": masks},

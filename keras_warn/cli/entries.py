@@ -8,13 +8,13 @@ from keras_warn.attention import module_outputs
 TOP = 3
 
 
-def entry(one, names, intake, image_size):
+def entry(one, names, preprocessor, image_size):
     """The explanation of one image, for JSON.
 
     Args:
         one: An `Explanation` of one image.
         names: Names of the classes, or `None`.
-        intake: The `inputs.Preprocessor` that the image came by.
+        preprocessor: The `inputs.Preprocessor` that the image came by.
         image_size: The image's own height and width.
 
     Returns:
@@ -33,18 +33,18 @@ def entry(one, names, intake, image_size):
         ]
 
     target, contrast = one.targets[0], one.contrast[0]
-    network, *modules = one.contributions[0].tolist()
+    backbone, *modules = one.contributions[0].tolist()
     gates = head_gates = None
     if one.gates is not None:
         gates = one.gates[0].tolist()
         head_gates = [
             outputs.head_gates[0].tolist()
-            for outputs in module_outputs(one.seen)
+            for outputs in module_outputs(one.intermediates)
         ]
     return {
         "height": image_size[0],
         "width": image_size[1],
-        "network": best(one.network_probabilities),
+        "backbone": best(one.backbone_probabilities),
         "attention": best(one.attention_probabilities),
         "output": best(one.probabilities),
         "changed": bool(one.changed[0]),
@@ -54,23 +54,25 @@ def entry(one, names, intake, image_size):
         "head_gates": head_gates,
         "scale": one.scale,
         "contributions": {
-            "network": network,
+            "backbone": backbone,
             "modules": modules,
             "heads": [
                 (heads[0, :, target] - heads[0, :, contrast]).tolist()
                 for heads in one.heads
             ],
         },
-        "strongest_evidence": _strongest(one.attribution, intake, image_size),
+        "strongest_evidence": _strongest(
+            one.attribution, preprocessor, image_size
+        ),
     }
 
 
-def _strongest(attribution, intake, image_size):
+def _strongest(attribution, preprocessor, image_size):
     """Where most speaks for the target: a pixel of the image, or `None`."""
     if attribution is None or attribution.max() <= 0:
         return None
     row, column = np.unravel_index(
         attribution[0].argmax(), attribution.shape[1:]
     )
-    place = intake.original(row, column, image_size)
+    place = preprocessor.original(row, column, image_size)
     return None if place is None else {"row": place[0], "column": place[1]}

@@ -40,9 +40,9 @@ EPILOG = f"""\
 outputs:
   DIR/<name of the image>.png   a figure for each image: where the model
                                 looked, and what spoke for its prediction
-  DIR/{EXPLANATIONS}         the same in numbers: predictions of the network
+  DIR/{EXPLANATIONS}         the same in numbers: predictions of the backbone
                                 alone, of attention alone and of both, gates,
-                                contributions of the network and of each
+                                contributions of the backbone and of each
                                 module and head, and where the evidence is
                                 strongest, in pixels of the image
 
@@ -78,7 +78,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--contrast",
         metavar="CLASS",
-        help="the class to compare it with (default: what the network alone "
+        help="the class to compare it with (default: what the backbone alone "
         "predicts, or the next best class where that is the target)",
     )
     parser.add_argument(
@@ -97,7 +97,7 @@ def run(arguments):
         images.import_pillow()
         figures.new_figure(1, 1)
     model = load_model(arguments.model)
-    intake = find_preprocessor(model, arguments)
+    preprocessor = find_preprocessor(model, arguments)
     classes = model.output_shape[-1]
     names = find_names(model, arguments.names)
     target, contrast = _compared(arguments, classes, names)
@@ -118,7 +118,7 @@ def run(arguments):
 
     explained = _explained(
         list(map(_Item, paths, planned)),
-        intake,
+        preprocessor,
         functools.partial(
             explain,
             model,
@@ -129,9 +129,9 @@ def run(arguments):
         fail,
     )
     try:
-        for item, picture, image_size, one in explained:
+        for item, pixels, image_size, one in explained:
             drawn = figures.explanation_figure(
-                picture,
+                pixels,
                 one,
                 titles=[files.displayed(item.path.name)],
                 names=names,
@@ -142,7 +142,7 @@ def run(arguments):
                 {
                     "file": str(item.path),
                     "figure": item.figure,
-                    **entry(one, names, intake, image_size),
+                    **entry(one, names, preprocessor, image_size),
                 }
             )
             progress.update(len(entries) + len(failed))
@@ -151,10 +151,10 @@ def run(arguments):
                 {
                     "figures": [one["figure"] for one in entries],
                     "model": arguments.model,
-                    "size": list(intake.size),
-                    "preprocessing": intake.preprocessing,
-                    "resize": intake.resize,
-                    "resize_shorter_edge": intake.resize_shorter_edge,
+                    "size": list(preprocessor.size),
+                    "preprocessing": preprocessor.preprocessing,
+                    "resize": preprocessor.resize,
+                    "resize_shorter_edge": preprocessor.resize_shorter_edge,
                     "images": entries,
                     "failed": failed,
                 }
@@ -188,12 +188,12 @@ class _Item(typing.NamedTuple):
     figure: str
 
 
-def _explained(items, intake, explain_all, fail):
+def _explained(items, preprocessor, explain_all, fail):
     """Reads and explains images, a bounded number at once.
 
     Args:
         items: List of `_Item`.
-        intake: An `inputs.Preprocessor`.
+        preprocessor: An `inputs.Preprocessor`.
         explain_all: Function from what the model takes to an `Explanation`.
         fail: Function that is told the item and what is wrong with it.
 
@@ -202,14 +202,15 @@ def _explained(items, intake, explain_all, fail):
         a batch of one as the model's layers lay it out; its own height and
         width; and its `Explanation`.
     """
-    at_once = max(1, PIXELS_AT_ONCE // math.prod(intake.size))
-    for batch, pictures, sizes in read_batches(items, intake, at_once, fail):
-        explanation = explain_all(intake.prepare(pictures))
-        pictures = intake.laid_out(pictures)
+    at_once = max(1, PIXELS_AT_ONCE // math.prod(preprocessor.size))
+    batches = read_batches(items, preprocessor, at_once, fail)
+    for batch, pixels, sizes in batches:
+        explanation = explain_all(preprocessor.prepare(pixels))
+        pixels = preprocessor.laid_out(pixels)
         for i, item in enumerate(batch):
-            one = explanation.take([i])
+            one = explanation.select([i])
             if np.isfinite(one.scores).all():
-                yield item, pictures[i : i + 1], sizes[i], one
+                yield item, pixels[i : i + 1], sizes[i], one
             else:
                 fail(item, f"{item.path}: the model predicts NaN for it.")
 

@@ -25,7 +25,7 @@ formats:
 
 outputs:
   serve    what the model predicts, and names of classes in a SavedModel
-  explain  the same, and masks, gates and what the network alone predicts
+  explain  the same, and masks, gates and what the backbone alone predicts
   Without --preprocessing and --resize both take what the model takes. With
   --encoded a SavedModel has serve_bytes and explain_bytes, too, which take
   files of JPEG or PNG. What the model's file says of names, size, crop and

@@ -45,17 +45,17 @@ class Preprocessor:
         )
         return fitted, image.shape[:2]
 
-    def prepare(self, pictures):
+    def prepare(self, pixels):
         """Bytes `(b, *size, channels)` as the model takes them."""
         return self.laid_out(
-            model_inputs.preprocess(pictures, self.preprocessing)
+            model_inputs.preprocess(pixels, self.preprocessing)
         )
 
-    def laid_out(self, pictures):
+    def laid_out(self, pixels):
         """Images `(b, *size, channels)` in the model's data format."""
         if self.data_format == "channels_first":
-            return np.transpose(pictures, (0, 3, 1, 2))
-        return pictures
+            return np.transpose(pixels, (0, 3, 1, 2))
+        return pixels
 
     def original(self, row, column, image_size):
         """The place in the image that lies in the middle of a pixel.
@@ -157,12 +157,12 @@ def _identity(path):
     return status.st_dev, status.st_ino
 
 
-def read_batches(items, intake, batch_size, fail, update=None):
+def read_batches(items, preprocessor, batch_size, fail, update=None):
     """Reads images, batch by batch.
 
     Args:
         items: List of anything that has a `path`, that of an image.
-        intake: An `Preprocessor`.
+        preprocessor: An `Preprocessor`.
         batch_size: Positive integer, how many of them to read at once.
         fail: Function that is told each item that cannot be read, and why.
         update: Function that is told how many are done, after each.
@@ -172,21 +172,21 @@ def read_batches(items, intake, batch_size, fail, update=None):
         channels)` in the size of the model's input, and a list of their own
         heights and widths.
     """
-    readable = _readable(items, intake, fail, update)
+    readable = _readable(items, preprocessor, fail, update)
     while batch := list(itertools.islice(readable, batch_size)):
-        read, pictures, image_sizes = zip(*batch, strict=True)
-        yield read, np.stack(pictures), image_sizes
+        read, pixels, image_sizes = zip(*batch, strict=True)
+        yield read, np.stack(pixels), image_sizes
 
 
-def _readable(items, intake, fail, update):
+def _readable(items, preprocessor, fail, update):
     """For each item that can be read, it, its image and the image's size."""
     for done, item in enumerate(items, start=1):
         try:
-            picture, image_size = intake.read(item.path)
+            pixels, image_size = preprocessor.read(item.path)
         except images.ImageError as error:
             fail(item, str(error))
         else:
-            yield item, picture, image_size
+            yield item, pixels, image_size
         if update is not None:
             update(done)
 

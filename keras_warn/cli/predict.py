@@ -72,7 +72,7 @@ def run(arguments):
     with refusing(ImportError):
         images.import_pillow()
     model = load_model(arguments.model)
-    intake = find_preprocessor(model, arguments)
+    preprocessor = find_preprocessor(model, arguments)
     names = find_names(model, arguments.names)
     paths = listed(arguments.image, out)
     keep_inputs([out], [*paths, arguments.model, arguments.names])
@@ -84,14 +84,14 @@ def run(arguments):
         failed.append(item)
         progress.say(message)
 
-    for items, pictures, _ in read_batches(
+    for items, pixels, _ in read_batches(
         list(map(_Item, paths)),
-        intake,
+        preprocessor,
         arguments.batch_size,
         fail,
         progress.update,
     ):
-        found = model.predict_on_batch(intake.prepare(pictures))
+        found = model.predict_on_batch(preprocessor.prepare(pixels))
         for item, scores in zip(items, found.astype("float64"), strict=True):
             if np.isfinite(scores).all():
                 rows.append((item.path, scores))

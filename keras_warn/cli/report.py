@@ -77,7 +77,7 @@ def run(arguments):
     with refusing(ImportError):
         images.import_pillow()
     model = load_model(arguments.model)
-    intake = find_preprocessor(model, arguments)
+    preprocessor = find_preprocessor(model, arguments)
     classes = model.output_shape[-1]
     names = find_names(model, arguments.names)
     with refusing(OSError, ValueError, before="DATA: "):
@@ -102,7 +102,7 @@ def run(arguments):
             *(one.path for one in found),
         ],
     )
-    data = Batches(found, labels, intake, arguments.batch_size)
+    data = Batches(found, labels, preprocessor, arguments.batch_size)
     try:
         with refusing(ImportError, ValueError):
             report(
@@ -161,7 +161,7 @@ class Batches:
     Args:
         found: List of `image_files.ImageRecord`.
         labels: Integers, their classes.
-        intake: An `inputs.Preprocessor`.
+        preprocessor: An `inputs.Preprocessor`.
         batch_size: Positive integer.
 
     Attributes:
@@ -169,30 +169,30 @@ class Batches:
         failed: Those that could not be read.
     """
 
-    def __init__(self, found, labels, intake, batch_size):
+    def __init__(self, found, labels, preprocessor, batch_size):
         self._all = [
             _Labelled(one.path, label)
             for one, label in zip(found, labels, strict=True)
         ]
         self.items = []
         self.failed = {}
-        self.intake = intake
+        self.preprocessor = preprocessor
         self.batch_size = batch_size
         self.progress = Progress("images read", len(found))
 
     def __iter__(self):
         self.progress.update(0)
         read = []
-        for items, pictures, _ in read_batches(
+        for items, pixels, _ in read_batches(
             self._all,
-            self.intake,
+            self.preprocessor,
             self.batch_size,
             self._fail,
             self.progress.update,
         ):
             read += items
             labels = np.array([item.label for item in items])
-            yield self.intake.prepare(pictures), labels
+            yield self.preprocessor.prepare(pixels), labels
         if not read:
             raise UsageError(
                 f"none of the {len(self._all)} images could be read."

@@ -18,7 +18,7 @@ from keras_warn.cli.options import add_size
 EPILOG = f"""\
 outputs:
   a table: which layers the attention modules read, their heads and kernels,
-  and parameters and operations of each, of the network alone, and of both;
+  and parameters and operations of each, of the backbone alone, and of both;
   and what the model's file says of its use: names, images, training
 
 preprocessing:

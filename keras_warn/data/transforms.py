@@ -48,9 +48,9 @@ class RandomCrop:
     def __post_init__(self):
         _check_sizes(self)
 
-    def __call__(self, picture, random):
+    def __call__(self, image, random):
         down, across, mirrored = random.random(3)
-        square = _square(picture, self, down, across)
+        square = _square(image, self, down, across)
         return square[:, ::-1] if mirrored < 0.5 else square
 
 
@@ -87,8 +87,8 @@ class CenterCrop:
     def __post_init__(self):
         _check_sizes(self)
 
-    def __call__(self, picture, random=None):
-        return _square(picture, self, 0.5, 0.5)
+    def __call__(self, image, random=None):
+        return _square(image, self, 0.5, 0.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,9 +126,9 @@ class PadAndCrop:
     def __post_init__(self):
         checks.integer("pad", self.pad)
 
-    def __call__(self, picture, random):
-        height, width = picture.shape[:2]
-        wide = np.pad(picture, [(self.pad,) * 2] * 2 + [(0, 0)], "reflect")
+    def __call__(self, image, random):
+        height, width = image.shape[:2]
+        wide = np.pad(image, [(self.pad,) * 2] * 2 + [(0, 0)], "reflect")
         top, left = random.integers(2 * self.pad + 1, size=2)
         moved = wide[top : top + height, left : left + width]
         return moved[:, ::-1] if random.random() < 0.5 else moved
@@ -152,8 +152,8 @@ class Identity:
     (32, 32, 3)
     """
 
-    def __call__(self, picture, random=None):
-        return picture
+    def __call__(self, image, random=None):
+        return image
 
 
 def _check_sizes(crop):
@@ -161,12 +161,12 @@ def _check_sizes(crop):
     checks.integer("resize_shorter_edge", crop.resize_shorter_edge, crop.size)
 
 
-def _square(picture, crop, down, across):
+def _square(image, crop, down, across):
     """The square whose corner is this share of the way that it can go."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     # In pixels of the image, which is so cut and resized in one go.
     side = min(height, width) * crop.size / crop.resize_shorter_edge
     top, left = down * (height - side), across * (width - side)
     return images.resample(
-        picture, (top, left, top + side, left + side), (crop.size, crop.size)
+        image, (top, left, top + side, left + side), (crop.size, crop.size)
     )

@@ -1,6 +1,6 @@
 """Why a model predicted what it did: parts that add up to the prediction.
 
-What a model of `keras_warn.augment` says is a weighted sum of what the network
+What a model of `keras_warn.augment` says is a weighted sum of what the backbone
 and the heads of its modules say, so its explanation is the sum itself and not
 an estimate. Class scores are written as *centred* log-probabilities,
 
@@ -11,7 +11,7 @@ alike has dropped out of them, and they add up (equations 4 and 8):
 
 `score = g_net center(z_net) + sum_i sum_k g_i h_ik center(o_ik)`
 
-with global gates `g`, head gates `h`, the network's logits `z_net` and the
+with global gates `g`, head gates `h`, the backbone's logits `z_net` and the
 hypotheses `o`. A part above zero speaks for a class, one below against it.
 
 Where the gates weigh probabilities (`combination="probabilities"`), those add
@@ -41,32 +41,32 @@ from keras_warn.layers import feature_maps
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Contributions:
-    """What the network and each head add to the scores of `b` images.
+    """What the backbone and each head add to the scores of `b` images.
 
     Attributes:
         scale: `"log-probability"` or `"probability"`, what the scores are,
             less their mean over classes.
-        network: Array `(b, n)`, the network's part in the score of each class.
+        backbone: Array `(b, n)`, the backbone's part in each class's score.
         heads: For each of the `m` modules, an array `(b, k, n)`: the part of
             each head.
-        gates: Array `(b, m + 1)`, the global gates: of the network, then of
+        gates: Array `(b, m + 1)`, the global gates: of the backbone, then of
             each module. `None` without gates (`gates="linear"`).
-        network_probabilities: Array `(b, n)`, what the network says by itself.
+        backbone_probabilities: Array `(b, n)`, the backbone's prediction.
     """
 
     scale: str
-    network: np.ndarray
+    backbone: np.ndarray
     heads: list
     gates: np.ndarray | None
-    network_probabilities: np.ndarray
+    backbone_probabilities: np.ndarray
 
     def __len__(self):
-        return len(self.network)
+        return len(self.backbone)
 
     def __repr__(self):
         return (
             f"{type(self).__name__} to the {self.scale} of "
-            f"{self.network.shape[1]} classes, for {len(self)} images"
+            f"{self.backbone.shape[1]} classes, for {len(self)} images"
         )
 
     @property
@@ -77,7 +77,7 @@ class Contributions:
     @property
     def scores(self):
         """The scores of the classes, `(b, n)`: the sum of all parts."""
-        return self.network + self.modules.sum(axis=1)
+        return self.backbone + self.modules.sum(axis=1)
 
     @property
     def probabilities(self):
@@ -89,7 +89,7 @@ class Contributions:
 
     @property
     def attention_probabilities(self):
-        """What the modules say without the network: `(b, n)`.
+        """What the modules say without the backbone: `(b, n)`.
 
         Their gates are those of the model, divided by their sum.
         """
@@ -113,7 +113,7 @@ class Explanation(Contributions):
     Made by `keras_warn.explain`. All that `Contributions` has, and
 
     Attributes:
-        seen: What `keras_warn.inspect(model)` returns, as NumPy arrays.
+        intermediates: What `keras_warn.inspect(model)` returns, NumPy arrays.
         targets: Integers `(b,)`, the classes that are explained.
         contrast: Integers `(b,)`, the contrast classes, which they are
             compared with.
@@ -131,7 +131,7 @@ class Explanation(Contributions):
             and the masks.
     """
 
-    seen: dict
+    intermediates: dict
     targets: np.ndarray
     contrast: np.ndarray
     attribution: np.ndarray | None
@@ -149,9 +149,9 @@ class Explanation(Contributions):
         for i, parts in enumerate(self.contributions[:5]):
             texts = [f"{part:+.2f}" for part in parts]
             lines.append(
-                f"  image {i}: class {self.targets[i]} against class "
-                f"{self.contrast[i]} {parts.sum():+.2f} = network {texts[0]}, "
-                f"modules {' '.join(texts[1:])}"
+                f"  image {i}: class {self.targets[i]}, contrast class "
+                f"{self.contrast[i]}: {parts.sum():+.2f} = "
+                f"backbone {texts[0]}, modules {' '.join(texts[1:])}"
             )
         if len(self) > 5:
             lines.append(f"  and {len(self) - 5} more")
@@ -159,18 +159,18 @@ class Explanation(Contributions):
 
     @property
     def changed(self):
-        """Whether the model predicts another class than its network."""
-        network = self.network_probabilities.argmax(axis=1)
-        return self.scores.argmax(axis=1) != network
+        """Whether the model predicts another class than its backbone."""
+        backbone = self.backbone_probabilities.argmax(axis=1)
+        return self.scores.argmax(axis=1) != backbone
 
     @property
     def contributions(self):
         """Why the target and not the other class: `(b, m + 1)`.
 
-        Contributions of the network, then of each module, to the score of the
+        Contributions of the backbone, then of each module, to the score of the
         target less that of the contrast class. They sum to this difference.
         """
-        parts = np.concatenate([self.network[:, None], self.modules], axis=1)
+        parts = np.concatenate([self.backbone[:, None], self.modules], axis=1)
         return _contrast(parts, self.targets, self.contrast)
 
     @property
@@ -179,10 +179,10 @@ class Explanation(Contributions):
 
         As `keras_warn.explanation.masks.module_masks` returns it.
         """
-        found = masks_of(self.seen, self.placements, self.size)
+        found = masks_of(self.intermediates, self.placements, self.size)
         return ops.convert_to_numpy(found)
 
-    def take(self, indices):
+    def select(self, indices) -> "Explanation":
         """The explanation of some of the images.
 
         Args:
@@ -199,21 +199,21 @@ class Explanation(Contributions):
                 "`indices` must be a list or an array of one axis. Received: "
                 f"indices={indices!r}."
             )
-        taken = {
+        chosen = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
         }
         images = (
-            "network gates network_probabilities targets contrast attribution"
+            "backbone gates backbone_probabilities targets contrast attribution"
         )
         for name in images.split():
-            if taken[name] is not None:
-                taken[name] = taken[name][indices]
-        taken["heads"] = [heads[indices] for heads in self.heads]
-        taken["seen"] = {
-            name: array[indices] for name, array in self.seen.items()
+            if chosen[name] is not None:
+                chosen[name] = chosen[name][indices]
+        chosen["heads"] = [heads[indices] for heads in self.heads]
+        chosen["intermediates"] = {
+            name: array[indices] for name, array in self.intermediates.items()
         }
-        return Explanation(**taken)
+        return Explanation(**chosen)
 
 
 def explain(
@@ -227,13 +227,13 @@ def explain(
         targets: The classes to explain: an integer, or integers `(b,)`.
             Defaults to what the model predicts.
         contrast: The contrast classes, which they are compared with in
-            `contributions` and `attribution`. Defaults to what the network by
+            `contributions` and `attribution`. Defaults to what the backbone by
             itself predicts, so that it is the change that is explained; and
             where that is the target, to the best of the other classes.
         batch_size: Positive integer, the number of images at a time.
 
     Returns:
-        An `Explanation`. Its `network`, `modules` and `heads` add up to its
+        An `Explanation`. Its `backbone`, `modules` and `heads` add up to its
         `scores`, of which its `probabilities` are the prediction. Where a
         model predicts NaN, the parts for that image are NaN.
 
@@ -288,12 +288,14 @@ def explain(
     for start in range(0, count, batch_size):
         batch = slice(start, start + batch_size)
         # Not by `predict`, which would compile the new model for each call.
-        seen, features = reader(
+        intermediates, features = reader(
             keras.tree.map_structure(lambda x, batch=batch: x[batch], images),
             training=False,
         )
-        seen = {name: ops.convert_to_numpy(x) for name, x in seen.items()}
-        parts = contributions(model, seen)
+        intermediates = {
+            name: ops.convert_to_numpy(x) for name, x in intermediates.items()
+        }
+        parts = contributions(model, intermediates)
         chosen = _chosen(
             parts,
             None if targets is None else targets[batch],
@@ -302,19 +304,25 @@ def explain(
         attribution = None
         if why is None:
             attribution = _attribution(
-                attention, seen, features, parts, *chosen, placements, size
+                attention,
+                intermediates,
+                features,
+                parts,
+                *chosen,
+                placements,
+                size,
             )
-        batches.append((parts, seen, *chosen, attribution))
+        batches.append((parts, intermediates, *chosen, attribution))
     return _joined(batches, placements, size, data_format)
 
 
-def contributions(model, seen) -> Contributions:
-    """What the network and each head add to the class scores.
+def contributions(model, intermediates) -> Contributions:
+    """What the backbone and each head add to the class scores.
 
     Args:
         model: A model made by `keras_warn.augment`.
-        seen: The outputs of `keras_warn.inspect(model)`, as tensors or NumPy
-            arrays. The masks are not needed.
+        intermediates: The outputs of `keras_warn.inspect(model)`, as tensors
+            or NumPy arrays. The masks are not needed.
 
     Returns:
         `Contributions`, in float64.
@@ -326,38 +334,38 @@ def contributions(model, seen) -> Contributions:
     ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
-    >>> seen = keras_warn.inspect(model)(ops.zeros((1, 96, 96, 3)))
-    >>> parts = contributions(model, seen)
-    >>> total = parts.network + parts.modules.sum(axis=1)
+    >>> intermediates = keras_warn.inspect(model)(ops.zeros((1, 96, 96, 3)))
+    >>> parts = contributions(model, intermediates)
+    >>> total = parts.backbone + parts.modules.sum(axis=1)
     >>> bool(abs(total - parts.scores).max() < 1e-9)
     True
     """
     attention = attention_of(model)
-    network = _float64(seen["network_prediction"])
-    readouts = _readouts(attention, seen)
-    gates = seen.get(GLOBAL_GATES)
+    backbone = _float64(intermediates["backbone_prediction"])
+    readouts = _readouts(attention, intermediates)
+    gates = intermediates.get(GLOBAL_GATES)
     if gates is not None:
         gates = _float64(gates)
     log_scale = (
         gates is None or attention.rectified.combination == "log_probabilities"
     )
     if gates is None:
-        own = _combined(attention, seen)[:, 0]
+        own = _combined(attention, intermediates)[:, 0]
     elif log_scale:
-        own = gates[:, :1] * network
+        own = gates[:, :1] * backbone
     else:
-        own = gates[:, :1] * np.exp(_log_softmax(network))
+        own = gates[:, :1] * np.exp(_log_softmax(backbone))
     return Contributions(
         scale="log-probability" if log_scale else "probability",
-        network=_centered(own),
+        backbone=_centered(own),
         heads=[
             _centered(readout(_float64(outputs.hypotheses)))
             for readout, outputs in zip(
-                readouts, module_outputs(seen), strict=True
+                readouts, module_outputs(intermediates), strict=True
             )
         ],
         gates=gates,
-        network_probabilities=np.exp(_log_softmax(network)),
+        backbone_probabilities=np.exp(_log_softmax(backbone)),
     )
 
 
@@ -394,7 +402,7 @@ class _Readout:
         Args:
             kernel: Array `(k, f, n)`, of the output heads.
             targets: Integers `(b,)`.
-            against: Integers `(b,)`.
+            contrast: Integers `(b,)`.
 
         Returns:
             Array `(b, k, f)`, weights of the attended features.
@@ -415,14 +423,14 @@ class _Readout:
         return self.coefficients[:, :, None] * difference
 
 
-def _readouts(attention, seen):
+def _readouts(attention, intermediates):
     """The `_Readout` of each module."""
     if attention.combined is not None:  # gates="linear"
-        return _linear_readouts(attention, seen)
+        return _linear_readouts(attention, intermediates)
     readouts = []
-    for i, outputs in enumerate(module_outputs(seen), start=1):
+    for i, outputs in enumerate(module_outputs(intermediates), start=1):
         head_gates = _float64(outputs.head_gates)
-        gate = _float64(seen[GLOBAL_GATES])[:, i : i + 1]
+        gate = _float64(intermediates[GLOBAL_GATES])[:, i : i + 1]
         if attention.rectified.combination == "log_probabilities":
             readouts.append(_Readout(gate * head_gates))
             continue
@@ -442,12 +450,12 @@ def _readouts(attention, seen):
     return readouts
 
 
-def _linear_readouts(attention, seen):
+def _linear_readouts(attention, intermediates):
     """The `_Readout` of each module, with `gates="linear"`."""
-    combined = _combined(attention, seen)
+    combined = _combined(attention, intermediates)
     combining = _kernels(attention.combined, combined.shape[1])
     readouts = []
-    outputs = module_outputs(seen)
+    outputs = module_outputs(intermediates)
     for i, module in enumerate(attention.modules, start=1):
         hypotheses = _float64(outputs[i - 1].hypotheses)
         heads = hypotheses.shape[1]
@@ -459,14 +467,16 @@ def _linear_readouts(attention, seen):
     return readouts
 
 
-def _combined(attention, seen):
+def _combined(attention, intermediates):
     """Of `gates="linear"`: what each prediction adds to the scores.
 
-    `(b, m + 1, n)`, the network's own first. Where layers are quantized and
+    `(b, m + 1, n)`, the backbone's own first. Where layers are quantized and
     round what they read, the difference is divided among all alike.
     """
-    predictions = [seen["network_prediction"]]
-    predictions += [outputs.prediction for outputs in module_outputs(seen)]
+    predictions = [intermediates["backbone_prediction"]]
+    predictions += [
+        outputs.prediction for outputs in module_outputs(intermediates)
+    ]
     layer = attention.combined
     kernels = _kernels(layer, len(predictions))
     stacked = np.stack([_float64(one) for one in predictions], axis=1)
@@ -493,12 +503,19 @@ def _logarithmic_mean(logarithm):
 
 
 def _attribution(
-    attention, seen, features, parts, targets, contrast, placements, size
+    attention,
+    intermediates,
+    features,
+    parts,
+    targets,
+    contrast,
+    placements,
+    size,
 ):
     """Evidence by place, of all modules: `(b, height, width)`."""
     total = 0
-    readouts = _readouts(attention, seen)
-    outputs = module_outputs(seen)
+    readouts = _readouts(attention, intermediates)
+    outputs = module_outputs(intermediates)
     for i, module in enumerate(attention.modules):
         kernel = ops.convert_to_numpy(module.hypotheses.kernel)
         weights = readouts[i].contrast(
@@ -558,20 +575,25 @@ def _located(attended, features, masks, weights):
 
 def _joined(batches, placements, size, data_format):
     """One `Explanation` of all batches."""
-    parts, seen, targets, contrast, attribution = zip(*batches, strict=True)
+    parts, intermediates, targets, contrast, attribution = zip(
+        *batches, strict=True
+    )
 
     def joined(arrays):
         return None if arrays[0] is None else np.concatenate(arrays)
 
     return Explanation(
         scale=parts[0].scale,
-        network=joined([part.network for part in parts]),
+        backbone=joined([part.backbone for part in parts]),
         heads=[joined(h) for h in zip(*(p.heads for p in parts), strict=True)],
         gates=joined([part.gates for part in parts]),
-        network_probabilities=joined(
-            [part.network_probabilities for part in parts]
+        backbone_probabilities=joined(
+            [part.backbone_probabilities for part in parts]
         ),
-        seen={name: joined([s[name] for s in seen]) for name in seen[0]},
+        intermediates={
+            name: joined([s[name] for s in intermediates])
+            for name in intermediates[0]
+        },
         targets=joined(targets),
         contrast=joined(contrast),
         attribution=joined(attribution),
@@ -581,17 +603,17 @@ def _joined(batches, placements, size, data_format):
     )
 
 
-def outcomes(network_classes, classes, labels) -> np.ndarray:
-    """What attention made of the network's predictions.
+def outcomes(backbone_classes, classes, labels) -> np.ndarray:
+    """What attention made of the backbone's predictions.
 
     Args:
-        network_classes: Integers `(b,)`, what the network predicts by itself.
+        backbone_classes: Integers `(b,)`, what the backbone predicts.
         classes: Integers `(b,)`, what the model predicts.
         labels: Integers `(b,)`, the true classes.
 
     Returns:
-        An array of strings `(b,)`: `"fixed"` if the network is wrong and the
-        model right, `"broken"` if it is the other way round, `"right"` or
+        An array of strings `(b,)`: `"fixed"` if the backbone is wrong and the
+        model correct, `"broken"` if it is the other way round, `"correct"` or
         `"wrong"` if both are.
 
     Raises:
@@ -600,28 +622,28 @@ def outcomes(network_classes, classes, labels) -> np.ndarray:
     Example:
 
     >>> outcomes([1, 2, 3, 4], [0, 0, 3, 5], [0, 2, 3, 3]).tolist()
-    ['fixed', 'broken', 'right', 'wrong']
+    ['fixed', 'broken', 'correct', 'wrong']
     """
-    network_classes, classes, labels = map(
-        np.asarray, (network_classes, classes, labels)
+    backbone_classes, classes, labels = map(
+        np.asarray, (backbone_classes, classes, labels)
     )
-    if not network_classes.shape == classes.shape == labels.shape:
+    if not backbone_classes.shape == classes.shape == labels.shape:
         raise ValueError(
-            "`network_classes`, `classes` and `labels` must have the same "
-            f"shape. Received: {network_classes.shape}, {classes.shape} and "
+            "`backbone_classes`, `classes` and `labels` must have the same "
+            f"shape. Received: {backbone_classes.shape}, {classes.shape} and "
             f"{labels.shape}."
         )
-    before, after = network_classes == labels, classes == labels
+    before, after = backbone_classes == labels, classes == labels
     return np.select(
         [~before & after, before & ~after, before & after],
-        ["fixed", "broken", "right"],
+        ["fixed", "broken", "correct"],
         "wrong",
     )
 
 
 def _chosen(parts, targets, contrast):
     """Classes to explain and to compare with, given or chosen."""
-    network = parts.network_probabilities.argmax(axis=1)
+    backbone = parts.backbone_probabilities.argmax(axis=1)
     scores = parts.scores
     images = np.arange(len(scores))
     if targets is None:
@@ -634,7 +656,8 @@ def _chosen(parts, targets, contrast):
             )
     if contrast is None:
         scores[images, targets] = -np.inf
-        contrast = np.where(network == targets, scores.argmax(axis=1), network)
+        others = scores.argmax(axis=1)
+        contrast = np.where(backbone == targets, others, backbone)
     same = np.flatnonzero(targets == contrast)
     if len(same):
         raise ValueError(

@@ -30,9 +30,9 @@ def inspect(model) -> keras.Model:
 
         and
 
-        - `global_gates`: `(b, m + 1)`; weight of the network, then of each
+        - `global_gates`: `(b, m + 1)`; weight of the backbone, then of each
           module. Not with `gates="linear"`.
-        - `network_prediction`: `(b, n)`; logits of the network itself.
+        - `backbone_prediction`: `(b, n)`; logits of the backbone.
         - `prediction`: `(b, n)`; the output of `model`.
 
     Raises:
@@ -45,9 +45,11 @@ def inspect(model) -> keras.Model:
     ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=1, width=3)
-    >>> seen = keras_warn.inspect(model)(ops.zeros((2, 96, 96, 3)))
-    >>> ops.shape(seen["module_1_masks"]), ops.shape(seen["global_gates"])
-    ((2, 3, 3, 3), (2, 2))
+    >>> intermediates = keras_warn.inspect(model)(ops.zeros((2, 96, 96, 3)))
+    >>> ops.shape(intermediates["module_1_masks"])
+    (2, 3, 3, 3)
+    >>> ops.shape(intermediates["global_gates"])
+    (2, 2)
     """
     attention = attention_of(model)
     outputs = {
@@ -58,7 +60,7 @@ def inspect(model) -> keras.Model:
     }
     if attention.combined is None:
         outputs[GLOBAL_GATES] = attention.global_gates.output
-    outputs["network_prediction"] = attention.backbone_logits
+    outputs["backbone_prediction"] = attention.backbone_logits
     outputs["prediction"] = model.output
     return keras.Model(
         graph.inputs(model), outputs, name=f"{model.name}_inspected"

@@ -15,7 +15,7 @@ from keras_warn.layers import feature_maps
 TIE = 1e-5
 
 
-def module_masks(model, seen, size) -> np.ndarray:
+def module_masks(model, intermediates, size) -> np.ndarray:
     """Where each module looked, at the resolution of the images.
 
     Each mask is put where its positions lie in the image:
@@ -26,9 +26,9 @@ def module_masks(model, seen, size) -> np.ndarray:
 
     Args:
         model: A model made by `keras_warn.augment`.
-        seen: The outputs of `keras_warn.inspect(model)`, as tensors or NumPy
-            arrays. Without gates (`gates="linear"`) all heads, and all
-            modules and the network, weigh the same.
+        intermediates: The outputs of `keras_warn.inspect(model)`, as tensors
+            or NumPy arrays. Without gates (`gates="linear"`) all heads, and
+            all modules and the backbone, weigh the same.
         size: Height and width of the images, a pair of integers.
 
     Returns:
@@ -37,10 +37,10 @@ def module_masks(model, seen, size) -> np.ndarray:
 
     Raises:
         TypeError: if `size` is not a pair of integers.
-        ValueError: if `seen` holds no masks; if it is not known where in the
-            image the positions of a mask lie, as behind layers that change
-            their number in a way of their own; or if an argument is out of its
-            range.
+        ValueError: if `intermediates` holds no masks; if it is not known
+            where in the image the positions of a mask lie, as behind layers
+            that change their number in a way of their own; or if an argument
+            is out of its range.
 
     Example:
 
@@ -48,20 +48,20 @@ def module_masks(model, seen, size) -> np.ndarray:
     ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
-    >>> seen = keras_warn.inspect(model)(ops.zeros((1, 96, 96, 3)))
-    >>> module_masks(model, seen, (96, 96)).shape
+    >>> intermediates = keras_warn.inspect(model)(ops.zeros((1, 96, 96, 3)))
+    >>> module_masks(model, intermediates, (96, 96)).shape
     (1, 2, 96, 96)
     """
     size = _size(size)
-    found = masks_of(seen, geometry.placements(model, size), size)
+    found = masks_of(intermediates, geometry.placements(model, size), size)
     return ops.convert_to_numpy(found)
 
 
-def masks_of(seen, placements, size):
+def masks_of(intermediates, placements, size):
     """`module_masks` as a tensor, for use inside of a graph.
 
     Args:
-        seen: As of `module_masks`, tensors.
+        intermediates: As of `module_masks`, tensors.
         placements: As `keras_warn.explanation.geometry.placements` returns
             them.
         size: Height and width, a pair.
@@ -72,11 +72,12 @@ def masks_of(seen, placements, size):
     Raises:
         ValueError: as `module_masks`.
     """
-    found = module_outputs(seen)
+    found = module_outputs(intermediates)
     if not found or any(outputs.masks is None for outputs in found):
         raise ValueError(
-            "`seen` must hold what `keras_warn.inspect(model)` returns, with "
-            f"{part_name(1, 'masks')!r}. Received: the keys {sorted(seen)}."
+            "`intermediates` must hold what `keras_warn.inspect(model)` "
+            f"returns, with {part_name(1, 'masks')!r}. Received: the keys "
+            f"{sorted(intermediates)}."
         )
     why = geometry.why_unknown(placements)
     if why is not None:
@@ -92,7 +93,7 @@ def masks_of(seen, placements, size):
             weights = np.full((1, masks.shape[1]), 1 / masks.shape[1])
         weights = ops.cast(ops.convert_to_tensor(weights), "float32")
         modules.append(ops.sum(masks * weights[:, :, None, None], axis=1))
-    shares = _shares(seen, len(found))
+    shares = _shares(intermediates, len(found))
     return shares[:, 1:, None, None] * ops.stack(modules, axis=1)
 
 
@@ -119,7 +120,7 @@ def head_masks(masks, placement, size):
     return ops.divide_no_nan(masks, totals)
 
 
-def combined_mask(model, seen, size) -> np.ndarray:
+def combined_mask(model, intermediates, size) -> np.ndarray:
     """Where the model looked, over all its modules and heads.
 
     The sum of `module_masks`: masks weighed as the predictions made from them
@@ -127,12 +128,12 @@ def combined_mask(model, seen, size) -> np.ndarray:
 
     Args:
         model: A model made by `keras_warn.augment`.
-        seen: The outputs of `keras_warn.inspect(model)`.
+        intermediates: The outputs of `keras_warn.inspect(model)`.
         size: Height and width of the images, a pair of integers.
 
     Returns:
         A NumPy array `(b, height, width)`. An image's sum is what its global
-        gates leave to the modules; the rest is the network's own.
+        gates leave to the modules; the rest is the backbone's own.
 
     Raises:
         TypeError, ValueError: as `module_masks`.
@@ -143,11 +144,11 @@ def combined_mask(model, seen, size) -> np.ndarray:
     ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
-    >>> seen = keras_warn.inspect(model)(ops.zeros((2, 96, 96, 3)))
-    >>> combined_mask(model, seen, (96, 96)).shape
+    >>> intermediates = keras_warn.inspect(model)(ops.zeros((2, 96, 96, 3)))
+    >>> combined_mask(model, intermediates, (96, 96)).shape
     (2, 96, 96)
     """
-    return module_masks(model, seen, size).sum(axis=1)
+    return module_masks(model, intermediates, size).sum(axis=1)
 
 
 def to_pixels(maps, placement, size) -> np.ndarray:
@@ -271,11 +272,13 @@ def random_baseline(boxes, size) -> float:
     return float(np.mean((bottom - top) * (right - left)) / (size[0] * size[1]))
 
 
-def _shares(seen, modules):
-    """Weights `(b, m + 1)`, or `(1, m + 1)`, of the network and modules."""
-    if GLOBAL_GATES not in seen:
+def _shares(intermediates, modules):
+    """Weights `(b, m + 1)`, or `(1, m + 1)`, of the backbone and modules."""
+    if GLOBAL_GATES not in intermediates:
         return ops.full((1, modules + 1), 1 / (modules + 1), "float32")
-    return ops.cast(ops.convert_to_tensor(seen[GLOBAL_GATES]), "float32")
+    return ops.cast(
+        ops.convert_to_tensor(intermediates[GLOBAL_GATES]), "float32"
+    )
 
 
 def _size(size):

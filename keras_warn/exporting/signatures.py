@@ -114,18 +114,18 @@ class Signatures:
         return self._named({"probabilities": self._probabilities(scores)})
 
     def _explain(self, images):
-        seen = self._inspected(images, training=False)
+        intermediates = self._inspected(images, training=False)
         found = {
-            "probabilities": self._probabilities(seen["prediction"]),
-            "network_probabilities": keras.ops.softmax(
-                _wide(seen["network_prediction"]), axis=-1
+            "probabilities": self._probabilities(intermediates["prediction"]),
+            "backbone_probabilities": keras.ops.softmax(
+                _wide(intermediates["backbone_prediction"]), axis=-1
             ),
             **{
                 name: _wide(value)
-                for name, value in seen.items()
+                for name, value in intermediates.items()
                 if name.endswith("_gates")
             },
-            **self._masks(seen, images),
+            **self._masks(intermediates, images),
         }
         return self._named(found)
 
@@ -134,18 +134,20 @@ class Signatures:
             return keras.ops.softmax(_wide(scores), axis=-1)
         return _wide(scores)
 
-    def _masks(self, seen, images):
+    def _masks(self, intermediates, images):
         plan = self.plan
         found = {
             part_name(i, "masks"): outputs.masks
-            for i, outputs in enumerate(module_outputs(seen), start=1)
+            for i, outputs in enumerate(module_outputs(intermediates), start=1)
         }
         if plan.masks == "maps":
             return {name: _wide(maps) for name, maps in found.items()}
         axis = 2 if plan.data_format == "channels_first" else 1
         size = keras.ops.shape(images)[axis : axis + 2]
         if plan.masks == "modules":
-            return {"masks": masks.masks_of(seen, plan.placements, size)}
+            return {
+                "masks": masks.masks_of(intermediates, plan.placements, size)
+            }
         return {
             name: keras.ops.transpose(
                 masks.head_masks(maps, placement, size), (0, 2, 3, 1)

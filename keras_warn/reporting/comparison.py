@@ -26,7 +26,7 @@ class Predictions:
         confidences: `(b,)`; its probability.
         label_confidences: `(b,)`; the probability of the true class.
         label_ranks: `(b,)` int64; how many classes come before the true one:
-            0 where the prediction is right.
+            0 where the prediction is correct.
     """
 
     classes: np.ndarray
@@ -35,7 +35,7 @@ class Predictions:
     label_ranks: np.ndarray
 
     @property
-    def right(self):
+    def correct(self):
         """`(b,)` booleans: whether the most probable class is the true one."""
         return self.label_ranks == 0
 
@@ -44,7 +44,7 @@ class Predictions:
         return float(np.mean(self.label_ranks < top))
 
     def reliability(self, bins=15):
-        """How often the predictions of a confidence are right.
+        """How often the predictions of a confidence are correct.
 
         Args:
             bins: How many intervals `(i / bins, (i + 1) / bins]` of the
@@ -66,7 +66,7 @@ class Predictions:
             return np.divide(totals, counts, out=empty, where=counts > 0)
 
         return Reliability(
-            edges, counts, mean(self.confidences), mean(self.right)
+            edges, counts, mean(self.confidences), mean(self.correct)
         )
 
 
@@ -80,7 +80,7 @@ class Reliability:
         counts: `(bins,)`; images.
         confidences: `(bins,)`; their mean confidence, NaN where there is no
             image.
-        accuracies: `(bins,)`; the share of them that is right.
+        accuracies: `(bins,)`; the share of them that is correct.
     """
 
     edges: np.ndarray
@@ -106,17 +106,17 @@ class Confusion:
     Attributes:
         label: The true class.
         other: The class that it is mistaken for.
-        network: Images of `label` that the network takes for `other`.
+        backbone: Images of `label` that the backbone takes for `other`.
         output: Images of `label` that the model takes for `other`.
-        fixed: Images that the network takes for `other`, and the model gets
+        fixed: Images that the backbone takes for `other`, and the model gets
             right.
-        broken: Images that the network does not take for `other`, but gets
+        broken: Images that the backbone does not take for `other`, but gets
             right, and that the model takes for `other`.
     """
 
     label: int
     other: int
-    network: int
+    backbone: int
     output: int
     fixed: int
     broken: int
@@ -145,13 +145,13 @@ class Difference:
 
     @property
     def fixed(self):
-        """How many images the first gets wrong and the second right."""
-        return int(np.sum(~self.before.right & self.after.right))
+        """How many images the second alone classifies correctly."""
+        return int(np.sum(~self.before.correct & self.after.correct))
 
     @property
     def broken(self):
-        """How many images the first gets right and the second wrong."""
-        return int(np.sum(self.before.right & ~self.after.right))
+        """How many images the first alone classifies correctly."""
+        return int(np.sum(self.before.correct & ~self.after.correct))
 
     @property
     def gain(self):
@@ -192,7 +192,7 @@ class Difference:
         def count(chosen):
             return np.bincount(self.labels[chosen], minlength=self.n)
 
-        before, after = self.before.right, self.after.right
+        before, after = self.before.correct, self.after.correct
         counts = count(np.full(len(self.labels), True))
 
         def share(numbers):
@@ -222,14 +222,14 @@ class Comparison:
     Attributes:
         n: The number of classes.
         labels: `(b,)` int64; the true classes.
-        network: `Predictions` of the backbone inside the model.
+        backbone: `Predictions` of the backbone inside the model.
         modules: `Predictions` of the modules without the backbone.
         output: `Predictions` of the model.
         gates: `(b, m + 1)`; the weight of the backbone, then of each module.
             None with `gates="linear"`.
         head_gates: A tuple of `m` arrays `(b, k)`. None with
             `gates="linear"`.
-        entropies: `(b, m)`; how far the masks of a module spread, as a mean
+        entropies: `(b, m)`; the entropy of a module's masks, as a mean
             over its heads: 0 is a single position, 1 is all of them alike.
         baseline: `Predictions` of a model that was trained without attention,
             or `None`.
@@ -237,7 +237,7 @@ class Comparison:
 
     n: int
     labels: np.ndarray
-    network: Predictions
+    backbone: Predictions
     modules: Predictions
     output: Predictions
     gates: np.ndarray | None
@@ -250,17 +250,17 @@ class Comparison:
 
     @property
     def outcomes(self):
-        """`(b,)` strings: "fixed", "broken", "right" or "wrong".
+        """`(b,)` strings: "fixed", "broken", "correct" or "wrong".
 
         Fixed are images that the backbone alone gets wrong and the model gets
         right, broken those the other way round.
         """
-        return outcomes(self.network.classes, self.output.classes, self.labels)
+        return outcomes(self.backbone.classes, self.output.classes, self.labels)
 
     @property
-    def over_network(self):
+    def over_backbone(self):
         """The `Difference` of the model to the backbone inside it."""
-        return Difference(self.labels, self.n, self.network, self.output)
+        return Difference(self.labels, self.n, self.backbone, self.output)
 
     @property
     def over_baseline(self):
@@ -271,38 +271,38 @@ class Comparison:
 
     @property
     def fixed(self):
-        """How many images the backbone alone gets wrong, the model right."""
-        return self.over_network.fixed
+        """How many images the model classifies correctly, not its backbone."""
+        return self.over_backbone.fixed
 
     @property
     def broken(self):
-        """How many images the backbone alone gets right, the model wrong."""
-        return self.over_network.broken
+        """How many images its backbone classifies correctly, not the model."""
+        return self.over_backbone.broken
 
     @property
     def gain(self):
         """Accuracy of the model less that of the backbone alone."""
-        return self.over_network.gain
+        return self.over_backbone.gain
 
     @property
     def gain_interval(self):
         """A 95 % confidence interval `(low, high)` of `gain`."""
-        return self.over_network.gain_interval
+        return self.over_backbone.gain_interval
 
     @property
     def p_value(self):
         """How likely a `gain` this large is if there is none."""
-        return self.over_network.p_value
+        return self.over_backbone.p_value
 
     @property
     def per_class(self):
         """Dictionary of arrays `(n,)`, over the images of each class.
 
-        As of `Difference`, with `network` and `output` for the accuracies.
+        As of `Difference`, with `backbone` and `output` for the accuracies.
         """
-        found = self.over_network.per_class
+        found = self.over_backbone.per_class
         return {
-            {"before": "network", "after": "output"}.get(name, name): values
+            {"before": "backbone", "after": "output"}.get(name, name): values
             for name, values in found.items()
         }
 
@@ -312,29 +312,29 @@ class Comparison:
 
         The last ones are those that attention makes.
         """
-        before, after = self.network.right, self.output.right
-        network, output = self.network.classes, self.output.classes
+        before, after = self.backbone.correct, self.output.correct
+        backbone, output = self.backbone.classes, self.output.classes
 
         def count(chosen, others):
             pairs = self.labels[chosen] * self.n + others[chosen]
             return dict(zip(*np.unique(pairs, return_counts=True), strict=True))
 
-        fixed = count(~before & after, network)
+        fixed = count(~before & after, backbone)
         broken = count(before & ~after, output)
-        by_network, by_output = count(~before, network), count(~after, output)
+        by_backbone, by_output = count(~before, backbone), count(~after, output)
         found = [
             Confusion(
                 int(pair // self.n),
                 int(pair % self.n),
                 *(
                     int(counts.get(pair, 0))
-                    for counts in (by_network, by_output, fixed, broken)
+                    for counts in (by_backbone, by_output, fixed, broken)
                 ),
             )
             for pair in {**fixed, **broken}
         ]
         return sorted(
-            found, key=lambda c: (-c.gain, -c.network, c.label, c.other)
+            found, key=lambda c: (-c.gain, -c.backbone, c.label, c.other)
         )
 
 
@@ -375,7 +375,7 @@ def compare(model, data, batch_size=32, verbose=1, baseline=None) -> Comparison:
     >>> found = compare(model, (images, [0, 1, 2, 3]), verbose=0)
     >>> len(found), found.n, found.gates.shape
     (4, 5, (4, 3))
-    >>> found.gain == found.output.accuracy() - found.network.accuracy()
+    >>> found.gain == found.output.accuracy() - found.backbone.accuracy()
     True
 
     Reference:
@@ -407,18 +407,18 @@ def compared(model, data, batch_size, verbose, baseline, watch=None):
     progress = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
     found = []
     for images, labels in batches:
-        seen = reader.predict_on_batch(images)
-        for name in ("network_prediction", "prediction"):
-            _check_finite("model", name, seen[name])
-        parts = contributions(model, seen)
-        modules = module_outputs(seen)
-        output = seen["prediction"].astype("float64")
+        intermediates = reader.predict_on_batch(images)
+        for name in ("backbone_prediction", "prediction"):
+            _check_finite("model", name, intermediates[name])
+        parts = contributions(model, intermediates)
+        modules = module_outputs(intermediates)
+        output = intermediates["prediction"].astype("float64")
         if attention.rectified.activation is None:
             output = _softmax(output)
         found.append(
             {
                 "labels": labels,
-                "network": _predictions(parts.network_probabilities, labels),
+                "backbone": _predictions(parts.backbone_probabilities, labels),
                 "modules": _predictions(parts.attention_probabilities, labels),
                 "output": _predictions(output, labels),
                 "gates": parts.gates,
@@ -667,9 +667,9 @@ def _predictions(probabilities, labels):
 
 
 def mask_entropies(masks, data_format):
-    """How far masks spread over their positions.
+    """The entropy of masks over their positions.
 
-    The entropy of each head's mask, brought to a sum of 1, as a share of the
+    That of each head's mask, brought to a sum of 1, as a share of the
     largest that there is for as many positions; the mean over the heads.
 
     Args:

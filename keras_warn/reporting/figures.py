@@ -1,4 +1,4 @@
-"""Figures: what attention did, and curves with their spread over seeds.
+"""Figures: what attention did, and curves of several seeds.
 
 matplotlib is imported when a figure is made. Figures are made without pyplot,
 so no window is needed or left open: save them with `figure.savefig(path)`.
@@ -33,13 +33,13 @@ def explanation_figure(images, explanation, titles=None, names=None):
 
     From left to right:
 
-    - the image, and below it the classes and probabilities that the network
+    - the image, and below it the classes and probabilities that the backbone
       by itself, the modules by themselves and the model predict;
     - the evidence: places that speak for the predicted class are orange,
       those that speak for the class it is compared with blue;
     - the masks of each module, lit where it looks, with its gate and the
       class it predicts by itself;
-    - what the network and each module contribute to the score of the one
+    - what the backbone and each module contribute to the score of the one
       class less the other, and their sum.
 
     Args:
@@ -80,10 +80,10 @@ def explanation_figure(images, explanation, titles=None, names=None):
     Reference:
         [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320), Figure 6
     """
-    pictures = displayable(images, explanation.data_format)
+    displayed = displayable(images, explanation.data_format)
     count, modules = explanation.modules.shape[:2]
     classes = explanation.scores.shape[1]
-    if pictures.shape[:3] != (count, *explanation.size):
+    if displayed.shape[:3] != (count, *explanation.size):
         raise ValueError(
             "`images` must be those that `explanation` was made of, "
             f"{count} of {explanation.size}. Received: images of shape "
@@ -106,8 +106,8 @@ def explanation_figure(images, explanation, titles=None, names=None):
     if explanation.attribution is not None:
         columns_of_masks = explanation.masks.swapaxes(0, 1)
         overlays = [
-            attribution_overlay(pictures, explanation.attribution),
-            *(mask_overlay(pictures, masks) for masks in columns_of_masks),
+            attribution_overlay(displayed, explanation.attribution),
+            *(mask_overlay(displayed, masks) for masks in columns_of_masks),
         ]
     texts = [
         _what_was_said(explanation, names),
@@ -120,7 +120,9 @@ def explanation_figure(images, explanation, titles=None, names=None):
         *_what_modules_said(explanation, names),
     ]
     heads = ["image", "evidence"]
-    for i, outputs in enumerate(module_outputs(explanation.seen), start=1):
+    for i, outputs in enumerate(
+        module_outputs(explanation.intermediates), start=1
+    ):
         shape = outputs.masks.shape
         places = "×".join(str(n) for n in _places(shape, explanation))
         heads.append(f"module {i} ({places})")
@@ -149,7 +151,7 @@ def explanation_figure(images, explanation, titles=None, names=None):
         "parse_math": False,
     }
     for column, (overlay, below) in enumerate(
-        zip([pictures, *overlays], texts, strict=True)
+        zip([displayed, *overlays], texts, strict=True)
     ):
         for row in range(count):
             axes = cells[row, column]
@@ -169,10 +171,10 @@ def explanation_figure(images, explanation, titles=None, names=None):
 
 
 def curves_figure(x, curves, x_label, y_label, log2=False):
-    """Curves with their spread over seeds.
+    """Curves: mean and standard deviation over seeds.
 
-    A line is the mean over seeds, its band one standard deviation on either
-    side; every seed is a marker.
+    A line is the mean, its band one standard deviation on either side; every
+    seed is a marker.
 
     Args:
         x: The points on the horizontal axis.
@@ -282,7 +284,7 @@ def new_figure(width, height):
 def _what_was_said(explanation, names):
     """Who predicts which class of an image, with what probability."""
     said = {
-        "network": explanation.network_probabilities,
+        "backbone": explanation.backbone_probabilities,
         "attention": explanation.attention_probabilities,
         "output": explanation.probabilities,
     }
@@ -299,7 +301,9 @@ def _what_was_said(explanation, names):
 def _what_modules_said(explanation, names):
     """For each module and image, its gate and the class it predicts."""
     texts = []
-    for i, outputs in enumerate(module_outputs(explanation.seen), start=1):
+    for i, outputs in enumerate(
+        module_outputs(explanation.intermediates), start=1
+    ):
         classes = outputs.prediction.argmax(axis=1)
         texts.append([f"says {names[j]}" for j in classes])
         if explanation.gates is not None:
@@ -320,9 +324,9 @@ def _places(shape, explanation):
     return shape[2:] if first else shape[1:3]
 
 
-def _show(axes, picture):
+def _show(axes, image):
     """Draws an image `(height, width, 3)`."""
-    axes.imshow(picture, interpolation="nearest")
+    axes.imshow(image, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -330,8 +334,8 @@ def _show(axes, picture):
 
 
 def _show_contributions(axes, contributions):
-    """Draws bars of what the network and each module contribute, and all."""
-    labels = ["network"]
+    """Draws bars of what the backbone and each module contribute, and all."""
+    labels = ["backbone"]
     labels += [f"module {i}" for i in range(1, len(contributions))]
     values = [*contributions, contributions.sum()]
     labels.append("sum")

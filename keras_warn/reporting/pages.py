@@ -1,4 +1,4 @@
-"""Pages that need no other file and no network.
+"""Pages that need no other file and no internet.
 
 Jinja2 is imported when a page is made.
 """

@@ -26,7 +26,7 @@ from keras_warn.training import runs
 
 # The longest side of the images, in pixels: of the image, of what is drawn
 # over it. Smaller images are shown pixel by pixel.
-PICTURE, OVERLAY = 192, 112
+IMAGE_SIDE, OVERLAY_SIDE = 192, 112
 SMALL = 64
 
 # The best of these qualities is taken with which an image is no larger than
@@ -41,7 +41,7 @@ ROWS = 10
 # Gates that differ less than this from image to image are called constant.
 CONSTANT = 0.01
 
-OUTCOMES = ("fixed", "broken", "right", "wrong")
+OUTCOMES = ("fixed", "broken", "correct", "wrong")
 
 # How many examples of each outcome are in sight; the others fold.
 IN_SIGHT = 3
@@ -62,7 +62,7 @@ def report(
 ) -> Comparison:
     """Writes a page about what attention does on a test set.
 
-    One HTML file that needs no other file and no network: accuracies with and
+    One HTML file that needs no other file and no internet: accuracies with and
     without attention, images of predictions that it fixed and broke, with
     the evidence for them, gains and losses by class, the use of the gates, and
     calibration.
@@ -147,7 +147,7 @@ def report(
         if image_name is not None:
             name = str(image_name(example["index"]))
             example["image"] = files.displayed(name)
-    difference = comparison.over_baseline or comparison.over_network
+    difference = comparison.over_baseline or comparison.over_backbone
     page = template.render(
         title=title or f"With and without attention: {model.name}",
         comparison=comparison,
@@ -171,7 +171,7 @@ def report(
             name: predictions
             for name, predictions in (
                 ("baseline", comparison.baseline),
-                ("backbone inside the model", comparison.network),
+                ("backbone inside the model", comparison.backbone),
                 ("modules alone", comparison.modules),
                 ("model, with attention", comparison.output),
             )
@@ -194,7 +194,7 @@ def choose_examples(comparison, count) -> np.ndarray:
 
     Half are fixed and half are broken, or more of one where there are fewer
     of the other. If both together are fewer than `count`, up to a quarter of
-    `count` are others, as many right as wrong. Of each outcome, those come
+    `count` are others, as many correct as wrong. Of each outcome, those come
     first whose true class gained or lost most.
 
     Args:
@@ -202,15 +202,15 @@ def choose_examples(comparison, count) -> np.ndarray:
         count: How many images at most.
 
     Returns:
-        An int64 array of indices: fixed, broken, right, then wrong ones.
+        An int64 array of indices: fixed, broken, correct, then wrong ones.
     """
     change = np.abs(
         comparison.output.label_confidences
-        - comparison.network.label_confidences
+        - comparison.backbone.label_confidences
     )
     outcomes = comparison.outcomes
     order = np.argsort(-change, kind="stable")
-    fixed, broken, right, wrong = (
+    fixed, broken, correct, wrong = (
         order[outcomes[order] == name] for name in OUTCOMES
     )
 
@@ -221,7 +221,7 @@ def choose_examples(comparison, count) -> np.ndarray:
 
     changed = shares(fixed, broken, count)
     left = count - sum(map(len, changed))
-    others = shares(right, wrong, min(left, -(-count // 4)))
+    others = shares(correct, wrong, min(left, -(-count // 4)))
     return np.concatenate([*changed, *others]).astype(np.int64)
 
 
@@ -245,7 +245,7 @@ class _Kept:
 
     def __call__(self, images, found):
         """Sees a batch. The arguments are those of `compared`'s `watch`."""
-        before, after = found["network"], found["output"]
+        before, after = found["backbone"], found["output"]
         change = np.abs(after.label_confidences - before.label_confidences)
         kinds = outcomes(before.classes, after.classes, found["labels"])
         for name, limit in self._limits.items():
@@ -303,9 +303,9 @@ def _examples(model, images, comparison, chosen, names, batch_size):
     if not len(chosen):
         return []
     data_format = attention_of(model).data_format
-    pictures = next(x for x in keras.tree.flatten(images) if len(x.shape) == 4)
+    displayed = next(x for x in keras.tree.flatten(images) if len(x.shape) == 4)
     # Of all at once, which have one way of showing them.
-    pictures = overlays.displayable(pictures, data_format)
+    displayed = overlays.displayable(displayed, data_format)
     shown = []
     for start in range(0, len(chosen), batch_size):
         rows = slice(start, start + batch_size)
@@ -314,20 +314,21 @@ def _examples(model, images, comparison, chosen, names, batch_size):
             keras.tree.map_structure(lambda x, rows=rows: x[rows], images),
             batch_size=batch_size,
         )
-        drawn = _drawn(pictures[rows], explanation, names)
+        drawn = _drawn(displayed[rows], explanation, names)
         parts = _parts(explanation, names)
         for i, index in enumerate(chosen[rows]):
             target, contrast = explanation.targets[i], explanation.contrast[i]
+            before, after = comparison.backbone, comparison.output
             shown.append(
                 {
                     "index": int(index),
                     "image": f"image {index}",
                     "outcome": str(comparison.outcomes[index]),
                     "label": names[comparison.labels[index]],
-                    "network": names[comparison.network.classes[index]],
-                    "output": names[comparison.output.classes[index]],
-                    "network_confidence": comparison.network.confidences[index],
-                    "confidence": comparison.output.confidences[index],
+                    "backbone": names[before.classes[index]],
+                    "output": names[after.classes[index]],
+                    "backbone_confidence": before.confidences[index],
+                    "confidence": after.confidences[index],
                     "target": names[target],
                     "contrast": names[contrast],
                     "images": drawn[i],
@@ -339,11 +340,11 @@ def _examples(model, images, comparison, chosen, names, batch_size):
     return shown
 
 
-def _drawn(pictures, explanation, names):
+def _drawn(displayed, explanation, names):
     """For each image, itself and what is drawn over it."""
     images = [
-        {"name": "Image", "src": _source(picture, PICTURE), "alt": "The image"}
-        for picture in pictures
+        {"name": "Image", "src": _source(image, IMAGE_SIDE), "alt": "The image"}
+        for image in displayed
     ]
     drawn = [[image] for image in images]
     if explanation.attribution is None:
@@ -352,14 +353,18 @@ def _drawn(pictures, explanation, names):
     def add(name, overlaid, texts):
         for cells, pixels, text in zip(drawn, overlaid, texts, strict=True):
             cells.append(
-                {"name": name, "src": _source(pixels, OVERLAY), "alt": text}
+                {
+                    "name": name,
+                    "src": _source(pixels, OVERLAY_SIDE),
+                    "alt": text,
+                }
             )
 
     masks, attribution = explanation.masks, explanation.attribution
     combined = masks.sum(axis=1)
     add(
         "Evidence",
-        overlays.attribution_overlay(pictures, attribution),
+        overlays.attribution_overlay(displayed, attribution),
         [
             f"Evidence for {names[target]} and against {names[contrast]}: "
             f"{_evidence_in_words(region)}"
@@ -373,13 +378,13 @@ def _drawn(pictures, explanation, names):
     )
     add(
         "All masks",
-        overlays.mask_overlay(pictures, combined),
+        overlays.mask_overlay(displayed, combined),
         [f"All modules look most at the {place(mask)}" for mask in combined],
     )
     for i in range(masks.shape[1]):
         add(
             f"Module {i + 1}",
-            overlays.mask_overlay(pictures, masks[:, i]),
+            overlays.mask_overlay(displayed, masks[:, i]),
             [
                 f"Module {i + 1} looks most at the {place(mask)}"
                 for mask in masks[:, i]
@@ -415,12 +420,12 @@ def place(mask):
 
 
 def _parts(explanation, names):
-    """For each image, what the network and each module say and weigh."""
+    """For each image, what the backbone and each module say and weigh."""
     contributions = explanation.contributions
     highest = np.abs(contributions).max(axis=1, keepdims=True)
     lengths = contributions / np.where(highest == 0, 1, highest)
-    said = [explanation.network_probabilities.argmax(axis=1)]
-    for module in module_outputs(explanation.seen):
+    said = [explanation.backbone_probabilities.argmax(axis=1)]
+    for module in module_outputs(explanation.intermediates):
         said.append(module.prediction.argmax(axis=-1))
     return [
         [
@@ -470,7 +475,7 @@ def _class_rows(comparison, names):
         # Gains are those that training with attention brought.
         found = comparison.over_baseline.per_class
         statistics = {**found, "baseline": found["before"]} | {
-            name: statistics[name] for name in ("network", "output")
+            name: statistics[name] for name in ("backbone", "output")
         }
     rows = [
         {"name": name, **{key: values[i] for key, values in statistics.items()}}
@@ -485,11 +490,12 @@ def _class_rows(comparison, names):
 
 
 def _gate_rows(comparison):
-    """Statistics of the gate of the network and of each module."""
-    spread = [None, *comparison.entropies.mean(axis=0)]
+    """Statistics of the gate of the backbone and of each module."""
+    entropies = [None, *comparison.entropies.mean(axis=0)]
     rows = []
     for i in range(comparison.entropies.shape[1] + 1):
-        row = {"name": f"Module {i}" if i else "Backbone", "spread": spread[i]}
+        name = f"Module {i}" if i else "Backbone"
+        row = {"name": name, "mask_entropy": entropies[i]}
         if comparison.gates is not None:
             gates = comparison.gates[:, i]
             row["mean"], row["std"] = gates.mean(), gates.std()

@@ -593,10 +593,10 @@ def _over_backbone(comparison):
     Args:
         comparison: A `keras_warn.reporting.comparison.Comparison`.
     """
-    difference = comparison.over_network
+    difference = comparison.over_backbone
     return {
         "images": len(comparison),
-        "backbone": comparison.network.accuracy(),
+        "backbone": comparison.backbone.accuracy(),
         "attention": comparison.output.accuracy(),
         "difference": difference.gain,
         "interval": list(difference.gain_interval),

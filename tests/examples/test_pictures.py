@@ -41,7 +41,7 @@ def ready(data, most=MOST, size=SIZE):
     ],
 )
 def test_the_model_reads_what_the_library_reads(data):
-    """So all that is not large is passed on, and shown apply_exif."""
+    """So all that is not large is passed on, and turned as EXIF says."""
     import tensorflow as tf
 
     from keras_warn.exporting import preprocessing

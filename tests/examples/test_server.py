@@ -104,12 +104,12 @@ def test_a_single_output_has_no_name():
 
 def test_pictures_are_turned_as_they_were_held(client):
     turned = held(6, "PNG")
-    apply_exif = file_of(np.rot90(photo(), -1), "PNG")
-    found = client.post(PREDICT, json=asked(turned, apply_exif, held(1, "PNG")))
-    turned, apply_exif, lying = (
+    rotated = file_of(np.rot90(photo(), -1), "PNG")
+    found = client.post(PREDICT, json=asked(turned, rotated, held(1, "PNG")))
+    turned, rotated, lying = (
         np.array(row["probabilities"]) for row in found.json()["predictions"]
     )
-    np.testing.assert_allclose(turned, apply_exif, atol=1e-6)
+    np.testing.assert_allclose(turned, rotated, atol=1e-6)
     assert np.abs(turned - lying).max() > 1e-4
 
 
@@ -136,8 +136,8 @@ def test_what_the_page_is_told(client, model):
     wanted = dict(zip(NAMES, one["probabilities"].tolist(), strict=True))
     assert probabilities == pytest.approx(wanted)
     assert list(probabilities) == sorted(wanted, key=lambda n: -wanted[n])
-    best = int(one["network_probabilities"].argmax())
-    assert found["network_class"] == NAMES[best]
+    best = int(one["backbone_probabilities"].argmax())
+    assert found["backbone_class"] == NAMES[best]
     assert found["gates"] == pytest.approx(one["global_gates"].tolist())
     assert [len(gates) for gates in found["head_gates"]] == [3, 3]
     masks = [one["masks"].sum(0), *one["masks"]]

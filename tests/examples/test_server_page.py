@@ -68,7 +68,7 @@ def test_pictures_are_explained(page, tmp_path):
         assert any(name in article.text for name in NAMES)
         assert len(all_of(".classes tbody tr", article)) == len(NAMES)
         assert len(all_of(".gates tbody tr", article)) == 3
-    # As it is seen: apply_exif.
+    # Turned as EXIF says.
     sizes = [
         page.execute_script(SUM, *all_of("canvas", article))[:2]
         for article in (first, turned)

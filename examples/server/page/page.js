@@ -165,19 +165,19 @@ function showMasks(article, overlay, modules, best) {
 
 function showWords(article, answer) {
   const [best] = answer.classes;
-  const said = answer.classes.find((c) => c.name === answer.network_class);
+  const said = answer.classes.find((c) => c.name === answer.backbone_class);
   article.querySelector(".prediction").textContent =
     `${best.name}, ${percent(best.attention)}`;
   article.querySelector(".changed").textContent = best === said
-    ? `Attention keeps what the network alone says, and takes it from `
-      + `${percent(best.network)} to ${percent(best.attention)}.`
-    : `Attention changes the prediction: the network alone says `
-      + `${said.name}, ${percent(said.network)}, which attention takes to `
+    ? `Attention keeps what the backbone alone says, and takes it from `
+      + `${percent(best.backbone)} to ${percent(best.attention)}.`
+    : `Attention changes the prediction: the backbone alone says `
+      + `${said.name}, ${percent(said.backbone)}, which attention takes to `
       + `${percent(said.attention)}.`;
   const classes = article.querySelector(".classes tbody");
   for (const one of answer.classes) {
     const made = row(one.name,
-      [bar(one.network, "network"), bar(one.attention, "attention")]);
+      [bar(one.backbone, "backbone"), bar(one.attention, "attention")]);
     made.classList.toggle("best", one === best);
     classes.append(made);
   }
@@ -188,7 +188,7 @@ function showGates(article, answer, modules) {
   gates.hidden = answer.gates === null;
   (answer.gates ?? []).forEach((gate, i) => gates.tBodies[0].append(
     row(i ? modules[i - 1] : "Network",
-      [bar(gate, i ? "attention" : "network")])));
+      [bar(gate, i ? "attention" : "backbone")])));
   const heads = article.querySelector(".heads tbody");
   article.querySelector("details").hidden = answer.head_gates.length === 0;
   answer.head_gates.forEach((module, i) => {
