@@ -1,4 +1,4 @@
-"""The classifier at the end of a network: what it reads, and its logits."""
+"""The classifier at the end of a backbone: what it reads, and its logits."""
 
 import dataclasses
 import functools
@@ -47,7 +47,7 @@ _HIDDEN = frozenset(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Classifier:
-    """A classifier at the end of a network.
+    """A classifier at the end of a backbone.
 
     Attributes:
         logits: `KerasTensor` `(b, n)`, the scores before the softmax.
@@ -63,7 +63,7 @@ class Classifier:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ending:
-    """The last calls of a network that ends in predictions.
+    """The last calls of a backbone that ends in predictions.
 
     Attributes:
         head: The call of the layer that owns the classifier's kernel, or of
@@ -130,13 +130,13 @@ def read_classifier(network, classes=None):
 
 
 def find_ending(network):
-    """Finds the last calls of a network, from its classifier's kernel on.
+    """Finds the last calls of a backbone, from its classifier's kernel on.
 
     Args:
         network: A `graph.Graph`.
 
     Returns:
-        An `Ending`, or `None` if the network ends in features.
+        An `Ending`, or `None` if the backbone ends in features.
     """
     head, tail = _last_calls(network)
     softmaxes = [c for c in (head, *tail) if _activation(c) == "softmax"]
@@ -177,7 +177,7 @@ def _last_calls(network):
 
 
 def _fault(network, head, tail, softmaxes):
-    """What hides the logits of a network with softmax, or `None`."""
+    """What hides the logits of a backbone with softmax, or `None`."""
     softmax = softmaxes[-1]
     classes = network.model.outputs[0].shape[-1]
     calls = [head, *tail]

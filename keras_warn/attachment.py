@@ -1,10 +1,10 @@
-"""Where attention modules may read: the feature maps of a network.
+"""Where attention modules may read: the feature maps of a backbone.
 
-A module should read a tensor that summarises the network so far and that the
-network itself finds useful to read. Of all tensors these are kept:
+A module should read a tensor that summarises the backbone so far and that the
+backbone itself finds useful to read. Of all tensors these are kept:
 
 1. **Cuts**, through which all data flows, such as the output of a residual
-   block and not a tensor inside of it. Networks whose cells read the two cells
+   block and not a tensor inside of it. Backbones whose cells read the two cells
    before them (NASNet) have no cuts at most resolutions; there, tensors count
    that merge several and together with one other cut the graph.
 2. **Feature maps**: what comes after the first learned kernel and before the
@@ -279,7 +279,7 @@ def _named(network, name):
 
 
 def _resolutions(maps):
-    """Splits maps, in the order of the network, by resolution."""
+    """Splits maps, in the order of the backbone, by resolution."""
     groups = []
     for found in maps:
         if groups and _close(groups[-1][-1], found):
@@ -296,7 +296,7 @@ def _close(one, other):
 
 
 class _Reading:
-    """What is asked of a network's graph to choose among its tensors."""
+    """What is asked of a backbone's graph to choose among its tensors."""
 
     def __init__(self, network):
         self.network = network
@@ -305,7 +305,7 @@ class _Reading:
         self.separators = _separators(network)
 
     def maps(self):
-        """All feature maps through which the network's data flows."""
+        """All feature maps through which the backbone's data flows."""
         excluded = set()
         ending = find_ending(self.network)
         if ending is not None:

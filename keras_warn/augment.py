@@ -1,4 +1,4 @@
-"""Attention for a network that already exists."""
+"""Attention for a backbone that already exists."""
 
 import keras
 
@@ -44,18 +44,18 @@ def augment(
     kernel_initializer="he_normal",
     name=None,
 ) -> keras.Model:
-    """Adds gated attention to a network.
+    """Adds gated attention to a backbone.
 
-    Attention modules read feature maps of the network at several depths. Each
+    Attention modules read feature maps of the backbone at several depths. Each
     attends to a few places, predicts the classes from what is there, and gates
-    weigh these predictions against the network's own:
+    weigh these predictions against the backbone's own:
 
-    `scores = g_0 * network + g_1 * module_1 + ... + g_m * module_m`.
+    `scores = g_0 * backbone + g_1 * module_1 + ... + g_m * module_m`.
 
-    The result is a flat functional model that contains the network's own
+    The result is a flat functional model that contains the backbone's own
     layers, by reference and under their own names: weights loaded into either
-    are loaded into both, and with all gates on the network the result is the
-    network's own prediction, bit for bit (in float32; one that ends in half
+    are loaded into both, and with all gates on the backbone the result is the
+    backbone's own prediction, bit for bit (in float32; one that ends in half
     precision is rounded itself).
 
     Args:
@@ -78,8 +78,8 @@ def augment(
             map is projected by a 1x1 convolution before its module, so that
             parameters stay few with many classes.
         attend_at: Where to attach the modules instead: a layer name, a
-            negative index into the network's attachment points (-1 is the
-            deepest), a tensor of the network, or a list of these.
+            negative index into the backbone's attachment points (-1 is the
+            deepest), a tensor of the backbone, or a list of these.
         mask_activation: `"softmax"` or `"sigmoid"`, see `AttentionHeads`.
         diversity_weight: Non-negative number, the weight of the penalty on
             overlapping masks, averaged over modules. See `MaskDiversity`.
@@ -105,14 +105,14 @@ def augment(
             scores, for a loss with `from_logits=True` or for
             `GatedLogLikelihood`.
         gradient_scale: Non-negative number, the factor on the gradients that
-            modules and global gates send into the network. 0 is the paper's
+            modules and global gates send into the backbone. 0 is the paper's
             blocked-gradient ablation.
         kernel_initializer: Initializer of all kernels of the modules. An
             object with a seed starts kernels of equal shape alike.
-        name: Name of the model. Defaults to the network's with `_warn`.
+        name: Name of the model. Defaults to the backbone's with `_warn`.
 
     Returns:
-        A functional `keras.Model` with the network's inputs and an output of
+        A functional `keras.Model` with the backbone's inputs and an output of
         shape `(b, n)`: probabilities, or scores without
         `classifier_activation`. Its new layers are named `module_<i>_masks`,
         `module_<i>_attended`, `module_<i>_hypotheses`,
@@ -124,10 +124,10 @@ def augment(
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if an argument is out of its range or contradicts the
-            network; if the network has no graph to read (a subclassed model),
-            has attention already, has fewer attachment points than `depth`,
-            ends in predictions whose logits cannot be recovered, or has layers
-            that could not be loaded from a file again.
+            backbone; if that has no graph to read (a subclassed model), has
+            attention already, has fewer attachment points than `depth`, ends
+            in predictions whose logits cannot be recovered, or has layers that
+            could not be loaded from a file again.
 
     Example:
 
@@ -358,7 +358,7 @@ def _restrained(tensor, gradient_scale, name):
 
 
 def _read_or_make_classifier(network, classes):
-    """The network's own classifier, or a new one for `classes`."""
+    """The backbone's own classifier, or a new one for `classes`."""
     model = network.model
     classifier = read_classifier(network, classes)
     if classifier is not None:
@@ -370,17 +370,17 @@ def _read_or_make_classifier(network, classes):
             )
         if classes not in (None, classifier.classes):
             raise ValueError(
-                "`classes` must be the number of classes of the network's own "
+                "`classes` must be the number of classes of the backbone's own "
                 f"classifier, {classifier.classes}, or be left out. For other "
-                "classes, build the network without its classifier "
+                "classes, build the backbone without its classifier "
                 "(`include_top=False`). "
                 f"Received: classes={classes}."
             )
         return classifier
     if classes is None:
         raise ValueError(
-            "`classes` must be given for a network without a classifier, to "
-            f"make one. Received: classes=None, a network whose output has "
+            "`classes` must be given for a backbone without a classifier, to "
+            f"make one. Received: classes=None, a backbone whose output has "
             f"shape {model.output_shape}."
         )
     features = model.output
@@ -395,13 +395,13 @@ def _read_or_make_classifier(network, classes):
     return Classifier(logits, features, classes)
 
 
-def _check_names(network):
+def _check_names(model):
     """Checks that no attention is there, nor a layer in the way of it."""
-    for operation in network.operations:
+    for operation in model.operations:
         if isinstance(operation, AttentionHeads):
             raise ValueError(
-                "`backbone` must be a network without attention. Received: "
-                f"the model {network.name!r}, whose layer {operation.name!r} "
+                "`backbone` must be a backbone without attention. Received: "
+                f"the model {model.name!r}, whose layer {operation.name!r} "
                 "has attention heads."
             )
         if operation.name in attention.RESERVED_NAMES or (
@@ -412,7 +412,7 @@ def _check_names(network):
                 f"'{attention.RESERVED_PREFIX}...', "
                 f"{', '.join(map(repr, attention.RESERVED_NAMES))} to the "
                 "layers of attention. Received: the model "
-                f"{network.name!r} with a layer {operation.name!r}."
+                f"{model.name!r} with a layer {operation.name!r}."
             )
 
 

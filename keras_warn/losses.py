@@ -13,7 +13,7 @@ class GatedLogLikelihood(keras.losses.Loss):
     `loss = -scores[label]`, where the scores are the gated log-probabilities
     that `augment(..., classifier_activation=None)` returns. They are not
     normalised again, so this is the gate-weighted mean of the *separate*
-    cross-entropies of the network and its modules, each of which must be
+    cross-entropies of the backbone and its modules, each of which must be
     correct on its own;
     `keras.losses.SparseCategoricalCrossentropy(from_logits=True)` on the same
     scores trains their combination instead.

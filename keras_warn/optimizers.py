@@ -398,7 +398,7 @@ def _attention_layers(model):
 
 
 def _classifier(model):
-    """The layer with the weights of the network's own prediction."""
+    """The layer with the weights of the backbone's own prediction."""
     network = graph.Graph(model)
     call = network.producer(attention_of(model).backbone_logits)
     while not owns_kernel(call.operation):

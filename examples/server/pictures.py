@@ -80,7 +80,8 @@ class Picture:
 
         The file itself is passed on if its image is not too large: the model
         reads all that a file says. If it is, fewer pixels are, in a file of
-        PNG: turned as EXIF says, on white where they are transparent, as gray or RGB.
+        PNG: turned as EXIF says, on white where they are transparent, as
+        gray or RGB.
 
         Returns:
             A `Ready`.

@@ -83,7 +83,7 @@ class TrainingBatches(Batches):
 
     Args:
         listing: An `ImageDataset`.
-        view: What the network sees of an image: a function of the image
+        view: What the model sees of an image: a function of the image
             and a `numpy.random.Generator`, such as `RandomCrop(224, 256)`.
             All that it returns must have one shape.
         batch_size: Positive integer.
@@ -212,7 +212,7 @@ class TrainingBatches(Batches):
         return self._order(epoch)[step * self.batch_size :][: self.batch_size]
 
     def see(self, epoch, i):
-        """What the network sees of an image in an epoch."""
+        """What the model sees of an image in an epoch."""
         random = np.random.default_rng((VIEW, self.seed, epoch, i))
         return self.view(self.listing.read(i, self.cropped), random)
 
@@ -270,7 +270,7 @@ class TestBatches(Batches):
         return np.stack(images)
 
     def see(self, epoch, i):
-        """What the network sees of an image, the same in all epochs."""
+        """What the model sees of an image, the same in all epochs."""
         return self.view(self.listing.read(i, self.cropped), None)
 
     def __iter__(self):

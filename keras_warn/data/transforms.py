@@ -1,7 +1,7 @@
-"""What a network sees of an image, in training and in testing.
+"""What a model sees of an image, in training and in testing.
 
 A view is called with an image and a source of random numbers, and returns
-what the network gets. It is the paper's protocol: images are brought to a
+what the model gets. It is the paper's protocol: images are brought to a
 shorter edge of 256 pixels, of which a random 224x224 is cut in training,
 mirrored half of the time, and the middle in testing.
 """

@@ -30,7 +30,7 @@ def _disagreement(gates, logits):
 
 @keras.saving.register_keras_serializable(package="keras_warn")
 class GatedSum(Annotated):
-    """The network's prediction, rectified by the modules' (equation 8).
+    """The backbone's prediction, rectified by the modules' (equation 8).
 
     `scores = sum_i gates_i log_softmax(predictions_i)`, or with
     `combination="probabilities"`,
@@ -39,8 +39,8 @@ class GatedSum(Annotated):
     The first is what the reference does. The normaliser of each log-softmax
     is one number an image, the same for all classes, so the probabilities
     `softmax(scores)` are those of the gated *logits*, and are computed from
-    them: with gate 0 at one and the others at zero, this is the network's own
-    softmax, bit for bit (in float32; a network that ends in half precision has
+    them: with gate 0 at one and the others at zero, this is the backbone's own
+    softmax, bit for bit (in float32; a backbone that ends in half precision has
     rounded its own).
 
     `agreement_weight` adds a penalty on predictions that contradict each
@@ -70,7 +70,7 @@ class GatedSum(Annotated):
 
     Call arguments:
         gates: The output of `GlobalGate`.
-        predictions: List of `m + 1` logits, the network's own first.
+        predictions: List of `m + 1` logits, the backbone's own first.
 
     Input shape:
         gates: `(b, m + 1)`. predictions: `m + 1` times `(b, n)`.
@@ -90,9 +90,9 @@ class GatedSum(Annotated):
     Example:
 
     >>> gates = ops.array([[1.0, 0.0]])
-    >>> network, module = ops.array([[2.0, 0.0]]), ops.array([[-3.0, 5.0]])
-    >>> rectified = keras_warn.GatedSum()(gates, [network, module])
-    >>> bool(ops.all(rectified == ops.softmax(network)))
+    >>> backbone, module = ops.array([[2.0, 0.0]]), ops.array([[-3.0, 5.0]])
+    >>> rectified = keras_warn.GatedSum()(gates, [backbone, module])
+    >>> bool(ops.all(rectified == ops.softmax(backbone)))
     True
 
     Reference:

@@ -1,4 +1,4 @@
-"""Which module to believe, and how much of the network to keep."""
+"""Which module to believe, and how much of the backbone to keep."""
 
 import keras
 from keras import ops
@@ -11,14 +11,14 @@ from keras_warn.layers.numerics import wide
 
 @keras.saving.register_keras_serializable(package="keras_warn")
 class GlobalGate(keras.layers.Layer):
-    """Weights of the network's own prediction and of every module's.
+    """Weights of the backbone's own prediction and of every module's.
 
-    The network's last features, pooled, are scored once for each prediction,
+    The backbone's last features, pooled, are scored once for each prediction,
     and the scores are normalised over the predictions:
 
     `gates = softmax(tanh(features . kernel))` (equations 6 and 7).
 
-    Entry 0 weighs the network's own prediction, entry `i` the `i`-th module's.
+    Entry 0 weighs the backbone's own prediction, entry `i` the `i`-th module's.
     The paper's tanh keeps every gate open: of 4 each lies in [0.043, 0.711].
     `score_activation=None` lifts that bound.
 
@@ -37,7 +37,7 @@ class GlobalGate(keras.layers.Layer):
         **kwargs: `name`, `dtype` and `trainable`.
 
     Call arguments:
-        features: The network's last features, pooled over positions.
+        features: The backbone's last features, pooled over positions.
 
     Input shape:
         `(b, c)`.
