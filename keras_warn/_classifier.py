@@ -79,7 +79,7 @@ class Ending:
     fault: str | None = None
 
 
-def read_classifier(network, classes=None):
+def read_classifier(network, classes=None) -> Classifier | None:
     """Finds the classifier of a flat model, and its logits.
 
     Logits are what the softmax reads. If it is fused into the last layer, they
@@ -129,7 +129,7 @@ def read_classifier(network, classes=None):
     return Classifier(logits, _features(network, ending), logits.shape[-1])
 
 
-def find_ending(network):
+def find_ending(network) -> Ending | None:
     """Finds the last calls of a backbone, from its classifier's kernel on.
 
     Args:
@@ -237,7 +237,7 @@ def _features(network, ending):
     return pooled(features, data_format, "classifier_features")
 
 
-def pooled(features, data_format, name):
+def pooled(features, data_format, name) -> keras.KerasTensor:
     """The mean of a feature map over its positions, `(b, c)`."""
     if len(features.shape) == 4:
         layer = keras.layers.GlobalAveragePooling2D
@@ -248,7 +248,7 @@ def pooled(features, data_format, name):
     return layer(data_format=data_format, dtype=dtype, name=name)(features)
 
 
-def owns_kernel(operation):
+def owns_kernel(operation) -> bool:
     """Whether an operation may be a classifier's last linear map."""
     kinds = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Dense)
     # Depthwise and separable convolutions are not subclasses of these.

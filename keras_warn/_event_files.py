@@ -38,7 +38,7 @@ class EventFile:
         with _explained(folder):
             self._writer = writer.EventFileWriter(str(folder))
 
-    def start(self, step):
+    def start(self, step) -> None:
         """Says that a training starts, or resumes, at a step.
 
         TensorBoard then drops what it has read of this step and later ones:
@@ -53,7 +53,7 @@ class EventFile:
         status = event_pb2.SessionLog.START
         self._add(step, session_log=event_pb2.SessionLog(status=status))
 
-    def scalar(self, tag, step, value):
+    def scalar(self, tag, step, value) -> None:
         """Adds a number.
 
         Args:
@@ -65,7 +65,7 @@ class EventFile:
 
         self._add_summary(metadata, tag, step, np.float32(value))
 
-    def histogram(self, tag, step, values):
+    def histogram(self, tag, step, values) -> None:
         """Adds a histogram of numbers in [0, 1].
 
         Args:
@@ -80,7 +80,7 @@ class EventFile:
 
         self._add_summary(metadata, tag, step, buckets)
 
-    def images(self, tag, step, images):
+    def images(self, tag, step, images) -> None:
         """Adds images.
 
         Args:
@@ -100,12 +100,12 @@ class EventFile:
 
         self._add_summary(metadata, tag, step, np.array(content, object))
 
-    def flush(self):
+    def flush(self) -> None:
         """Hands all that was added to the operating system."""
         with _explained(self.folder):
             self._writer.flush()
 
-    def close(self):
+    def close(self) -> None:
         """Flushes and closes the file."""
         with _explained(self.folder):
             self._writer.close()
@@ -130,7 +130,7 @@ class EventFile:
             self._writer.add_event(event)
 
 
-def new_folder(folder):
+def new_folder(folder) -> pathlib.Path:
     """Makes a folder in another that no other training has.
 
     Args:
@@ -149,7 +149,7 @@ def new_folder(folder):
             return path
 
 
-def check_installed():
+def check_installed() -> None:
     """Raises `ImportError` unless tensorboard and Pillow are installed."""
     try:
         importlib.import_module(WRITER)

@@ -36,7 +36,7 @@ ERRORS = (
 MISSING_CODE = re.compile(r"Could not (locate|deserialize) \w+ '[^'\n]*'")
 
 
-def load_model(path):
+def load_model(path) -> keras.Model:
     """The model in a file that `model.save` wrote.
 
     Args:
@@ -74,7 +74,7 @@ def load_model(path):
     return model
 
 
-def read_config(path):
+def read_config(path) -> dict:
     """The configuration in a file that ends in `.keras`, without loading it.
 
     Args:

@@ -128,7 +128,7 @@ class TensorBoardAttention(keras.callbacks.Callback):
         twin._is_copy = True
         return twin
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs=None) -> None:
         self._inspected = inspect(self.model)
         self._inspected.run_eagerly = self.model.run_eagerly
         if keras.backend.backend() == "tensorflow":
@@ -158,19 +158,19 @@ class TensorBoardAttention(keras.callbacks.Callback):
         self._begun = False
         self._written = self._ended = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch, logs=None) -> None:
         if not self._begun:
             # Only now: `BackupAndRestore` may have changed the first epoch.
             self._file.start(epoch)
         self._begun = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None) -> None:
         self._ended = epoch
         last = epoch + 1 == self.params["epochs"] or self.model.stop_training
         if last or (epoch + 1) % self.every == 0:
             self._write(epoch)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs=None) -> None:
         # Another callback may have stopped the training after our turn.
         if self._written != self._ended:
             self._write(self._ended)

@@ -1,5 +1,6 @@
 """Checks of arguments: early, and worded as advice."""
 
+import collections.abc
 import numbers
 
 import keras
@@ -22,7 +23,7 @@ def integer(name, value, minimum=1, maximum=None):
     return int(value)
 
 
-def odd(name, value):
+def odd(name, value) -> int:
     """Returns `value` as a positive odd `int`: a kernel needs a centre."""
     value = integer(name, value)
     if value % 2 == 0:
@@ -33,7 +34,7 @@ def odd(name, value):
     return value
 
 
-def real(name, value, minimum=0.0, maximum=float("inf")):
+def real(name, value, minimum=0.0, maximum=float("inf")) -> float:
     """Returns `value` as a finite `float` in `[minimum, maximum]`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(
@@ -52,7 +53,7 @@ def real(name, value, minimum=0.0, maximum=float("inf")):
     return value
 
 
-def flag(name, value):
+def flag(name, value) -> bool:
     """Returns `value` if it is `True` or `False`."""
     if not isinstance(value, bool):
         raise TypeError(
@@ -61,7 +62,7 @@ def flag(name, value):
     return value
 
 
-def one_of(name, value, choices):
+def one_of(name, value, choices) -> object:
     """Returns `value` if it is among `choices`."""
     if not isinstance(value, (str, type(None))) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
@@ -71,7 +72,7 @@ def one_of(name, value, choices):
     return value
 
 
-def rank(name, shape, ranks, layout):
+def rank(name, shape, ranks, layout) -> None:
     """Checks the number of axes of the input called `name`."""
     if len(shape) not in ranks:
         raise ValueError(
@@ -80,7 +81,7 @@ def rank(name, shape, ranks, layout):
         )
 
 
-def known_axis(name, shape, axis, meaning):
+def known_axis(name, shape, axis, meaning) -> int:
     """Returns the size of `axis`, which weights are made for."""
     if shape[axis] is None:
         raise ValueError(
@@ -90,14 +91,14 @@ def known_axis(name, shape, axis, meaning):
     return shape[axis]
 
 
-def data_format(value):
+def data_format(value) -> str:
     """Returns the data format that `value` names, Keras's for `None`."""
     if value is None:
         return keras.config.image_data_format()
     return one_of("data_format", value, ("channels_last", "channels_first"))
 
 
-def images(name, value, inputs):
+def images(name, value, inputs) -> object:
     """Returns images as NumPy arrays, if they have the shape for a model.
 
     Args:
@@ -127,7 +128,7 @@ def images(name, value, inputs):
     return value
 
 
-def activation(name, value):
+def activation(name, value) -> collections.abc.Callable:
     """Returns the activation function that `value` names, or is."""
     try:
         return keras.activations.get(value)
@@ -138,7 +139,7 @@ def activation(name, value):
         ) from error
 
 
-def initializer(name, value):
+def initializer(name, value) -> keras.initializers.Initializer:
     """Returns an initializer of its own for whoever asks.
 
     Objects of Keras's initializers repeat the values that they drew once.

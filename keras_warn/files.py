@@ -1,5 +1,6 @@
 """Files and folders that are written whole or not at all."""
 
+import collections.abc
 import contextlib
 import os
 import pathlib
@@ -10,7 +11,7 @@ import tempfile
 UNFINISHED = ".unfinished-"
 
 
-def displayed(path):
+def displayed(path) -> str:
     """The name of a file or folder as text, whatever bytes it is of.
 
     Example:
@@ -23,7 +24,7 @@ def displayed(path):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path) -> collections.abc.Iterator:
     """A path to write a file or folder to, which then replaces `path`.
 
     An error leaves what is at `path` as it was, and so does the end of the
@@ -72,7 +73,7 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def naming(path):
+def naming(path) -> collections.abc.Iterator:
     """A context in which errors of the file system name a file.
 
     Those of a disk that is full do not.
@@ -99,7 +100,7 @@ def naming(path):
         raise OSError(f"{path} cannot be written: {error}.") from error
 
 
-def check_replacing(path):
+def check_replacing(path) -> None:
     """Does all that `replacing` does before it hands out a path.
 
     A way to know before long work that its result can be written.
@@ -114,7 +115,7 @@ def check_replacing(path):
 
 
 @contextlib.contextmanager
-def locked(path):
+def locked(path) -> collections.abc.Iterator:
     """Keeps other processes that lock it, too, from a file or folder.
 
     The end of the process, of whatever kind, unlocks it.
@@ -148,12 +149,12 @@ def locked(path):
         yield
 
 
-def is_unfinished(name):
+def is_unfinished(name) -> bool:
     """Whether this is the name of a folder that `replacing` writes in."""
     return name.startswith(UNFINISHED)
 
 
-def remove_unfinished(folder):
+def remove_unfinished(folder) -> None:
     """Removes what killed processes left in the middle of `replacing`.
 
     Args:

@@ -5,7 +5,7 @@ import keras
 from keras_warn import graph
 
 
-def split(model):
+def split(model) -> tuple:
     """Splits a model where its frozen layers end.
 
     Frozen layers (`layer.trainable = False`) return the same for an image at

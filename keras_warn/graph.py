@@ -61,7 +61,7 @@ class Graph:
         return id(tensor) in self._producers
 
     @property
-    def data_format(self):
+    def data_format(self) -> str:
         """`"channels_last"` or `"channels_first"`, as the layers.
 
         Keras's own setting if no layer has one.
@@ -73,25 +73,25 @@ class Graph:
                     return value
         return keras.config.image_data_format()
 
-    def producer(self, tensor):
+    def producer(self, tensor) -> Call:
         """The call that returned `tensor`."""
         return self._producers[id(tensor)]
 
-    def readers(self, tensor):
+    def readers(self, tensor) -> list:
         """The calls that read `tensor`, in order."""
         return self._readers[id(tensor)]
 
-    def is_read(self, tensor):
+    def is_read(self, tensor) -> bool:
         """Whether `tensor` is an output, or some call reads it."""
         return bool(self.readers(tensor)) or any(
             tensor is output for output in self.model.outputs
         )
 
-    def calls_of(self, name):
+    def calls_of(self, name) -> list:
         """The calls of the operation called `name`."""
         return [call for call in self.calls if call.operation.name == name]
 
-    def counterpart(self, tensor):
+    def counterpart(self, tensor) -> keras.KerasTensor | None:
         """The tensor of this graph for one of a model it was flattened from.
 
         Args:
@@ -112,7 +112,7 @@ class Graph:
             return None
         return calls[0].outputs[history.tensor_index]
 
-    def shapes(self, size):
+    def shapes(self, size) -> dict:
         """Shapes of all tensors for images of a known size.
 
         Args:
@@ -151,7 +151,7 @@ class Graph:
         return {key: spec.shape for key, spec in specs.items()}
 
 
-def inputs(model):
+def inputs(model) -> object:
     """What a model takes.
 
     `keras.applications` end up with a list of one input where they are given
@@ -163,7 +163,7 @@ def inputs(model):
     return tensors
 
 
-def flatten(model):
+def flatten(model) -> keras.Model:
     """Expands nested models.
 
     The graphs of nested models are replayed on the tensors that the models
@@ -213,7 +213,7 @@ def read(model) -> Graph:
     return Graph(flatten(model))
 
 
-def check_configs(model):
+def check_configs(model) -> None:
     """Checks that the layers of a flat model can be loaded when saved.
 
     Those of Keras can. None is built, so that no weights are made.
@@ -251,12 +251,12 @@ def check_configs(model):
             ) from error
 
 
-def producer_name(tensor):
+def producer_name(tensor) -> str:
     """The name of the operation that returned `tensor`."""
     return tensor._keras_history.operation.name
 
 
-def dtype_policy(tensor):
+def dtype_policy(tensor) -> keras.DTypePolicy:
     """The dtype policy of a layer that reads on from `tensor`.
 
     That of the layer that made it, or of the nearest before, where `tensor`
@@ -280,14 +280,14 @@ def dtype_policy(tensor):
     return keras.config.dtype_policy()
 
 
-def is_frozen(operation):
+def is_frozen(operation) -> bool:
     """Whether it has weights that could be trained, and none that is."""
     return not learns(operation) and any(
         layer._trainable_variables for layer in _layers(operation)
     )
 
 
-def learns(operation):
+def learns(operation) -> bool:
     """Whether training changes its weights or moving statistics."""
     return any(
         layer.trainable
@@ -299,7 +299,7 @@ def learns(operation):
     )
 
 
-def varies(operation):
+def varies(operation) -> bool:
     """Whether training makes its result another one at each step.
 
     By random numbers, or by statistics of the batch. Being called with
@@ -321,7 +321,7 @@ def _layers(operation):
         yield from operation._flatten_layers()
 
 
-def linear_twin(layer):
+def linear_twin(layer) -> keras.layers.Layer:
     """The same layer without its activation, on the same variables.
 
     Args:

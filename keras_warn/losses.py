@@ -61,5 +61,5 @@ class GatedLogLikelihood(keras.losses.Loss):
         labels = ops.reshape(ops.cast(y_true, "int32"), (-1, 1))
         return -ops.squeeze(ops.take_along_axis(y_pred, labels, axis=-1), -1)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "dtype": self.dtype}

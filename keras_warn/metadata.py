@@ -103,7 +103,7 @@ class Metadata:
                 json.loads(json.dumps(self.training, allow_nan=False)),
             )
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """A dictionary for JSON, which `from_json` takes."""
         found = {**MARKER, **dataclasses.asdict(self)}
         for name in ("class_names", "size"):

@@ -79,7 +79,7 @@ def operations(model, shapes=None) -> dict:
     return _COUNTING[counting_backend()](model, specs)
 
 
-def counting_backend():
+def counting_backend() -> str:
     """The backend in use, if it can count: a key of `COUNTERS`."""
     backend = keras.backend.backend()
     if backend not in COUNTERS:

@@ -105,7 +105,7 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         self.base_optimizer = optimizer
         self._loaded = None
 
-    def build(self, variables):
+    def build(self, variables) -> None:
         """Gives each variable to the optimizer of its factor.
 
         Args:
@@ -158,7 +158,7 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
             )
         self._loaded = None
 
-    def apply(self, grads, trainable_variables=None):
+    def apply(self, grads, trainable_variables=None) -> None:
         """Updates variables by their gradients.
 
         Args:
@@ -203,12 +203,12 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         self.base_optimizer.iterations.assign_add(1)
         super().iterations.assign_add(1)
 
-    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+    def exclude_from_weight_decay(self, var_list=None, var_names=None) -> None:
         """Leaves variables without weight decay, as Keras's own method."""
         for optimizer in self._optimizers:
             optimizer.exclude_from_weight_decay(var_list, var_names)
 
-    def finalize_variable_values(self, var_list):
+    def finalize_variable_values(self, var_list) -> None:
         """Sets variables to their moving averages, if there are any."""
         for index, optimizer in enumerate(self._optimizers):
             optimizer.finalize_variable_values(
@@ -216,7 +216,7 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
             )
 
     @property
-    def iterations(self):
+    def iterations(self) -> keras.Variable:
         return self._optimizers[0].iterations
 
     @property
@@ -224,7 +224,7 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         return self.base_optimizer.learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, learning_rate):
+    def learning_rate(self, learning_rate) -> None:
         self.base_optimizer.learning_rate = learning_rate
 
     @property
@@ -232,20 +232,20 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         return self._loss_scale_factor
 
     @loss_scale_factor.setter
-    def loss_scale_factor(self, value):
+    def loss_scale_factor(self, value) -> None:
         self._loss_scale_factor = value
         # There are none yet when Keras's constructor sets it.
         for optimizer in getattr(self, "_optimizers", ()):
             optimizer.loss_scale_factor = value
 
     @property
-    def variables(self):
+    def variables(self) -> list:
         variables = super().variables
         for optimizer in (self.base_optimizer, *self._optimizers):
             variables.extend(optimizer.variables)
         return variables
 
-    def set_weights(self, weights):
+    def set_weights(self, weights) -> None:
         if not self.built:
             # Copies: the file that they are in may be closed by then.
             self._loaded = [ops.convert_to_numpy(value) for value in weights]
@@ -254,15 +254,15 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
             variable.assign(value)
 
     # Keras saves the optimizers inside on their own: not twice.
-    def save_own_variables(self, store):
+    def save_own_variables(self, store) -> None:
         for i, variable in enumerate(super().variables):
             store[str(i)] = ops.convert_to_numpy(variable)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store) -> None:
         for i, variable in enumerate(super().variables):
             variable.assign(store[str(i)])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         if self._loaded is not None:
             raise ValueError(
                 "The optimizer must be built, by "
@@ -283,7 +283,7 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config, custom_objects=None) -> "MultiRateOptimizer":
         optimizer = keras.saving.deserialize_keras_object(
             config["optimizer"], custom_objects=custom_objects
         )

@@ -97,7 +97,7 @@ class MaskDiversity(keras.regularizers.Regularizer):
         # Keras adds it to a loss of this dtype.
         return ops.cast(penalty, keras.config.floatx())
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "weight": self.weight,
             "pool": self.pool,

@@ -41,14 +41,14 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         rising = (step + 1.0) / max(self.steps, 1)
         return ops.where(step < self.steps, rising, 1.0) * rate
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "schedule": keras.saving.serialize_keras_object(self.schedule),
             "steps": self.steps,
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> "WarmUp":
         config = dict(config)
         config["schedule"] = keras.saving.deserialize_keras_object(
             config["schedule"]

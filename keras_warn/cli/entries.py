@@ -8,7 +8,7 @@ from keras_warn.attention import module_outputs
 TOP = 3
 
 
-def entry(one, names, preprocessor, image_size):
+def entry(one, names, preprocessor, image_size) -> dict:
     """The explanation of one image, for JSON.
 
     Args:

@@ -1,5 +1,6 @@
 """How commands end: exit codes, and what users are told of their errors."""
 
+import collections.abc
 import contextlib
 
 # Exit codes. Others are errors of this program.
@@ -18,7 +19,7 @@ class UsageError(Exception):
 
 
 @contextlib.contextmanager
-def refusing(*kinds, before="", after=""):
+def refusing(*kinds, before="", after="") -> collections.abc.Iterator:
     """Makes `UsageError` of errors whose message is meant for users.
 
     Args:

@@ -57,7 +57,7 @@ examples:
       --names classes.txt --target wren --contrast finch"""
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Adds what this command can be told."""
     add_model(parser)
     parser.add_argument(
@@ -90,7 +90,7 @@ def add_arguments(parser):
     add_image_options(parser)
 
 
-def run(arguments):
+def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     folder = OutFolder(arguments.out, arguments.overwrite)
     with refusing(ImportError):
@@ -236,7 +236,7 @@ def _compared(arguments, classes, names):
     return target, contrast
 
 
-def listed(given, out):
+def listed(given, out) -> list:
     """The image files that are named, or in folders that are.
 
     Args:

@@ -42,7 +42,7 @@ examples:
       --quantization float16"""
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Adds what this command can be told."""
     add_model(parser)
     add = parser.add_argument
@@ -95,7 +95,7 @@ def add_arguments(parser):
     add("--overwrite", action="store_true", help="replace an exported model")
 
 
-def run(arguments):
+def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     model = load_model(arguments.model)
     names = find_names(model, arguments.names)

@@ -1,5 +1,6 @@
 """What a model is given: image files made ready, and names of its classes."""
 
+import collections.abc
 import dataclasses
 import itertools
 import os
@@ -37,7 +38,7 @@ class Preprocessor:
     resize: str
     resize_shorter_edge: int | None = None
 
-    def read(self, path):
+    def read(self, path) -> tuple:
         """A file as bytes `(*size, channels)`, and its height and width."""
         image = images.read_image(path, self.channels)
         fitted = images.fit_image(
@@ -45,19 +46,19 @@ class Preprocessor:
         )
         return fitted, image.shape[:2]
 
-    def prepare(self, pixels):
+    def prepare(self, pixels) -> np.ndarray:
         """Bytes `(b, *size, channels)` as the model takes them."""
         return self.laid_out(
             model_inputs.preprocess(pixels, self.preprocessing)
         )
 
-    def laid_out(self, pixels):
+    def laid_out(self, pixels) -> np.ndarray:
         """Images `(b, *size, channels)` in the model's data format."""
         if self.data_format == "channels_first":
             return np.transpose(pixels, (0, 3, 1, 2))
         return pixels
 
-    def original(self, row, column, image_size):
+    def original(self, row, column, image_size) -> tuple | None:
         """The place in the image that lies in the middle of a pixel.
 
         Args:
@@ -83,7 +84,7 @@ class Preprocessor:
         return tuple(place)
 
 
-def find_preprocessor(model, arguments):
+def find_preprocessor(model, arguments) -> Preprocessor:
     """How `model` takes images, where `arguments` leave it open.
 
     Args:
@@ -129,7 +130,7 @@ def find_preprocessor(model, arguments):
     )
 
 
-def keep_inputs(outputs, inputs):
+def keep_inputs(outputs, inputs) -> None:
     """Refuses outputs that would replace what a command reads.
 
     Args:
@@ -157,7 +158,9 @@ def _identity(path):
     return status.st_dev, status.st_ino
 
 
-def read_batches(items, preprocessor, batch_size, fail, update=None):
+def read_batches(
+    items, preprocessor, batch_size, fail, update=None
+) -> collections.abc.Iterator:
     """Reads images, batch by batch.
 
     Args:
@@ -191,7 +194,7 @@ def _readable(items, preprocessor, fail, update):
             update(done)
 
 
-def find_names(model, path):
+def find_names(model, path) -> list | None:
     """The names of a model's classes: of a file, or of the model itself.
 
     Args:

@@ -26,7 +26,7 @@ COMMANDS = {
 }
 
 
-def main(argv=None):
+def main(argv=None) -> int:
     """Runs the command `keras-warn`.
 
     Args:

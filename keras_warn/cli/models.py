@@ -2,6 +2,8 @@
 
 import pathlib
 
+import keras
+
 import keras_warn
 from keras_warn import _model_files
 from keras_warn import metadata
@@ -10,7 +12,7 @@ from keras_warn.cli.errors import refusing
 from keras_warn.data import model_inputs
 
 
-def load_model(path):
+def load_model(path) -> keras.Model:
     """The model with attention in a file.
 
     Args:
@@ -39,7 +41,7 @@ def load_model(path):
     return model
 
 
-def image_input(model, path):
+def image_input(model, path) -> model_inputs.ModelInput:
     """Data format, size and channels of the one image that a model takes.
 
     Args:
@@ -56,7 +58,7 @@ def image_input(model, path):
         return model_inputs.model_input(model)
 
 
-def check_size(given, size):
+def check_size(given, size) -> None:
     """Checks that --size fits a model.
 
     Args:

@@ -1,6 +1,7 @@
 """Options that several commands have, and types of their values."""
 
 import argparse
+import collections.abc
 
 from keras_warn.data import images
 from keras_warn.data import model_inputs
@@ -19,14 +20,14 @@ preprocessing:
                   keras.applications does"""
 
 
-def add_model(parser):
+def add_model(parser) -> None:
     """Adds the model that a command looks into."""
     parser.add_argument(
         "model", metavar="MODEL", help="a file that model.save wrote"
     )
 
 
-def add_image_options(parser):
+def add_image_options(parser) -> None:
     """Adds what all commands that read images can be told."""
     add_names(parser)
     parser.add_argument(
@@ -59,7 +60,7 @@ def add_image_options(parser):
     add_size(parser)
 
 
-def add_names(parser):
+def add_names(parser) -> None:
     """Adds the names of classes."""
     parser.add_argument(
         "--names",
@@ -69,7 +70,7 @@ def add_names(parser):
     )
 
 
-def add_shorter_edge(parser):
+def add_shorter_edge(parser) -> None:
     """Adds how far images are larger than what is cut from their middle."""
     parser.add_argument(
         "--resize-shorter-edge",
@@ -81,7 +82,7 @@ def add_shorter_edge(parser):
     )
 
 
-def add_size(parser):
+def add_size(parser) -> None:
     """Adds the size of images."""
     parser.add_argument(
         "--size",
@@ -91,7 +92,7 @@ def add_size(parser):
     )
 
 
-def count(minimum):
+def count(minimum) -> collections.abc.Callable:
     """A type of values: integers of at least `minimum`."""
 
     def parse(text):
@@ -104,7 +105,7 @@ def count(minimum):
     return parse
 
 
-def size(text):
+def size(text) -> tuple:
     """`"224"` or `"224x320"` as height and width.
 
     Example:

@@ -1,5 +1,6 @@
 """The folder that `keras-warn explain` writes to."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -59,7 +60,7 @@ class OutFolder:
         if not overwrite:
             self._others = set(names) - {EXPLANATIONS, *self._old}
 
-    def start(self, planned):
+    def start(self, planned) -> None:
         """Makes the folder ready, and proves that it can be written to.
 
         Args:
@@ -86,11 +87,11 @@ class OutFolder:
             files.remove_unfinished(self.path)
             self._write({"finished": False, "figures": figures})
 
-    def replacing(self, name):
+    def replacing(self, name) -> contextlib.AbstractContextManager:
         """A path to write a figure to, which then replaces `name`."""
         return files.replacing(self.path / name)
 
-    def finish(self, content):
+    def finish(self, content) -> None:
         """Writes all that is known, when all figures are there.
 
         Args:
@@ -100,7 +101,7 @@ class OutFolder:
             (self.path / name).unlink(missing_ok=True)
         self._write({"finished": True, **content})
 
-    def undo(self):
+    def undo(self) -> None:
         """Takes back what `start` did."""
         if self._before is not None:
             with self.replacing(EXPLANATIONS) as unfinished:

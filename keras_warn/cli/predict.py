@@ -43,7 +43,7 @@ examples:
   keras-warn predict birds/model.keras a.jpg b.jpg --out two.csv --top 1"""
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Adds what this command can be told."""
     add_model(parser)
     parser.add_argument(
@@ -65,7 +65,7 @@ def add_arguments(parser):
     add_image_options(parser)
 
 
-def run(arguments):
+def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     out = pathlib.Path(arguments.out)
     check_out(out, arguments.overwrite)

@@ -26,12 +26,12 @@ class Progress:
         )
         self._task = self._bar.add_task(what, total=total)
 
-    def update(self, done):
+    def update(self, done) -> None:
         """Shows that `done` of them are done."""
         self._bar.start()
         self._bar.update(self._task, completed=done)
 
-    def say(self, message):
+    def say(self, message) -> None:
         """Shows a message on a line of its own."""
         print(message, file=sys.stderr, flush=True)  # above the bar
 

@@ -51,7 +51,7 @@ examples:
       --names classes.txt --resize pad --preprocessing mobilenet_v2"""
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Adds what this command can be told."""
     add_model(parser)
     parser.add_argument(
@@ -70,7 +70,7 @@ def add_arguments(parser):
     add_image_options(parser)
 
 
-def run(arguments):
+def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     path = pathlib.Path(arguments.out)
     check_out(path, arguments.overwrite)
@@ -206,7 +206,7 @@ class Batches:
         self.failed[id(item)] = item
 
 
-def check_out(path, overwrite):
+def check_out(path, overwrite) -> None:
     """Whether the report may be written to `path`."""
     if path.is_dir():
         raise UsageError(f"--out must be a file. {path} is a folder.")

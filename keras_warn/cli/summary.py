@@ -31,13 +31,13 @@ examples:
   keras-warn summary birds.keras --size 320x480"""
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Adds what this command can be told."""
     add_model(parser)
     add_size(parser)
 
 
-def run(arguments):
+def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     model = load_model(arguments.model)
     shape = None

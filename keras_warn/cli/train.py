@@ -72,7 +72,7 @@ SETTINGS = training.Settings(
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Adds what this command can be told."""
     add = parser.add_argument
     add("data", metavar="DATA", help="labelled images: a folder or a CSV file")
@@ -97,7 +97,7 @@ def add_arguments(parser):
     settings.add_arguments(parser, SETTINGS)
 
 
-def run(arguments):
+def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     out = pathlib.Path(arguments.out)
     with refusing(ImportError):

@@ -5,6 +5,7 @@ carried from one to the next. So training goes on after a kill with exactly the
 batches that it would have seen, and any number of processes can make them.
 """
 
+import collections.abc
 import contextlib
 import functools
 import os
@@ -24,7 +25,7 @@ class Batches:
     _error = None
 
     @contextlib.contextmanager
-    def reading(self):
+    def reading(self) -> collections.abc.Iterator:
         """A context that raises the `ImageError` that a batch has raised.
 
         TensorFlow, which makes batches in other threads, would raise an error
@@ -156,7 +157,7 @@ class TrainingBatches(Batches):
         """Batches in an epoch."""
         return len(self.listing) // self.batch_size
 
-    def batch(self, epoch, step):
+    def batch(self, epoch, step) -> tuple:
         """Makes a batch.
 
         Args:
@@ -207,11 +208,11 @@ class TrainingBatches(Batches):
         random = np.random.default_rng((ORDER, self.seed, epoch))
         return random.permutation(len(self.listing))
 
-    def indices(self, epoch, step):
+    def indices(self, epoch, step) -> np.ndarray:
         """Which images a batch has, of all processes: `(b,)`."""
         return self._order(epoch)[step * self.batch_size :][: self.batch_size]
 
-    def see(self, epoch, i):
+    def see(self, epoch, i) -> np.ndarray:
         """What the model sees of an image in an epoch."""
         random = np.random.default_rng((VIEW, self.seed, epoch, i))
         return self.view(self.listing.read(i, self.cropped), random)
@@ -261,7 +262,7 @@ class TestBatches(Batches):
     def __len__(self):
         return -(-len(self.listing) // self.batch_size)
 
-    def batch(self, step):
+    def batch(self, step) -> tuple:
         """Makes a batch: uint8 `(b, h, w, c)`."""
         first = step * self.batch_size
         chosen = range(first, min(first + self.batch_size, len(self.listing)))
@@ -269,7 +270,7 @@ class TestBatches(Batches):
         images += images[-1:] * (self.batch_size - len(images))
         return np.stack(images)
 
-    def see(self, epoch, i):
+    def see(self, epoch, i) -> np.ndarray:
         """What the model sees of an image, the same in all epochs."""
         return self.view(self.listing.read(i, self.cropped), None)
 
@@ -291,7 +292,7 @@ class TestBatches(Batches):
             (self.batch(0),),
         )
 
-    def predict(self, model):
+    def predict(self, model) -> np.ndarray:
         """What a model says of each image.
 
         Args:
@@ -338,7 +339,7 @@ class ArrayBatches:
         self.classes = checks.integer("classes", classes)
         self.batch_size = checks.integer("batch_size", batch_size)
 
-    def predict(self, model):
+    def predict(self, model) -> np.ndarray:
         """What a model says of each image, `(b, n)`."""
         size = min(self.batch_size, len(self.images))
         missing = -len(self.images) % size

@@ -8,6 +8,7 @@ from `e * count`; clutter is thus fresh in every epoch, and a run that was
 killed goes on with exactly the canvases it would have seen.
 """
 
+import collections.abc
 import copy
 import functools
 import io
@@ -305,7 +306,7 @@ class ClutteredDigits(keras.utils.PyDataset):
         )
         return canvases.images, canvases.labels
 
-    def dataset(self, epoch=0, step=0):
+    def dataset(self, epoch=0, step=0) -> collections.abc.Iterator:
         """The batches of all epochs, without an end.
 
         For `model.fit` with `steps_per_epoch=len(dataset)`; the epoch that
@@ -324,7 +325,7 @@ class ClutteredDigits(keras.utils.PyDataset):
             twin.set_epoch(epoch)
             yield twin[step]
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch) -> None:
         """Makes the batches those of an epoch; no-op unless `fresh`.
 
         Args:
@@ -334,7 +335,7 @@ class ClutteredDigits(keras.utils.PyDataset):
         if self.fresh:
             self._epoch = epoch
 
-    def epoch_callback(self):
+    def epoch_callback(self) -> keras.callbacks.Callback:
         """Returns the callback that tells this dataset the model's epoch."""
 
         # A closure, not an attribute: KerasTuner deep-copies callbacks, and
@@ -344,7 +345,7 @@ class ClutteredDigits(keras.utils.PyDataset):
 
         return keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         # Keras also calls this once before the first epoch, and again when
         # it has peeked at a batch to build a model: a fallback, no count to
         # rely on. `epoch_callback` sets the epoch right after it.

@@ -14,7 +14,7 @@ TIMEOUT = 5
 LIMIT = 10
 
 
-def check_connection(url, what, advice):
+def check_connection(url, what, advice) -> None:
     """Asks once whether a file can be downloaded.
 
     Args:

@@ -94,7 +94,7 @@ class ImageDataset:
     def __len__(self):
         return len(self.paths)
 
-    def split(self, *names):
+    def split(self, *names) -> "ImageDataset":
         """The examples of one of the `splits`, or of several.
 
         Args:
@@ -117,7 +117,7 @@ class ImageDataset:
         indices = np.concatenate([self.splits[name] for name in names])
         return self.take(np.unique(indices))
 
-    def take(self, indices):
+    def take(self, indices) -> "ImageDataset":
         """Some of the examples.
 
         Args:
@@ -161,7 +161,7 @@ class ImageDataset:
             contents=contents,
         )
 
-    def without(self, paths):
+    def without(self, paths) -> "ImageDataset":
         """What is left without some of the images, which it counts.
 
         Args:
@@ -187,7 +187,7 @@ class ImageDataset:
             skipped["cannot be read"] += len(self) - len(kept)
         return dataclasses.replace(self.take(kept), skipped=dict(skipped))
 
-    def hold_out(self, share, seed):
+    def hold_out(self, share, seed) -> tuple:
         """Splits the examples in two, to train and to validate with.
 
         Every class is split by the same share, and `groups` stay together
@@ -243,7 +243,7 @@ class ImageDataset:
             self.take(np.flatnonzero(held)),
         )
 
-    def read(self, i, cropped=False, channels=3):
+    def read(self, i, cropped=False, channels=3) -> np.ndarray:
         """Reads an image.
 
         Args:
@@ -302,7 +302,7 @@ class ImageDataset:
             raise images.ImageError(f"{self.paths[i]} {reason}")
         return pixels[top:bottom, left:right]
 
-    def problems(self, workers=8, verbose=1):
+    def problems(self, workers=8, verbose=1) -> list:
         """The images that cannot be used, found by reading all of them.
 
         Those that are missing or broken, and those of which a box shows
@@ -340,7 +340,7 @@ class ImageDataset:
                 progress.update(i)
         return list(found.items())
 
-    def check(self, workers=8, verbose=1):
+    def check(self, workers=8, verbose=1) -> None:
         """Reads all images, and raises if some cannot be used.
 
         Args:
@@ -401,7 +401,7 @@ class ImageDataset:
 
 
 @functools.lru_cache(maxsize=1)
-def contents_digest(dataset):
+def contents_digest(dataset) -> str:
     """Tells data apart by every byte of their images, and by their boxes.
 
     Reads all files, once for all trainings of a process on the same data set.

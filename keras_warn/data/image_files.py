@@ -66,7 +66,7 @@ class ImageRecord(typing.NamedTuple):
     split: str | None = None
 
 
-def find_images(data):
+def find_images(data) -> tuple:
     """Labelled images: of a folder of folders, or of a table.
 
     Args:
@@ -104,7 +104,7 @@ def find_images(data):
     return _in_table(data), collections.Counter()
 
 
-def list_images(folder):
+def list_images(folder) -> tuple:
     """Image files in a folder and its folders, by their names.
 
     Links to folders are followed.
@@ -137,7 +137,7 @@ def list_images(folder):
     return paths, skipped
 
 
-def described(skipped):
+def described(skipped) -> str:
     """In words, what `list_images` or `find_images` skipped.
 
     Example:
@@ -148,7 +148,7 @@ def described(skipped):
     return ", ".join(f"{count:,} {reason}" for reason, count in skipped.items())
 
 
-def split_of(folder):
+def split_of(folder) -> str | None:
     """The split that the name of a folder means, in any case, or `None`.
 
     Example:
@@ -161,7 +161,7 @@ def split_of(folder):
     return splits.pop() if len(splits) == 1 else None
 
 
-def class_numbers(found, classes, names=None, folders=False):
+def class_numbers(found, classes, names=None, folders=False) -> tuple:
     """The numbers of the classes that labels name.
 
     A label that is a name in `names` means that class; otherwise it must be a
@@ -229,7 +229,7 @@ def class_numbers(found, classes, names=None, folders=False):
     return np.array([numbers[one.label] for one in found], "int64"), names
 
 
-def class_number(label, classes, names=None, found=None):
+def class_number(label, classes, names=None, found=None) -> int:
     """The number of the class that a string names.
 
     Args:
@@ -448,7 +448,7 @@ def _is_number(label):
     return label.isascii() and label.isdecimal()
 
 
-def looks_like(folder):
+def looks_like(folder) -> str:
     """Name of the published data set whose folder this seems to be, or ""."""
     for name, marks in MARKS.items():
         for mark in marks:
@@ -458,7 +458,7 @@ def looks_like(folder):
     return ""
 
 
-def check_images(name, folder, paths):
+def check_images(name, folder, paths) -> None:
     """Raises if a folder has none of the images that a data set lists."""
     if not any(path.is_file() for path in paths):
         first = f", such as {paths[0]}" if paths else ""

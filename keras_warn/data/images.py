@@ -8,6 +8,7 @@ import io
 import pathlib
 import struct
 import threading
+import types
 import zlib
 
 import numpy as np
@@ -30,7 +31,7 @@ class ImageError(ValueError):
     """A file that holds no image that can be read; it is named."""
 
 
-def read_image(path, channels=3, apply_exif=True, name=None):
+def read_image(path, channels=3, apply_exif=True, name=None) -> np.ndarray:
     """Reads an image file.
 
     As it is meant to be seen: turned as its EXIF orientation says, on white
@@ -64,7 +65,7 @@ def read_image(path, channels=3, apply_exif=True, name=None):
         return _pixels(image, channels)
 
 
-def check_image(path, name=None):
+def check_image(path, name=None) -> None:
     """Raises what `read_image` would, with less memory than that takes.
 
     Args:
@@ -81,7 +82,7 @@ def check_image(path, name=None):
         pass
 
 
-def image_size(path, name=None):
+def image_size(path, name=None) -> tuple:
     """Height and width of an image file, as it is stored.
 
     Its EXIF orientation is not applied, and its pixels are not read: they may
@@ -107,7 +108,7 @@ def image_size(path, name=None):
         return image.height, image.width
 
 
-def with_channels(image, channels):
+def with_channels(image, channels) -> np.ndarray:
     """Brings pixels to a number of channels, as `read_image` does.
 
     Args:
@@ -136,7 +137,9 @@ def with_channels(image, channels):
     return np.array(gray)[:, :, None]
 
 
-def fit_image(image, size, resize="crop", resize_shorter_edge=None):
+def fit_image(
+    image, size, resize="crop", resize_shorter_edge=None
+) -> np.ndarray:
     """Brings an image to a size.
 
     Bilinear, and smoothed where it shrinks.
@@ -186,7 +189,7 @@ def fit_image(image, size, resize="crop", resize_shorter_edge=None):
     return canvas
 
 
-def resample(image, box, size):
+def resample(image, box, size) -> np.ndarray:
     """A part of an image, brought to a size.
 
     Bilinear, and smoothed where it shrinks.
@@ -226,7 +229,9 @@ def resample(image, box, size):
     return np.reshape(resized, (*size, image.shape[2]))
 
 
-def placement(image_size, size, resize="crop", resize_shorter_edge=None):
+def placement(
+    image_size, size, resize="crop", resize_shorter_edge=None
+) -> tuple:
     """Which part of an image goes where when it is fitted.
 
     Args:
@@ -283,7 +288,7 @@ def placement(image_size, size, resize="crop", resize_shorter_edge=None):
     )
 
 
-def check_resize(resize, size, resize_shorter_edge=None):
+def check_resize(resize, size, resize_shorter_edge=None) -> None:
     """Raises what `placement` would of arguments that do not fit.
 
     Args:
@@ -309,7 +314,7 @@ def check_resize(resize, size, resize_shorter_edge=None):
         )
 
 
-def import_pillow():
+def import_pillow() -> types.ModuleType:
     """The package PIL, with its modules `Image` and `ImageOps`.
 
     Raises:

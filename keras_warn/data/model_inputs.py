@@ -44,7 +44,7 @@ class ModelInput(typing.NamedTuple):
     channels: int
 
 
-def model_input(model):
+def model_input(model) -> ModelInput:
     """What image a model takes.
 
     Args:
@@ -71,7 +71,7 @@ def model_input(model):
     )
 
 
-def check_preprocessing(name, channels):
+def check_preprocessing(name, channels) -> None:
     """Raises what `preprocess` would for images of so many channels."""
     checks.one_of("preprocessing", name, PREPROCESSING)
     if name in _MODULES and channels != 3:
@@ -81,7 +81,7 @@ def check_preprocessing(name, channels):
         )
 
 
-def preprocess(images, name):
+def preprocess(images, name) -> np.ndarray:
     """Brings images to the numbers that a model takes.
 
     Args:
@@ -114,7 +114,7 @@ def preprocess(images, name):
     return images
 
 
-def default_preprocessing(model):
+def default_preprocessing(model) -> str:
     """How a model wants its images, if it says so itself.
 
     A model that starts with `Rescaling` or `Normalization` layers made for

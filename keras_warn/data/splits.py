@@ -6,7 +6,7 @@ import unicodedata
 import numpy as np
 
 
-def folds(dataset, number):
+def folds(dataset, number) -> dict:
     """Splits the examples in folds that have the same share of every class.
 
     As `hold_out`: `groups` stay together, and names of files decide.
@@ -36,7 +36,7 @@ def folds(dataset, number):
     }
 
 
-def held_out(dataset, share, seed):
+def held_out(dataset, share, seed) -> np.ndarray:
     """Which examples to hold out: bool `(b,)`."""
     labels = dataset.labels
     counts = np.bincount(labels, minlength=len(dataset.names))

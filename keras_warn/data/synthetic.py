@@ -1,5 +1,6 @@
 """Synthetic images in class folders, to try a training with."""
 
+import pathlib
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import numpy as np
 SHAPES = ("Disc", "Square", "Triangle", "Ring")
 
 
-def write_image_folder(folder, classes=4, train=12, test=4, seed=0):
+def write_image_folder(
+    folder, classes=4, train=12, test=4, seed=0
+) -> pathlib.Path:
     """Writes folders `train/` and `test/` with a folder for each class.
 
     A class is a shape of one colour, anywhere on noise, so that a small

@@ -70,17 +70,17 @@ class Contributions:
         )
 
     @property
-    def modules(self):
+    def modules(self) -> np.ndarray:
         """The part of each module: `(b, m, n)`."""
         return np.stack([heads.sum(axis=1) for heads in self.heads], axis=1)
 
     @property
-    def scores(self):
+    def scores(self) -> np.ndarray:
         """The scores of the classes, `(b, n)`: the sum of all parts."""
         return self.backbone + self.modules.sum(axis=1)
 
     @property
-    def probabilities(self):
+    def probabilities(self) -> np.ndarray:
         """What the model says: `(b, n)`."""
         # Sigmoids as gates sum to a little less than 1, and to nothing where
         # all are closed: so do the probabilities that they weigh.
@@ -88,7 +88,7 @@ class Contributions:
         return self._probabilities(self.scores, total)
 
     @property
-    def attention_probabilities(self):
+    def attention_probabilities(self) -> np.ndarray:
         """What the modules say without the backbone: `(b, n)`.
 
         Their gates are those of the model, divided by their sum.
@@ -158,13 +158,13 @@ class Explanation(Contributions):
         return "\n".join(lines)
 
     @property
-    def changed(self):
+    def changed(self) -> np.ndarray:
         """Whether the model predicts another class than its backbone."""
         backbone = self.backbone_probabilities.argmax(axis=1)
         return self.scores.argmax(axis=1) != backbone
 
     @property
-    def contributions(self):
+    def contributions(self) -> np.ndarray:
         """Why the target and not the other class: `(b, m + 1)`.
 
         Contributions of the backbone, then of each module, to the score of the
@@ -174,7 +174,7 @@ class Explanation(Contributions):
         return _contrast(parts, self.targets, self.contrast)
 
     @property
-    def masks(self):
+    def masks(self) -> np.ndarray:
         """Where each module looked, `(b, m, height, width)`.
 
         As `keras_warn.explanation.masks.module_masks` returns it.

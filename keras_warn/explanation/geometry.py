@@ -63,14 +63,14 @@ class Axis:
     seen: tuple
 
     @classmethod
-    def of_image(cls, length):
+    def of_image(cls, length) -> "Axis":
         return cls(length, 0.0, 1.0, (0.0, float(length)))
 
     @property
-    def end(self):
+    def end(self) -> float:
         return self.start + self.length * self.step
 
-    def padded(self, before, after):
+    def padded(self, before, after) -> "Axis":
         """Axis with more positions at its ends; with fewer, if negative."""
         start = self.start - before * self.step
         if self.step != 1:
@@ -86,18 +86,18 @@ class Axis:
             last = min(last, axis.end)
         return dataclasses.replace(axis, seen=(first, last))
 
-    def resized(self, length):
+    def resized(self, length) -> "Axis":
         """Axis whose positions share the same part of the image."""
         step = self.step * self.length / length
         return dataclasses.replace(self, length=length, step=step)
 
-    def strided(self, length, stride, rest=0):
+    def strided(self, length, stride, rest=0) -> "Axis":
         """Axis behind a stride, without `rest` positions at its end."""
         step = self.step * stride
         middle = (self.start + self.end - rest * self.step) / 2
         return Axis(length, middle - length * step / 2, step, self.seen)
 
-    def agrees(self, other):
+    def agrees(self, other) -> bool:
         """Whether both cover the same part, but for less than a position."""
         return (
             self.length == other.length
@@ -105,7 +105,7 @@ class Axis:
             and abs(self.end - other.end) < self.step
         )
 
-    def interpolation(self, pixels, _=None):
+    def interpolation(self, pixels, _=None) -> np.ndarray:
         """How much each pixel has of each position: `(pixels, length)`.
 
         Linear between the middles of two positions. From the outermost it
@@ -147,7 +147,7 @@ class OpenAxis:
     shift: float
 
     @classmethod
-    def of(cls, axes, lengths):
+    def of(cls, axes, lengths) -> "OpenAxis":
         """What two axes in images of these lengths have in common, or `None`.
 
         Patches beside each other leave out less than a patch of the image,
@@ -205,17 +205,17 @@ class Placement:
     before: int = 0
 
     @property
-    def positions(self):
+    def positions(self) -> int:
         return self.rows.length * self.columns.length
 
-    def agrees(self, other):
+    def agrees(self, other) -> bool:
         return (
             (self.axes, self.before) == (other.axes, other.before)
             and self.rows.agrees(other.rows)
             and self.columns.agrees(other.columns)
         )
 
-    def each(self, method, rows, columns):
+    def each(self, method, rows, columns) -> "Placement":
         """With `method` of each axis called with these arguments."""
         return dataclasses.replace(
             self,
@@ -322,7 +322,7 @@ def placements(model, size) -> list:
     return maps
 
 
-def open_placements(model, size):
+def open_placements(model, size) -> list | None:
     """Where the maps of all modules lie in images whose size is open.
 
     Args:
@@ -357,7 +357,7 @@ def open_placements(model, size):
     return found
 
 
-def why_unknown(found):
+def why_unknown(found) -> str | None:
     """Which layer is to blame that maps have no place, or `None`.
 
     Args:

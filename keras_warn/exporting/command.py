@@ -151,7 +151,7 @@ def export(
         written.write(plan, unfinished)
 
 
-def check_format(format, resize, encoded, quantization):
+def check_format(format, resize, encoded, quantization) -> None:
     """Whether a format has what is asked of it.
 
     Args:
@@ -208,7 +208,7 @@ def _representative(plan, quantization, images):
     return np.asarray(images, "float32")
 
 
-def check_path(path, written, overwrite):
+def check_path(path, written, overwrite) -> None:
     """Whether a model may be written to `path`.
 
     Args:

@@ -16,16 +16,16 @@ METADATA = "metadata.json"
 QUANTIZATIONS = ("float16", "int8")
 
 
-def check():
+def check() -> None:
     """Raises ImportError if a package is missing: TensorFlow has all."""
 
 
-def is_own(path):
+def is_own(path) -> bool:
     """Whether what is at `path` is a file that may be replaced."""
     return path.is_file()
 
 
-def write(plan, path):
+def write(plan, path) -> None:
     """Writes a LiteRT file.
 
     Args:

@@ -15,17 +15,17 @@ METADATA = "keras_warn"
 OPSET = 17
 
 
-def check():
+def check() -> None:
     """Raises ImportError if a package is missing."""
     packages.check("onnx", "onnx", "tf2onnx")
 
 
-def is_own(path):
+def is_own(path) -> bool:
     """Whether what is at `path` is a file that may be replaced."""
     return path.is_file()
 
 
-def write(plan, path):
+def write(plan, path) -> None:
     """Writes an ONNX file.
 
     Args:

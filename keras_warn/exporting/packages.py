@@ -3,7 +3,7 @@
 import importlib.util
 
 
-def check(extra, *names):
+def check(extra, *names) -> None:
     """Checks that packages are installed.
 
     Args:

@@ -58,18 +58,18 @@ class Plan:
     representative_images: object = None
 
     @property
-    def classes(self):
+    def classes(self) -> int:
         return self.model.output_shape[-1]
 
     @property
-    def takes(self):
+    def takes(self) -> str:
         """What `serve` and `explain` take, in words."""
         if not self.prepared:
             return "numbers as the model takes them"
         fitted = ", of any height and width" if self.fitted else ""
         return f"pixels in [0, 255]{fitted}"
 
-    def in_float32(self):
+    def in_float32(self) -> "Plan":
         """The plan for a copy of the model that computes in float32.
 
         The same plan where the model does that anyway.
@@ -78,7 +78,7 @@ class Plan:
             return self
         return dataclasses.replace(self, model=float32_copy(self.model))
 
-    def metadata(self, file_format, signatures):
+    def metadata(self, file_format, signatures) -> dict:
         """What a program needs to know of the exported model, for JSON.
 
         Args:
@@ -117,7 +117,7 @@ def make_plan(
     resize,
     resize_shorter_edge,
     encoded,
-):
+) -> Plan:
     """Decides what arguments leave open, or says what does not fit.
 
     Args:
@@ -231,7 +231,7 @@ def _placements(model, masks, size):
     return found
 
 
-def float32_copy(model):
+def float32_copy(model) -> keras.Model:
     """A copy of a model that computes in float32.
 
     Args:

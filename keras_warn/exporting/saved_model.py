@@ -15,18 +15,18 @@ METADATA = "assets.extra/metadata.json"
 MARKER = "saved_model.pb"
 
 
-def check():
+def check() -> None:
     """Raises ImportError if a package is missing: TensorFlow has all."""
 
 
-def is_own(path):
+def is_own(path) -> bool:
     """Whether what is at `path` is a SavedModel, or an empty folder."""
     return path.is_dir() and (
         (path / MARKER).is_file() or not any(path.iterdir())
     )
 
 
-def write(plan, path):
+def write(plan, path) -> None:
     """Writes a SavedModel.
 
     Args:

@@ -29,7 +29,7 @@ class Signatures:
         self._inspected = inspect(plan.model)
         self._activation = attention_of(plan.model).rectified.activation
 
-    def functions(self):
+    def functions(self) -> dict:
         """All functions: a dictionary from their names.
 
         Each takes a batch and returns a dictionary of batches.
@@ -43,7 +43,7 @@ class Signatures:
             for name, of in (("serve", self._serve), ("explain", self._explain))
         }
 
-    def specs(self):
+    def specs(self) -> dict:
         """What the functions of these names take, `tf.TensorSpec`s."""
         import tensorflow as tf
 
@@ -59,7 +59,7 @@ class Signatures:
             found |= {"serve_bytes": encoded, "explain_bytes": encoded}
         return found
 
-    def described(self):
+    def described(self) -> dict:
         """What a program needs to know of them, for JSON."""
         return {
             name: {
@@ -168,7 +168,7 @@ class Signatures:
         return {**found, "class_names": names}
 
 
-def as_keras_model(plan):
+def as_keras_model(plan) -> tuple:
     """The function `explain` as a Keras model, and what it takes.
 
     For exporters of Keras that take models. Its graph has the weights inside,

@@ -27,10 +27,10 @@ class Annotated(keras.layers.Layer):
         return json.loads(self._metadata)
 
     @metadata.setter
-    def metadata(self, value):
+    def metadata(self, value) -> None:
         self._metadata = json.dumps(value)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config()
         if self.metadata is not None:
             config["metadata"] = self.metadata

@@ -72,7 +72,7 @@ class AttendedFeatures(keras.layers.Layer):
         self.kernel_size = checks.odd("kernel_size", kernel_size)
         self.data_format = checks.data_format(data_format)
 
-    def build(self, features_shape, masks_shape):
+    def build(self, features_shape, masks_shape) -> None:
         feature_maps.check("features", features_shape, self.kernel_size)
         feature_maps.check("masks", masks_shape, self.kernel_size)
         self._check_positions(features_shape, masks_shape)
@@ -123,20 +123,20 @@ class AttendedFeatures(keras.layers.Layer):
         attended = ops.transpose(attended, (0, 2, 1, 3))
         return ops.reshape(attended, (-1, heads, len(offsets) * channels))
 
-    def compute_output_shape(self, features_shape, masks_shape):
+    def compute_output_shape(self, features_shape, masks_shape) -> tuple:
         axis = feature_maps.channel_axis(features_shape, self.data_format)
         channels = features_shape[axis]
         if channels is not None:
             channels *= self.kernel_size**2
         return (features_shape[0], masks_shape[axis], channels)
 
-    def compute_output_spec(self, features, masks):
+    def compute_output_spec(self, features, masks) -> keras.KerasTensor:
         return keras.KerasTensor(
             self.compute_output_shape(features.shape, masks.shape),
             dtype=wide(self.compute_dtype),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "kernel_size": self.kernel_size,

@@ -97,7 +97,7 @@ class AttentionHeads(keras.layers.Layer):
         )
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
-    def build(self, features_shape):
+    def build(self, features_shape) -> None:
         feature_maps.check("features", features_shape, self.kernel_size)
         axis = feature_maps.channel_axis(features_shape, self.data_format)
         channels = checks.known_axis(
@@ -159,19 +159,19 @@ class AttentionHeads(keras.layers.Layer):
             for part, offset in zip(parts, offsets, strict=True)
         )
 
-    def compute_output_shape(self, features_shape):
+    def compute_output_shape(self, features_shape) -> tuple:
         axis = feature_maps.channel_axis(features_shape, self.data_format)
         shape = list(features_shape)
         shape[axis] = self.num_heads
         return tuple(shape)
 
-    def compute_output_spec(self, features):
+    def compute_output_spec(self, features) -> keras.KerasTensor:
         return keras.KerasTensor(
             self.compute_output_shape(features.shape),
             dtype=wide(self.compute_dtype),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "num_heads": self.num_heads,
@@ -187,5 +187,5 @@ class AttentionHeads(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> "AttentionHeads":
         return super().from_config(renamed(config, heads="num_heads"))

@@ -1,7 +1,7 @@
 """Configs that earlier versions saved."""
 
 
-def renamed(config, **names):
+def renamed(config, **names) -> dict:
     """A copy of a config, its arguments named as they are now.
 
     Args:

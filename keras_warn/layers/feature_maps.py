@@ -12,19 +12,19 @@ from keras_warn import checks
 LAYOUTS = "(b, h, w, c), (b, c, h, w) with `channels_first`, or (b, p, c)"
 
 
-def channel_axis(shape, data_format):
+def channel_axis(shape, data_format) -> int:
     """The axis of the channels; tokens `(b, p, c)` always have them last."""
     first = len(shape) == 4 and data_format == "channels_first"
     return 1 if first else len(shape) - 1
 
 
-def spatial_shape(shape, data_format):
+def spatial_shape(shape, data_format) -> tuple:
     """`(h, w)` of a map, `(p,)` of tokens."""
     axis = channel_axis(shape, data_format)
     return tuple(shape[1:axis]) + tuple(shape[axis + 1 :])
 
 
-def check(name, shape, kernel_size):
+def check(name, shape, kernel_size) -> None:
     """Checks the rank of a map, and that a wide kernel has a plane."""
     checks.rank(name, shape, (3, 4), LAYOUTS)
     if kernel_size > 1 and len(shape) == 3:
@@ -64,7 +64,7 @@ def from_heads_first(masks, data_format):
     return ops.transpose(masks, (0, *axes[2:], 1))
 
 
-def offsets(kernel_size):
+def offsets(kernel_size) -> list:
     """The offsets `(rows, columns)` of a square kernel, row by row."""
     reach = range(-(kernel_size // 2), kernel_size // 2 + 1)
     return [(rows, columns) for rows in reach for columns in reach]

@@ -123,7 +123,7 @@ class GatedSum(Annotated):
                 f"agreement_weight={agreement_weight}."
             )
 
-    def build(self, gates_shape, predictions_shape):
+    def build(self, gates_shape, predictions_shape) -> None:
         checks.rank("gates", gates_shape, (2,), "(b, m + 1)")
         if not predictions_shape or not isinstance(
             predictions_shape[0], (tuple, list)
@@ -167,15 +167,15 @@ class GatedSum(Annotated):
             return ops.sum(gates * ops.log_softmax(logits, axis=-1), axis=1)
         return softmax(ops.sum(gates * logits, axis=1), axis=-1)
 
-    def compute_output_shape(self, gates_shape, predictions_shape):
+    def compute_output_shape(self, gates_shape, predictions_shape) -> tuple:
         return tuple(predictions_shape[0])
 
-    def compute_output_spec(self, gates, predictions):
+    def compute_output_spec(self, gates, predictions) -> keras.KerasTensor:
         return keras.KerasTensor(
             predictions[0].shape, dtype=wide(self.compute_dtype)
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "combination": self.combination,
@@ -184,7 +184,7 @@ class GatedSum(Annotated):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> "GatedSum":
         config = renamed(config, agreement="agreement_weight")
         if "from_logits" in config:  # as `activation` was called before 0.2
             scores = config.pop("from_logits")

@@ -108,7 +108,7 @@ class GlobalGate(keras.layers.Layer):
                 name="normalization",
             )
 
-    def build(self, features_shape):
+    def build(self, features_shape) -> None:
         checks.rank("features", features_shape, (2,), "(b, c)")
         size = checks.known_axis("features", features_shape, 1, "channels")
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={1: size})
@@ -139,16 +139,16 @@ class GlobalGate(keras.layers.Layer):
             scores = self.normalization(scores, training=training)
         return gate_values(scores, self.activation, self.score_activation)
 
-    def compute_output_shape(self, features_shape):
+    def compute_output_shape(self, features_shape) -> tuple:
         return (features_shape[0], self.num_gates)
 
-    def compute_output_spec(self, features, training=None):
+    def compute_output_spec(self, features, training=None) -> keras.KerasTensor:
         return keras.KerasTensor(
             self.compute_output_shape(features.shape),
             dtype=wide(self.compute_dtype),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "num_gates": self.num_gates,
@@ -170,5 +170,5 @@ class GlobalGate(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> "GlobalGate":
         return super().from_config(renamed(config, gates="num_gates"))

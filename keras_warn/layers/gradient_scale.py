@@ -48,11 +48,11 @@ class GradientScale(keras.layers.Layer):
         # The difference is exactly zero, so the values stay as they are.
         return blocked + self.factor * (inputs - blocked)
 
-    def compute_output_shape(self, inputs_shape):
+    def compute_output_shape(self, inputs_shape) -> tuple:
         return tuple(inputs_shape)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs) -> keras.KerasTensor:
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "factor": self.factor}

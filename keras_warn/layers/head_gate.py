@@ -79,7 +79,7 @@ class HeadGate(keras.layers.Layer):
         )
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
-    def build(self, attended_shape):
+    def build(self, attended_shape) -> None:
         checks.rank("attended", attended_shape, (3,), "(b, k, f)")
         heads = checks.known_axis("attended", attended_shape, 1, "heads")
         size = checks.known_axis("attended", attended_shape, 2, "features")
@@ -105,16 +105,16 @@ class HeadGate(keras.layers.Layer):
         scores = ops.sum(attended * kernel, axis=-1)
         return gate_values(scores, self.activation, self.score_activation)
 
-    def compute_output_shape(self, attended_shape):
+    def compute_output_shape(self, attended_shape) -> tuple:
         return tuple(attended_shape[:-1])
 
-    def compute_output_spec(self, attended):
+    def compute_output_spec(self, attended) -> keras.KerasTensor:
         return keras.KerasTensor(
             self.compute_output_shape(attended.shape),
             dtype=wide(self.compute_dtype),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "activation": self.activation,

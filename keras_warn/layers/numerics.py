@@ -3,7 +3,7 @@
 from keras import ops
 
 
-def wide(dtype):
+def wide(dtype) -> str:
     """The dtype for softmaxes and sums over positions: float32 or wider.
 
     A sum over 112 x 112 positions overflows float16, and a softmax mask over

@@ -63,7 +63,7 @@ class OutputHeads(keras.layers.Layer):
         )
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
-    def build(self, attended_shape):
+    def build(self, attended_shape) -> None:
         checks.rank("attended", attended_shape, (3,), "(b, k, f)")
         heads = checks.known_axis("attended", attended_shape, 1, "heads")
         size = checks.known_axis("attended", attended_shape, 2, "features")
@@ -92,16 +92,16 @@ class OutputHeads(keras.layers.Layer):
         hypotheses = batched_product(ops.transpose(attended, (1, 0, 2)), kernel)
         return ops.transpose(hypotheses, (1, 0, 2))
 
-    def compute_output_shape(self, attended_shape):
+    def compute_output_shape(self, attended_shape) -> tuple:
         return (*attended_shape[:-1], self.classes)
 
-    def compute_output_spec(self, attended):
+    def compute_output_spec(self, attended) -> keras.KerasTensor:
         return keras.KerasTensor(
             self.compute_output_shape(attended.shape),
             dtype=wide(self.compute_dtype),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "classes": self.classes,

@@ -46,18 +46,18 @@ class UniformGate(keras.layers.Layer):
             dtype=wide(self.compute_dtype),
         )
 
-    def compute_output_shape(self, inputs_shape):
+    def compute_output_shape(self, inputs_shape) -> tuple:
         return (inputs_shape[0], self.num_gates)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs) -> keras.KerasTensor:
         return keras.KerasTensor(
             self.compute_output_shape(inputs.shape),
             dtype=wide(self.compute_dtype),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "num_gates": self.num_gates}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> "UniformGate":
         return super().from_config(renamed(config, gates="num_gates"))

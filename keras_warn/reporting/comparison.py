@@ -35,15 +35,15 @@ class Predictions:
     label_ranks: np.ndarray
 
     @property
-    def correct(self):
+    def correct(self) -> np.ndarray:
         """`(b,)` booleans: whether the most probable class is the true one."""
         return self.label_ranks == 0
 
-    def accuracy(self, top=1):
+    def accuracy(self, top=1) -> float:
         """The share of images whose true class is among the first `top`."""
         return float(np.mean(self.label_ranks < top))
 
-    def reliability(self, bins=15):
+    def reliability(self, bins=15) -> "Reliability":
         """How often the predictions of a confidence are correct.
 
         Args:
@@ -89,7 +89,7 @@ class Reliability:
     accuracies: np.ndarray
 
     @property
-    def expected_calibration_error(self):
+    def expected_calibration_error(self) -> float:
         """The mean distance of both (ECE).
 
         Reference:
@@ -122,7 +122,7 @@ class Confusion:
     broken: int
 
     @property
-    def gain(self):
+    def gain(self) -> int:
         """Images that attention saved from this mistake."""
         return self.fixed - self.broken
 
@@ -144,22 +144,22 @@ class Difference:
     after: Predictions
 
     @property
-    def fixed(self):
+    def fixed(self) -> int:
         """How many images the second alone classifies correctly."""
         return int(np.sum(~self.before.correct & self.after.correct))
 
     @property
-    def broken(self):
+    def broken(self) -> int:
         """How many images the first alone classifies correctly."""
         return int(np.sum(self.before.correct & ~self.after.correct))
 
     @property
-    def gain(self):
+    def gain(self) -> float:
         """Accuracy of the second less that of the first."""
         return (self.fixed - self.broken) / len(self.labels)
 
     @property
-    def gain_interval(self):
+    def gain_interval(self) -> tuple:
         """A 95 % confidence interval `(low, high)` of `gain`.
 
         Of a difference of paired proportions, by the adjusted Wald method of
@@ -173,7 +173,7 @@ class Difference:
         return max(-1.0, difference - reach), min(1.0, difference + reach)
 
     @property
-    def p_value(self):
+    def p_value(self) -> float:
         """How likely a gain or loss this large is if there is none.
 
         McNemar's exact test: each changed image is fixed or broken with
@@ -182,7 +182,7 @@ class Difference:
         return _sign_test(self.fixed, self.broken)
 
     @property
-    def per_class(self):
+    def per_class(self) -> dict:
         """Dictionary of arrays `(n,)`, over the images of each class.
 
         `count`; `before` and `after`, the accuracies, NaN for a class without
@@ -249,7 +249,7 @@ class Comparison:
         return len(self.labels)
 
     @property
-    def outcomes(self):
+    def outcomes(self) -> np.ndarray:
         """`(b,)` strings: "fixed", "broken", "correct" or "wrong".
 
         Fixed are images that the backbone alone gets wrong and the model gets
@@ -258,44 +258,44 @@ class Comparison:
         return outcomes(self.backbone.classes, self.output.classes, self.labels)
 
     @property
-    def over_backbone(self):
+    def over_backbone(self) -> Difference:
         """The `Difference` of the model to the backbone inside it."""
         return Difference(self.labels, self.n, self.backbone, self.output)
 
     @property
-    def over_baseline(self):
+    def over_baseline(self) -> Difference | None:
         """The `Difference` of the model to the baseline; `None` without."""
         if self.baseline is None:
             return None
         return Difference(self.labels, self.n, self.baseline, self.output)
 
     @property
-    def fixed(self):
+    def fixed(self) -> int:
         """How many images the model classifies correctly, not its backbone."""
         return self.over_backbone.fixed
 
     @property
-    def broken(self):
+    def broken(self) -> int:
         """How many images its backbone classifies correctly, not the model."""
         return self.over_backbone.broken
 
     @property
-    def gain(self):
+    def gain(self) -> float:
         """Accuracy of the model less that of the backbone alone."""
         return self.over_backbone.gain
 
     @property
-    def gain_interval(self):
+    def gain_interval(self) -> tuple:
         """A 95 % confidence interval `(low, high)` of `gain`."""
         return self.over_backbone.gain_interval
 
     @property
-    def p_value(self):
+    def p_value(self) -> float:
         """How likely a `gain` this large is if there is none."""
         return self.over_backbone.p_value
 
     @property
-    def per_class(self):
+    def per_class(self) -> dict:
         """Dictionary of arrays `(n,)`, over the images of each class.
 
         As of `Difference`, with `backbone` and `output` for the accuracies.
@@ -307,7 +307,7 @@ class Comparison:
         }
 
     @property
-    def confusions(self):
+    def confusions(self) -> list:
         """List of `Confusion` that attention changes, the best gain first.
 
         The last ones are those that attention makes.
@@ -386,7 +386,9 @@ def compare(model, data, batch_size=32, verbose=1, baseline=None) -> Comparison:
     return compared(model, data, batch_size, verbose, baseline)
 
 
-def compared(model, data, batch_size, verbose, baseline, watch=None):
+def compared(
+    model, data, batch_size, verbose, baseline, watch=None
+) -> Comparison:
     """What `compare` returns, for who must see the images as they pass.
 
     Args:
@@ -469,7 +471,7 @@ def compared(model, data, batch_size, verbose, baseline, watch=None):
     )
 
 
-def batches_of(model, data, batch_size=32):
+def batches_of(model, data, batch_size=32) -> tuple:
     """Goes through a test set in batches, and checks it against a model.
 
     Args:
@@ -554,7 +556,7 @@ def _checked(model, images, labels):
     return images, labels
 
 
-def class_ids(name, labels, n):
+def class_ids(name, labels, n) -> np.ndarray:
     """Labels, as integers or one-hot, as integers `(b,)` below `n`.
 
     Args:
@@ -666,7 +668,7 @@ def _predictions(probabilities, labels):
     )
 
 
-def mask_entropies(masks, data_format):
+def mask_entropies(masks, data_format) -> np.ndarray:
     """The entropy of masks over their positions.
 
     That of each head's mask, brought to a sum of 1, as a share of the

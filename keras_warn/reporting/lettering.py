@@ -57,7 +57,7 @@ class Lettering:
                 stacklevel=3,
             )
 
-    def wrapped(self, text, width):
+    def wrapped(self, text, width) -> str:
         """Text in lines of at most `width` inches, broken where it can be.
 
         Not at no-break spaces, which become spaces.

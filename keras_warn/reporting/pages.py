@@ -85,7 +85,7 @@ def template(name, folder=None):
     return environment.get_template(f"{name}.html")
 
 
-def signed(x, digits=2):
+def signed(x, digits=2) -> str:
     """A number with its sign, by the signs that typesetters use.
 
     Example:

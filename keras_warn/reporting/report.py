@@ -404,7 +404,7 @@ def _evidence_in_words(region):
     return ", ".join(parts)
 
 
-def place(mask):
+def place(mask) -> str:
     """In words, where a mask `(height, width)` is strongest.
 
     Example:
