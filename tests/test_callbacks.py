@@ -445,7 +445,7 @@ def test_a_model_of_several_inputs(tmp_path, batches):
 
 
 @pytest.mark.parametrize("of_a_grid", [True, False])
-def test_tokens_have_pictures_where_they_have_a_place(tmp_path, of_a_grid):
+def test_tokens_have_images_where_they_have_a_place(tmp_path, of_a_grid):
     inputs = keras.Input((24, 20, 1))
     x = keras.layers.Conv2D(5, 3, 2, "same")(inputs)
     shape = (120, 5) if of_a_grid else (100, 6)

@@ -87,7 +87,7 @@ def test_without_gates_there_are_no_gates_to_show():
     assert not any("gate" in text for text in found)
 
 
-def test_pictures_are_those_of_overlays():
+def test_images_are_those_of_overlays():
     batch = images(channels=1)
     explanation = explained(batch)
     figure = figures.explanation_figure(batch, explanation)
@@ -105,7 +105,7 @@ def test_pictures_are_those_of_overlays():
             np.testing.assert_array_equal(shown, expected[row])
 
 
-def test_tokens_without_a_grid_have_no_pictures():
+def test_tokens_without_a_grid_have_no_images():
     x = inputs = keras.Input((24, 20, 1))
     x = keras.layers.Conv2D(4, 4, 4)(x)
     x = keras.layers.Reshape((30, 4))(x)

@@ -162,7 +162,7 @@ def test_no_scrolling_sideways(page, width):
 
 
 @pytest.mark.parametrize("width", [400, 900, 1000, WIDE])
-def test_all_pictures_over_an_image_have_one_size(page, width):
+def test_all_images_over_an_image_have_one_size(page, width):
     """Also those that stand below the image for want of room beside it."""
     emulate(page, width)
     # More modules than the model has.

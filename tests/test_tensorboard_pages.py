@@ -83,7 +83,7 @@ def text(driver):
     return driver.find_element("css selector", "body").text
 
 
-def test_pictures_of_masks(address):
+def test_images_of_masks(address):
     with browser() as driver:
         driver.get(f"{address}/?darkMode=false#images")
         # A page of twelve.
@@ -94,7 +94,7 @@ def test_pictures_of_masks(address):
         assert "sample: 8 of 8" in shown
 
 
-def test_pictures_and_numbers_over_time(folder, address):
+def test_images_and_numbers_over_time(folder, address):
     page = f"{address}/?darkMode=false&tagFilter={{}}#timeseries"
     with browser() as driver:
         driver.get(page.format("masks/module_2"))

@@ -34,10 +34,10 @@ def on_files(files, config):
     for path in sorted(GUIDES.glob("*.md")):
         uri = f"guides/{path.name}"
         folder = executed(path, kept)
-        text, pictures = page(folder / f"{path.stem}.ipynb")
+        text, plots = page(folder / f"{path.stem}.ipynb")
         files.remove(files.get_file_from_path(uri))
         files.append(File.generated(config, uri, content=text))
-        for name, content in pictures.items():
+        for name, content in plots.items():
             name = f"guides/{name}"
             files.append(File.generated(config, name, content=content))
         # The notebook, and pages that it wrote.
@@ -122,7 +122,7 @@ def page(path):
     """
     import nbformat
 
-    parts, pictures = [], {}
+    parts, plots = [], {}
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type != "code":
             parts.append(cell.source)
@@ -134,8 +134,8 @@ def page(path):
                 if output.name == "stdout":
                     parts.append(fenced(output.text, "text"))
             elif "image/png" in output.data:
-                name = f"{path.stem}_{len(pictures) + 1}.png"
-                pictures[name] = base64.b64decode(output.data["image/png"])
+                name = f"{path.stem}_{len(plots) + 1}.png"
+                plots[name] = base64.b64decode(output.data["image/png"])
                 parts.append(f"![What the code above shows]({name})")
             elif "text/html" in output.data:
                 parts.append(output.data["text/html"].strip())
@@ -146,7 +146,7 @@ def page(path):
         f"[This page as a notebook, to download]({path.name}). Everything "
         "below was computed when this page was built.",
     )
-    return "\n\n".join(parts) + "\n", pictures
+    return "\n\n".join(parts) + "\n", plots
 
 
 def fenced(text, language):

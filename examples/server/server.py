@@ -32,8 +32,8 @@ from limits import Line
 from limits import UsageError
 from limits import error_answer
 from limits import read_body
-from pictures import Picture
-from pictures import placement
+from uploads import Upload
+from uploads import placement
 from served_model import SIGNATURES
 from served_model import Batches
 from served_model import ServedModel
@@ -152,18 +152,18 @@ class Service:
         signature, files = await self._chore(self._parsed, body)
         del body
         names = [f"instances[{i}]" for i in range(len(files))]
-        pictures = [
-            await self._picture(file, name)
+        uploads = [
+            await self._upload(file, name)
             for file, name in zip(files, names, strict=True)
         ]
         del files
         most = self.limits.pixels
-        if sum(picture.pixels for picture in pictures) > most:
+        if sum(upload.pixels for upload in uploads) > most:
             raise UsageError(
                 413, f"`instances` must have at most {most} pixels together."
             )
         # Each is freed when it is ready.
-        ready = [await self._ready(pictures.pop(0)) for _ in names]
+        ready = [await self._ready(uploads.pop(0)) for _ in names]
         results = await self._results(
             signature, [one.data for one in ready], names
         )
@@ -176,7 +176,7 @@ class Service:
         """An image as the body; what the page shows of it as the answer."""
         _check_type(request, ("image/jpeg", "image/png"))
         body = await read_body(request, self.limits)
-        ready = await self._ready(await self._picture(body, "The image"))
+        ready = await self._ready(await self._upload(body, "The image"))
         (result,) = await self._results(
             "explain_bytes", [ready.data], ["The image"]
         )
@@ -197,14 +197,14 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._chores, function, *arguments)
 
-    async def _picture(self, file, name):
+    async def _upload(self, file, name):
         return await self._chore(
-            Picture, file, name, self.limits.pixels, self.model.size
+            Upload, file, name, self.limits.pixels, self.model.size
         )
 
-    async def _ready(self, picture):
-        if picture.pixels <= LARGE:
-            return await self._chore(picture.ready)
+    async def _ready(self, upload):
+        if upload.pixels <= LARGE:
+            return await self._chore(upload.ready)
         try:
             async with asyncio.timeout(self.limits.decode_seconds):
                 await self._large.acquire()
@@ -215,7 +215,7 @@ class Service:
                 {"Retry-After": "10"},
             ) from error
         try:
-            return await self._chore(picture.ready)
+            return await self._chore(upload.ready)
         finally:
             self._large.release()
 
@@ -295,7 +295,7 @@ class Service:
             for i in np.argsort(-before, kind="stable")[:CLASSES_SHOWN]
             if i not in best
         ]
-        picture, masks = placement(
+        image, masks = placement(
             (ready.height, ready.width),
             self.model.size,
             model["resize"] or "crop",
@@ -322,7 +322,7 @@ class Service:
                 "backbone_class": names[int(before.argmax())],
                 "gates": None if gates is None else gates.tolist(),
                 "head_gates": heads,
-                "seen": {"image": picture, "masks": masks},
+                "seen": {"image": image, "masks": masks},
                 "masks": _pngs(result.get("masks")),
             }
         )
@@ -464,8 +464,8 @@ def warm_up(model, limits):
     file = io.BytesIO()
     PIL.Image.new("RGB", (64, 64)).save(file, "JPEG")
     for signature in SIGNATURES:
-        for pictures in (1, limits.batch):
-            model(signature, [file.getvalue()] * pictures)
+        for count in (1, limits.batch):
+            model(signature, [file.getvalue()] * count)
 
 
 def main(arguments=None):

@@ -57,12 +57,12 @@ def shown(batches, epoch):
     )
 
 
-def unequal(picture, random):
+def unequal(image, random):
     """A view that tells what was drawn for it."""
-    return (picture + random.integers(256)).astype("uint8")
+    return (image + random.integers(256)).astype("uint8")
 
 
-def test_an_epoch_has_each_picture_once():
+def test_an_epoch_has_each_image_once():
     batches = TrainingBatches(numbered(23), transforms.Identity(), 4)
     assert len(batches) == 5
     for epoch in (0, 1, 7):
@@ -136,7 +136,7 @@ def test_static_shapes():
     ).dataset.element_spec.shape == ((4, 8, 8, 3))
 
 
-def test_each_picture_of_each_epoch_is_seen_in_its_own_way():
+def test_each_image_of_each_epoch_is_seen_in_its_own_way():
     listing = numbered(16, size=(2, 2))
     # All the same: what differs was drawn.
     listing = dataclasses.replace(
@@ -150,7 +150,7 @@ def test_each_picture_of_each_epoch_is_seen_in_its_own_way():
     assert drawn[0] != drawn[1]
 
 
-def test_a_picture_is_seen_alike_wherever_it_comes():
+def test_a_image_is_seen_alike_wherever_it_comes():
     """In batches of another size, in the same epoch."""
     listing = noise(12)
     views_of = []
@@ -208,7 +208,7 @@ def test_parts_are_the_whole_batch(mix):
         np.testing.assert_array_equal(np.concatenate(labels), expected[1])
 
 
-def test_labels_are_one_hot_and_of_their_pictures():
+def test_labels_are_one_hot_and_of_their_images():
     images, labels = TrainingBatches(
         numbered(), transforms.Identity(), 8
     ).batch(0, 1)
@@ -287,7 +287,7 @@ def test_test_batches_are_in_order_and_filled_up():
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 11, 30])
-def test_predictions_are_those_of_single_pictures(batch_size):
+def test_predictions_are_those_of_single_images(batch_size):
     listing, model = noise(11), small_model()
     found = TestBatches(listing, transforms.Identity(), batch_size).predict(
         model
@@ -362,7 +362,7 @@ def test_mix_keeps_types_and_sums(mix, policy):
         assert shares.min() >= 0
 
 
-def test_mixup_mixes_pictures_and_labels_by_the_same_share():
+def test_mixup_mixes_images_and_labels_by_the_same_share():
     """`labels` tell of `images` here: both are linear in the value."""
     values = np.random.default_rng(0).permutation(32).astype("float32")
     images = np.tile(values[:, None, None, None], (1, 6, 6, 3))

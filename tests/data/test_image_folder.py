@@ -157,7 +157,7 @@ def test_a_table_of_another_kind(tmp_path):
         load_image_folder(tmp_path / "c.csv")
 
 
-def test_missing_and_broken_pictures_are_found_together(tmp_path):
+def test_missing_and_broken_images_are_found_together(tmp_path):
     write(tmp_path, BIRDS)
     (tmp_path / "wren" / "1.jpg").write_bytes(b"")
     text = "path,label\nwren/1.jpg,wren\ngone.jpg,wren\nfinch/1.jpg,finch\n"
@@ -166,14 +166,14 @@ def test_missing_and_broken_pictures_are_found_together(tmp_path):
     assert found == ["1.jpg", "gone.jpg"]
 
 
-def test_a_table_without_any_picture(tmp_path):
+def test_a_table_without_any_image(tmp_path):
     text = "path,label\n1.jpg,wren\n2.jpg,finch\n"
     path = table(tmp_path / "a.csv", text)
     with pytest.raises(FileNotFoundError, match="none of the 2 that are liste"):
         load_image_folder(path)
 
 
-def test_a_class_folder_without_pictures(tmp_path):
+def test_a_class_folder_without_images(tmp_path):
     write(tmp_path, BIRDS)
     (tmp_path / "tit").mkdir()
     (tmp_path / "tit" / "notes.txt").touch()

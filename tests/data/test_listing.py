@@ -205,7 +205,7 @@ def test_a_class_of_one_group_stays_in_training():
     assert set(validation.labels) == {0}
 
 
-def test_hold_out_never_touches_test_pictures():
+def test_hold_out_never_touches_test_images():
     listing = listed([5, 5], splits={"train": range(6), "test": range(6, 10)})
     with pytest.raises(ValueError, match=r"on\s`split\('train'\)`. .* test"):
         listing.hold_out(0.2, seed=0)
@@ -280,7 +280,7 @@ REASONS = {
 }
 
 
-def test_problems_are_found_all_at_once(pictures):
+def test_problems_are_found_all_at_once(images):
     found = pictures.problems(verbose=0)
     assert [path.name for path, _ in found] == list(REASONS)
     for path, reason in found:
@@ -289,7 +289,7 @@ def test_problems_are_found_all_at_once(pictures):
     assert pictures.problems(workers=1, verbose=0) == found
 
 
-def test_check_names_every_problem(pictures):
+def test_check_names_every_problem(images):
     with pytest.raises(ValueError, match="5 of the 11 images of pho") as error:
         pictures.check(verbose=0)
     lines = str(error.value).splitlines()[1:]
@@ -299,14 +299,14 @@ def test_check_names_every_problem(pictures):
     pictures.take(range(6)).check(verbose=0)
 
 
-def test_progress_is_shown(pictures, capsys):
+def test_progress_is_shown(images, capsys):
     pictures.problems()
     assert "11/11" in capsys.readouterr().out
     pictures.problems(verbose=0)
     assert capsys.readouterr().out == ""
 
 
-def test_going_on_without_them_counts_them(pictures):
+def test_going_on_without_them_counts_them(images):
     pictures.skipped["no label"] = 2
     rest = pictures.without(path for path, _ in pictures.problems(verbose=0))
     rest.check(verbose=0)
@@ -321,7 +321,7 @@ def test_going_on_without_them_counts_them(pictures):
         rest.without(["other.jpg"])
 
 
-def test_a_picture_of_two_boxes_counts_twice(tmp_path):
+def test_a_image_of_two_boxes_counts_twice(tmp_path):
     path = noise(tmp_path / "a.jpg", size=(13, 17))
     boxes = [(0, 0, 13, 17), (5, 5, 9, 9)]
     listing = ImageDataset("photos", [path] * 2, [0, 1], "ab", {}, boxes=boxes)
@@ -362,7 +362,7 @@ def pixels_of(count, size=(13, 17), channels=3):
     return random.integers(0, 256, (count, *size, channels), "uint8")
 
 
-def test_pictures_that_are_not_in_files():
+def test_images_that_are_not_in_files():
     pixels = pixels_of(5)
     listing = listed([2, 3], splits={"train": [3, 1, 4]}, contents=pixels)
     listing.check(verbose=0)
@@ -403,7 +403,7 @@ def test_what_is_read_may_be_drawn_on():
         ([*pixels_of(4), np.zeros((0, 3, 3), "uint8")], ValueError, "uint8"),
     ],
 )
-def test_contents_that_are_no_pictures(contents, error, message):
+def test_contents_that_are_no_images(contents, error, message):
     with pytest.raises(error, match=f"`contents` must be .*{message}"):
         listed([2, 3], contents=contents)
 
@@ -450,7 +450,7 @@ def test_a_box_is_cut_out(tmp_path, box, rows, columns):
         assert listing.read(0, cropped=True, channels=1).shape[2] == 1
 
 
-def test_boxes_are_those_of_the_picture_as_it_is_stored(tmp_path):
+def test_boxes_are_those_of_the_image_as_it_is_stored(tmp_path):
     """Published so, though viewers show the photo turned."""
     pixels = pixels_of(1)[0]
     exif = Image.Exif()

@@ -54,7 +54,7 @@ def corners(view, height, width, times):
         yield seen[0, 0, 0], seen[0, 0, 1], mirrored, seen
 
 
-def test_random_crop_is_a_square_of_the_picture():
+def test_random_crop_is_a_square_of_the_image():
     """Its shorter edge is as it is here: pixels stay, but for broken ones."""
     view = transforms.RandomCrop(size=24, resize_shorter_edge=32)
     for top, left, _, seen in corners(view, 32, 57, 20):
@@ -118,7 +118,7 @@ def test_shifted_crop_is_each_of_its_possibilities():
     assert found == possible
 
 
-def test_shifted_crop_leaves_the_picture_as_it_is():
+def test_shifted_crop_leaves_the_image_as_it_is():
     pixels = slope(9, 9)
     before = pixels.copy()
     for seed in range(9):

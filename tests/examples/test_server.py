@@ -102,7 +102,7 @@ def test_a_single_output_has_no_name():
     assert np.array_equal(rows([one, one]), [[0.25, 0.75]] * 2)
 
 
-def test_pictures_are_turned_as_they_were_held(client):
+def test_images_are_turned_as_they_were_held(client):
     turned = held(6, "PNG")
     rotated = file_of(np.rot90(photo(), -1), "PNG")
     found = client.post(PREDICT, json=asked(turned, rotated, held(1, "PNG")))
@@ -169,7 +169,7 @@ def test_the_page_takes_nothing_from_elsewhere(client):
     ],
     ids="text cut animated large".split(),
 )
-def test_a_bad_picture_is_named(client, data, status, words):
+def test_a_bad_image_is_named(client, data, status, words):
     fine = file_of(photo())
     answer = client.post(PREDICT, json=asked(fine, data, fine))
     refused(answer, status, words)
@@ -391,14 +391,14 @@ def test_slow_bodies_are_not_waited_for(model):
     refused(answer, 408, "body was not sent within 0.05 seconds")
 
 
-def test_large_pictures_are_decoded_one_at_a_time(model, monkeypatch):
+def test_large_images_are_decoded_one_at_a_time(model, monkeypatch):
     """The others wait a while, and are then sent away; small ones pass."""
     import server
 
     monkeypatch.setattr(server, "LARGE", 10_000)
     go, at_work, most = threading.Event(), [], []
 
-    class Slow(server.Picture):
+    class Slow(server.Upload):
         def ready(self):
             if self.pixels > 10_000:
                 at_work.append(self)
@@ -407,7 +407,7 @@ def test_large_pictures_are_decoded_one_at_a_time(model, monkeypatch):
                 at_work.pop()
             return super().ready()
 
-    monkeypatch.setattr(server, "Picture", Slow)
+    monkeypatch.setattr(server, "Upload", Slow)
     app = server.make_app(model, Limits(decode_seconds=0.2))
     large = file_of(np.zeros((300, 300, 3), "uint8"), "PNG")
 

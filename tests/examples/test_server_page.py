@@ -44,7 +44,7 @@ def page(running):
         yield opened(driver, running.address)
 
 
-def test_pictures_are_explained(page, tmp_path):
+def test_images_are_explained(page, tmp_path):
     import base64
 
     (tmp_path / "bird.jpg").write_bytes(file_of(photo()))

@@ -51,7 +51,7 @@ class Ready(typing.NamedTuple):
     width: int
 
 
-class Picture:
+class Upload:
     """An uploaded file, checked as far as its header tells.
 
     Args:
@@ -185,7 +185,7 @@ def _too_many_pixels(name, most, found=""):
     return UsageError(413, f"{name} must have at most {most} pixels.{found}")
 
 
-def placement(picture, size, resize, resize_shorter_edge):
+def placement(image, size, resize, resize_shorter_edge):
     """Which part of an image the model sees, and where.
 
     As `keras_warn.data.images.placement` has it, in shares of image and masks.
@@ -201,16 +201,16 @@ def placement(picture, size, resize, resize_shorter_edge):
         Two boxes, each top, left, bottom and right: a part of the image, and
         where it lies in the masks.
     """
-    picture, size = np.array(picture), np.array(size)
+    image, size = np.array(image), np.array(size)
     whole = [0.0, 0.0, 1.0, 1.0]
-    shares = picture / size
+    shares = image / size
     if resize == "crop":
         lengths = shares.min() / shares
         if resize_shorter_edge is not None:
             lengths = lengths * size.min() / resize_shorter_edge
         return [*(1 - lengths) / 2, *(1 + lengths) / 2], whole
     if resize == "pad":
-        inner = np.clip(np.rint(picture / shares.max()), 1, size)
+        inner = np.clip(np.rint(image / shares.max()), 1, size)
         start = (size - inner) // 2
         return whole, [*start / size, *(start + inner) / size]
     return whole, whole

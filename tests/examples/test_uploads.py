@@ -2,7 +2,7 @@
 
 import limits
 import numpy as np
-import pictures
+import uploads
 import PIL.Image
 import pytest
 from drawn import animated
@@ -19,7 +19,7 @@ MOST = 1_200_000
 
 
 def ready(data, most=MOST, size=SIZE):
-    return pictures.Picture(data, "instances[3]", most, size).ready()
+    return uploads.Upload(data, "instances[3]", most, size).ready()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_model_reads_what_the_library_reads(data):
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_large_pictures_are_shrunk_and_look_the_same(file_format, orientation):
+def test_large_images_are_shrunk_and_look_the_same(file_format, orientation):
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     smooth = PIL.Image.fromarray(photo()).resize((1510, 1130))
@@ -78,7 +78,7 @@ def upside_down():
 @pytest.mark.parametrize(
     "mode", ["1", "P", "LA", "RGBA", "colour", "I;16", "CMYK"]
 )
-def test_large_pictures_of_other_kinds_look_the_same(mode):
+def test_large_images_of_other_kinds_look_the_same(mode):
     smooth = PIL.Image.fromarray(photo()).resize((1510, 1130))
     options = {}
     if mode == "colour":  # one that is transparent
@@ -104,7 +104,7 @@ def test_pixels_are_those_that_are_decoded():
     large = np.zeros((3000, 4000, 3), "uint8")
     for file_format, pixels in ("JPEG", 1500 * 2000), ("PNG", 3000 * 4000):
         data = file_of(large, file_format)
-        found = pictures.Picture(data, "it", 12 * MOST, SIZE)
+        found = uploads.Upload(data, "it", 12 * MOST, SIZE)
         assert found.pixels == pixels
 
 
@@ -145,11 +145,11 @@ def test_what_is_refused(data, status, words):
     ("resize", "resize_shorter_edge"),
     [("crop", None), ("crop", 37), ("stretch", None), ("pad", None)],
 )
-@pytest.mark.parametrize("picture", [(53, 71), (71, 53), (997, 13)])
-def test_placement_is_the_librarys(picture, resize, resize_shorter_edge):
-    found = pictures.placement(picture, SIZE, resize, resize_shorter_edge)
-    wanted = images.placement(picture, SIZE, resize, resize_shorter_edge)
-    for box, whole, shares in zip(wanted, (picture, SIZE), found, strict=True):
+@pytest.mark.parametrize("image", [(53, 71), (71, 53), (997, 13)])
+def test_placement_is_the_librarys(image, resize, resize_shorter_edge):
+    found = uploads.placement(image, SIZE, resize, resize_shorter_edge)
+    wanted = images.placement(image, SIZE, resize, resize_shorter_edge)
+    for box, whole, shares in zip(wanted, (image, SIZE), found, strict=True):
         np.testing.assert_allclose(
             np.reshape(shares, (2, 2)) * whole,
             np.reshape(box, (2, 2)),
