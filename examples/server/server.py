@@ -32,8 +32,6 @@ from limits import Line
 from limits import UsageError
 from limits import error_answer
 from limits import read_body
-from uploads import Upload
-from uploads import placement
 from served_model import SIGNATURES
 from served_model import Batches
 from served_model import ServedModel
@@ -46,6 +44,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.responses import Response
 from starlette.routing import Route
+from uploads import Upload
+from uploads import placement
 
 PAGE = pathlib.Path(__file__).with_name("page")
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}

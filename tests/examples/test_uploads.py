@@ -2,9 +2,9 @@
 
 import limits
 import numpy as np
-import uploads
 import PIL.Image
 import pytest
+import uploads
 from drawn import animated
 from drawn import file_of
 from drawn import held
