@@ -14,11 +14,11 @@ Those are, of trainings with a row each, whose columns are `arm`, `seed`,
   `recipes/cluttered_mnist.py --source mnist.npz` with `--ablate figure_4
   kernel_3 agreement`
 - `cub50_study.csv`, as the `runs.csv` of `recipes/paper_tables.py`, with one
-  name for each arm
+  name for each variant
 - `table2.json`, the `results.json` of `benchmarks/table2.py` without `--smoke`
 
-What there is no file of, or no arm in it, is "not yet measured". Differences
-are paired by seed; intervals are Student's t over seeds.
+What there is no file of, or no variant in it, is "not yet measured".
+Differences are paired by seed; intervals are Student's t over seeds.
 """
 
 import argparse
@@ -31,10 +31,10 @@ import sys
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from measuring import arms
 from measuring import dots
 from measuring import marked
 from measuring import table2_report
+from measuring import variants
 from measuring.table2_networks import PUBLISHED
 from PIL import Image
 
@@ -45,7 +45,7 @@ DOCS = pathlib.Path(__file__).parents[1] / "docs"
 FIGURE_4, BIRDS = "figure4_mnist.csv", "cub50_study.csv"
 TABLE_2 = "table2.json"
 
-# Figure 4: what each arm is called in its parts.
+# Figure 4: what each variant is called in its parts.
 DEPTHS = {f"depth_{n}_width_1": n for n in (1, 2, 3, 4)}
 WIDTHS = {
     "depth_4_width_1": 1,
@@ -105,7 +105,7 @@ def along(found, attended, label, x_label, log2=True):
         "attention": rows[1:],
     }
     plot = curves(found, [*attended.values()], points, x_label, log2)
-    return arms.table(found, rows, error=True), plot
+    return variants.table(found, rows, error=True), plot
 
 
 def more_clutter(found):
@@ -125,13 +125,13 @@ def more_clutter(found):
         # Errors double with them. On one scale, none could be told apart.
         plot.axes[0].set_yscale("log", base=2)
         plot.axes[0].yaxis.set_major_formatter("{x:g}")
-    return arms.table(found, rows, error=True), plot
+    return variants.table(found, rows, error=True), plot
 
 
 def curves(found, x, points, x_label, log2=True):
-    """Test errors along `x`, or `None` where an arm is missing."""
+    """Test errors along `x`, or `None` where a variant is missing."""
     values = {
-        name: arms.by_seed(found, of_name, error=True)
+        name: variants.by_seed(found, of_name, error=True)
         for name, of_name in points.items()
     }
     if not all(values.values()):
@@ -140,20 +140,20 @@ def curves(found, x, points, x_label, log2=True):
 
 
 def side_by_side(found, labels, column, error):
-    """Arms one below the other."""
+    """Variants one below the other."""
     rows = [(says, arm, column) for arm, says in labels.items()]
-    values = {row[0]: arms.by_seed(found, [row], error) for row in rows}
+    values = {row[0]: variants.by_seed(found, [row], error) for row in rows}
     kind = "error" if error else "accuracy"
     plot = None
     if values and all(values.values()):
         plot = dots.figure(values, f"test {kind} (%)")
-    return arms.table(found, rows, error), plot
+    return variants.table(found, rows, error), plot
 
 
 def table_2(path):
     """Tables and plot of what the paper's networks cost."""
     if not path.exists():
-        return arms.NOT_MEASURED, None
+        return variants.NOT_MEASURED, None
     try:
         result = json.loads(path.read_text("utf-8"))
         networks, smoke = result["networks"], result["settings"]["smoke"]
@@ -180,11 +180,12 @@ def evidence(results):
         A dictionary from the name of a place to its table, its plot or `None`,
         and the path of the file that both are made of.
     """
-    mnist = arms.read(
+    mnist = variants.read(
         results / FIGURE_4, *(f"accuracy_{n}" for n in DISTRACTORS)
     )
-    birds = arms.read(results / BIRDS, BIRDS_ACCURACY)
-    names = {arm: arm.replace("_", " ") for arm in birds or ["baseline"]}
+    birds = variants.read(results / BIRDS, BIRDS_ACCURACY)
+    arms = [*birds.index.unique("arm")] or [variants.BASELINE]
+    names = {arm: arm.replace("_", " ") for arm in arms}
     return {
         **{k: (*v, results / FIGURE_4) for k, v in figure_4(mnist).items()},
         "birds": (
@@ -204,8 +205,8 @@ def is_drawn(path, source):
     """Whether the plot at `path` is of the runs in `source`."""
     if not path.exists():
         return False
-    with Image.open(path) as picture:
-        return picture.info.get("Source") == digest(source)
+    with Image.open(path) as image:
+        return image.info.get("Source") == digest(source)
 
 
 def main(argv=None):

@@ -35,13 +35,14 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 import keras
 import numpy as np
-from measuring.arguments import integer
+from measuring import tables
 from measuring.backends import backend
 from measuring.summary import summary
 from measuring.timing import take_turns
 
 import keras_warn
 from keras_warn import files
+from keras_warn.cli.options import count
 from keras_warn.data import cluttered
 from keras_warn.data import load_digits
 from keras_warn.training import runs
@@ -188,33 +189,39 @@ def _bytes(path):
 
 def markdown(results):
     """The results as tables."""
-    lines = ["| one image, ms | Keras | SavedModel | ONNX | LiteRT |"]
-    lines.append("|---|---|---|---|---|")
-    for title, measures in results["latency"].items():
-        for signature, found in measures.items():
-            cells = [
-                f"{found['median'][name]:.2f}"
-                for name in ("Keras", "SavedModel", "ONNX", "LiteRT")
+    runtimes = ("Keras", "SavedModel", "ONNX", "LiteRT")
+    latency = tables.markdown(
+        ("one image, ms", *runtimes),
+        [
+            [
+                f"{title}, `{signature}`",
+                *(f"{found['median'][name]:.2f}" for name in runtimes),
             ]
-            lines.append(f"| {title}, `{signature}` | {' | '.join(cells)} |")
-    lines += [
-        "",
-        "| digits | accuracy (%) | other predictions (%) | largest difference "
-        "of a probability | MB |",
-        "|---|---|---|---|---|",
-    ]
-    for name, found in results["accuracy"].items():
-        if name == "Keras":
-            lines.append(
-                f"| Keras | {100 * found['accuracy']:.2f} | – | – | – |"
-            )
-            continue
-        lines.append(
-            f"| {name} | {100 * found['accuracy']:.2f} "
-            f"| {100 * found['other_predictions']:.2f} "
-            f"| {found['largest_difference']:.1e} | {found['megabytes']:.2f} |"
-        )
-    return "\n".join(lines)
+            for title, measures in results["latency"].items()
+            for signature, found in measures.items()
+        ],
+    )
+    columns = {
+        "accuracy (%)": ("accuracy", 100, ".2f"),
+        "other predictions (%)": ("other_predictions", 100, ".2f"),
+        "largest difference of a probability": ("largest_difference", 1, ".1e"),
+        "MB": ("megabytes", 1, ".2f"),
+    }
+    exactness = tables.markdown(
+        ("digits", *columns),
+        [
+            [
+                kind,
+                # Keras itself has an accuracy alone.
+                *(
+                    f"{scale * found[name]:{form}}" if name in found else "–"
+                    for name, scale, form in columns.values()
+                ),
+            ]
+            for kind, found in results["accuracy"].items()
+        ],
+    )
+    return f"{latency}\n\n{exactness}"
 
 
 def main(argv=None):
@@ -224,9 +231,9 @@ def main(argv=None):
     add = parser.add_argument
     add("model", metavar="MODEL", help="attention_0.keras of the recipe")
     add("--out", default="runs/export", help="folder of the results")
-    add("--rounds", type=integer(1), default=100)
-    add("--test-size", type=integer(1), default=4000, help="as in the recipe")
-    add("--size", type=integer(32), default=224, help="of the MobileNetV2")
+    add("--rounds", type=count(1), default=100)
+    add("--test-size", type=count(1), default=4000, help="as in the recipe")
+    add("--size", type=count(32), default=224, help="of the MobileNetV2")
     s = parser.parse_args(argv)
     out = pathlib.Path(s.out)
     out.mkdir(parents=True, exist_ok=True)

@@ -60,9 +60,9 @@ import numpy as np
 from measuring import cub_model
 from measuring import faithfulness_report as report
 from measuring import saliency
-from measuring.arguments import integer
 
 import keras_warn
+from keras_warn.cli.options import count
 from keras_warn.data import cluttered
 from keras_warn.data import load_digits
 from keras_warn.explanation import masks
@@ -108,8 +108,8 @@ def train(seed, cub, s, run):
     keras.utils.set_random_seed(seed)
     model = cub_model.build(len(cub.names), s.weights)
     chosen = cub.splits["train"]
-    pictures = [cub_model.read(cub.paths[i])[0] for i in chosen]
-    cub_model.train(model, pictures, cub.labels[chosen], seed, s.epochs)
+    images = [cub_model.read(cub.paths[i])[0] for i in chosen]
+    cub_model.train(model, images, cub.labels[chosen], seed, s.epochs)
     with run.replacing(f"cub_{seed}.keras") as path:
         model.save(path)
 
@@ -261,9 +261,9 @@ def parser():
         metavar="FILE",
         help="of MobileNetV2 without its top, if they are not downloaded",
     )
-    add("--images", type=integer(2), default=300, help="of the test images")
-    add("--epochs", type=integer(1), default=30, help="of training on birds")
-    add("--seeds", type=integer(1), default=3, help="trainings on birds")
+    add("--images", type=count(2), default=300, help="of the test images")
+    add("--epochs", type=count(1), default=30, help="of training on birds")
+    add("--seeds", type=count(1), default=3, help="trainings on birds")
     add("--out", default="runs/faithfulness", help="folder for all results")
     add("--overwrite", action="store_true", help="throw away the run in --out")
     return parser

@@ -39,16 +39,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 from measuring import models
-from measuring.arguments import integer
 from measuring.backends import backend
 from measuring.direct_formulation import difference
 from measuring.memory import measure_memory
+from measuring.overhead_report import markdown
 from measuring.plot import plot
 from measuring.summary import summary
-from measuring.table import markdown
 from measuring.timing import measure_time
 
 import keras_warn
+from keras_warn.cli.options import count
 from keras_warn.operations import COUNTERS
 from keras_warn.operations import operations
 from keras_warn.reporting import figures
@@ -165,14 +165,14 @@ def parser():
         metavar="NAME",
         help="a network of keras.applications",
     )
-    add("--depth", type=integer(1), default=4, help="attention modules")
-    add("--width", type=integer(1), default=4, help="heads of a module")
-    add("--classes", type=integer(2), default=200)
-    add("--kernel-size", type=integer(1), nargs="+", default=[1, 3])
-    add("--projection", type=integer(1), help="channels, none by default")
-    add("--batch-size", type=integer(1), default=8)
-    add("--image-size", type=integer(1), default=224)
-    add("--runs", type=integer(1), default=20, help="rounds of timing")
+    add("--depth", type=count(1), default=4, help="attention modules")
+    add("--width", type=count(1), default=4, help="heads of a module")
+    add("--classes", type=count(2), default=200)
+    add("--kernel-size", type=count(1), nargs="+", default=[1, 3])
+    add("--projection", type=count(1), help="channels, none by default")
+    add("--batch-size", type=count(1), default=8)
+    add("--image-size", type=count(1), default=224)
+    add("--runs", type=count(1), default=20, help="rounds of timing")
     add("--skip-memory", dest="memory", action="store_false")
     add("--out", default="runs/overhead", help="folder for all results")
     add("--overwrite", action="store_true", help="throw away the run in --out")

@@ -22,10 +22,10 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 
-from measuring.arguments import integer
 from measuring.summary import summary
 from measuring.timing import take_turns
 
+from keras_warn.cli.options import count
 from keras_warn.training import Experiment
 from keras_warn.training import experiment
 from keras_warn.training import runs
@@ -62,9 +62,9 @@ def main(argv=None):
     parser.add_argument("recipe", help="name of a file in recipes/")
     parser.add_argument("--data-dir", metavar="FOLDER")
     parser.add_argument(
-        "--batches", type=integer(1), default=6, help="in each turn"
+        "--batches", type=count(1), default=6, help="in each turn"
     )
-    parser.add_argument("--rounds", type=integer(1), default=7)
+    parser.add_argument("--rounds", type=count(1), default=7)
     settings.add_arguments(parser, settings.Settings())
     arguments = parser.parse_args(argv)
     recipe = importlib.import_module(arguments.recipe).RECIPE

@@ -46,7 +46,6 @@ import keras
 import numpy as np
 from measuring import models
 from measuring import table2_report as report
-from measuring.arguments import integer
 from measuring.backends import backend
 from measuring.products import products
 from measuring.summary import summary
@@ -59,6 +58,7 @@ from measuring.timing import measure_time
 from measuring.timing import take_turns
 
 import keras_warn
+from keras_warn.cli.options import count
 from keras_warn.reporting import figures
 from keras_warn.training import runs
 
@@ -157,9 +157,9 @@ def parser():
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add = parser.add_argument
-    add("--images", type=integer(1), help="that each network forwards")
-    add("--pair-images", type=integer(1), help="the same, WRN against WARN")
-    add("--batch-size", type=integer(1))
+    add("--images", type=count(1), help="that each network forwards")
+    add("--pair-images", type=count(1), help="the same, WRN against WARN")
+    add("--batch-size", type=count(1))
     add("--smoke", action="store_true", help="tiny networks, a few images")
     add("--out", default="runs/table2", help="folder for all results")
     add("--overwrite", action="store_true", help="throw away the run in --out")

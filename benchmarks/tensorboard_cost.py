@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 
 import cluttered_mnist as recipe
 import keras
-from measuring.arguments import integer
 
 from keras_warn.callbacks import TensorBoardAttention
+from keras_warn.cli.options import count
 from keras_warn.data import ClutteredDigits
 from keras_warn.data import cluttered
 from keras_warn.data import load_digits
@@ -55,7 +55,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--pairs", type=integer(1), default=6, help="of epochs")
+    parser.add_argument("--pairs", type=count(1), default=6, help="of epochs")
     pairs = parser.parse_args().pairs
 
     s = types.SimpleNamespace(**recipe.SETTINGS)

@@ -11,7 +11,7 @@ import keras_warn
 from keras_warn.data import images
 
 SIZE = 128  # of what the network sees
-SHORT_SIDE = 146  # of the image that it is cut from
+SHORTER_EDGE = 146  # of the image that it is cut from
 ALPHA = 0.35
 BATCH_SIZE = 32
 LEARNING_RATE = 1e-3  # at its peak
@@ -20,17 +20,17 @@ WEIGHT_DECAY = 1e-2
 
 
 def read(path):
-    """An image, uint8 `(h, w, 3)`, its shorter side `SHORT_SIDE` pixels.
+    """An image, uint8 `(h, w, 3)`, its shorter edge `SHORTER_EDGE` pixels.
 
     Returns:
         The image, and how much larger its height and width became.
     """
-    picture = images.read_image(path)
-    size = np.array(picture.shape[:2])
-    # Halves never round to less than the shorter side.
-    shrunk = np.rint(size * SHORT_SIDE / size.min()).astype(int)
+    image = images.read_image(path)
+    size = np.array(image.shape[:2])
+    # Halves never round to less than the shorter edge.
+    shrunk = np.rint(size * SHORTER_EDGE / size.min()).astype(int)
     shrunk = tuple(map(int, shrunk))
-    return images.fit_image(picture, shrunk, "stretch"), shrunk / size
+    return images.fit_image(image, shrunk, "stretch"), shrunk / size
 
 
 def centre(path, box):
@@ -44,11 +44,11 @@ def centre(path, box):
         uint8 `(SIZE, SIZE, 3)`, and the box in its pixels: four integers,
         rounded to the outside and clipped.
     """
-    picture, scale = read(path)
-    corner = (np.array(picture.shape[:2]) - SIZE) // 2
+    image, scale = read(path)
+    corner = (np.array(image.shape[:2]) - SIZE) // 2
     first, last = np.reshape(box, (2, 2)) * scale - corner
     box = np.concatenate([np.floor(first), np.ceil(last)])
-    return _cut(picture, *corner), np.clip(box, 0, SIZE).astype("int32")
+    return _cut(image, *corner), np.clip(box, 0, SIZE).astype("int32")
 
 
 class Crops(keras.utils.PyDataset):
@@ -57,20 +57,20 @@ class Crops(keras.utils.PyDataset):
     Which ones is a function of the seed, the epoch and the batch alone.
     """
 
-    def __init__(self, pictures, labels, seed):
+    def __init__(self, photos, labels, seed):
         super().__init__()
-        self.pictures, self.labels, self.seed = pictures, labels, seed
+        self.images, self.labels, self.seed = photos, labels, seed
         self.epoch = 0
 
     def __len__(self):
-        return len(self.pictures) // BATCH_SIZE
+        return len(self.images) // BATCH_SIZE
 
     def __getitem__(self, index):
         random = np.random.default_rng((self.seed, self.epoch))
-        order = random.permutation(len(self.pictures))
+        order = random.permutation(len(self.images))
         chosen = order[index * BATCH_SIZE :][:BATCH_SIZE]
         random = np.random.default_rng((self.seed, self.epoch, index))
-        crops = [_random_crop(self.pictures[i], random) for i in chosen]
+        crops = [_random_crop(self.images[i], random) for i in chosen]
         return np.stack(crops), self.labels[chosen]
 
     def epoch_callback(self):
@@ -105,9 +105,9 @@ def build(classes, weights):
     return keras_warn.augment(backbone, classes=classes, depth=3, width=4)
 
 
-def train(model, pictures, labels, seed, epochs):
+def train(model, photos, labels, seed, epochs):
     """Fine-tunes everything but the batch normalisation."""
-    data = Crops(pictures, labels, seed)
+    data = Crops(photos, labels, seed)
     steps = epochs * len(data)
     warmup_steps = max(1, round(WARMUP * steps))
     learning_rate = keras.optimizers.schedules.CosineDecay(
@@ -130,11 +130,11 @@ def train(model, pictures, labels, seed, epochs):
     )
 
 
-def _cut(picture, top, left):
-    return picture[top : top + SIZE, left : left + SIZE]
+def _cut(image, top, left):
+    return image[top : top + SIZE, left : left + SIZE]
 
 
-def _random_crop(picture, random):
-    corner = random.integers(np.array(picture.shape[:2]) - SIZE + 1)
-    crop = _cut(picture, *corner)
+def _random_crop(image, random):
+    corner = random.integers(np.array(image.shape[:2]) - SIZE + 1)
+    crop = _cut(image, *corner)
     return crop[:, ::-1] if random.random() < 0.5 else crop

@@ -1,4 +1,4 @@
-"""Arms as dots with error bars, one below the other."""
+"""Variants as dots with error bars, one below the other."""
 
 from keras_warn.reporting import figures
 from keras_warn.training import runs
@@ -7,10 +7,10 @@ from keras_warn.training import runs
 def figure(values, label):
     """Mean ± standard deviation, and below it every seed.
 
-    A line stands at the mean of the first arm, to compare the others with.
+    A line stands at the mean of the first variant, to compare the others with.
 
     Args:
-        values: Dictionary from the name of an arm to an array `(seeds, 1)`.
+        values: Dictionary from the name of a variant to an array `(seeds, 1)`.
         label: What the numbers are.
 
     Returns:

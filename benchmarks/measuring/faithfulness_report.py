@@ -1,14 +1,14 @@
 """What the maps of several models say together: numbers, tables, figures."""
 
-import csv
-import io
-
 import numpy as np
+import pandas as pd
+from scipy import stats
 
 from keras_warn.explanation import overlays
 from keras_warn.reporting import figures
 from keras_warn.training import runs
 from measuring import saliency
+from measuring import tables
 
 # What each measure is called, and how it is written.
 MEASURES = {
@@ -20,8 +20,6 @@ MEASURES = {
     "deletion, margin": ("deletion, margin ↓", 1, 2),
 }
 OURS = ("masks", "evidence")
-# Between which 95 % of a normal distribution lie, in standard deviations.
-NORMAL_95 = 1.96
 SHOWN = ("masks", "evidence", "Grad-CAM, network", "Grad-CAM, output")
 
 
@@ -96,10 +94,10 @@ def difference(ours, other):
     """
     differences = np.asarray(ours) - np.asarray(other)
     of_images = differences.mean(axis=0)
-    error = of_images.std(ddof=1) / np.sqrt(len(of_images))
+    half_width = stats.norm.ppf(0.975) * stats.sem(of_images)
     return {
         "mean": float(of_images.mean()),
-        "half_width_95": float(NORMAL_95 * error),
+        "half_width_95": float(half_width),
         "values": differences.mean(axis=1).tolist(),
     }
 
@@ -128,24 +126,23 @@ def markdown(result):
             f"{_cell(found['changed'])} %. The box is "
             f"{100 * found['chance']:.1f} % of the image.",
             "",
-            *_table("map", found["measures"], _cell),
+            _table("map", found["measures"], _cell),
         ]
         for ours, others in found["differences"].items():
-            lines += ["", *_table(f"{ours} less", others, _difference_cell)]
+            lines += ["", _table(f"{ours} less", others, _difference_cell)]
     return "\n".join(lines) + "\n"
 
 
 def to_csv(found):
     """One row for each data set, model and map."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["data", "seed", "map", *MEASURES])
-    for data, of_seeds in found.items():
-        for seed, of_seed in enumerate(of_seeds):
-            for name, of_map in of_seed["measures"].items():
-                means = [f"{np.mean(of_map[m]):.5f}" for m in MEASURES]
-                writer.writerow([data, seed, name, *means])
-    return text.getvalue()
+    rows = [
+        [data, seed, name, *(np.mean(of_map[m]) for m in MEASURES)]
+        for data, of_seeds in found.items()
+        for seed, of_seed in enumerate(of_seeds)
+        for name, of_map in of_seed["measures"].items()
+    ]
+    table = pd.DataFrame(rows, columns=["data", "seed", "map", *MEASURES])
+    return table.to_csv(index=False, float_format="%.5f", lineterminator="\n")
 
 
 def curves_figure(summaries):
@@ -195,15 +192,15 @@ def examples_figure(rows):
     )
     cells = figure.subplots(len(rows), columns, squeeze=False)
     for of_row, row in zip(cells, rows, strict=True):
-        picture = overlays.displayable(row["image"][None])
-        pictures = [picture]
+        image = overlays.displayable(row["image"][None])
+        drawn = [image]
         for name in SHOWN:
             draw = overlays.mask_overlay
             if name == "evidence":
                 draw = overlays.attribution_overlay
-            pictures.append(draw(picture, row["maps"][name][None]))
+            drawn.append(draw(image, row["maps"][name][None]))
         top, left, bottom, right = (int(n) for n in row["box"])
-        for cell, shown in zip(of_row, pictures, strict=True):
+        for cell, shown in zip(of_row, drawn, strict=True):
             cell.imshow(shown[0], interpolation="nearest")
             # From border to border of the pixels.
             cell.plot(
@@ -225,14 +222,17 @@ def examples_figure(rows):
 
 def _table(head, rows, form):
     header = [head, *(title for title, _, _ in MEASURES.values())]
-    lines = [header, ["---"] + ["---:"] * len(MEASURES)]
-    for name, of_map in rows.items():
-        cells = [
-            form(of_map[measure], scale, digits)
-            for measure, (_, scale, digits) in MEASURES.items()
+    lines = [
+        [
+            name,
+            *(
+                form(of_map[measure], scale, digits)
+                for measure, (_, scale, digits) in MEASURES.items()
+            ),
         ]
-        lines.append([name, *cells])
-    return ["| " + " | ".join(line) + " |" for line in lines]
+        for name, of_map in rows.items()
+    ]
+    return tables.markdown(header, lines)
 
 
 def _cell(value, scale=100, digits=1):

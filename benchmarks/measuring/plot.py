@@ -1,6 +1,6 @@
 """The result as a figure."""
 
-import numpy as np
+import pandas as pd
 
 from keras_warn.reporting import figures
 
@@ -58,13 +58,10 @@ def _plot_modules(axes, measures):
 
 def _plot_bars(axes, labels, bars, form):
     """Groups of bars, one color a model."""
-    width = 0.8 / len(bars)
-    for i, (name, values) in enumerate(bars.items()):
-        places = np.arange(len(labels)) + (i - (len(bars) - 1) / 2) * width
-        drawn = axes.bar(places, values, width, color=COLORS[name], label=name)
-        texts = [form.format(value) for value in values]
-        axes.bar_label(drawn, texts, fontsize=8)
-    axes.set_xticks(range(len(labels)), labels)
+    table = pd.DataFrame(bars, index=labels)
+    table.plot.bar(ax=axes, width=0.8, color=COLORS, rot=0)
+    for drawn in axes.containers:
+        axes.bar_label(drawn, fmt=form, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.12)
     axes.legend(frameon=False)

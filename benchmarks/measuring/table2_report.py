@@ -1,6 +1,7 @@
 """Table 2 and Figure 5, the paper's numbers beside those measured here."""
 
 from keras_warn.reporting import figures
+from measuring import tables as cells
 from measuring.table2_networks import BASE
 from measuring.table2_networks import BATCH_SIZE
 from measuring.table2_networks import HARDWARE
@@ -43,15 +44,17 @@ def tables(result):
         'of 32x32; the paper calls them "Flop". Seconds and ratios are '
         "medians, in brackets quartiles; a ratio is taken within each round.",
         "",
-        *_rows(HEADER, (_row(name, result) for name in result["networks"])),
+        cells.markdown(
+            HEADER, [_row(name, result) for name in result["networks"]]
+        ),
         "",
         doubt(),
         "",
         "What attention adds, measured in turns by themselves:",
         "",
-        *_rows(
+        cells.markdown(
             ("", "rounds", "parameters", "products", "time"),
-            (_pair_row(pair) for pair in result["pairs"].values()),
+            [_pair_row(pair) for pair in result["pairs"].values()],
         ),
     ]
     return "\n".join(lines)
@@ -106,7 +109,7 @@ def _row(name, result):
     ours = (
         f"{found['parameters'] / 1e6:.2f}",
         f"{found['products'] / 1e9:.3f}",
-        _spread(time, "median", "quartiles", "ours", seconds),
+        cells.median(time, "ours", seconds),
         _ratio(time),
     )
     pairs = zip(theirs, ours, strict=True)
@@ -126,19 +129,7 @@ def _pair_row(pair):
 
 
 def _ratio(time):
-    name = "ours / backbone"
-    return _spread(time, "ratio", "ratio_quartiles", name, "{:.3f}".format)
-
-
-def _spread(time, middle, quartiles, name, form):
-    low, high = map(form, time[quartiles][name])
-    text = form(time[middle][name])
-    return text if low == high else f"{text} ({low}–{high})"
-
-
-def _rows(header, rows):
-    rows = [header, ("---",) + ("---:",) * (len(header) - 1), *rows]
-    return ["| " + " | ".join(row) + " |" for row in rows]
+    return cells.median(time, "ours / backbone", "{:.3f}".format)
 
 
 def plot(result):

@@ -1,12 +1,13 @@
 """The page shows the runs, and nothing else."""
 
 import csv
+import re
 
 import evidence
 import pytest
 import table2
-from measuring import arms
 from measuring import marked
+from measuring import variants
 from measuring.summary import summary
 from measuring.table2_networks import constructors
 
@@ -18,6 +19,11 @@ ARMS = [
 ]
 
 
+def unpadded(table):
+    """A table without the spaces that align its columns."""
+    return re.sub(" +", " ", table)
+
+
 def rows(path, lines):
     path.write_text("\n".join(lines) + "\n", "utf-8")
     return path
@@ -25,7 +31,7 @@ def rows(path, lines):
 
 @pytest.fixture
 def runs(tmp_path):
-    """Two arms by hand, of seeds that are not the same."""
+    """Two variants by hand, of seeds that are not the same."""
     return rows(
         tmp_path / "runs.csv",
         [
@@ -93,42 +99,43 @@ def test_the_page_is_that_of_the_runs(capsys):
 
 def test_numbers_by_hand(runs):
     """Errors 20, 30; 16, 20, 6. Differences -4, -10: t is 12.706."""
-    found = arms.read(runs, "accuracy")
-    table = arms.table(
+    found = variants.read(runs, "accuracy")
+    table = variants.table(
         found,
         [("base", "baseline", "accuracy"), ("ours", "attention", "accuracy")],
         error=True,
     )
-    *_, baseline, ours = table.splitlines()
+    *_, baseline, ours = unpadded(table).splitlines()
     assert baseline == "| base | 1,000 | 2 | 25.00 ± 7.07 | – | – | – |"
     assert ours == (
         "| ours | 1,200 | 3 | 14.00 ± 7.21 | -7.00 ± 4.24 "
         "| -45.12 to +31.12 | 28 % |"
     )
-    table = arms.table(found, [("ours", "attention", "accuracy")], error=False)
-    assert table.splitlines()[-1] == (
+    ours = [("ours", "attention", "accuracy")]
+    table = variants.table(found, ours, error=False)
+    assert unpadded(table).splitlines()[-1] == (
         "| ours | 1,200 | 3 | 86.00 ± 7.21 | +7.00 ± 4.24 "
         "| -31.12 to +45.12 | 28 % |"
     )
 
 
 def test_only_seeds_that_all_have_are_plotted(runs):
-    found = arms.read(runs, "accuracy")
+    found = variants.read(runs, "accuracy")
     points = [("", "baseline", "accuracy"), ("", "attention", "accuracy")]
-    errors = arms.by_seed(found, points, error=True)
+    errors = variants.by_seed(found, points, error=True)
     assert [[round(e, 6) for e in seed] for seed in errors] == [
         [20, 16],
         [30, 20],
     ]
-    assert arms.by_seed(found, [("", "stn", "accuracy")], error=True) == []
+    assert variants.by_seed(found, [("", "stn", "accuracy")], error=True) == []
 
 
 def test_what_is_not_there_is_not_measured(runs, tmp_path):
     row = "| x | – | – | not yet measured | – | – | – |"
     for path in (runs, tmp_path / "missing.csv"):
-        found = arms.read(path, "accuracy")
-        table = arms.table(found, [("x", "stn", "accuracy")], error=True)
-        assert table.splitlines()[-1] == row
+        found = variants.read(path, "accuracy")
+        table = variants.table(found, [("x", "stn", "accuracy")], error=True)
+        assert unpadded(table).splitlines()[-1] == row
     places = evidence.evidence(tmp_path)
     assert all(plot is None for _, plot, _ in places.values())
     assert all("not yet measured" in table for table, *_ in places.values())
@@ -149,9 +156,8 @@ def test_tables_and_plots_are_written(docs, capsys):
     assert run(docs, "--check") == 0
     assert prose in page.read_text("utf-8")
     places = marked.places(page.read_text("utf-8"))
-    assert (
-        "| depth 1 | 1,200 | 1 | 66.00 | +1.00 | – | 3 % |" in places["birds"]
-    )
+    row = "| depth 1 | 1,200 | 1 | 66.00 | +1.00 | – | 3 % |"
+    assert row in unpadded(places["birds"])
     assert "not yet measured" not in page.read_text("utf-8")
     for name, text in places.items():
         assert text.endswith(f"(images/{name}.png)\n")
@@ -177,45 +183,30 @@ def test_what_differs_is_named(docs, capsys):
     assert said.endswith("birds.png")
 
 
+HEADER = "arm,seed,parameters,accuracy"
+
+
 @pytest.mark.parametrize(
     "lines, message",
     [
-        (["arm,seed,accuracy"], "without parameters"),
-        (
-            ["arm,seed,parameters,accuracy", "attention,0,1,0.5"],
-            "must be 'baseline'",
-        ),
-        (["arm,seed,parameters,accuracy"], "with no run"),
+        ([], "runs.csv: No columns"),
+        (["arm,seed,accuracy"], "runs.csv: .*parameters"),
+        ([HEADER, "attention,0,1,0.5"], "must be 'baseline'.*with attention"),
+        ([HEADER], "must be 'baseline'.*with no run"),
+        ([HEADER, "baseline,7,many,0.5"], "runs.csv: .*'many'"),
+        ([HEADER, "baseline,7,1,much"], "runs.csv: .*'much'"),
+        ([HEADER, *["baseline,0,1,0.5"] * 2], "runs.csv: .*duplicate"),
         *(
-            (
-                ["arm,seed,parameters,accuracy", f"baseline,7,1{cell}"],
-                "`accuracy` of a run must be a number from 0 to 1. Received: "
-                ".*runs.csv, arm=baseline, seed=7",
-            )
-            for cell in ("", ",", ",much", ",nan", ",84.0")
-        ),
-        (
-            ["arm,seed,parameters,accuracy", "baseline,7,many,0.5"],
-            "`parameters` of a run must be a positive integer. Received: "
-            "'many' in .*runs.csv, arm=baseline, seed=7",
-        ),
-        (
-            ["arm,seed,parameters,accuracy", *["baseline,0,1,0.5"] * 2],
-            "another of arm=baseline, seed=0",
+            ([HEADER, f"baseline,7,1{cell}"], "from 0 to 1.*'baseline', 7")
+            for cell in ("", ",", ",nan", ",84.0")
         ),
     ],
 )
 def test_files_of_another_kind(tmp_path, lines, message):
-    with pytest.raises(ValueError, match=message):
-        arms.read(rows(tmp_path / "runs.csv", lines), "accuracy")
-
-
-def test_an_empty_file(tmp_path):
     path = tmp_path / "runs.csv"
-    path.touch()
-    message = "runs.csv without arm, seed, parameters, accuracy"
+    path.write_text("\n".join(lines))
     with pytest.raises(ValueError, match=message):
-        arms.read(path, "accuracy")
+        variants.read(path, "accuracy")
 
 
 @pytest.mark.parametrize(
@@ -243,8 +234,8 @@ def test_all_columns_are_asked_for(docs, capsys):
     )
     with pytest.raises(SystemExit):
         run(docs)
-    missing = "accuracy_4, accuracy_16, accuracy_32, accuracy_64"
-    assert f"{evidence.FIGURE_4} without {missing}." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{evidence.FIGURE_4}: " in said and "accuracy_64" in said
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ def test_intervals_are_of_paired_differences():
 def small(monkeypatch):
     """Birds and their network, small enough for a test."""
     monkeypatch.setattr(cub_model, "SIZE", 24)
-    monkeypatch.setattr(cub_model, "SHORT_SIDE", 28)
+    monkeypatch.setattr(cub_model, "SHORTER_EDGE", 28)
     monkeypatch.setattr(cub_model, "BATCH_SIZE", 4)
 
 

@@ -1,5 +1,6 @@
-"""The result as Markdown."""
+"""The cost of attention as Markdown."""
 
+from measuring import tables
 from measuring.timing import ONE_ROUND_IN
 
 HEADER = (
@@ -35,7 +36,7 @@ def markdown(result):
             "",
             f"## Kernels of {size}x{size}",
             "",
-            *table(measures),
+            table(measures),
             "",
             "Largest difference between ours and direct: "
             f"{measures['difference']:.1e} of the largest output.",
@@ -44,28 +45,20 @@ def markdown(result):
 
 
 def table(measures):
-    """The measures of one kernel size, as lines."""
-    rows = [HEADER, ("---",) + ("---:",) * (len(HEADER) - 1)]
-    for name, values in measures.items():
-        if name == "difference":
-            continue
-        cells = [f"{values['title']} ({values['unit']})"]
-        for column in HEADER[1:]:
-            if "/" in column:
-                cells.append(_cell(values, "ratio", column, "{:.3f}".format))
-            else:
-                cells.append(_cell(values, "median", column, _number))
-        rows.append(cells)
-    return ["| " + " | ".join(row) + " |" for row in rows]
+    """The measures of one kernel size."""
+    rows = [
+        [
+            f"{values['title']} ({values['unit']})",
+            *(tables.median(values, c, _form(c)) for c in HEADER[1:]),
+        ]
+        for name, values in measures.items()
+        if name != "difference"
+    ]
+    return tables.markdown(HEADER, rows)
 
 
-def _cell(values, kind, column, form):
-    if column not in values[kind]:
-        return "–"
-    text = form(values[kind][column])
-    quartiles = "ratio_quartiles" if kind == "ratio" else "quartiles"
-    low, high = values[quartiles][column]
-    return text if low == high else f"{text} ({form(low)}–{form(high)})"
+def _form(column):
+    return "{:.3f}".format if "/" in column else _number
 
 
 def _number(value):

@@ -1,0 +1,47 @@
+"""Tables as Markdown, and what stands in their cells."""
+
+import statistics
+
+import tabulate
+
+
+def markdown(header, rows):
+    """A table of strings, the first column to the left, numbers to the right.
+
+    Args:
+        header: Names of the columns.
+        rows: Sequences of as many strings.
+    """
+    return tabulate.tabulate(
+        list(rows),
+        header,
+        "pipe",
+        colalign=("left", *["right"] * (len(header) - 1)),
+        disable_numparse=True,
+    )
+
+
+def mean_and_std(values, form=".2f"):
+    """Such as "66.11 ± 0.48"; of a single value without its deviation."""
+    values = [float(value) for value in values]
+    text = f"{statistics.mean(values):{form}}"
+    if len(values) > 1:
+        text += f" ± {statistics.stdev(values):.2f}"
+    return text
+
+
+def median(measure, column, form=str):
+    """Such as "1.010 (1.002–1.017)", with the quartiles if they differ.
+
+    Args:
+        measure: What `measuring.summary.summary` returns.
+        column: A model, or a ratio of two models.
+        form: Function that writes a number.
+    """
+    kind = "ratio" if "/" in column else "median"
+    if column not in measure[kind]:
+        return "–"
+    quartiles = "ratio_quartiles" if kind == "ratio" else "quartiles"
+    low, high = map(form, measure[quartiles][column])
+    text = form(measure[kind][column])
+    return text if low == high else f"{text} ({low}–{high})"
