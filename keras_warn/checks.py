@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 
-def integer(name, value, minimum=1, maximum=None):
+def integer(name, value, minimum=1, maximum=None) -> int:
     """Returns `value` as an `int` in `[minimum, maximum]`, or says why not."""
     kind = {0: "a non-negative", 1: "a positive"}.get(minimum)
     rule = f"{kind} integer" if kind else f"an integer of at least {minimum}"

@@ -35,6 +35,6 @@ class Progress:
         """Shows a message on a line of its own."""
         print(message, file=sys.stderr, flush=True)  # above the bar
 
-    def end(self):
+    def end(self) -> None:
         """Leaves the bar as it is."""
         self._bar.stop()
