@@ -18,7 +18,7 @@ import scipy.io
 from keras_warn import data
 from keras_warn.data import image_files
 from keras_warn.data import images
-from keras_warn.data.splits import folds
+from keras_warn.data.stratified import folds
 
 FOLDS = 5
 BOX = ["top", "left", "bottom", "right"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_warn import checks
 from keras_warn.data import images
-from keras_warn.data.splits import held_out
+from keras_warn.data.stratified import held_out
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_warn.data.image_dataset import ImageDataset
 from keras_warn.data.images import ImageError
-from keras_warn.data.splits import folds
+from keras_warn.data.stratified import folds
 
 
 def listed(counts, folder="data", **arguments):

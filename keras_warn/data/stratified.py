@@ -1,4 +1,4 @@
-"""Which examples to hold out: the same for whoever has the same images."""
+"""Stratified splits, of groups too: the same for whoever has the same images."""
 
 import hashlib
 import unicodedata
