@@ -1,4 +1,4 @@
-"""Stratified splits, of groups too: the same for whoever has the same images."""
+"""Stratified splits, of groups too, that are the same on every machine."""
 
 import hashlib
 import unicodedata
