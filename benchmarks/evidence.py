@@ -61,7 +61,7 @@ PARTS = {
     "sigmoid_gates": "sigmoid gates",
     "average": "average, no gates",
     "linear": "linear map, no gates",
-    "blocked_gradient": "no gradient to the network",
+    "blocked_gradient": "no gradient to the backbone",
     "agreement": "each prediction on its own",
     "kernel_3": "3x3 kernels",
 }

@@ -1,7 +1,7 @@
 """Batches of images, made in parallel, and the same whenever they are made.
 
 A batch is a function of the seed, the epoch, and its number in it: nothing is
-carried from one to the next. So training goes on after a kill with exactly the
+carried from one to the next. So training resumes after a kill with exactly the
 batches that it would have seen, and any number of processes can make them.
 """
 

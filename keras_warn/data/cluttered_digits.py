@@ -5,7 +5,7 @@ a function of `(images, labels, settings, seed, i)` alone: nothing is kept
 from one batch to the next, so any part of the stream can be made again, on
 its own, in batches of any size. Epoch `e` of `count` canvases is the part
 from `e * count`; clutter is thus fresh in every epoch, and a run that was
-killed goes on with exactly the canvases it would have seen.
+killed resumes with exactly the canvases it would have seen.
 """
 
 import collections.abc

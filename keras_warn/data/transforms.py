@@ -1,6 +1,6 @@
 """What a model sees of an image, in training and in testing.
 
-A view is called with an image and a source of random numbers, and returns
+A transform is called with an image and a source of random numbers, and returns
 what the model gets. It is the paper's protocol: images are brought to a
 shorter edge of 256 pixels, of which a random 224x224 is cut in training,
 mirrored half of the time, and the middle in testing.
@@ -37,8 +37,8 @@ class RandomCrop:
     Example:
 
     >>> import numpy as np
-    >>> view = RandomCrop(size=224, resize_shorter_edge=256)
-    >>> view(np.zeros((300, 400, 3), "uint8"), np.random.default_rng(0)).shape
+    >>> transform = RandomCrop(size=224, resize_shorter_edge=256)
+    >>> transform(np.zeros((300, 400, 3), "uint8"), np.random.default_rng(0)).shape
     (224, 224, 3)
     """
 
@@ -116,8 +116,8 @@ class PadAndCrop:
     Example:
 
     >>> import numpy as np
-    >>> view = PadAndCrop(pad=4)
-    >>> view(np.zeros((32, 32, 3), "uint8"), np.random.default_rng(0)).shape
+    >>> transform = PadAndCrop(pad=4)
+    >>> transform(np.zeros((32, 32, 3), "uint8"), np.random.default_rng(0)).shape
     (32, 32, 3)
     """
 
