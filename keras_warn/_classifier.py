@@ -30,7 +30,8 @@ _DROPOUT = (
     keras.layers.SpatialDropout1D,
     keras.layers.SpatialDropout2D,
 )
-_RECTIFIERS = (
+# Layers that are an activation of features.
+RECTIFIERS = (
     keras.layers.ELU,
     keras.layers.LeakyReLU,
     keras.layers.PReLU,
@@ -299,7 +300,7 @@ def _activation(call):
 def _activation_of_layer(layer, shape):
     if isinstance(layer, keras.layers.Softmax):
         return "softmax"
-    if isinstance(layer, _RECTIFIERS):
+    if isinstance(layer, RECTIFIERS):
         return "hidden"
     if not (isinstance(layer, keras.layers.Activation) or owns_kernel(layer)):
         return None

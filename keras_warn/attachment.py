@@ -31,6 +31,7 @@ import keras
 
 from keras_warn import checks
 from keras_warn import graph
+from keras_warn._classifier import RECTIFIERS
 from keras_warn._classifier import find_ending
 
 DEFAULT_DEPTH = 3
@@ -69,12 +70,6 @@ _NORMALIZATIONS = (
     keras.layers.LayerNormalization,
     keras.layers.RMSNormalization,
     keras.layers.UnitNormalization,
-)
-_ACTIVATIONS = (
-    keras.layers.ELU,
-    keras.layers.LeakyReLU,
-    keras.layers.PReLU,
-    keras.layers.ReLU,
 )
 # Operations of `keras.ops`, by the names of their classes.
 _INERT_OPERATIONS = ("Pad", "Reshape", "Transpose", "Cast", "Identity")
@@ -428,7 +423,7 @@ def _is_normalization(operation):
 
 
 def _is_activation(operation):
-    if isinstance(operation, _ACTIVATIONS):
+    if isinstance(operation, RECTIFIERS):
         return True
     if not isinstance(operation, keras.layers.Layer):
         return type(operation).__name__ in _ACTIVATION_OPERATIONS

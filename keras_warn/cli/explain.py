@@ -23,6 +23,7 @@ from keras_warn.cli.inputs import read_batches
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import PREPROCESSING_HELP
 from keras_warn.cli.options import add_image_options
+from keras_warn.cli.options import add_images
 from keras_warn.cli.options import add_model
 from keras_warn.cli.out_folder import EXPLANATIONS
 from keras_warn.cli.out_folder import OutFolder
@@ -60,12 +61,7 @@ examples:
 def add_arguments(parser) -> None:
     """Adds what this command can be told."""
     add_model(parser)
-    parser.add_argument(
-        "image",
-        nargs="+",
-        metavar="IMAGE",
-        help="an image file, or a folder that is searched for them",
-    )
+    add_images(parser)
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="folder of the outputs"
     )

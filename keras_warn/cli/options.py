@@ -14,7 +14,7 @@ preprocessing:
   Rescaling or Normalization layers made for bytes takes images as they are.
   For the rest --preprocessing must say what the model was trained with, since
   a wrong guess makes wrong predictions, silently:
-    unit          numbers in [0, 1]
+    rescale       numbers in [0, 1]
     none          numbers in [0, 255]
     mobilenet_v2  (and so on) what preprocess_input of this module of
                   keras.applications does"""
@@ -24,6 +24,16 @@ def add_model(parser) -> None:
     """Adds the model that a command looks into."""
     parser.add_argument(
         "model", metavar="MODEL", help="a file that model.save wrote"
+    )
+
+
+def add_images(parser) -> None:
+    """Adds the images to read."""
+    parser.add_argument(
+        "image",
+        nargs="+",
+        metavar="IMAGE",
+        help="an image file, or a folder that is searched for them",
     )
 
 

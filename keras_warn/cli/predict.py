@@ -21,6 +21,7 @@ from keras_warn.cli.inputs import read_batches
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import PREPROCESSING_HELP
 from keras_warn.cli.options import add_image_options
+from keras_warn.cli.options import add_images
 from keras_warn.cli.options import add_model
 from keras_warn.cli.options import count
 from keras_warn.cli.progress import Progress
@@ -46,12 +47,7 @@ examples:
 def add_arguments(parser) -> None:
     """Adds what this command can be told."""
     add_model(parser)
-    parser.add_argument(
-        "image",
-        nargs="+",
-        metavar="IMAGE",
-        help="an image file, or a folder that is searched for them",
-    )
+    add_images(parser)
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="the CSV file to write"
     )

@@ -46,7 +46,7 @@ outputs:
 {EXIT_CODES}
 
 examples:
-  keras-warn report birds.keras test/ --out report.html --preprocessing unit
+  keras-warn report birds.keras test/ --out report.html --preprocessing rescale
   keras-warn report birds.keras test.csv --out report.html \\
       --names classes.txt --resize pad --preprocessing mobilenet_v2"""
 

@@ -38,7 +38,8 @@ class RandomCrop:
 
     >>> import numpy as np
     >>> transform = RandomCrop(size=224, resize_shorter_edge=256)
-    >>> transform(np.zeros((300, 400, 3), "uint8"), np.random.default_rng(0)).shape
+    >>> image = np.zeros((300, 400, 3), "uint8")
+    >>> transform(image, np.random.default_rng(0)).shape
     (224, 224, 3)
     """
 
@@ -117,7 +118,8 @@ class PadAndCrop:
 
     >>> import numpy as np
     >>> transform = PadAndCrop(pad=4)
-    >>> transform(np.zeros((32, 32, 3), "uint8"), np.random.default_rng(0)).shape
+    >>> image = np.zeros((32, 32, 3), "uint8")
+    >>> transform(image, np.random.default_rng(0)).shape
     (32, 32, 3)
     """
 
