@@ -66,11 +66,11 @@ def test_table_of_explanations(tmp_path):
         "difference in log-probability",
     ):
         assert text in found
-    assert any(text.startswith("network: c 0.90\n") for text in found)
+    assert any(text.startswith("backbone: c 0.90\n") for text in found)
     target, other = explanation.targets[0], explanation.contrast[0]
     assert f"for {'abcdefg'[target]}\nagainst {'abcdefg'[other]}" in found
-    network, *_, total = figure.axes[4].patches
-    assert network.get_width() == 50
+    backbone, *_, total = figure.axes[4].patches
+    assert backbone.get_width() == 50
     assert total.get_width() == pytest.approx(
         explanation.contributions[0].sum()
     )
@@ -179,7 +179,7 @@ def test_dollars_in_names_are_no_formulas(tmp_path):
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         figure.savefig(tmp_path / "table.svg")
     drawn = (tmp_path / "table.svg").read_text()
-    for text in (*titles, "for $x^$", "says $x^$", "network: $x^$"):
+    for text in (*titles, "for $x^$", "says $x^$", "backbone: $x^$"):
         assert f">{text}" in drawn
 
 
