@@ -76,13 +76,14 @@ def assert_same(found, expected):
 
 def test_counts_and_gain():
     found = of_counts(fixed=5, broken=2, right=3, wrong=1)
-    assert (found.fixed, found.broken, len(found)) == (5, 2, 11)
+    difference = found.over_backbone
+    assert (difference.fixed, difference.broken, len(found)) == (5, 2, 11)
     assert found.outcomes.tolist() == (
         ["fixed"] * 5 + ["broken"] * 2 + ["correct"] * 3 + ["wrong"]
     )
     assert found.backbone.accuracy() == 5 / 11
     assert found.output.accuracy() == 8 / 11
-    assert found.gain == 3 / 11
+    assert difference.gain == 3 / 11
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,9 @@ def test_counts_and_gain():
     ],
 )
 def test_exact_test_by_hand(fixed, broken, expected):
-    assert of_counts(fixed, broken, 2).p_value == pytest.approx(expected)
+    assert of_counts(fixed, broken, 2).over_backbone.p_value == pytest.approx(
+        expected
+    )
 
 
 def test_exact_test_of_large_counts():
@@ -104,13 +107,19 @@ def test_exact_test_of_large_counts():
     tail = sum(math.comb(5500, i) for i in range(2681))
     expected = float(fractions.Fraction(2 * tail, 2**5500))
     assert 0.05 < expected < 0.1
-    assert of_counts(2820, 2680).p_value == pytest.approx(expected, rel=1e-9)
-    assert of_counts(6000, 0).p_value == 0  # below the smallest float
+    assert of_counts(2820, 2680).over_backbone.p_value == pytest.approx(
+        expected, rel=1e-9
+    )
+    assert (
+        of_counts(6000, 0).over_backbone.p_value == 0
+    )  # below the smallest float
 
 
 def test_interval_by_hand():
     """One more fixed, one more broken, two more images."""
-    low, high = of_counts(fixed=5, broken=2, right=3).gain_interval
+    low, high = of_counts(
+        fixed=5, broken=2, right=3
+    ).over_backbone.gain_interval
     middle, variance = 3 / 12, (6 / 12 + 3 / 12 - (3 / 12) ** 2) / 12
     assert low == pytest.approx(middle - 1.96 * variance**0.5, abs=1e-4)
     assert high == pytest.approx(middle + 1.96 * variance**0.5, abs=1e-4)
@@ -119,25 +128,26 @@ def test_interval_by_hand():
 def test_interval_holds_the_truth_in_95_of_100_cases():
     random = np.random.default_rng(0)
     draws = random.multinomial(150, (0.1, 0.04, 0.6, 0.26), size=1000)
-    intervals = [of_counts(*draw).gain_interval for draw in draws]
+    intervals = [of_counts(*draw).over_backbone.gain_interval for draw in draws]
     inside = [low <= 0.06 <= high for low, high in intervals]
     assert 0.935 < np.mean(inside) < 0.975
 
 
 def test_interval_stays_between_all_lost_and_all_gained():
-    assert of_counts(1, 0).gain_interval[1] == 1
-    assert of_counts(0, 1).gain_interval[0] == -1
+    assert of_counts(1, 0).over_backbone.gain_interval[1] == 1
+    assert of_counts(0, 1).over_backbone.gain_interval[0] == -1
 
 
 def test_statistics_of_classes():
     #                   0: 1 fixed  1: 1 broken, 1 right  3: wrong
-    found = comparison([0, 1, 1, 3], [2, 1, 1, 0], [0, 0, 1, 2]).per_class
+    found = comparison([0, 1, 1, 3], [2, 1, 1, 0], [0, 0, 1, 2])
+    found = found.over_backbone.per_class
     assert found["count"].tolist() == [1, 2, 0, 1]
     assert found["fixed"].tolist() == [1, 0, 0, 0]
     assert found["broken"].tolist() == [0, 1, 0, 0]
     # Class 2 has no images, and thus no accuracy.
-    np.testing.assert_array_equal(found["backbone"], [0, 1, np.nan, 0])
-    np.testing.assert_array_equal(found["output"], [1, 0.5, np.nan, 0])
+    np.testing.assert_array_equal(found["before"], [0, 1, np.nan, 0])
+    np.testing.assert_array_equal(found["after"], [1, 0.5, np.nan, 0])
     np.testing.assert_array_equal(found["gain"], [1, -0.5, np.nan, 0])
 
 
@@ -220,7 +230,7 @@ def test_of_a_model(arguments):
         assert part.accuracy(5) == np.mean((best == labels[:, None]).any(1))
     predicted = augmented.predict(images, verbose=0).argmax(axis=1)
     np.testing.assert_array_equal(found.output.classes, predicted)
-    assert found.gain == pytest.approx(
+    assert found.over_backbone.gain == pytest.approx(
         found.output.accuracy() - found.backbone.accuracy()
     )
     if arguments.get("gates") == "linear":

@@ -96,12 +96,15 @@ def test_the_page_says_what_was_found(tmp_path):
         augmented, data, tmp_path / "page.html", names=NAMES, verbose=0
     )
     page = Page(tmp_path / "page.html")
-    assert found.fixed > 0 and found.broken > 0
-    assert found.fixed == compare(augmented, data, verbose=0).fixed
+    assert found.over_backbone.fixed > 0 and found.over_backbone.broken > 0
+    assert (
+        found.over_backbone.fixed
+        == compare(augmented, data, verbose=0).over_backbone.fixed
+    )
     for text in (
         f"40 test images, {found.n} classes",
-        f"with attention gets {found.fixed} right.",
-        f"the model gets {found.broken} wrong.",
+        f"with attention gets {found.over_backbone.fixed} right.",
+        f"the model gets {found.over_backbone.broken} wrong.",
         f"Backbone alone {100 * found.backbone.accuracy():.1f} %",
         f"With attention {100 * found.output.accuracy():.1f} %",
         "is no model trained without attention",
@@ -123,8 +126,8 @@ def test_examples_are_those_that_changed(tmp_path):
     shown = [x["data-outcome"] for x in page.all("article")]
     assert {"fixed", "broken"} <= set(shown)
     found = compare(augmented, changed_set(augmented), verbose=0)
-    assert shown.count("fixed") == found.fixed
-    assert shown.count("broken") == found.broken
+    assert shown.count("fixed") == found.over_backbone.fixed
+    assert shown.count("broken") == found.over_backbone.broken
     index = np.flatnonzero(found.outcomes == "fixed")[0]
     label, network = found.labels[index], found.backbone.classes[index]
     assert (
@@ -360,7 +363,10 @@ def test_the_baseline_is_what_attention_is_compared_with(tmp_path):
     difference = found.over_baseline
     assert difference.fixed == np.sum(~right & found.output.correct)
     assert difference.gain == found.output.accuracy() - right.mean()
-    assert found.fixed == compare(augmented, (images, labels), verbose=0).fixed
+    assert (
+        found.over_backbone.fixed
+        == compare(augmented, (images, labels), verbose=0).over_backbone.fixed
+    )
     page = Page(tmp_path / "page.html")
     gain = 100 * difference.gain
     for text in (

@@ -87,7 +87,7 @@ def test_everything_is_there_and_nothing_complains(page):
 def test_more_examples_unfold_by_keyboard(page, found, key):
     comparison, _ = found
     shown = elements(page, "article[data-outcome=fixed]")
-    assert len(shown) == comparison.fixed
+    assert len(shown) == comparison.over_backbone.fixed
     assert [card.is_displayed() for card in shown[:4]] == [True] * 3 + [False]
     (summary, *_) = elements(page, "#examples summary")
     press(page, summary, key)

@@ -270,43 +270,6 @@ class Comparison:
         return Difference(self.labels, self.n, self.baseline, self.output)
 
     @property
-    def fixed(self) -> int:
-        """How many images the model classifies correctly, not its backbone."""
-        return self.over_backbone.fixed
-
-    @property
-    def broken(self) -> int:
-        """How many images its backbone classifies correctly, not the model."""
-        return self.over_backbone.broken
-
-    @property
-    def gain(self) -> float:
-        """Accuracy of the model less that of the backbone alone."""
-        return self.over_backbone.gain
-
-    @property
-    def gain_interval(self) -> tuple:
-        """A 95 % confidence interval `(low, high)` of `gain`."""
-        return self.over_backbone.gain_interval
-
-    @property
-    def p_value(self) -> float:
-        """How likely a `gain` this large is if there is none."""
-        return self.over_backbone.p_value
-
-    @property
-    def per_class(self) -> dict:
-        """Dictionary of arrays `(n,)`, over the images of each class.
-
-        As of `Difference`, with `backbone` and `output` for the accuracies.
-        """
-        found = self.over_backbone.per_class
-        return {
-            {"before": "backbone", "after": "output"}.get(name, name): values
-            for name, values in found.items()
-        }
-
-    @property
     def confusions(self) -> list:
         """List of `Confusion` that attention changes, the best gain first.
 
@@ -375,7 +338,8 @@ def compare(model, data, batch_size=32, verbose=1, baseline=None) -> Comparison:
     >>> found = compare(model, (images, [0, 1, 2, 3]), verbose=0)
     >>> len(found), found.n, found.gates.shape
     (4, 5, (4, 3))
-    >>> found.gain == found.output.accuracy() - found.backbone.accuracy()
+    >>> gain = found.output.accuracy() - found.backbone.accuracy()
+    >>> found.over_backbone.gain == gain
     True
 
     Reference:

@@ -470,13 +470,14 @@ def _source(pixels, side):
 
 def _class_rows(comparison, names):
     """Classes with images, the largest gain first."""
-    statistics = comparison.per_class
-    if comparison.baseline is not None:
-        # Gains are those that training with attention brought.
-        found = comparison.over_baseline.per_class
-        statistics = {**found, "baseline": found["before"]} | {
-            name: statistics[name] for name in ("backbone", "output")
-        }
+    # Gains are those that training with attention brought, if that is known.
+    found = (comparison.over_baseline or comparison.over_backbone).per_class
+    statistics = {
+        **found,
+        "baseline": found["before"],
+        "backbone": comparison.over_backbone.per_class["before"],
+        "output": found["after"],
+    }
     rows = [
         {"name": name, **{key: values[i] for key, values in statistics.items()}}
         for i, name in enumerate(names)
