@@ -470,12 +470,7 @@ def _contents(contents, length):
                 f"`contents` {rule}. Received: one of type "
                 f"{type(one).__name__}."
             )
-        if (
-            one.dtype != np.uint8
-            or one.ndim != 3
-            or one.shape[2] not in (1, 3)
-            or 0 in one.shape
-        ):
+        if not images.is_pixels(one):
             raise ValueError(
                 f"`contents` {rule}. Received: one of shape {one.shape}, "
                 f"{one.dtype}."

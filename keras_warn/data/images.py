@@ -169,12 +169,7 @@ def fit_image(
     (10, 10, 3)
     """
     image = np.asarray(image)
-    if (
-        image.dtype != np.uint8
-        or image.ndim != 3
-        or image.shape[2] not in (1, 3)
-        or 0 in image.shape
-    ):
+    if not is_pixels(image):
         raise ValueError(
             "`image` must be bytes (uint8) of shape (height, width, c), with "
             f"1 or 3 channels. Received: shape {image.shape}, {image.dtype}."
@@ -187,6 +182,16 @@ def fit_image(
     canvas = np.zeros((*size, image.shape[2]), "uint8")
     canvas[top:bottom, left:right] = fitted
     return canvas
+
+
+def is_pixels(image) -> bool:
+    """Whether an array is bytes `(h, w, c)` with 1 or 3 channels."""
+    return (
+        image.dtype == np.uint8
+        and image.ndim == 3
+        and image.shape[2] in (1, 3)
+        and 0 not in image.shape
+    )
 
 
 def resample(image, box, size) -> np.ndarray:
