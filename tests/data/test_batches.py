@@ -150,7 +150,7 @@ def test_each_image_of_each_epoch_is_seen_in_its_own_way():
     assert drawn[0] != drawn[1]
 
 
-def test_a_image_is_seen_alike_wherever_it_comes():
+def test_an_image_is_seen_alike_wherever_it_comes():
     """In batches of another size, in the same epoch."""
     listing = noise(12)
     views_of = []

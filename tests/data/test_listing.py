@@ -241,7 +241,7 @@ def test_folds_part_everything_once():
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def photos(tmp_path):
     """Images as people have them, good ones and bad ones."""
     folder = tmp_path / "ein Ordner mit Äpfeln und 寿司"
     good = [
@@ -280,40 +280,40 @@ REASONS = {
 }
 
 
-def test_problems_are_found_all_at_once(images):
-    found = pictures.problems(verbose=0)
+def test_problems_are_found_all_at_once(photos):
+    found = photos.problems(verbose=0)
     assert [path.name for path, _ in found] == list(REASONS)
     for path, reason in found:
         assert REASONS[path.name] in reason
         assert str(path) not in reason
-    assert pictures.problems(workers=1, verbose=0) == found
+    assert photos.problems(workers=1, verbose=0) == found
 
 
-def test_check_names_every_problem(images):
+def test_check_names_every_problem(photos):
     with pytest.raises(ValueError, match="5 of the 11 images of pho") as error:
-        pictures.check(verbose=0)
+        photos.check(verbose=0)
     lines = str(error.value).splitlines()[1:]
     assert len(lines) == 5
     for line, (name, reason) in zip(lines, REASONS.items(), strict=True):
         assert f"{name}: {reason}" in line
-    pictures.take(range(6)).check(verbose=0)
+    photos.take(range(6)).check(verbose=0)
 
 
-def test_progress_is_shown(images, capsys):
-    pictures.problems()
+def test_progress_is_shown(photos, capsys):
+    photos.problems()
     assert "11/11" in capsys.readouterr().out
-    pictures.problems(verbose=0)
+    photos.problems(verbose=0)
     assert capsys.readouterr().out == ""
 
 
-def test_going_on_without_them_counts_them(images):
-    pictures.skipped["no label"] = 2
-    rest = pictures.without(path for path, _ in pictures.problems(verbose=0))
+def test_going_on_without_them_counts_them(photos):
+    photos.skipped["no label"] = 2
+    rest = photos.without(path for path, _ in photos.problems(verbose=0))
     rest.check(verbose=0)
     assert len(rest) == 6
     assert len(rest.splits["train"]) == 6
     assert rest.skipped == {"no label": 2, "cannot be read": 5}
-    assert pictures.skipped == {"no label": 2}
+    assert photos.skipped == {"no label": 2}
     assert rest.without([]).skipped == rest.skipped
     again = rest.without(rest.paths[:1])
     assert again.skipped["cannot be read"] == 6
@@ -321,7 +321,7 @@ def test_going_on_without_them_counts_them(images):
         rest.without(["other.jpg"])
 
 
-def test_a_image_of_two_boxes_counts_twice(tmp_path):
+def test_an_image_of_two_boxes_counts_twice(tmp_path):
     path = noise(tmp_path / "a.jpg", size=(13, 17))
     boxes = [(0, 0, 13, 17), (5, 5, 9, 9)]
     listing = ImageDataset("photos", [path] * 2, [0, 1], "ab", {}, boxes=boxes)
