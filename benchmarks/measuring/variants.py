@@ -41,10 +41,10 @@ def read(path, *columns):
         ) from error
     # False for NaN, too.
     wrong = shares[~((shares >= 0) & (shares <= 1)).all(axis=1)]
-    if len(wrong):
+    for (arm, seed), row in wrong.iterrows():
         raise ValueError(
             f"Accuracies must be numbers from 0 to 1. Received: {path}, "
-            f"{wrong.iloc[0].to_dict()} of (arm, seed) = {wrong.index[0]}."
+            f"arm={arm}, seed={seed}: {row.to_dict()}."
         )
     if BASELINE not in found.index.unique("arm"):
         raise ValueError(

@@ -197,7 +197,7 @@ HEADER = "arm,seed,parameters,accuracy"
         ([HEADER, "baseline,7,1,much"], "runs.csv: .*'much'"),
         ([HEADER, *["baseline,0,1,0.5"] * 2], "runs.csv: .*duplicate"),
         *(
-            ([HEADER, f"baseline,7,1{cell}"], "from 0 to 1.*'baseline', 7")
+            ([HEADER, f"baseline,7,1{cell}"], "from 0 to 1.*baseline, seed=7")
             for cell in ("", ",", ",nan", ",84.0")
         ),
     ],

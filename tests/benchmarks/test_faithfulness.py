@@ -235,7 +235,8 @@ def test_intervals_are_of_paired_differences():
     assert found["mean"] == pytest.approx(2)
     assert found["values"] == pytest.approx([7 / 4, 9 / 4])
     # The variance of four differences is 2 / 3.
-    assert found["half_width_95"] == pytest.approx(1.96 * np.sqrt(2 / 3 / 4))
+    expected = 1.959964 * np.sqrt(2 / 3 / 4)
+    assert found["half_width_95"] == pytest.approx(expected)
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_whole_run(capsys, tmp_path):
     for name, found in result["networks"].items():
         samples = found["time"]["samples"]["ours"]
         assert len(samples) == 3 and min(samples) > 0
-        assert f"| {name} |" in text
+        assert f"| {name} " in text
     for name, pair in result["pairs"].items():
         assert pair["names"] == [name.replace("WARN", "WRN"), name]
         assert len(pair["time"]["samples"]["backbone"]) == 5
