@@ -43,7 +43,7 @@ unlike any that it was trained on. Equally strong pixels come in random order.
 Gradients need the TensorFlow backend. Writes `faithfulness.md`,
 `results.json`, `results.csv`, `faithfulness_curves.png`,
 `faithfulness_examples.png` and the trained models to `--out`. A run that was
-stopped goes on where it was, one model at a time: start it again.
+stopped resumes where it was, one model at a time: start it again.
 """
 
 import argparse

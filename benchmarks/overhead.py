@@ -27,7 +27,7 @@ How each number is taken:
   maps. "Forward and backward" has gradients for weights and feature maps.
 
 Writes `results.json` (with every single sample), `overhead.md` and
-`overhead.png` to `--out`. A run that was stopped goes on where it was, one
+`overhead.png` to `--out`. A run that was stopped resumes where it was, one
 kernel size at a time: start it again.
 """
 

@@ -32,7 +32,7 @@ Duration with the defaults: 2 minutes on 2 cores of an AMD EPYC (TensorFlow
 2.21, 2026-11-25).
 
 Writes `results.json` (with every single sample), `table2.md` and `figure5.png`
-to `--out`. A run that was stopped goes on where it was: start it again.
+to `--out`. A run that was stopped resumes where it was: start it again.
 """
 
 import argparse

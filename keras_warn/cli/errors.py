@@ -4,7 +4,7 @@ import collections.abc
 import contextlib
 
 # Exit codes. Others are errors of this program.
-GOOD, INCOMPLETE, REFUSED, INTERRUPTED = 0, 1, 2, 130
+GOOD, INCOMPLETE, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 EXIT_CODES = """\
 exit codes:
@@ -19,7 +19,7 @@ class UsageError(Exception):
 
 
 @contextlib.contextmanager
-def refusing(*kinds, before="", after="") -> collections.abc.Iterator:
+def usage_errors(*kinds, before="", after="") -> collections.abc.Iterator:
     """Makes `UsageError` of errors whose message is meant for users.
 
     Args:
@@ -29,7 +29,7 @@ def refusing(*kinds, before="", after="") -> collections.abc.Iterator:
 
     Example:
 
-    >>> with refusing(ValueError, before="--size: "):
+    >>> with usage_errors(ValueError, before="--size: "):
     ...     raise ValueError("must be positive.")
     Traceback (most recent call last):
     keras_warn.cli.errors.UsageError: --size: must be positive.

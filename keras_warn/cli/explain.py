@@ -15,7 +15,7 @@ from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import refusing
+from keras_warn.cli.errors import usage_errors
 from keras_warn.cli.inputs import find_names
 from keras_warn.cli.inputs import find_preprocessor
 from keras_warn.cli.inputs import keep_inputs
@@ -89,7 +89,7 @@ def add_arguments(parser) -> None:
 def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     folder = OutFolder(arguments.out, arguments.overwrite)
-    with refusing(ImportError):
+    with usage_errors(ImportError):
         images.import_pillow()
         figures.new_figure(1, 1)
     model = load_model(arguments.model)
@@ -217,7 +217,7 @@ def _compared(arguments, classes, names):
     for option in ("target", "contrast"):
         label = getattr(arguments, option)
         hint = "" if names else " --names tells the names of classes."
-        with refusing(ValueError, before=f"--{option}: ", after=hint):
+        with usage_errors(ValueError, before=f"--{option}: ", after=hint):
             numbers.append(
                 None
                 if label is None
@@ -251,7 +251,7 @@ def listed(given, out) -> list:
         if not one.is_dir():
             paths.append(one)
             continue
-        with refusing(
+        with usage_errors(
             OSError, before=f"the folder {one} cannot be read: ", after="."
         ):
             found, skipped = image_files.list_images(one)

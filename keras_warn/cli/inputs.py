@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_warn import metadata
 from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import refusing
+from keras_warn.cli.errors import usage_errors
 from keras_warn.cli.models import check_size
 from keras_warn.cli.models import image_input
 from keras_warn.data import images
@@ -110,7 +110,7 @@ def find_preprocessor(model, arguments) -> Preprocessor:
         )
     name = arguments.preprocessing or known.preprocessing
     before = f"{arguments.model}: --preprocessing: "
-    with refusing(ValueError, before=before):
+    with usage_errors(ValueError, before=before):
         if name is None:
             name = model_inputs.default_preprocessing(model)
         # Better known before the work whether it can be done.
@@ -123,7 +123,7 @@ def find_preprocessor(model, arguments) -> Preprocessor:
         resize = known.resize
         resize_shorter_edge = resize_shorter_edge or known.resize_shorter_edge
     resize = resize or "crop"
-    with refusing(ValueError):
+    with usage_errors(ValueError):
         images.check_resize(resize, given, resize_shorter_edge)
     return Preprocessor(
         given, channels, data_format, name, resize, resize_shorter_edge
@@ -214,7 +214,7 @@ def find_names(model, path) -> list | None:
 
 
 def _read_names(path, classes):
-    with refusing(
+    with usage_errors(
         OSError,
         UnicodeDecodeError,
         before=f"--names {path} cannot be read: ",

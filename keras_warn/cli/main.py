@@ -11,7 +11,7 @@ from keras_warn.cli import report
 from keras_warn.cli import summary
 from keras_warn.cli import train
 from keras_warn.cli.errors import INTERRUPTED
-from keras_warn.cli.errors import REFUSED
+from keras_warn.cli.errors import WRONG_USAGE
 from keras_warn.cli.errors import UsageError
 
 # Each has `EPILOG`, `add_arguments(parser)` and `run(arguments)`, which returns
@@ -46,7 +46,7 @@ def main(argv=None) -> int:
         return COMMANDS[arguments.command].run(arguments)
     except UsageError as error:
         print(f"keras-warn {arguments.command}: {error}", file=sys.stderr)
-        return REFUSED
+        return WRONG_USAGE
     except KeyboardInterrupt:
         print(f"\nkeras-warn {arguments.command}: stopped.", file=sys.stderr)
         return INTERRUPTED

@@ -8,7 +8,7 @@ import keras_warn
 from keras_warn import _model_files
 from keras_warn import metadata
 from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import refusing
+from keras_warn.cli.errors import usage_errors
 from keras_warn.data import model_inputs
 
 
@@ -26,15 +26,15 @@ def load_model(path) -> keras.Model:
     """
     if not pathlib.Path(path).exists():
         raise UsageError(f"the model file {path} does not exist.")
-    with refusing(OSError, ValueError):
+    with usage_errors(OSError, ValueError):
         model = _model_files.load_model(path)
-    with refusing(
+    with usage_errors(
         TypeError,
         ValueError,
         before=f"{path} holds a model without attention of keras_warn. ",
     ):
         keras_warn.inspect(model)
-    with refusing(
+    with usage_errors(
         TypeError, ValueError, before=f"{path} holds wrong metadata. "
     ):
         metadata.of_model(model)
@@ -54,7 +54,7 @@ def image_input(model, path) -> model_inputs.ModelInput:
     Raises:
         UsageError: if the model takes anything else.
     """
-    with refusing(ValueError, before=f"{path}: "):
+    with usage_errors(ValueError, before=f"{path}: "):
         return model_inputs.model_input(model)
 
 

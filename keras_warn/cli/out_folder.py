@@ -7,7 +7,7 @@ import pathlib
 
 from keras_warn import files
 from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import refusing
+from keras_warn.cli.errors import usage_errors
 
 EXPLANATIONS = "explanations.json"
 # Tells our `explanations.json` from those of others. The number is the
@@ -41,7 +41,7 @@ class OutFolder:
             return
         if not self.path.is_dir():
             raise UsageError(f"--out must be a folder. {path} is a file.")
-        with refusing(
+        with usage_errors(
             OSError, before=f"--out {path} cannot be read: ", after="."
         ):
             names = sorted(os.listdir(self.path))
@@ -78,7 +78,7 @@ class OutFolder:
                     "not make. --overwrite replaces it."
                 )
         figures = [*planned, *(set(self._old) - set(planned))]
-        with refusing(
+        with usage_errors(
             OSError,
             before=f"--out {self.path} cannot be written to: ",
             after=".",

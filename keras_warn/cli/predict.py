@@ -12,7 +12,7 @@ from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import refusing
+from keras_warn.cli.errors import usage_errors
 from keras_warn.cli.explain import listed
 from keras_warn.cli.inputs import find_names
 from keras_warn.cli.inputs import find_preprocessor
@@ -65,7 +65,7 @@ def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     out = pathlib.Path(arguments.out)
     check_out(out, arguments.overwrite)
-    with refusing(ImportError):
+    with usage_errors(ImportError):
         images.import_pillow()
     model = load_model(arguments.model)
     preprocessor = find_preprocessor(model, arguments)

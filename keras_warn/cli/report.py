@@ -11,7 +11,7 @@ from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import refusing
+from keras_warn.cli.errors import usage_errors
 from keras_warn.cli.inputs import find_names
 from keras_warn.cli.inputs import find_preprocessor
 from keras_warn.cli.inputs import keep_inputs
@@ -74,13 +74,13 @@ def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     path = pathlib.Path(arguments.out)
     check_out(path, arguments.overwrite)
-    with refusing(ImportError):
+    with usage_errors(ImportError):
         images.import_pillow()
     model = load_model(arguments.model)
     preprocessor = find_preprocessor(model, arguments)
     classes = model.output_shape[-1]
     names = find_names(model, arguments.names)
-    with refusing(OSError, ValueError, before="DATA: "):
+    with usage_errors(OSError, ValueError, before="DATA: "):
         found, skipped = image_files.find_images(arguments.data)
         found = _to_test(found, arguments.data)
         folders = pathlib.Path(arguments.data).is_dir()
@@ -104,7 +104,7 @@ def run(arguments) -> int:
     )
     data = Batches(found, labels, preprocessor, arguments.batch_size)
     try:
-        with refusing(ImportError, ValueError):
+        with usage_errors(ImportError, ValueError):
             report(
                 model,
                 data,

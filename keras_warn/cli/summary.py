@@ -8,7 +8,7 @@ from keras_warn._summary import summary
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
-from keras_warn.cli.errors import refusing
+from keras_warn.cli.errors import usage_errors
 from keras_warn.cli.models import check_size
 from keras_warn.cli.models import image_input
 from keras_warn.cli.models import load_model
@@ -47,7 +47,7 @@ def run(arguments) -> int:
         shape = (*arguments.size, channels)
         if data_format == "channels_first":
             shape = (channels, *arguments.size)
-    with refusing(ImportError, ValueError, before=f"{arguments.model}: "):
+    with usage_errors(ImportError, ValueError, before=f"{arguments.model}: "):
         found = summary(model, shape)
     about = metadata.described(metadata.of_model(model))
     found = f"{found}\n\n{about}" if about else found

@@ -12,7 +12,7 @@ from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import refusing
+from keras_warn.cli.errors import usage_errors
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import count
 from keras_warn.data import images
@@ -100,11 +100,11 @@ def add_arguments(parser) -> None:
 def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     out = pathlib.Path(arguments.out)
-    with refusing(ImportError):
+    with usage_errors(ImportError):
         images.import_pillow()
         pages.template("report")
     try:
-        with refusing(
+        with usage_errors(
             ConnectionError,
             FileExistsError,
             FileNotFoundError,

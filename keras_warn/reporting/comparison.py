@@ -302,7 +302,7 @@ class Comparison:
 
 
 def compare(model, data, batch_size=32, verbose=1, baseline=None) -> Comparison:
-    """Compares what a model predicts with what its backbone does by itself.
+    """Compares the predictions of a model with those of its backbone.
 
     Args:
         model: A model made by `keras_warn.augment`, fresh or loaded from disk.
