@@ -208,8 +208,8 @@ def order(found, seed):
     as by rows, would be a map of its own.
     """
     flat = found.reshape(len(found), -1)
-    chance = np.random.default_rng(seed).random(flat.shape)
-    return np.lexsort((chance, -flat), axis=-1)
+    draws = np.random.default_rng(seed).random(flat.shape)
+    return np.lexsort((draws, -flat), axis=-1)
 
 
 def curves(model, start, end, places, targets, contrast):

@@ -94,7 +94,7 @@ def table(found, rows, error):
         "seeds",
         f"test {'error' if error else 'accuracy'} (%)",
         "minus baseline",
-        "95 % interval",
+        "95 % confidence interval",
         "error cut by",
     )
     return markdown(

@@ -59,7 +59,7 @@ examples:
 
 
 def add_arguments(parser) -> None:
-    """Adds what this command can be told."""
+    """Adds the options of this command."""
     add_model(parser)
     add_images(parser)
     parser.add_argument(

@@ -38,7 +38,7 @@ def add_images(parser) -> None:
 
 
 def add_image_options(parser) -> None:
-    """Adds what all commands that read images can be told."""
+    """Adds the options of all commands that read images."""
     add_names(parser)
     parser.add_argument(
         "--preprocessing",

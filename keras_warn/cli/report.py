@@ -52,7 +52,7 @@ examples:
 
 
 def add_arguments(parser) -> None:
-    """Adds what this command can be told."""
+    """Adds the options of this command."""
     add_model(parser)
     parser.add_argument(
         "data", metavar="DATA", help="labelled images: a folder or a CSV file"

@@ -73,7 +73,7 @@ SETTINGS = training.Settings(
 
 
 def add_arguments(parser) -> None:
-    """Adds what this command can be told."""
+    """Adds the options of this command."""
     add = parser.add_argument
     add("data", metavar="DATA", help="labelled images: a folder or a CSV file")
     add("--out", required=True, metavar="DIR", help="folder of the outputs")
