@@ -39,10 +39,9 @@ from keras_warn.data import transforms
 
 # Learning rates of AdamW, and weight decays, which it multiplies by them.
 GRID = tuple(itertools.product((1e-3, 3e-3, 1e-2), (0.01, 0.3)))
-EPOCHS, BATCH, VIEWS = 30, 64, 4
+BATCH, VIEWS = 64, 4
 VALIDATION_SHARE = 0.2
-# Queries of Efficient Probing, as its authors' code has them by default.
-QUERIES = 32
+QUERIES = 16  # of Efficient Probing
 OURS = {"gates": "average", "agreement_weight": 1.0}
 
 
@@ -156,19 +155,20 @@ def sum_of_losses(labels, logits):
     )
 
 
-def train(heads, cache, seed, rate, decay):
+def train(heads, cache, epochs, seed, rate, decay):
     """Trains heads that have no weight in common, each as it would alone.
 
     Args:
         heads: List of models from the same maps to logits.
         cache: `FeatureCache` of training images.
+        epochs: Positive integer.
         seed: Which orders of images to see.
         rate: The highest learning rate, after an epoch of warm-up.
         decay: Weight decay.
     """
     model = side_by_side(heads)
     steps = len(cache)
-    cosine = keras.optimizers.schedules.CosineDecay(rate, (EPOCHS - 1) * steps)
+    cosine = keras.optimizers.schedules.CosineDecay(rate, (epochs - 1) * steps)
     model.compile(
         keras.optimizers.AdamW(
             schedules.WarmUp(cosine, steps), weight_decay=decay
@@ -176,8 +176,8 @@ def train(heads, cache, seed, rate, decay):
         sum_of_losses,
         jit_compile=False,
     )
-    batches = cache.dataset(epoch=seed * EPOCHS)
-    model.fit(batches, epochs=EPOCHS, steps_per_epoch=steps, verbose=0)
+    batches = cache.dataset(epoch=seed * epochs)
+    model.fit(batches, epochs=epochs, steps_per_epoch=steps, verbose=0)
 
 
 def correct(heads, cache):
@@ -226,6 +226,7 @@ def main(argv=None):
     add("--weights", default="imagenet", help="as of the recipes")
     add("--image-size", type=int, default=224)
     add("--width", type=int, default=8, help="heads of a module")
+    add("--epochs", type=int, default=30)
     add("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     add("--cache", type=pathlib.Path, required=True, help="folder of features")
     add("--out", type=pathlib.Path, default=pathlib.Path("frozen.csv"))
@@ -255,14 +256,19 @@ def main(argv=None):
             (data.TestBatches(parts[2], center, BATCH), 1),
         )
     )
-    run = {"data": s.name, "backbone": name, "width": s.width}
+    run = {
+        "data": s.name,
+        "backbone": name,
+        "width": s.width,
+        "epochs": s.epochs,
+    }
 
     for rate, decay in GRID:
         row = {**run, "part": "validation", "rate": rate, "decay": decay}
         if len(rows(s.out, row)):
             continue
         _, heads = fresh(0)
-        train([*heads.values()], learning, 0, rate, decay)
+        train([*heads.values()], learning, s.epochs, 0, rate, decay)
         found = correct([*heads.values()], validating)
         add_rows(
             s.out,
@@ -284,7 +290,7 @@ def main(argv=None):
         found = []
         for (rate, decay), group in best.groupby(["rate", "decay"]):
             chosen = [heads[head] for head in group["head"]]
-            train(chosen, learning, seed, rate, decay)
+            train(chosen, learning, s.epochs, seed, rate, decay)
             right = correct(chosen, testing)
             found += [
                 {

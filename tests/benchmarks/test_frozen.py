@@ -43,7 +43,6 @@ def images():
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(frozen, "EPOCHS", 2)
     monkeypatch.setattr(frozen, "BATCH", 4)
     monkeypatch.setattr(frozen, "QUERIES", 2)
 
@@ -65,7 +64,9 @@ def test_a_head_learns_beside_others_what_it_learns_alone(
                     features, batches, tmp_path, views=2, verbose=0
                 )
             )
-        frozen.train([heads[name] for name in names], caches[0], 1, 0.01, 0.1)
+        frozen.train(
+            [heads[name] for name in names], caches[0], 2, 1, 0.01, 0.1
+        )
         return weights(heads[names[0]])
 
     caches = []
@@ -86,7 +87,7 @@ def test_uniform_masks_stay_uniform(trunk, images, small, tmp_path):
     batches = TrainingBatches(images, transforms.Identity(), 4)
     cache = training.FeatureCache(features, batches, tmp_path, verbose=0)
     before = weights(head)
-    frozen.train([head], cache, 0, 0.1, 0.0)
+    frozen.train([head], cache, 2, 0, 0.1, 0.0)
     assert np.any(weights(head) != before)
     # Scores of zero.
     assert not np.any(head.get_layer("module_1_masks").kernel)
