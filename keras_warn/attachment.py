@@ -20,6 +20,11 @@ backbone itself finds useful to read. Of all tensors these are kept:
    networks (MobileNet, EfficientNet) are attended at the wide, activated maps
    and not at the narrow linear bottlenecks between them. Where nothing is
    activated, as in ConvNeXt and in transformers, the last one stays.
+5. **And the widest in front of a head.** MobileNetV2 and EfficientNet end in a
+   1x1 convolution that spreads a narrow map over many channels, and sees no
+   more of the image than that. There the widest activated map before it is a
+   point of its own: three modules on these two and the resolution above are
+   more accurate than on three resolutions (docs/evidence.md).
 """
 
 import dataclasses
@@ -104,7 +109,7 @@ def attachment_points(model) -> list:
 
     Returns:
         A list of `KerasTensor`s from shallow to deep, one for each spatial
-        resolution: `(b, h, w, c)`, or `(b, c, h, w)` channels first. Tokens
+        resolution, and one in front of a head: `(b, h, w, c)`, or `(b, c, h, w)` channels first. Tokens
         `(b, p, c)` stand for all feature maps with about as many positions.
 
     Example:
@@ -114,7 +119,7 @@ def attachment_points(model) -> list:
     ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
     ... )
     >>> [tuple(point.shape[1:]) for point in attachment_points(backbone)][-3:]
-    [(12, 12, 96), (6, 6, 192), (3, 3, 1280)]
+    [(6, 6, 192), (3, 3, 336), (3, 3, 1280)]
     """
     return _points(graph.read(model))
 
@@ -127,6 +132,9 @@ def _points(network):
         point = reading.best(cuts)
         # A decoder comes back to resolutions of its encoder.
         points = [p for p in points if not _close(p, point)] + [point]
+    if points and reading.is_of_head(points[-1].tensor):
+        wide = [m for m in cuts[:-1] if reading.is_activated(m.tensor)]
+        points[-1:-1] = sorted(wide, key=reading.channels, reverse=True)[:1]
     return [point.tensor for point in points]
 
 
@@ -339,6 +347,22 @@ class _Reading:
             return 0
         height, width = shape[2:] if self.channels_first else shape[1:3]
         return (height or 0) * (width or 0)
+
+    def channels(self, found):
+        """The number of channels of a map."""
+        return self.shapes[id(found.tensor)][1 if self.channels_first else -1]
+
+    def is_of_head(self, tensor):
+        """Whether a map is a 1x1 convolution's of a narrower one, activated."""
+        call = self.network.producer(tensor)
+        while len(call.inputs) == 1 and not _is_learned(call.operation):
+            call = self.network.producer(call.inputs[0])
+        kernel = getattr(call.operation, "kernel", None)
+        return (
+            isinstance(call.operation, keras.layers.Conv2D)
+            and tuple(kernel.shape[:2]) == (1, 1)
+            and kernel.shape[2] < kernel.shape[3]
+        )
 
     def best(self, maps):
         """The one among the maps at a resolution that a module reads."""
