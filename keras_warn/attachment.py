@@ -109,8 +109,9 @@ def attachment_points(model) -> list:
 
     Returns:
         A list of `KerasTensor`s from shallow to deep, one for each spatial
-        resolution, and one in front of a head: `(b, h, w, c)`, or `(b, c, h, w)` channels first. Tokens
-        `(b, p, c)` stand for all feature maps with about as many positions.
+        resolution, and one in front of a head: `(b, h, w, c)`, or
+        `(b, c, h, w)` channels first. Tokens `(b, p, c)` stand for all feature
+        maps with about as many positions.
 
     Example:
 

@@ -68,8 +68,9 @@ def augment(
             a classifier, and optional with one.
         depth: Positive integer, the number of attention modules `m` (the
             paper's *attention depth*). They read the last feature map of each
-            spatial resolution, from the deepest backwards. Defaults to 3, or
-            to all there are if they are fewer.
+            spatial resolution, and the one in front of a head's 1x1
+            convolution, from the deepest backwards. Defaults to 3, or to all
+            there are if they are fewer.
         width: Positive integer, the number of attention heads `k` of each
             module (the paper's *attention width*).
         kernel_size: Positive odd integer, the size of the kernels for masks,
