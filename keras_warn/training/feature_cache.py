@@ -197,7 +197,7 @@ class FeatureCache(Batches):
     def _read(self, view, chosen):
         rows = view * len(self.labels) + chosen
         # As they are stored: the head casts them, and half is read faster.
-        return _packed([array[rows] for array in self.arrays])
+        return _packed([_rows(array, rows) for array in self.arrays])
 
     def _write(self, features, arrays, done, verbose):
         """Computes the rows of arrays that are not done."""
@@ -268,6 +268,20 @@ class FeatureCache(Batches):
                         size = new.stat().st_size
                         os.posix_fallocate(file.fileno(), 0, size)
         return np.load(path, mmap_mode="r+")
+
+
+def _rows(array, rows):
+    """A copy of some rows of a memory map.
+
+    They are read from its file: in new places of a map, the faults of pages
+    would take several times as long.
+    """
+    copy = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    with open(array.filename, "rb", buffering=0) as file:
+        for row, into in zip(rows, copy, strict=True):
+            file.seek(array.offset + int(row) * into.nbytes)
+            file.readinto(into)
+    return copy
 
 
 def _packed(arrays):
