@@ -220,7 +220,7 @@ def benchmark(s, run):
         "settings": vars(s),
         "environment": runs.environment(),
         "birds_accuracy": {
-            name: runs.spread([of_seed[name] for of_seed in training])
+            name: runs.mean_and_std([of_seed[name] for of_seed in training])
             for name in (training[0] if training else ())
         },
         "summary": {

@@ -1,4 +1,4 @@
-"""Runs go on where they were, and never mix with others."""
+"""Runs resume where they were, and never mix with others."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from keras_warn.training import runs
 from keras_warn.training.runs import RunFolder
 
 
-def snapshot(path):
+def contents(path):
     return {
         file.relative_to(path): (file.stat().st_mtime_ns, file.read_bytes())
         for file in pathlib.Path(path).rglob("*")
@@ -23,7 +23,7 @@ def never():
     raise AssertionError("was done before")
 
 
-def test_goes_on_with_what_is_missing(tmp_path):
+def test_resumes_with_what_is_missing(tmp_path):
     settings = {"sizes": (2, 3), "rate": 0.1}
     run = RunFolder(tmp_path / "a" / "run", settings)
     assert not run.has("one")
@@ -93,18 +93,18 @@ def test_what_cannot_be_read_is_named(tmp_path, name, content):
 
 def test_other_settings_are_refused(tmp_path):
     RunFolder(tmp_path, {"epochs": 3, "width": 4}).part("one", lambda: 1)
-    before = snapshot(tmp_path)
+    before = contents(tmp_path)
     with pytest.raises(FileExistsError, match="epochs=3 instead of 5"):
         RunFolder(tmp_path, {"epochs": 5, "width": 4})
-    assert snapshot(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 def test_a_finished_run_is_refused(tmp_path):
     RunFolder(tmp_path, {}).finish({"accuracy": 0.5})
-    before = snapshot(tmp_path)
+    before = contents(tmp_path)
     with pytest.raises(FileExistsError, match="results.json exists"):
         RunFolder(tmp_path, {})
-    assert snapshot(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 def test_overwriting_starts_anew(tmp_path):
@@ -135,10 +135,10 @@ def test_settings_of_others(tmp_path, content, message, overwrite):
     (tmp_path / "settings.json").write_text(content)
     (tmp_path / "results.json").write_text("years")
     (tmp_path / "thesis.tex").write_text("years")
-    before = snapshot(tmp_path)
+    before = contents(tmp_path)
     with pytest.raises(FileExistsError, match=message):
         RunFolder(tmp_path, {"epochs": 3}, overwrite)
-    assert snapshot(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -146,10 +146,10 @@ def test_settings_of_others(tmp_path, content, message, overwrite):
 def test_parts_of_others(tmp_path, name, overwrite):
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / name).write_text("1")
-    before = snapshot(tmp_path)
+    before = contents(tmp_path)
     with pytest.raises(FileExistsError, match="with parts"):
         RunFolder(tmp_path, {}, overwrite)
-    assert snapshot(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -184,9 +184,9 @@ def test_nan_is_no_setting(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_spread():
-    assert runs.spread([2])["std"] is None
-    found = runs.spread([1, 2, 6])
+def test_mean_and_std():
+    assert runs.mean_and_std([2])["std"] is None
+    found = runs.mean_and_std([1, 2, 6])
     assert found["mean"] == 3
     assert found["std"] == pytest.approx(7**0.5)
     assert found["values"] == [1, 2, 6]

@@ -20,7 +20,7 @@ def figure(values, label):
     axes = figure.subplots()
     for place, of_arm in enumerate(values.values()):
         numbers = [number for (number,) in of_arm]
-        found = runs.spread(numbers)
+        found = runs.mean_and_std(numbers)
         color = figures.COLORS[1 if place else 0]
         axes.errorbar(
             found["mean"],

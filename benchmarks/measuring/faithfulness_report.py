@@ -41,14 +41,14 @@ def summary(of_seeds):
     }
     return {
         "accuracy": {
-            name: runs.spread([s["accuracy"][name] for s in of_seeds])
+            name: runs.mean_and_std([s["accuracy"][name] for s in of_seeds])
             for name in ("network", "output")
         },
-        "changed": runs.spread([s["changed"] for s in of_seeds]),
+        "changed": runs.mean_and_std([s["changed"] for s in of_seeds]),
         "chance": of_seeds[0]["chance"],
         "measures": {
             name: {
-                measure: runs.spread(found.mean(axis=1))
+                measure: runs.mean_and_std(found.mean(axis=1))
                 for measure, found in of_map.items()
             }
             for name, of_map in values.items()

@@ -1,4 +1,4 @@
-"""Folders of runs that can be killed and go on, and what they ran on."""
+"""Folders of runs that can be killed and resume, and what they ran on."""
 
 import datetime
 import importlib.metadata
@@ -72,10 +72,16 @@ class RunFolder:
         settings = _as_read_back(settings)
         if self.path.exists():
             self._check(settings, overwrite, finished)
+            files.remove_unfinished(self.path)
+        if overwrite:
+            # Results first: without them, the rest is an unfinished run.
+            (self / RESULTS).unlink(missing_ok=True)
+            if (self / PARTS).exists():
+                shutil.rmtree(self / PARTS)
         if (self / RESULTS).exists():
             self.results = _read(self / RESULTS)
             return
-        (self.path / PARTS).mkdir(parents=True, exist_ok=True)
+        (self / PARTS).mkdir(parents=True, exist_ok=True)
         # Proves that files can be written and replaced, beside its purpose.
         self.write(SETTINGS, {**MARKER, "settings": settings})
 
@@ -85,7 +91,7 @@ class RunFolder:
 
     def has(self, name):
         """Whether the part `name` is finished."""
-        return (self / _part(name)).exists()
+        return (self / PARTS / f"{name}.json").exists()
 
     def part(self, name, function, *args, **kwargs):
         """The result of a part, which runs unless it has been finished.
@@ -99,8 +105,8 @@ class RunFolder:
         Returns:
             The result as JSON keeps it: tuples as lists, keys as strings.
         """
-        file = _part(name)
-        if not (self / file).exists():
+        file = f"{PARTS}/{name}.json"
+        if not self.has(name):
             self.write(file, _to_json(function(*args, **kwargs)))
         return _read(self / file)
 
@@ -115,8 +121,6 @@ class RunFolder:
     def write(self, name, content):
         """Writes a string as it is, or anything else as JSON.
 
-        The file is written whole or not at all, as by `replacing`.
-
         Args:
             name: Name of the file in this folder.
             content: A string, or what JSON can hold.
@@ -127,60 +131,38 @@ class RunFolder:
             path.write_text(content, "utf-8")
 
     def replacing(self, name):
-        """A path to write a file or folder to, which then replaces `name`.
-
-        Args:
-            name: Name of the file or folder in this folder.
-
-        Returns:
-            A context manager, `keras_warn.files.replacing` of that file.
-
-        Example:
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as path:
-        ...     run = RunFolder(path, {})
-        ...     with run.replacing("notes.txt") as notes:
-        ...         _ = notes.write_text("whole")
-        ...     (run / "notes.txt").read_text()
-        'whole'
-        """
+        """`keras_warn.files.replacing` of a file or folder in this folder."""
         return files.replacing(self / name)
 
     def _check(self, settings, overwrite, finished):
-        """Whether the run with these settings may go on in the folder."""
+        """Raises unless the run with these settings may be in the folder."""
         if not self.path.is_dir():
             raise FileExistsError(
                 f"The output folder must be a folder. Received: {self.path}, "
                 "a file."
             )
-        found = sorted(path.name for path in self.path.iterdir())
+        found = sorted(os.listdir(self.path))
         found = [name for name in found if not files.is_unfinished(name)]
         # Whoever is killed at the very start leaves no more than these.
-        empty = found == [PARTS] and _is_empty(self.path / PARTS)
-        if found and SETTINGS not in found and not empty:
+        if found == [PARTS] and not os.listdir(self / PARTS):
+            return
+        if found and SETTINGS not in found:
             raise FileExistsError(
                 "The output folder must be new, empty, or hold a run. "
                 f"Received: {self.path}, with {', '.join(found[:3])}"
                 f"{' and more' if len(found) > 3 else ''}."
             )
-        if SETTINGS in found:
+        if found:
             # Whether it is ours at all matters to overwriting, too.
-            kept = _read_settings(self.path / SETTINGS)
+            kept = _read_settings(self / SETTINGS)
             if not overwrite:
                 _check_same(self.path, kept, settings)
-            if RESULTS in found and not (overwrite or finished):
-                raise FileExistsError(
-                    f"The output folder must not hold a finished run. "
-                    f"{self.path / RESULTS} exists. Choose another folder, or "
-                    "overwrite the run."
-                )
-        files.remove_unfinished(self.path)
-        if overwrite:
-            # Results first: without them, the rest is an unfinished run.
-            (self.path / RESULTS).unlink(missing_ok=True)
-            if (self.path / PARTS).exists():
-                shutil.rmtree(self.path / PARTS)
+        if RESULTS in found and not (overwrite or finished):
+            raise FileExistsError(
+                "The output folder must not hold a finished run. "
+                f"{self / RESULTS} exists. Choose another folder, or overwrite "
+                "the run."
+            )
 
 
 def check_same(path, settings):
@@ -197,11 +179,10 @@ def check_same(path, settings):
         FileNotFoundError: if there is no run in it.
     """
     path = pathlib.Path(path)
-    kept = _read_settings(path / SETTINGS)
-    _check_same(path, kept, _as_read_back(settings))
+    _check_same(path, _read_settings(path / SETTINGS), _as_read_back(settings))
 
 
-def spread(values):
+def mean_and_std(values):
     """Mean and standard deviation, as they belong into a table.
 
     Args:
@@ -213,7 +194,8 @@ def spread(values):
 
     Example:
 
-    >>> spread([1.0, 3.0])["mean"], round(spread([1.0, 3.0])["std"], 3)
+    >>> found = mean_and_std([1.0, 3.0])
+    >>> found["mean"], round(found["std"], 3)
     (2.0, 1.414)
     """
     values = [float(value) for value in values]
@@ -285,11 +267,6 @@ def _cores():
     return os.cpu_count()
 
 
-def _part(name):
-    """The file of a part, seen from the folder of its run."""
-    return f"{PARTS}/{name}.json"
-
-
 def _to_json(value):
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
@@ -297,20 +274,6 @@ def _to_json(value):
 def _as_read_back(settings):
     """As JSON keeps them: tuples are lists, keys are strings."""
     return json.loads(_to_json(settings))
-
-
-def _check_same(path, kept, settings):
-    if kept != settings:
-        raise FileExistsError(
-            "The output folder must hold a run with the same settings "
-            f"to go on with. {path} has "
-            f"{_differences(kept, settings)}. Choose another folder, "
-            "or overwrite the run."
-        )
-
-
-def _is_empty(path):
-    return path.is_dir() and not any(path.iterdir())
 
 
 def _read(path):
@@ -328,11 +291,12 @@ def _read(path):
 def _read_settings(path):
     """The settings in a file that a `RunFolder` wrote, and no one else."""
     content = _read(path)
-    ours = isinstance(content, dict) and content.keys() == {
-        *MARKER,
-        "settings",
-    }
-    if not ours or any(content[key] != MARKER[key] for key in MARKER):
+    if not (
+        isinstance(content, dict)
+        and content.keys() == {*MARKER, "settings"}
+        and MARKER.items() <= content.items()
+        and isinstance(content["settings"], dict)
+    ):
         raise FileExistsError(
             "The output folder must be new, empty, or hold a run. "
             f"Received: {path.parent}, with a {path.name} that no run of this "
@@ -342,16 +306,15 @@ def _read_settings(path):
     return content["settings"]
 
 
-def _differences(kept, settings):
-    """Says which settings differ, and how."""
-    if not isinstance(kept, dict) or not isinstance(settings, dict):
-        return f"{kept!r}, not {settings!r}"
-    names = [
-        name
-        for name in {**kept, **settings}
-        if kept.get(name) != settings.get(name)
-    ]
-    return ", ".join(
-        f"{name}={kept.get(name)!r} instead of {settings.get(name)!r}"
-        for name in names
-    )
+def _check_same(path, kept, settings):
+    if kept != settings:
+        differences = ", ".join(
+            f"{name}={kept.get(name)!r} instead of {settings.get(name)!r}"
+            for name in {**kept, **settings}
+            if kept.get(name) != settings.get(name)
+        )
+        raise FileExistsError(
+            "The output folder must hold a run with the same settings to "
+            f"resume. {path} has {differences}. Choose another folder, or "
+            "overwrite the run."
+        )
