@@ -9,6 +9,8 @@ import contextlib
 import keras
 import numpy as np
 
+from keras_warn.training import processes
+
 # Keras's own, below which a probability counts as this.
 TINY = 1e-7
 
@@ -46,6 +48,10 @@ def evaluate(model, batches):
     >>> round(found["loss"], 3)  # of the probability 1/2
     0.693
     """
+    return processes.on_first(_evaluate, model, batches)
+
+
+def _evaluate(model, batches):
     _share_statistics(model)
     labels = batches.labels
     predictions = batches.predict(model)

@@ -29,7 +29,7 @@ from keras_warn.training import devices
 SIDE, CLASSES, EPOCHS = 16, 3, 7
 
 
-def pictures(count=77, seed=0):
+def images(count=77, seed=0):
     """Bright squares at a place of their class, in noise."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % CLASSES
@@ -124,7 +124,7 @@ def main():
     keras.utils.set_random_seed(0)
     with devices.scope(strategy):
         model = build(arguments.frozen)
-    train, validation = pictures().hold_out(0.2, seed=0)
+    train, validation = images().hold_out(0.2, seed=0)
     trained = training.fit(
         model,
         TrainingBatches(

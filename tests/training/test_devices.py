@@ -56,7 +56,7 @@ from keras_warn.training import devices
 from training import resumed
 
 strategy = devices.strategy(["CPU:0", "CPU:1"])
-train, validation = resumed.pictures().hold_out(0.2, seed=0)
+train, validation = resumed.images().hold_out(0.2, seed=0)
 validation = TestBatches(validation, transforms.Identity(), 4)
 for folder, step in [("whole", 0), ("killed", 6), ("killed", 0)]:
     keras.utils.set_random_seed(0)

@@ -1,4 +1,4 @@
-"""Trainings that are killed, and go on as if nothing had happened."""
+"""Trainings that are killed, and resume as if nothing had happened."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from keras_warn.data import TrainingBatches
 from keras_warn.data import load_image_folder
 from keras_warn.data import synthetic
 from keras_warn.data import transforms
-from keras_warn.training import snapshots
+from keras_warn.training import checkpoints
 
 TF_ONLY = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
@@ -53,7 +53,7 @@ def never_killed(tmp_path_factory):
 
 
 @TF_ONLY
-def test_goes_on_to_the_bit(never_killed, tmp_path):
+def test_resumes_to_the_bit(never_killed, tmp_path):
     """After kills in an epoch and in a write, Ctrl-C and SIGTERM."""
     # An epoch has 4 steps. All states are saved, of each step.
     often = ("--save-minutes", 1e-9)
@@ -74,7 +74,7 @@ def test_goes_on_to_the_bit(never_killed, tmp_path):
 
 @pytest.mark.slow
 @TF_ONLY
-def test_goes_on_to_the_bit_from_20_random_moments(never_killed, tmp_path):
+def test_resumes_to_the_bit_from_20_random_moments(never_killed, tmp_path):
     moments = random.Random(0)
     killed = 0
     while killed < 20:
@@ -118,9 +118,13 @@ class Fit:
 
     def __init__(self, folder, epochs=3):
         self.folder, self.epochs = folder, epochs
-        train, validation = resumed.pictures().hold_out(0.2, seed=0)
+        train, validation = resumed.images().hold_out(0.2, seed=0)
         self.batches = TrainingBatches(train, transforms.PadAndCrop(2), 14, 1)
         self.validation = TestBatches(validation, transforms.Identity(), 4)
+
+    def epoch_saved(self):
+        notes, _ = checkpoints.read(self.folder / "state.npz")
+        return notes["epoch"]
 
     def __call__(self, *callbacks, model=None, **options):
         self.model = model
@@ -167,9 +171,10 @@ def test_history_and_what_is_kept(fit):
         assert seen.keys() == {"loss", "accuracy", "val_loss", "val_accuracy"}
     accuracies = [row["val_accuracy"] for row in trained.history]
     assert trained.best_epoch == 1 + accuracies.index(max(accuracies))
-    assert (fit.folder / "history.csv").read_text().splitlines()[0] == (
-        "epoch,learning_rate,accuracy,loss,val_loss,val_accuracy"
-    )
+    assert list(trained.history[0]) == [
+        *("epoch", "learning_rate", "accuracy", "loss"),
+        *("val_loss", "val_accuracy"),
+    ]
     assert trained.seconds > 0
 
 
@@ -248,8 +253,7 @@ def test_a_loss_that_is_not_finite(fit):
         r"the state after epoch 1\. A lower learning rate",
     ):
         fit(at_epoch(2, spoil))
-    notes, _ = snapshots.read(fit.folder / "state.npz")
-    assert notes["epoch"] == 1
+    assert fit.epoch_saved() == 1
 
 
 @pytest.mark.parametrize("validated", [True, False])
@@ -265,8 +269,7 @@ def test_weights_that_are_not_finite_are_not_saved(fit, validated):
         match="val_loss is nan" if validated else "Not all of .*moving_mean",
     ):
         fit(at_epoch(2, spoil), **options)
-    notes, _ = snapshots.read(fit.folder / "state.npz")
-    assert notes["epoch"] == 1
+    assert fit.epoch_saved() == 1
     # Nor is there what each later start would stop at.
     assert len(fit(**options).history) == 3
 
@@ -293,8 +296,7 @@ def test_a_full_disk_leaves_what_was_saved(fit):
             fit(at_epoch(2, fill))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    notes, _ = snapshots.read(fit.folder / "state.npz")
-    assert notes["epoch"] == 1
+    assert fit.epoch_saved() == 1
     assert not list(fit.folder.glob(".unfinished*"))
     assert [row["epoch"] for row in fit().history] == [1, 2, 3]
 
@@ -323,7 +325,7 @@ def test_a_folder_that_is_gone(fit):
         fit(at_epoch(2, lambda: shutil.rmtree(fit.folder)))
 
 
-def test_a_state_that_cannot_be_read(fit):
+def test_a_checkpoint_that_cannot_be_read(fit):
     def stop():
         raise RuntimeError("stopped by the test")
 
@@ -335,8 +337,8 @@ def test_a_state_that_cannot_be_read(fit):
         state.write_bytes(broken)
         with pytest.raises(
             ValueError,
-            match=r"state\.npz must be the state of a training, and whole.*"
-            r"Remove it to resume from what was saved before it, "
+            match=r"state\.npz must be a checkpoint of a training, and whole.*"
+            r"Remove it to resume from the one before it, "
             r"state\.npz\.previous\.",
         ):
             fit()
@@ -347,7 +349,7 @@ def test_a_state_that_cannot_be_read(fit):
 
 
 def test_killed_between_the_two_renames(fit):
-    """Only the state before is there."""
+    """Only the checkpoint before is there."""
     expected = fit().history
     state = fit.folder / "state.npz"
     again = Fit(fit.folder.with_name("again"))
@@ -378,7 +380,7 @@ def test_another_training_in_the_folder(fit):
     )
     model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
     before = model.get_weights()
-    with pytest.raises(ValueError, match="must be the state of this model"):
+    with pytest.raises(ValueError, match="must be a checkpoint of this model"):
         other(model=model)
     for mine, own in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, own)

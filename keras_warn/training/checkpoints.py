@@ -1,0 +1,192 @@
+"""All that a training needs to resume, in one file that is whole or not there.
+
+`keras.callbacks.BackupAndRestore` leaves out the state of random layers, and
+begins an epoch anew. `keras.callbacks.OrbaxCheckpoint` saves variables alone:
+not the place in an epoch, nor the history.
+"""
+
+import io
+import json
+import os
+import zipfile
+
+import keras
+import numpy as np
+
+from keras_warn import files
+from keras_warn.training import processes
+
+# Tells our files from others. The number is the version of what is in them.
+FORMAT = "keras_warn_checkpoint_3"
+
+
+def arrays(model):
+    """All that changes while a model trains, by name.
+
+    Args:
+        model: A compiled `keras.Model` with its optimizer built.
+
+    Returns:
+        A dictionary of NumPy arrays, which the next step does not change.
+    """
+    return {name: to_numpy(value) for name, value in _variables(model).items()}
+
+
+def to_numpy(variable):
+    """A copy of a variable's value, in a type that NumPy's files know."""
+    value = np.array(keras.ops.convert_to_numpy(variable))
+    # Not bfloat16, whose values are all in float32.
+    return value.astype("float32") if value.dtype.kind == "V" else value
+
+
+def save(path, arrays, notes):
+    """Writes a checkpoint.
+
+    The one that was there stays as `previous(path)`. All else is written to
+    the disk before either name changes: whatever happens, one of the two is
+    whole.
+
+    Args:
+        path: `pathlib.Path` of the file, in a folder that exists.
+        arrays: Dictionary of NumPy arrays.
+        notes: What JSON can hold: where the training is.
+
+    Raises:
+        FloatingPointError: if a number is not finite. What was there stays.
+        OSError: if the file cannot be written. What was there stays.
+    """
+    if wrong := _not_finite(arrays):
+        raise FloatingPointError(f"Not all of {wrong} is finite")
+    content = json.dumps({"notes": notes, "arrays": list(arrays)})
+    content = np.frombuffer(content.encode(), "uint8")
+    with files.replacing(path) as unfinished:
+        with open(unfinished, "wb") as file:
+            np.savez(file, **{FORMAT: content}, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        # One may be killed here: `find` knows the name.
+        if path.exists():
+            os.replace(path, previous(path))
+
+
+def previous(path):
+    """The name of what was at `path` before."""
+    return path.with_name(f"{path.name}.previous")
+
+
+def find(path):
+    """The newest checkpoint of the name `path`, or `None` without one."""
+    there = (one for one in (path, previous(path)) if one.exists())
+    return next(there, None)
+
+
+def read(path):
+    """Reads the newest checkpoint, in the first process for all.
+
+    Args:
+        path: As of `save`.
+
+    Returns:
+        The notes, and a dictionary from names to arrays; `None` without a
+        checkpoint.
+
+    Raises:
+        ValueError: if the file cannot be read, with what can be done.
+    """
+    file = find(path)
+    content = b""
+    if file is not None:
+        content = file.read_bytes() or b"an empty file, which is none of ours"
+    content = processes.broadcast(content)
+    if not content:
+        return None
+    try:
+        return _parsed(content)
+    except (
+        EOFError,
+        KeyError,
+        MemoryError,
+        RuntimeError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
+        advice = "begin anew"
+        if file == path and previous(path).exists():
+            advice = f"resume from the one before it, {previous(path).name}"
+        raise ValueError(
+            f"{file or path} must be a checkpoint of a training, and whole. "
+            f"Received a file that cannot be used ({error}). Remove it to "
+            f"{advice}."
+        ) from error
+
+
+def _parsed(content):
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise zipfile.BadZipFile(f"{member.filename} is packed")
+            # Read whole, which compares checksums, before NumPy parses it.
+            array = io.BytesIO(archive.read(member))
+            name = member.filename.removesuffix(".npy")
+            arrays[name] = np.lib.format.read_array(array)
+    about = json.loads(arrays.pop(FORMAT).tobytes())
+    if about["arrays"] != list(arrays):
+        raise ValueError("arrays are missing")
+    return about["notes"], arrays
+
+
+def restore(path, model, arrays, metrics=True):
+    """Brings back what `arrays` of a model has found.
+
+    Args:
+        path: What the checkpoint is called in messages.
+        model: A compiled model, built from the same settings, with its
+            optimizer built.
+        arrays: Dictionary of NumPy arrays.
+        metrics: Whether to bring back metrics, too, which exist from the
+            first step of `fit` on.
+
+    Raises:
+        ValueError: if they are of another model. The model stays as it was.
+    """
+    own, arrays = (
+        {k: v for k, v in of.items() if metrics or not k.startswith("metrics")}
+        for of in (_variables(model), arrays)
+    )
+    shapes = {name: tuple(variable.shape) for name, variable in own.items()}
+    found = {name: array.shape for name, array in arrays.items()}
+    if found != shapes:
+        wrong = sorted(found.items() ^ shapes.items())[:3]
+        raise ValueError(
+            f"{path} must be a checkpoint of this model. Received one that "
+            "differs in "
+            + ", ".join(f"{name} of shape {shape}" for name, shape in wrong)
+            + "."
+        )
+    for name, variable in own.items():
+        variable.assign(arrays[name])
+
+
+def _not_finite(arrays):
+    """Names of the first arrays with numbers that are not finite, or ""."""
+    names = (
+        name
+        for name, array in arrays.items()
+        if array.dtype.kind == "f" and not np.isfinite(array).all()
+    )
+    return ", ".join([*names][:3])
+
+
+def _variables(model):
+    """All that changes while a model trains: variables by name."""
+    # Numbered: names of layers depend on what the process has built before.
+    found = {
+        f"model_{i}_{variable.path.split('/')[-1]}": variable
+        for i, variable in enumerate(model.variables)
+    }
+    for i, variable in enumerate(model.optimizer.variables):
+        found[f"optimizer_{i}"] = variable
+    for i, variable in enumerate(model.metrics_variables):
+        found[f"metrics_{i}"] = variable
+    return found

@@ -1,0 +1,135 @@
+"""Files with all that a training needs to resume."""
+
+import io
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from support import to_numpy
+
+from keras_warn.training import checkpoints
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state.npz"
+
+
+def built(units=3, seed=0):
+    """A model that remembers: momentum, metrics, and a random layer."""
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(
+        [
+            keras.Input((5,)),
+            keras.layers.Dropout(0.5, seed=7),
+            keras.layers.Dense(units),
+        ]
+    )
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=["mae"]
+    )
+    x, y = np.ones((7, 5), "float32"), np.zeros((7, units), "float32")
+    model.fit(x, y, epochs=2, verbose=0)
+    return model
+
+
+def check_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def load(path, model):
+    notes, arrays = checkpoints.read(path)
+    checkpoints.restore(path, model, arrays)
+    return notes
+
+
+@pytest.mark.parametrize("floatx", ["float32", "bfloat16"])
+def test_brings_back_everything(path, floatx):
+    keras.config.set_floatx(floatx)
+    try:
+        model, other = built(), built(seed=1)
+    finally:
+        keras.config.set_floatx("float32")
+    checkpoints.save(path, checkpoints.arrays(model), {"epoch": 2})
+    assert load(path, other) == {"epoch": 2}
+    found = checkpoints.arrays(other)
+    # Kernel and bias, the state of dropout, the optimizer's momenta, step and
+    # rate, and two numbers of each metric.
+    assert len(found) == 3 + 4 + 4
+    check_same(found, checkpoints.arrays(model))
+    x = np.ones((7, 5), "float32")
+    np.testing.assert_array_equal(
+        to_numpy(model(x, training=True)), to_numpy(other(x, training=True))
+    )
+
+
+def test_keeps_what_was_there_before(path):
+    assert checkpoints.read(path) is None
+    for epoch in range(3):
+        checkpoints.save(path, {}, {"epoch": epoch})
+    assert checkpoints.read(path)[0] == {"epoch": 2}
+    path.unlink()
+    assert checkpoints.read(path)[0] == {"epoch": 1}
+
+
+def test_another_model_is_left_as_it_was(path):
+    checkpoints.save(path, checkpoints.arrays(built()), {})
+    other = built(units=4)
+    before = checkpoints.arrays(other)
+    with pytest.raises(ValueError, match=r"kernel of shape \(5, 3\)"):
+        load(path, other)
+    check_same(checkpoints.arrays(other), before)
+
+
+def test_the_only_file_is_broken(path):
+    path.write_text("not a checkpoint")
+    with pytest.raises(ValueError, match="Remove it to begin anew"):
+        checkpoints.read(path)
+    # A file of NumPy's, and none of ours.
+    np.savez(path, x=np.zeros(3))
+    with pytest.raises(ValueError, match="cannot be used"):
+        checkpoints.read(path)
+
+
+def test_any_flipped_bit_is_found_or_changes_nothing(path):
+    """That of a method of compression, of a name, of a size, of a number."""
+    arrays = {"kernel": np.arange(7.0), "count": np.array(3)}
+    checkpoints.save(path, arrays, {"epoch": 2})
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        broken = bytearray(whole)
+        broken[place] ^= 1 << place % 8
+        path.write_bytes(broken)
+        try:
+            notes, found = checkpoints.read(path)
+        except ValueError as error:
+            assert str(path) in str(error)
+            refused += 1
+            continue
+        assert notes == {"epoch": 2}
+        check_same(found, arrays)
+    assert refused > 0.7 * len(whole)
+
+
+def test_a_header_that_promises_too_much(path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f8", "fortran_order": False, "shape": (10**15,)}
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("kernel.npy", header.getvalue())
+    with pytest.raises(ValueError, match="cannot be used"):
+        checkpoints.read(path)
+
+
+def test_nothing_that_is_not_finite_is_saved(path):
+    checkpoints.save(path, {"kernel": np.ones(3)}, {"epoch": 1})
+    spoilt = {"kernel": np.array([1, np.nan, 1])}
+    with pytest.raises(FloatingPointError, match="kernel is finite"):
+        checkpoints.save(path, spoilt, {"epoch": 2})
+    assert checkpoints.read(path)[0] == {"epoch": 1}
+    assert not checkpoints.previous(path).exists()
