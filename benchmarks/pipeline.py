@@ -26,8 +26,8 @@ from measuring.summary import summary
 from measuring.timing import take_turns
 
 from keras_warn.cli.options import count
+from keras_warn.data import splits
 from keras_warn.training import Experiment
-from keras_warn.training import experiment
 from keras_warn.training import runs
 from keras_warn.training import settings
 
@@ -73,7 +73,7 @@ def main(argv=None):
     one = Experiment(
         recipe.name,
         s,
-        experiment.part(recipe.load(arguments.data_dir), 0.0, 0),
+        splits.split(recipe.read(arguments.data_dir), 0.0, 0),
         recipe.transforms(s),
         recipe.cropped,
     )

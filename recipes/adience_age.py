@@ -5,23 +5,24 @@
     python recipes/adience_age.py --smoke
 
 Section 4.4 of "Attend and Rectify", column "Age" of Tables 3 and 4.
-A pretrained network is fine-tuned with attention and, by --baseline, without,
+A pretrained backbone is fine-tuned with attention and, by --baseline, without,
 and tested by five-fold cross-validation on the published folds: one command
 runs all of them and prints their mean.
 
 
 Differences from the paper: ResNet50V2, since Keras has no wide ResNet-50 that
-is pretrained; a tenth of the training images is held out, by which the
+is pretrained; a tenth of the training images is split off, by which the
 plateau is found; "every 30 iterations" is read as every 30 epochs.
 
 Results: not yet measured.
 
 Writes a folder for each training to `--out`: `results.json`, `history.csv`,
 `model.keras` (last epoch), `best.keras` (best epoch by validation),
-`masks.png`, and `tensorboard/`. Stopped or killed, it goes on where it was:
+`masks.png`, and `tensorboard/`. Stopped or killed, it resumes where it was:
 start it again. `--help` lists all settings.
 """
 
+import functools
 import os
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
@@ -32,20 +33,13 @@ from recipe import Recipe
 
 from keras_warn import training
 
-
-def load(folder):
-    """The data set, from its published folder."""
-    if folder is None:
-        raise ValueError("`--data-dir` must name the published folder.")
-    return archives.adience(folder, "age")
-
-
 RECIPE = Recipe(
     name="adience_age",
-    load=load,
-    folder="with fold_0_data.txt, ... and aligned/ or faces/",
+    load=functools.partial(archives.adience, task="age"),
+    folder="the published folder, with fold_0_data.txt, ... and aligned/ "
+    "or faces/",
     settings=training.Settings(
-        # The network, and what is added to it.
+        # The backbone, and what is added to it.
         backbone="ResNet50V2",
         weights="imagenet",
         attention={"depth": 3, "width": 4, "diversity_weight": 0.1},

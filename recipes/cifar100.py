@@ -8,17 +8,18 @@ Stands for section 4.3 and Table 2 of "Attend and Rectify": WRN-28-10
 (`--baseline`) and WARN-28-10, with the attention of the authors' code.
 
 Differences from the paper: cosine decay instead of steps, and a tenth of the
-training images is held out for validation (`--validation-share 0` trains on
+training images is split off for validation (`--validation-share 0` trains on
 all of them). Meant for a GPU: an epoch takes hours on two cores.
 
 Results: not yet measured.
 
 Writes a folder for each training to `--out`: `results.json`, `history.csv`,
 `model.keras` (last epoch), `best.keras` (best epoch by validation),
-`masks.png`, and `tensorboard/`. Stopped or killed, it goes on where it was:
+`masks.png`, and `tensorboard/`. Stopped or killed, it resumes where it was:
 start it again. `--help` lists all settings.
 """
 
+import functools
 import os
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
@@ -30,21 +31,14 @@ from recipe import shifts
 
 from keras_warn import training
 
-
-def load(folder):
-    """The data set, of its published folder or of TensorFlow Datasets."""
-    if folder is None:
-        return archives.from_tfds("cifar100")
-    return archives.cifar(folder, 100)
-
-
 RECIPE = Recipe(
     name="cifar100",
-    load=load,
-    folder="cifar-100-binary; without it, TensorFlow Datasets is asked",
+    load=functools.partial(archives.cifar, classes=100),
+    tfds="cifar100",
+    folder="cifar-100-binary",
     transforms=shifts,
     settings=training.Settings(
-        # The network, and what is added to it.
+        # The backbone, and what is added to it.
         backbone="paper_networks:WideResNet(depth=28, width=10)",
         weights="none",
         attention={

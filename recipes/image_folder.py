@@ -1,4 +1,4 @@
-"""Your own images: a network fine-tuned to tell their classes apart.
+"""Your own images: a backbone fine-tuned to tell their classes apart.
 
     python recipes/image_folder.py --data-dir FOLDER
     python recipes/image_folder.py --data-dir table.csv --baseline
@@ -7,11 +7,11 @@
 The folder has a folder for each class; or folders `train`, and perhaps
 `validation` and `test`, with those in them. A table (CSV) has the columns
 `path` and `label`, and perhaps `split`. Without images to test, a fifth of
-the training images is held out, always the same.
+the training images is split off, always the same.
 
 The settings are those of section 4.4 of "Attend and Rectify", but for two: the
 length, 30 epochs with cosine decay, suits a few thousand images; and the
-attention works side by side with the network, which was better on birds
+attention works side by side with the backbone, which was better on birds
 (docs/evidence.md). The paper's is
 `--attention depth=3 width=4 gates=softmax agreement_weight=0 gradient_scale=1`.
 
@@ -20,7 +20,7 @@ validation accuracy, and compare over several `--seeds`.
 
 Writes a folder for each training to `--out`: `results.json`, `history.csv`,
 `model.keras` (last epoch), `best.keras` (best epoch by validation),
-`masks.png`, and `tensorboard/`. Stopped or killed, it goes on where it was:
+`masks.png`, and `tensorboard/`. Stopped or killed, it resumes where it was:
 start it again. `--help` lists all settings.
 """
 
@@ -34,20 +34,12 @@ from recipe import Recipe
 from keras_warn import data
 from keras_warn import training
 
-
-def load(folder):
-    """The images, of folders or of a table."""
-    if folder is None:
-        raise ValueError("`--data-dir` must name a folder or a table (CSV).")
-    return data.load_image_folder(folder)
-
-
 RECIPE = Recipe(
     name="image_folder",
-    load=load,
+    load=data.load_image_folder,
     folder="a folder of class folders, or a table (CSV)",
     settings=training.Settings(
-        # The network, and what is added to it.
+        # The backbone, and what is added to it.
         backbone="ResNet50V2",
         weights="imagenet",
         attention={

@@ -30,7 +30,7 @@ VARIANTS = ("baseline", "attention")
 FOLDS = 5
 
 # What the paper's data sets are called there, and hold: classes, training
-# images with those held out for validation, test images, cross-validation.
+# images with those for validation, test images, cross-validation.
 DataSet = collections.namedtuple("DataSet", "title name classes train test cv")
 PAPER = {
     "stanford_dogs": DataSet("Dogs", "Stanford Dogs", 120, 12_000, 8_580, 0),

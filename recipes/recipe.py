@@ -3,25 +3,30 @@
 import argparse
 import dataclasses
 import math
+import os
 import pathlib
 import shlex
 import sys
 import tempfile
 import typing
 
+import archives
 import keras
 import numpy as np
+import pandas as pd
 
+from keras_warn import checks
 from keras_warn.augment import augment
 from keras_warn.data import images
 from keras_warn.data import load_image_folder
+from keras_warn.data import splits
 from keras_warn.data import synthetic
 from keras_warn.data import transforms
 from keras_warn.training import backbones
 from keras_warn.training import devices
-from keras_warn.training import experiment
+from keras_warn.training import processes
 from keras_warn.training import settings
-from keras_warn.training import workers
+from keras_warn.training.experiment import Experiment
 
 # What `--smoke` changes: a whole run, in seconds.
 SMOKE = {
@@ -36,10 +41,12 @@ SMOKE = {
     "freeze_batch_norm": False,
 }
 # How many classes and images of each a smoke run takes of real data.
-FEW_CLASSES, FEW_PICTURES = 4, 8
+FEW_CLASSES, FEW_IMAGES = 4, 8
 
 # Thrice the largest of keras.applications.
 MOST_PARAMETERS = 10**9
+# That Keras takes: 32 bits.
+LARGEST_SEED = 2**32 - 1
 
 # Exit codes, as the shell and argparse know them.
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
@@ -64,23 +71,23 @@ class Recipe:
 
     Attributes:
         name: String, a word.
-        load: Function from a folder, or `None` for TensorFlow Datasets, to a
-            `ImageDataset`.
+        load: Function from a folder to an `ImageDataset`.
         settings: `Settings`.
-        folder: What the folder of the data is, for `--help`.
-        transforms: Function from settings to what a network sees of images, in
-            training and in testing.
+        folder: What the folder of the data is, for people.
+        tfds: What TensorFlow Datasets calls the data, which it is asked for
+            without a folder; or `None`.
+        transforms: Function from settings to what the backbone sees of images,
+            in training and in testing.
         cropped: Whether images are cut to their boxes.
-        smoke: What `--smoke` changes in the settings.
     """
 
     name: str
     load: typing.Callable
     settings: settings.Settings
     folder: str
+    tfds: str | None = None
     transforms: typing.Callable = crops
     cropped: bool = False
-    smoke: dict = dataclasses.field(default_factory=lambda: dict(SMOKE))
 
     def main(self, description, argv=None):
         """Runs the command.
@@ -93,36 +100,96 @@ class Recipe:
             SystemExit: if arguments or data are wrong (2), the training fails
                 (1), or it is stopped (130).
         """
-        parser = self._parser(description)
-        arguments = parser.parse_args(argv)
+        arguments = self._parser(description).parse_args(argv)
         try:
             with tempfile.TemporaryDirectory() as folder:
                 results = self._run(arguments, folder)
-        except (ImportError, TypeError, ValueError) as error:
-            parser.exit(WRONG, f"{self.name}: {error}\n")
-        except (FloatingPointError, OSError) as error:
-            code = FAILED if isinstance(error, FloatingPointError) else WRONG
-            parser.exit(code, f"{self.name}: {error}\n")
+        except FloatingPointError as error:
+            self._exit(FAILED, error)
+        except (ImportError, OSError, TypeError, ValueError) as error:
+            self._exit(WRONG, error)
+        except RuntimeError as error:
+            if processes.count() == 1:
+                raise
+            # JAX's, where another process has ended.
+            self._exit(FAILED, error)
         except KeyboardInterrupt as error:
             # Before the training began, it says nothing.
-            words = [
-                "stopped",
-                str(error).rstrip("."),
-                "The same command goes on",
-            ]
-            parser.exit(
-                INTERRUPTED,
-                f"\n{self.name}: {'. '.join(filter(None, words))}.\n",
-            )
-        print(self._table(results, arguments))
+            said = f"stopped. {error}".rstrip(". ")
+            self._exit(INTERRUPTED, f"{said}. The same command resumes.")
+        print(_table(results))
         out = shlex.quote(str(self._out(arguments)))
         print(f"\nAll results: {out}. Curves: tensorboard --logdir {out}")
 
-    def experiment(self, listing, settings=None, seed=0, fold=None, **options):
+    def _exit(self, code, message):
+        print(f"{self.name}: {message}", file=sys.stderr, flush=True)
+        if processes.count() > 1:
+            os._exit(code)  # JAX would wait for the other processes
+        sys.exit(code)
+
+    def _run(self, arguments, folder):
+        if arguments.processes or arguments.process is not None:
+            if arguments.devices:
+                raise ValueError(
+                    "`devices` must be left out with `processes`, which use "
+                    f"all that their machines have. Received: "
+                    f"{arguments.devices}."
+                )
+            addresses = (arguments.processes or "").split(",")
+            processes.initialize(addresses, arguments.process)
+        s = self.settings_from(arguments)
+        if arguments.baseline:
+            if hasattr(arguments, "attention"):
+                raise ValueError(
+                    "`attention` must be left out with `baseline`, which has "
+                    f"none. Received: {dict(arguments.attention)}."
+                )
+            s = dataclasses.replace(s, attention=None)
+        backbones.check_names(s.backbone, s.weights)
+        seeds = [
+            checks.integer("seeds", seed, 0, LARGEST_SEED)
+            for seed in dict.fromkeys(arguments.seeds)
+        ]
+        strategy = None
+        if not arguments.processes:
+            strategy = devices.strategy(arguments.devices)
+        devices.check_batch_size(
+            s.batch_size, devices.replicas(strategy) * processes.devices()
+        )
+        data = self.data(arguments, folder)
+        todo = [
+            self.experiment(
+                data, s, seed, fold, smoke=arguments.smoke, strategy=strategy
+            )
+            for fold in _folds(data, arguments)
+            for seed in seeds
+        ]
+        todo[0].batches()  # which need images enough
+        check_size(lambda: _without_values(todo[0]))
+        processes.check_same(
+            "Data and settings", [one.identity() for one in todo]
+        )
+        other = "attention" if s.baseline else "baseline"
+        results = []
+        for i, one in enumerate(todo, start=1):
+            path = self._path(one, arguments, one.variant)
+            print(f"\n[{i}/{len(todo)}] {path}", flush=True)
+            results.append(
+                one.run(
+                    path,
+                    arguments.overwrite,
+                    # A progress bar only on a terminal.
+                    verbose=1 if sys.stdout.isatty() else 2,
+                    other=self._path(one, arguments, other),
+                )
+            )
+        return results
+
+    def experiment(self, data, settings=None, seed=0, fold=None, **options):
         """One training of this recipe.
 
         Args:
-            listing: An `ImageDataset` that `load` returned.
+            data: An `ImageDataset` that `load` returned.
             settings: `Settings`. Defaults to those of the recipe.
             seed: Non-negative integer.
             fold: Integer, which fold to test, of data with folds.
@@ -132,22 +199,30 @@ class Recipe:
             An `Experiment`.
         """
         settings = settings or self.settings
-        return experiment.Experiment(
+        return Experiment(
             self.name,
             settings,
-            experiment.part(listing, settings.validation_share, fold),
+            splits.split(data, settings.validation_share, fold),
             self.transforms(settings),
-            self.cropped and listing.boxes is not None,
+            self.cropped and data.boxes is not None,
             seed,
             **options,
         )
 
-    def listing(self, arguments, folder):
+    def read(self, folder=None):
+        """The images in a folder, or else of TensorFlow Datasets."""
+        if folder is not None:
+            return self.load(folder)
+        if self.tfds is None:
+            raise ValueError(f"`--data-dir` must name {self.folder}.")
+        return archives.from_tfds(self.tfds)
+
+    def data(self, arguments, folder):
         """The images that arguments ask for, all of them readable.
 
         Args:
             arguments: What a parser made of `add_arguments` returns.
-            folder: Where made-up images are written to, if those are meant.
+            folder: Where synthetic images are written to, if those are meant.
 
         Returns:
             An `ImageDataset`.
@@ -156,12 +231,12 @@ class Recipe:
             # Data are called what their folder is: the same in each process.
             folder = pathlib.Path(folder, "synthetic")
             return load_image_folder(synthetic.write_image_folder(folder))
-        listing = self.load(arguments.data_dir)
+        data = self.read(arguments.data_dir)
         if arguments.smoke:
-            listing = few(listing)
-        print(f"Reading all images of {listing.name} once.", flush=True)
+            data = few(data)
+        print(f"Reading all images of {data.name} once.", flush=True)
         try:
-            return experiment.check_images(listing, arguments.skip_bad_images)
+            return splits.check_images(data, arguments.skip_bad_images)
         except images.ImageError as error:
             raise ValueError(
                 f"{error}\n--skip-bad-images trains without them."
@@ -175,7 +250,7 @@ class Recipe:
         """
         own = self.settings
         if arguments.smoke:
-            own = dataclasses.replace(own, **self.smoke)
+            own = dataclasses.replace(own, **SMOKE)
         return settings.from_arguments(arguments, own)
 
     def add_arguments(self, parser):
@@ -185,11 +260,8 @@ class Recipe:
             parser: `argparse.ArgumentParser`.
         """
         add = parser.add_argument
-        add(
-            "--data-dir",
-            metavar="FOLDER",
-            help=self.folder,
-        )
+        asked = "; without it, TensorFlow Datasets is asked" * bool(self.tfds)
+        add("--data-dir", metavar="FOLDER", help=self.folder + asked)
         add(
             "--devices",
             nargs="+",
@@ -199,7 +271,7 @@ class Recipe:
         add(
             "--skip-bad-images",
             action="store_true",
-            help="go on without images that cannot be read, and count them",
+            help="train without images that cannot be read, and count them",
         )
         add(
             "--smoke",
@@ -207,131 +279,6 @@ class Recipe:
             help="try everything on a few images, in a minute",
         )
         settings.add_arguments(parser, self.settings)
-
-    def _run(self, arguments, folder):
-        s = self.settings_from(arguments)
-        if arguments.baseline:
-            if hasattr(arguments, "attention"):
-                raise ValueError(
-                    "`attention` must be left out with `baseline`, which has "
-                    f"none. Received: {dict(arguments.attention)}."
-                )
-            s = dataclasses.replace(s, attention=None)
-        if arguments.devices and arguments.workers:
-            raise ValueError(
-                "`devices` must be left out with `workers`, who use all that "
-                f"their machines have. Received: {arguments.devices}."
-            )
-        backbones.check_names(s.backbone, s.weights)
-        group = workers.from_arguments(arguments)
-        with group.watched():
-            with group.together():
-                todo = self._todo(arguments, s, folder, group)
-            group.check_same(
-                "Data and settings", [one.identity() for one in todo]
-            )
-            return [
-                self._run_one(one, f"{i}/{len(todo)}", arguments, folder)
-                for i, one in enumerate(todo, start=1)
-            ]
-
-    def _todo(self, arguments, s, folder, group):
-        """The experiments that arguments ask for."""
-        strategy = None
-        if group.number == 1:
-            strategy = devices.strategy(arguments.devices)
-        devices.check_batch_size(
-            s.batch_size, devices.replicas(strategy) * group.devices
-        )
-        listing = self.listing(arguments, folder)
-        folds = self._folds(listing, arguments)
-        todo = [
-            self.experiment(
-                listing,
-                s,
-                seed,
-                fold,
-                smoke=arguments.smoke,
-                strategy=strategy,
-                workers=group,
-            )
-            for fold in dict.fromkeys(folds)
-            for seed in dict.fromkeys(arguments.seeds)
-        ]
-        todo[0].batches()  # which need images enough
-        check_size(lambda: _without_values(todo[0]))
-        return todo
-
-    def _run_one(self, one, number, arguments, folder):
-        path = self._path(one, arguments)
-        if not one.workers.first:
-            print(f"\n[{number}] for worker 0", flush=True)
-            with tempfile.TemporaryDirectory(dir=folder) as own:
-                return one.run(pathlib.Path(own, "run"), False, 0)
-        print(f"\n[{number}] {path}", flush=True)
-        other = "attention" if one.settings.baseline else "baseline"
-        return one.run(
-            path,
-            arguments.overwrite,
-            _verbose(arguments),
-            other=self._path(one, arguments, other),
-        )
-
-    def _folds(self, listing, arguments):
-        there = [
-            int(name.removeprefix("fold_"))
-            for name in listing.splits
-            if name.startswith("fold_")
-        ]
-        if not there:
-            if arguments.folds is not None:
-                raise ValueError(
-                    f"`folds` must be left out for {listing.name}, which has "
-                    f"none. Received: {arguments.folds}."
-                )
-            return [None]
-        if arguments.folds is None:
-            return there[:1] if arguments.smoke else there
-        if unknown := set(arguments.folds) - set(there):
-            raise ValueError(
-                f"`folds` must be among {there}. Received: {min(unknown)}."
-            )
-        return arguments.folds
-
-    def _out(self, arguments):
-        smoke = "_smoke" * arguments.smoke
-        return pathlib.Path(arguments.out or f"runs/{self.name}{smoke}")
-
-    def _path(self, one, arguments, arm=None):
-        path = self._out(arguments) / (arm or one.arm)
-        if one.parts.fold is not None:
-            path /= f"fold_{one.parts.fold}"
-        return path / f"seed_{one.seed}"
-
-    def _table(self, results, arguments):
-        lines = [""]
-        for one in results:
-            last = one["metrics"]["last_epoch"]
-            fold = "" if one["fold"] is None else f"fold {one['fold']}, "
-            lines.append(
-                f"{one['arm']}, {fold}seed {one['seed']}: test accuracy "
-                f"{100 * last['test']['accuracy']:.1f} % after epoch "
-                f"{last['epoch']}"
-            )
-            best = one["metrics"]["best_by_validation"]
-            if best is not None:
-                lines[-1] += (
-                    f", {100 * best['test']['accuracy']:.1f} % after the best "
-                    f"by validation, {best['epoch']}"
-                )
-        if len(results) > 1:
-            found, of = experiment.spread(results)
-            lines.append(
-                f"mean ± standard deviation over {len(found['values'])} {of}, "
-                f"last epoch: {100 * found['mean']:.1f} ± "
-                f"{100 * found['std']:.1f} %"
-            )
-        return "\n".join(lines)
 
     def _parser(self, description):
         parser = argparse.ArgumentParser(
@@ -352,7 +299,7 @@ class Recipe:
         add(
             "--seeds",
             nargs="+",
-            type=_seed,
+            type=int,
             default=[0],
             metavar="N",
             help="one training for each (default: 0)",
@@ -369,31 +316,61 @@ class Recipe:
             action="store_true",
             help="throw away earlier runs of these seeds in --out",
         )
-        workers.add_arguments(parser)
+        add(
+            "--processes",
+            metavar="HOST:PORT,HOST:PORT",
+            help="train on several machines, by the same command on each, "
+            "with KERAS_BACKEND=jax and its own --process",
+        )
+        add(
+            "--process",
+            type=int,
+            metavar="N",
+            help="which of --processes this one is, from 0",
+        )
         self.add_arguments(parser)
         return parser
 
+    def _out(self, arguments):
+        smoke = "_smoke" * arguments.smoke
+        return pathlib.Path(arguments.out or f"runs/{self.name}{smoke}")
 
-def few(listing):
+    def _path(self, one, arguments, variant):
+        path = self._out(arguments) / variant
+        if one.splits.fold is not None:
+            path /= f"fold_{one.splits.fold}"
+        return path / f"seed_{one.seed}"
+
+
+def few(data):
     """A few images of a data set, of each of its splits."""
     chosen = []
-    for indices in listing.splits.values():
-        for label in range(min(FEW_CLASSES, len(listing.names))):
-            own = indices[listing.labels[indices] == label]
-            chosen.append(own[:FEW_PICTURES])
-    return listing.take(np.unique(np.concatenate(chosen)))
+    for indices in data.splits.values():
+        for label in range(min(FEW_CLASSES, len(data.names))):
+            own = indices[data.labels[indices] == label]
+            chosen.append(own[:FEW_IMAGES])
+    return data.take(np.unique(np.concatenate(chosen)))
 
 
-def _verbose(arguments):
-    # A progress bar is for eyes; a log gets a line an epoch.
-    return 1 if sys.stdout.isatty() else 2
+def _folds(data, arguments):
+    """The folds to test, each once; `None` of data without."""
+    names = [name for name in data.splits if name.startswith("fold_")]
+    there = [int(name.removeprefix("fold_")) for name in names]
+    if arguments.folds is None:
+        return (there[:1] if arguments.smoke else there) or [None]
+    if unknown := set(arguments.folds) - set(there):
+        raise ValueError(
+            f"`folds` must be among those of {data.name}, {there or 'none'}. "
+            f"Received: {min(unknown)}."
+        )
+    return dict.fromkeys(arguments.folds)
 
 
 def _without_values(one):
     """The model of an experiment, but for its weights."""
     s = dataclasses.replace(one.settings, weights="none")
-    network = dataclasses.replace(one, settings=s).network()
-    return network if s.baseline else augment(network, **s.attention)
+    backbone = dataclasses.replace(one, settings=s).backbone()
+    return backbone if s.baseline else augment(backbone, **s.attention)
 
 
 def check_size(build):
@@ -428,12 +405,35 @@ def check_size(build):
         )
 
 
-def _seed(text):
-    # NumPy takes no larger ones.
-    plain = text.isascii() and text.isdecimal() and len(text) <= 10
-    if not plain or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(
-            "must be a non-negative integer of at most 32 bits. Received: "
-            f"{text:.40}."
+def _table(results):
+    """Test accuracies, a line a training, and what they are together."""
+    lines, rows = [""], []
+    for one in results:
+        last, best = one["metrics"].values()
+        rows.append((one["seed"], last["test"]["accuracy"]))
+        fold = "" if one["fold"] is None else f"fold {one['fold']}, "
+        line = (
+            f"{one['arm']}, {fold}seed {one['seed']}: test accuracy "
+            f"{_percent(last)} after epoch {last['epoch']}"
         )
-    return int(text)
+        if best is not None:
+            line += (
+                f", {_percent(best)} after the best by validation, "
+                f"{best['epoch']}"
+            )
+        lines.append(line)
+    if len(results) > 1:
+        rows = pd.DataFrame(rows, columns=["seed", "accuracy"])
+        seeds = 100 * rows.groupby("seed").accuracy.mean()  # over folds
+        found, of = seeds, "seeds"
+        if len(seeds) == 1:
+            found, of = 100 * rows.accuracy, "folds"
+        lines.append(
+            f"mean ± standard deviation over {len(found)} {of}, last epoch: "
+            f"{found.mean():.1f} ± {found.std():.1f} %"
+        )
+    return "\n".join(lines)
+
+
+def _percent(metrics):
+    return f"{100 * metrics['test']['accuracy']:.1f} %"

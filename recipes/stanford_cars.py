@@ -5,20 +5,20 @@
     python recipes/stanford_cars.py --smoke
 
 Section 4.4 of "Attend and Rectify", column "Cars" of Tables 3 and 4.
-A pretrained network is fine-tuned with attention and, by --baseline, without.
+A pretrained backbone is fine-tuned with attention and, by --baseline, without.
 The link that TensorFlow Datasets has for it is dead (2026-11): give the folder
 of a copy.
 
 
 Differences from the paper: ResNet50V2, since Keras has no wide ResNet-50 that
-is pretrained; a tenth of the training images is held out, by which the
+is pretrained; a tenth of the training images is split off, by which the
 plateau is found; "every 30 iterations" is read as every 30 epochs.
 
 Results: not yet measured.
 
 Writes a folder for each training to `--out`: `results.json`, `history.csv`,
 `model.keras` (last epoch), `best.keras` (best epoch by validation),
-`masks.png`, and `tensorboard/`. Stopped or killed, it goes on where it was:
+`masks.png`, and `tensorboard/`. Stopped or killed, it resumes where it was:
 start it again. `--help` lists all settings.
 """
 
@@ -32,21 +32,13 @@ from recipe import Recipe
 
 from keras_warn import training
 
-
-def load(folder):
-    """The data set, of its published folder or of TensorFlow Datasets."""
-    if folder is None:
-        return archives.from_tfds("cars196")
-    return archives.stanford_cars(folder)
-
-
 RECIPE = Recipe(
     name="stanford_cars",
-    load=load,
-    folder="with cars_train/, cars_test/ and devkit/ of a copy; "
-    "without it, TensorFlow Datasets is asked",
+    load=archives.stanford_cars,
+    tfds="cars196",
+    folder="a folder with cars_train/, cars_test/ and devkit/",
     settings=training.Settings(
-        # The network, and what is added to it.
+        # The backbone, and what is added to it.
         backbone="ResNet50V2",
         weights="imagenet",
         attention={"depth": 3, "width": 4, "diversity_weight": 0.1},

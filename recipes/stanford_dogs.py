@@ -5,18 +5,18 @@
     python recipes/stanford_dogs.py --smoke
 
 Section 4.4 of "Attend and Rectify", column "Dogs" of Tables 3 and 4.
-A pretrained network is fine-tuned with attention and, by --baseline, without.
+A pretrained backbone is fine-tuned with attention and, by --baseline, without.
 
 
 Differences from the paper: ResNet50V2, since Keras has no wide ResNet-50 that
-is pretrained; a tenth of the training images is held out, by which the
+is pretrained; a tenth of the training images is split off, by which the
 plateau is found; "every 30 iterations" is read as every 30 epochs.
 
 Results: not yet measured.
 
 Writes a folder for each training to `--out`: `results.json`, `history.csv`,
 `model.keras` (last epoch), `best.keras` (best epoch by validation),
-`masks.png`, and `tensorboard/`. Stopped or killed, it goes on where it was:
+`masks.png`, and `tensorboard/`. Stopped or killed, it resumes where it was:
 start it again. `--help` lists all settings.
 """
 
@@ -30,21 +30,14 @@ from recipe import Recipe
 
 from keras_warn import training
 
-
-def load(folder):
-    """The data set, of its published folder or of TensorFlow Datasets."""
-    if folder is None:
-        return archives.from_tfds("stanford_dogs")
-    return archives.stanford_dogs(folder)
-
-
 RECIPE = Recipe(
     name="stanford_dogs",
-    load=load,
-    folder="with Images/, Annotation/ and the lists of the published archives; "
-    "without it, TensorFlow Datasets is asked",
+    load=archives.stanford_dogs,
+    tfds="stanford_dogs",
+    folder="a folder with Images/, Annotation/ and the lists of the "
+    "published archives",
     settings=training.Settings(
-        # The network, and what is added to it.
+        # The backbone, and what is added to it.
         backbone="ResNet50V2",
         weights="imagenet",
         attention={"depth": 3, "width": 4, "diversity_weight": 0.1},

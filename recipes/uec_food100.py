@@ -5,20 +5,20 @@
     python recipes/uec_food100.py --smoke
 
 Section 4.4 of "Attend and Rectify", column "Food" of Tables 3 and 4.
-A pretrained network is fine-tuned with attention and, by --baseline, without.
+A pretrained backbone is fine-tuned with attention and, by --baseline, without.
 There is no published split: five folds are tested one after another, and no
 photo is in two of them.
 
 
 Differences from the paper: ResNet50V2, since Keras has no wide ResNet-50 that
-is pretrained; a tenth of the training images is held out, by which the
+is pretrained; a tenth of the training images is split off, by which the
 plateau is found; "every 30 iterations" is read as every 30 epochs.
 
 Results: not yet measured.
 
 Writes a folder for each training to `--out`: `results.json`, `history.csv`,
 `model.keras` (last epoch), `best.keras` (best epoch by validation),
-`masks.png`, and `tensorboard/`. Stopped or killed, it goes on where it was:
+`masks.png`, and `tensorboard/`. Stopped or killed, it resumes where it was:
 start it again. `--help` lists all settings.
 """
 
@@ -32,21 +32,13 @@ from recipe import Recipe
 
 from keras_warn import training
 
-
-def load(folder):
-    """The data set, from its published folder."""
-    if folder is None:
-        raise ValueError("`--data-dir` must name the published folder.")
-    return archives.uec_food100(folder)
-
-
 RECIPE = Recipe(
     name="uec_food100",
-    load=load,
+    load=archives.uec_food100,
     folder="UECFOOD100 of the published archive",
     cropped=True,
     settings=training.Settings(
-        # The network, and what is added to it.
+        # The backbone, and what is added to it.
         backbone="ResNet50V2",
         weights="imagenet",
         attention={"depth": 3, "width": 4, "diversity_weight": 0.1},

@@ -16,10 +16,10 @@ from keras_warn.cli.errors import usage_errors
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import count
 from keras_warn.data import images
+from keras_warn.data import splits
 from keras_warn.data import transforms
 from keras_warn.reporting import pages
 from keras_warn.training import backbones
-from keras_warn.training import experiment
 from keras_warn.training import settings
 
 EPILOG = f"""\
@@ -28,7 +28,7 @@ data:
                test and perhaps validation, and those in them
   a CSV file   whose first line is path,label or path,label,split. Paths are
                relative to its folder
-  Without a split "test", a fifth of the images is held out, always the same.
+  Without a split "test", a fifth of the images is split off, always the same.
 
 outputs, in DIR:
   model.keras   for the other commands, and for Python
@@ -140,12 +140,12 @@ def _train(arguments, out):
     if s.baseline:
         raise UsageError("--attention must be arguments of keras_warn.augment.")
     backbones.check_names(s.backbone, s.weights)
-    listing = data.load_image_folder(arguments.data)
-    listing = experiment.check_images(listing, arguments.skip_bad_images)
-    parts = experiment.part(listing, s.validation_share)
+    photos = data.load_image_folder(arguments.data)
+    photos = splits.check_images(photos, arguments.skip_bad_images)
+    photos = splits.split(photos, s.validation_share)
     edges = s.image_size, s.resize_shorter_edge
     crops = transforms.RandomCrop(*edges), transforms.CenterCrop(*edges)
-    one = training.Experiment("train", s, parts, crops, seed=arguments.seed)
+    one = training.Experiment("train", s, photos, crops, seed=arguments.seed)
     if (out / "results.json").exists() and not arguments.overwrite:
         print(f"{out} holds a finished training.", file=sys.stderr)
     return one.run(out, arguments.overwrite, 1 if sys.stdout.isatty() else 2)

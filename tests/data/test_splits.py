@@ -1,0 +1,191 @@
+"""From a data set to what a training uses: splits, and images to read."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_warn.data import ImageDataset
+from keras_warn.data import TrainingBatches
+from keras_warn.data import load_image_folder
+from keras_warn.data import splits
+from keras_warn.data import synthetic
+from keras_warn.data import transforms
+
+TRAIN, TEST = range(30), range(30, 40)
+
+
+def listed(count=40, groups=None, folder="data", labels=None, **parts):
+    """Images that are not there: splitting needs names alone."""
+    return ImageDataset(
+        "things",
+        [f"{folder}/{i}.jpg" for i in range(count)],
+        np.arange(count) % 4 if labels is None else labels,
+        [f"class {k}" for k in range(4)],
+        splits=parts or {"train": range(count)},
+        groups=groups,
+    )
+
+
+def in_folds(groups=None):
+    parts = {f"fold_{i}": range(12 * i, 12 * i + 12) for i in range(5)}
+    return listed(60, groups, **parts)
+
+
+def numbers(images):
+    return [] if images is None else [int(path.stem) for path in images.paths]
+
+
+@pytest.mark.parametrize(
+    "images, share, fold, validation, test",
+    [
+        # What is published stays; a number is how many are split off.
+        (listed(train=TRAIN, test=TEST), 0.2, None, 6, TEST),
+        (listed(train=TRAIN, test=TEST), 0, None, 0, TEST),
+        (listed(), 0.25, None, 8, 8),
+        (listed(train=TRAIN, validation=TEST), 0, None, TEST, 6),
+        (listed(train=TRAIN, validation=TEST), 0.2, None, TEST, 6),
+        (in_folds(), 0.25, 0, 12, range(12)),
+        (in_folds(), 0.25, 3, 12, range(36, 48)),
+    ],
+)
+def test_published_splits_stay(images, share, fold, validation, test):
+    found = splits.split(images, share, fold)
+    assert found.fold == fold
+    parts = [found.training, found.validation, found.test]
+    assert sorted(sum(map(numbers, parts), [])) == list(range(len(images)))
+    for part, expected in zip(parts[1:], (validation, test), strict=True):
+        if isinstance(expected, range):
+            assert numbers(part) == list(expected)
+        else:
+            assert len(numbers(part)) == expected
+    summary = found.summary()
+    assert summary["validation"] == len(numbers(found.validation))
+    assert (summary["name"], summary["classes"]) == ("things", 4)
+
+
+def test_groups_stay_together():
+    found = splits.split(in_folds(np.arange(60) // 3), 0.25, 1)
+    assert len(found.validation) > 0
+    assert not set(found.training.groups) & set(found.validation.groups)
+    found = splits.split(listed(60, np.arange(60) // 3), 0.25)
+    parts = [found.training, found.validation, found.test]
+    assert sum(len(set(part.groups)) for part in parts) == 20
+
+
+@pytest.mark.parametrize(
+    "images, fold, error, message",
+    [
+        (in_folds(), 5, ValueError, "`fold` must be one of 'fold_0', .*_5'"),
+        (in_folds(), -1, ValueError, "`fold` must be a non-negative integer"),
+        (in_folds(), None, TypeError, "`fold` must be a non-negative integer"),
+        (listed(test=[0]), None, ValueError, "'train'"),
+    ],
+)
+def test_wrong_splits(images, fold, error, message):
+    with pytest.raises(error, match=message):
+        splits.split(images, 0.1, fold)
+
+
+def test_summary_of_data_that_are_other_data():
+    """By labels, names, order and splits; not by where they lie, or when."""
+    first = listed(train=TRAIN, test=TEST)
+    labels = first.labels.copy()
+    labels[3] = (labels[3] + 1) % 4
+    others = [
+        listed(train=TRAIN, test=TEST, labels=labels),
+        dataclasses.replace(first, names=("a", "b", "c", "d")),
+        dataclasses.replace(
+            first, paths=[*first.paths[:39], first.paths[39].with_name("x")]
+        ),
+        listed(train=range(29), test=range(29, 40)),
+        listed(train=TRAIN, test=range(31, 40)),
+    ]
+    digests = {
+        splits.split(one, 0.2).summary()["digest"] for one in (first, *others)
+    }
+    assert len(digests) == 6
+    # Labels alone, with the same images in each split.
+    found = splits.split(first, 0.2)
+    changed = (found.training.labels + 1) % 4
+    training = dataclasses.replace(found.training, labels=changed)
+    other = dataclasses.replace(found, training=training)
+    assert other.summary()["digest"] not in digests
+    moved = listed(train=TRAIN, test=TEST, folder="elsewhere")
+    assert splits.split(moved, 0.2).summary() == found.summary()
+
+
+def image(mode="RGB", size=(40, 50)):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), "uint8")
+    return Image.fromarray(pixels).convert(mode)
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder of images of all kinds."""
+    synthetic.write_image_folder(tmp_path / "data", classes=2, train=6, test=2)
+    folder = tmp_path / "data" / "train" / "Disc_1"
+    image("L").save(folder / "gray.jpg")
+    image("CMYK").save(folder / "cmyk.jpg")
+    frames = [image("P"), image("P").rotate(90)]
+    frames[0].save(
+        folder / "moving.gif", save_all=True, append_images=frames[1:]
+    )
+    (folder / "moving.gif").rename(folder / "gif.jpg")
+    wide = np.linspace(0, 65535, 40 * 50).reshape(40, 50).astype("uint16")
+    Image.fromarray(wide).save(folder / "wide.png")
+    image("RGBA").save(folder / "clear.png")
+    return tmp_path / "data"
+
+
+def test_images_of_all_kinds(mixed):
+    images = load_image_folder(mixed)
+    assert splits.check_images(images) is images
+    training = splits.split(images, 0).training
+    transform = transforms.RandomCrop(32, 36)
+    batch, _ = TrainingBatches(training, transform, 17).batch(0, 0)
+    assert batch.shape == (17, 32, 32, 3)
+    names = [path.name for path in training.paths]
+    for name in ("gray.jpg", "wide.png"):
+        pixels = training.read(names.index(name))
+        # Gray, and of all shades.
+        assert (pixels == pixels[..., :1]).all()
+        assert pixels.min() < 20 and pixels.max() > 235
+    assert training.read(names.index("gif.jpg")).shape == (40, 50, 3)
+
+
+def test_bad_images_are_all_named_or_skipped_and_counted(mixed, capsys):
+    good = (mixed / "train" / "Disc_1" / "0.jpg").read_bytes()
+    bad = {
+        mixed / "train" / "Disc_1" / "short.jpg": good[: len(good) // 2],
+        mixed / "train" / "Square_2" / "empty.jpg": b"",
+        mixed / "test" / "Disc_1" / "text.jpg": b"This is not an image.",
+    }
+    for path, content in bad.items():
+        path.write_bytes(content)
+    images = load_image_folder(mixed)
+    with pytest.raises(ValueError, match="3 of the ") as error:
+        splits.check_images(images)
+    assert all(str(path) in str(error.value) for path in bad)
+
+    left = splits.check_images(images, skip=True)
+    assert set(images.paths) - set(left.paths) == bad.keys()
+    summary = splits.split(left, 0).summary()
+    assert summary["skipped"] == {"cannot be read": 3}
+    assert (summary["training"], summary["test"]) == (17, 4)
+    said = capsys.readouterr().err
+    assert all(f"skipped: {path}: " in said for path in bad)
+
+
+def test_a_class_without_a_good_image_is_named(mixed):
+    """Or, with none to train with, keeps its number."""
+    for path in (mixed / "train" / "Disc_1").iterdir():
+        path.write_bytes(b"")
+    left = splits.check_images(load_image_folder(mixed), skip=True)
+    assert left.names == ("Disc_1", "Square_2")
+    assert left.skipped["cannot be read"] == 11
+    for path in (mixed / "test" / "Disc_1").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="Received: none of Disc_1"):
+        splits.check_images(load_image_folder(mixed), skip=True)
