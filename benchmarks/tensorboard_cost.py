@@ -16,7 +16,6 @@ import statistics
 import sys
 import tempfile
 import time
-import types
 from pathlib import Path
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
@@ -58,11 +57,11 @@ def main():
     parser.add_argument("--pairs", type=count(1), default=6, help="of epochs")
     pairs = parser.parse_args().pairs
 
-    s = types.SimpleNamespace(**recipe.SETTINGS)
+    s = recipe.Settings()
     digits = load_digits(s.source)
     data = ClutteredDigits(
         *digits.train,
-        s.batch_size,
+        recipe.BATCH,
         s.train_size,
         drop_remainder=True,
         distractors=s.distractors,

@@ -21,21 +21,21 @@ paper does not state.
 
 Results: README.md and docs/evidence.md, of the last epoch, on test digits that
 are in no training image. Learning rates of 2e-3 to 2e-2 were tried for both
-arms on validation digits. The spatial transformer's localisation learns at a
-tenth of the rate: at all of it, it leaves the image and never comes back.
+variants on validation digits. The spatial transformer's localisation learns at
+a tenth of the rate: at all of it, it leaves the image and never comes back.
 
 *Pointing* is the share of test images in which the masks are strongest in the
 box of the digit. Beside it stand the box's share of the canvas (`chance`), and
 the pointing of the canvas's middle and of the *next* image's masks.
 
 Writes to `--out`: `results.json`, `results.csv`, `clutter.png`, each model as
-`<arm>_<seed>.keras`, `tensorboard/`; and of the first seed with attention,
+`<variant>_<seed>.keras`, `tensorboard/`; and of the first seed with attention,
 `explanation.png` and `report.html`. A run that was stopped resumes: start it
 again. `keras-warn export` writes a model for where there is no Keras.
 """
 
 import argparse
-import itertools
+import dataclasses
 import os
 import shlex
 import shutil
@@ -63,48 +63,57 @@ from keras_warn.data import load_digits
 from keras_warn.explanation import masks
 from keras_warn.reporting import figures
 from keras_warn.training import runs
-from keras_warn.training import settings
+from keras_warn.training.settings import Checked
+from keras_warn.training.settings import add_arguments as add_settings
+from keras_warn.training.settings import from_arguments
+from keras_warn.training.settings import setting
 from keras_warn.training.tensorboard import TensorBoardHistory
 
-SETTINGS = {
+# Images in a step.
+BATCH = 128
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(Checked):
+    """What all results depend on."""
+
     # Images. Validation and test canvases are the same for all.
-    "source": "sklearn",
-    "distractors": 8,
-    "train_size": 8192,  # in each epoch, with fresh clutter
-    "validation_size": 2000,
-    "test_size": 4000,  # at each of
-    "test_distractors": (4, 8, 16, 32, 64),
-    "pointing_distractors": (8, 32),
+    source: str = setting(
+        "sklearn", "digits: sklearn, mnist, or the path of an .npz file"
+    )
+    distractors: int = setting(8, "clutter in training", 0, 1000)
+    train_size: int = setting(
+        8192, "images in an epoch, with fresh clutter", BATCH, 10**8
+    )
+    test_size: int = setting(4000, "images at each clutter", 1, 10**5)
+    validation_size: int = 2000
+    test_distractors: tuple = (4, 8, 16, 32, 64)
+    pointing_distractors: tuple = (8, 32)
     # Widths of the convolutions, and of the dense layer before the last.
-    "filters": (16, 32, 32, 32, 32),
-    "dense": 128,
-    # Arguments of `keras_warn.augment`.
-    "attention": {"depth": 4, "width": 4, "diversity_weight": 0.1},
-    # Training, of all arms alike but for `TRANSFORMER_RATE`.
-    "seeds": 3,
-    "epochs": 8,
-    "batch_size": 128,
-    "learning_rate": 1e-2,  # at its peak
-    "warmup": 0.05,  # share of all steps
-    "weight_decay": 1e-2,
-}
+    filters: tuple = (16, 32, 32, 32, 32)
+    dense: int = 128
+    attention: dict = setting(
+        {"depth": 4, "width": 4, "diversity_weight": 0.1},
+        "arguments of keras_warn.augment",
+    )
+    # Training, of all variants alike but for `TRANSFORMER_RATE`.
+    seeds: int = setting(3, "trainings of each variant", 1, 1000)
+    epochs: int = setting(8, "of each training", 1, 100_000)
+    learning_rate: float = setting(1e-2, "at its peak", 1e-12, 1e3)
+    warmup: float = 0.05  # share of all steps
+    weight_decay: float = 1e-2
+    ablate: tuple = ()
+    smoke: bool = False
+
+
 # What `--smoke` changes: a whole run, in seconds.
 SMOKE = {"seeds": 1, "epochs": 1, "train_size": 256}
 SMOKE |= {"validation_size": 50, "test_size": 50}
-# The options that are numbers, from and to, and what they are.
-OPTIONS = {
-    "seeds": (1, 1000, "trainings of each arm"),
-    "epochs": (1, 100_000, "of each training"),
-    "train_size": (SETTINGS["batch_size"], 10**8, "images in an epoch"),
-    "test_size": (1, 10**5, "images at each clutter"),
-    "distractors": (0, 1000, "clutter in training"),
-    "learning_rate": (1e-12, 1e3, "at its peak"),
-}
 
 CLASSES = 10
 # From shallow to deep. Attention goes back from the last.
 ATTEND_AT = ("pool1", "pool2", "pool3", "relu5")
-# What the arms of `--ablate` change in the attention: those of the figure, and
+# What `--ablate` changes in the attention: the variants of the figure, and
 # others.
 FIGURE_4 = {
     **{
@@ -127,7 +136,7 @@ ABLATIONS = {
     "agreement": {"agreement_weight": 1.0},
     "kernel_3": {"kernel_size": 3},
 }
-# Arms without attention.
+# Variants without attention.
 UNATTENDED = ("baseline", "spatial_transformer")
 # Of the spatial transformer's localisation, as a share of the learning rate.
 TRANSFORMER_RATE = 0.1
@@ -135,7 +144,7 @@ TRANSFORMER_RATE = 0.1
 VALIDATION_SEED, TEST_SEED = 1_000_001, 1_000_002
 
 
-def network(s, name="baseline"):
+def backbone(s, name="baseline"):
     """The paper's backbone, He-initialised."""
 
     def conv(*args, **options):
@@ -169,19 +178,19 @@ def network(s, name="baseline"):
     return keras.Model(inputs, x, name=name)
 
 
-def build(arm, s):
-    """The backbone, with the attention of this arm."""
-    if arm in UNATTENDED:
-        return network(s, arm)
-    attention = {**s.attention, **ABLATIONS.get(arm, {})}
+def build(variant, s):
+    """The backbone, with the attention of this variant."""
+    if variant in UNATTENDED:
+        return backbone(s, variant)
+    attention = {**s.attention, **ABLATIONS.get(variant, {})}
     depth = checks.integer("depth", attention["depth"])
     attention.setdefault("attend_at", list(ATTEND_AT[-depth:]))
-    return keras_warn.augment(network(s), name=arm, **attention)
+    return keras_warn.augment(backbone(s), name=variant, **attention)
 
 
 def compiled(model, s):
     """The model, ready for a training of `s.epochs`."""
-    steps = s.epochs * (s.train_size // s.batch_size)
+    steps = s.epochs * (s.train_size // BATCH)
     warmup_steps = max(1, round(s.warmup * steps))
     learning_rate = keras.optimizers.schedules.CosineDecay(
         0.0,
@@ -206,7 +215,7 @@ def training_data(seed, digits, s):
     """Canvases for a training, with fresh clutter in each epoch."""
     return ClutteredDigits(
         *digits.train,
-        s.batch_size,
+        BATCH,
         s.train_size,
         drop_remainder=True,
         distractors=s.distractors,
@@ -246,15 +255,15 @@ def pointing(model, canvases):
     return {**shares, "chance": masks.random_baseline(canvases.boxes, size)}
 
 
-def arm_and_seed(arm, seed, digits, test, s, run, callbacks=()):
+def variant_and_seed(variant, seed, digits, test, s, run, callbacks=()):
     """Trains and tests one model; what is known of it afterwards."""
-    name = f"{arm}_{seed}"
+    name = f"{variant}_{seed}"
     keras.utils.set_random_seed(seed)
-    model = compiled(build(arm, s), s)
+    model = compiled(build(variant, s), s)
     validation = validation_data(digits, s)
     log_dir = run / f"tensorboard/{name}"
     callbacks = [*callbacks, TensorBoardHistory(log_dir)]
-    if arm not in UNATTENDED:
+    if variant not in UNATTENDED:
         callbacks.append(
             keras_warn.TensorBoardAttention(
                 log_dir / "attention", validation.images
@@ -275,7 +284,7 @@ def arm_and_seed(arm, seed, digits, test, s, run, callbacks=()):
         say(f"Testing among {d} distractors.")
         batches = ArrayBatches(test[d].images, test[d].labels, CLASSES)
         accuracy[d] = training.evaluate(model, batches)["accuracy"]
-    if arm not in UNATTENDED:
+    if variant not in UNATTENDED:
         for d in s.pointing_distractors:
             say(f"Where masks point among {d} distractors.")
             pointed[d] = pointing(model, test[d])
@@ -284,7 +293,7 @@ def arm_and_seed(arm, seed, digits, test, s, run, callbacks=()):
             size=(40, 40),
             preprocessing="rescale",
             training={
-                **{"recipe": "cluttered_mnist", "arm": arm, "seed": seed},
+                **{"recipe": "cluttered_mnist", "arm": variant, "seed": seed},
                 "epoch": len(trained.history),
                 "validation_accuracy": trained.history[-1]["val_accuracy"],
                 "test_accuracy": accuracy.get(s.distractors),
@@ -296,7 +305,7 @@ def arm_and_seed(arm, seed, digits, test, s, run, callbacks=()):
     with run.replacing(f"{name}.keras") as path:
         model.save(path)
     return {
-        **{"arm": arm, "seed": seed, "parameters": model.count_params()},
+        **{"arm": variant, "seed": seed, "parameters": model.count_params()},
         "training_seconds": trained.seconds,
         "validation_accuracy": [row["val_accuracy"] for row in trained.history],
         "accuracy": accuracy,
@@ -305,7 +314,7 @@ def arm_and_seed(arm, seed, digits, test, s, run, callbacks=()):
 
 
 def rows(results):
-    """One row an arm and seed; accuracies less the baseline's, too."""
+    """One row a variant and seed; accuracies less the baseline's, too."""
     found = []
     for result in results:
         row = {
@@ -333,8 +342,8 @@ def table(found):
 def look(test, s, run):
     """Writes what attention did: of a few digits, and of a whole test set."""
     model, baseline = (
-        keras.saving.load_model(run / f"{arm}_0.keras")
-        for arm in ("attention", "baseline")
+        keras.saving.load_model(run / f"{variant}_0.keras")
+        for variant in ("attention", "baseline")
     )
     # The first digits of the test stream, whatever becomes of them. A digit
     # is at the same place under more clutter.
@@ -362,12 +371,12 @@ def look(test, s, run):
 def draw(found, s, run):
     """Writes the accuracies as a figure."""
     accuracy = 100 * found[[f"accuracy_{d}" for d in s.test_distractors]]
-    arms = list(dict.fromkeys(found.index.get_level_values("arm")))
-    if len(arms) > len(figures.COLORS):  # only what Figure 4e shows
-        arms = [arm for arm in arms if arm in ("attention", *UNATTENDED)]
+    shown = found.index.unique("arm")
+    if len(shown) > len(figures.COLORS):  # only what Figure 4e shows
+        shown = shown.intersection(["attention", *UNATTENDED])
     figure = figures.curves_figure(
         s.test_distractors,
-        {arm: accuracy.loc[arm].values.tolist() for arm in arms},
+        {name: accuracy.loc[name].values.tolist() for name in shown},
         f"distractors (trained with {s.distractors})",
         "test accuracy (%)",
         log2=True,
@@ -387,11 +396,11 @@ def experiment(digits, s, run):
         d: test_canvases(d, digits, s)
         for d in {*s.test_distractors, *s.pointing_distractors}
     }
-    # Arms take turns, so that a machine that slows down slows all of them.
+    # Variants take turns, so that a machine that slows down slows all of them.
     turns = [
-        (arm, seed)
+        (variant, seed)
         for seed in range(s.seeds)
-        for arm in ("baseline", "attention", *s.ablate)
+        for variant in ("baseline", "attention", *s.ablate)
     ]
     start, trained, results = time.monotonic(), 0, []
 
@@ -404,13 +413,13 @@ def experiment(digits, s, run):
         trained += 1
 
     callback = keras.callbacks.LambdaCallback(on_epoch_begin=estimate)
-    for i, (arm, seed) in enumerate(turns, start=1):
-        name = f"{arm}_{seed}"
-        later = sum(not run.has(f"{a}_{n}") for a, n in turns[i:])
+    for i, (variant, seed) in enumerate(turns, start=1):
+        name = f"{variant}_{seed}"
+        later = sum(not run.has(f"{v}_{n}") for v, n in turns[i:])
         done = " is done already" if run.has(name) else ""
-        say(f"\n[{i}/{len(turns)}] {arm}, seed {seed}{done}")
-        given = arm, seed, digits, test, s, run, [callback]
-        results.append(run.part(name, arm_and_seed, *given))
+        say(f"\n[{i}/{len(turns)}] {variant}, seed {seed}{done}")
+        given = variant, seed, digits, test, s, run, [callback]
+        results.append(run.part(name, variant_and_seed, *given))
         # All that was only needed to resume.
         shutil.rmtree(run / f"{runs.PARTS}/{name}", ignore_errors=True)
     found = rows(results)
@@ -424,51 +433,25 @@ def experiment(digits, s, run):
     say(f"\nAll results: {out}. Curves: tensorboard --logdir {out}")
 
 
-def add_settings(parser):
+def add_arguments(parser):
     """Adds the options that decide what a training results in."""
-    add = parser.add_argument
-    add("--source", help="sklearn, mnist, or the path of an .npz file")
-    own = " ".join(f"{k}={v}" for k, v in SETTINGS["attention"].items())
-    add(
-        "--attention",
-        nargs="+",
-        type=settings.named_value,
-        metavar="NAME=VALUE",
-        help=f"of keras_warn.augment; the others stay at: {own}",
+    add_settings(parser, Settings())
+    parser.add_argument(
+        "--smoke", action="store_true", help="try everything, in a minute"
     )
-    for name, (_, _, text) in OPTIONS.items():
-        option = "--" + name.replace("_", "-")
-        add(option, type=type(SETTINGS[name]), help=text)
-    add("--smoke", action="store_true", help="try everything, in a minute")
-    parser.set_defaults(**SETTINGS)
 
 
-def parse(parser, argv=None):
-    """What a parser with `add_settings` makes of arguments."""
-    s = parser.parse_args(argv)
-    if s.smoke:
-        parser.set_defaults(**SMOKE)
-        s = parser.parse_args(argv)
-    s.attention = {**SETTINGS["attention"], **dict(s.attention)}
-    try:
-        settings.check_attention("attention", s.attention)
-    except ValueError as error:
-        parser.error(str(error))
-    for name, (least, most, _) in OPTIONS.items():
-        value = getattr(s, name)
-        if not least <= value <= most:  # as NaN is not
-            parser.error(
-                f"argument --{name.replace('_', '-')}: must be from {least} "
-                f"to {most}. Received: {value}."
-            )
-    return s
+def settings_from(arguments):
+    """The `Settings` that arguments ask for."""
+    own = Settings(smoke=True, **SMOKE) if arguments.smoke else Settings()
+    return from_arguments(arguments, own)
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    add_settings(parser)
+    add_arguments(parser)
     add = parser.add_argument
     add("--out", help="folder for all results (default: runs/cluttered_mnist)")
     add(
@@ -477,16 +460,18 @@ def main(argv=None):
         choices=[*ABLATIONS, "figure_4"],
         default=[],
         metavar="NAME",
-        help=f"more arms, of: {', '.join(ABLATIONS)}, figure_4",
+        help=f"more variants, of: {', '.join(ABLATIONS)}, figure_4",
     )
     add("--overwrite", action="store_true", help="throw away the run in --out")
-    s = parse(parser, argv)
-    out = s.out or f"runs/cluttered_mnist{'_smoke' * s.smoke}"
-    overwrite = s.overwrite
-    del s.out, s.overwrite  # what is left in `s` decides about results
-    arms = [FIGURE_4 if arm == "figure_4" else [arm] for arm in s.ablate]
-    s.ablate = list(dict.fromkeys(itertools.chain(*arms)))
+    arguments = parser.parse_args(argv)
+    out = arguments.out or f"runs/cluttered_mnist{'_smoke' * arguments.smoke}"
+    ablate = dict.fromkeys(arguments.ablate)
+    if "figure_4" in ablate:
+        ablate = dict.fromkeys([*ablate, *FIGURE_4])
+        del ablate["figure_4"]
     try:
+        s = settings_from(arguments)
+        s = dataclasses.replace(s, ablate=tuple(ablate))
         # Or these say what is wrong: now, not after training.
         check_size(lambda: build("attention", s))
         figures.new_figure(1, 1)
@@ -495,7 +480,7 @@ def main(argv=None):
             "backend": keras.backend.backend(),
             "keras_warn": keras_warn.__version__,
         }
-        run = runs.RunFolder(out, {**vars(s), **code}, overwrite)
+        run = runs.RunFolder(out, {**vars(s), **code}, arguments.overwrite)
     except (ImportError, OSError, TypeError, ValueError) as error:
         parser.error(str(error))
     try:

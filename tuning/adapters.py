@@ -76,7 +76,7 @@ class Kit:
 
     Args:
         recipe: The recipe.
-        arguments: What `parse` returned.
+        arguments: What a parser with `add_arguments` returned.
         folder: For files that are only needed while this lives.
     """
 
@@ -91,18 +91,18 @@ class Kit:
         backbones.check_names(s.backbone, s.weights)
         self.strategy = devices.strategy(arguments.devices)
         devices.check_batch_size(s.batch_size, devices.replicas(self.strategy))
-        self.data = recipe.listing(arguments, folder)
+        self.data = recipe.data(arguments, folder)
         folds = [n for n in self.data.splits if n.startswith("fold_")]
         self.fold = int(min(folds).removeprefix("fold_")) if folds else None
         self.setting = Setting(s.attention, s.learning_rate)
         self.epochs = s.epochs
         own = self._experiment(self.setting, 0)
-        if own.parts.validation is None:
+        if own.splits.validation is None:
             raise ValueError(
                 "`validation_share` must be positive for a search, which never "
                 "looks at test images. Received: 0."
             )
-        self.backbone = own.network()
+        self.backbone = own.backbone()
         self.named = None
         if "attend_at" in s.attention:
             every = {n: v for n, v in s.attention.items() if n != "depth"}
@@ -114,10 +114,6 @@ class Kit:
     @staticmethod
     def add_arguments(recipe, parser):
         recipe.add_arguments(parser)
-
-    @staticmethod
-    def parse(recipe, parser, argv):
-        return parser.parse_args(argv)
 
     def words(self, given):
         """What the recipe's command needs beside what the search was given."""
@@ -143,7 +139,7 @@ class Kit:
             model = one.build()
         finally:
             keras.config.set_dtype_policy(policy)
-        validation = one.test_batches(one.parts.validation)
+        validation = one.test_batches(one.splits.validation)
         return model, one.batches(), validation, self.settings.patience
 
     def retrain(self, setting, seed, folder, verbose):
@@ -163,32 +159,27 @@ class Kit:
 
 
 class Digits:
-    """The recipe of digits in clutter, a module with a network of its own."""
+    """The recipe of digits in clutter, a module with a backbone of its own."""
 
     def __init__(self, recipe, arguments, folder):
-        self.recipe, self.s = recipe, arguments
-        self.digits = recipe.load_digits(arguments.source)
+        self.recipe = recipe
+        self.s = s = recipe.settings_from(arguments)
+        self.digits = recipe.load_digits(s.source)
         self.strategy = devices.strategy(arguments.devices)
-        devices.check_batch_size(
-            arguments.batch_size, devices.replicas(self.strategy)
-        )
-        self.validation = recipe.validation_data(self.digits, arguments)
-        self.setting = Setting(arguments.attention, arguments.learning_rate)
-        self.epochs = arguments.epochs
-        self.backbone = recipe.build("baseline", arguments)
-        recipe.build("attention", arguments)  # or says what is wrong
-        named = arguments.attention.get("attend_at", recipe.ATTEND_AT)
+        devices.check_batch_size(recipe.BATCH, devices.replicas(self.strategy))
+        self.validation = recipe.validation_data(self.digits, s)
+        self.setting = Setting(s.attention, s.learning_rate)
+        self.epochs = s.epochs
+        self.backbone = recipe.build("baseline", s)
+        recipe.build("attention", s)  # or says what is wrong
+        named = s.attention.get("attend_at", recipe.ATTEND_AT)
         self.named = [named] if isinstance(named, str) else list(named)
         self.points = len(self.named)
 
     @staticmethod
     def add_arguments(recipe, parser):
-        recipe.add_settings(parser)
+        recipe.add_arguments(parser)
         _add_devices(parser)
-
-    @staticmethod
-    def parse(recipe, parser, argv):
-        return recipe.parse(parser, argv)
 
     def words(self, given):
         parser = argparse.ArgumentParser(allow_abbrev=False)
@@ -196,43 +187,50 @@ class Digits:
         return parser.parse_known_args(given)[1]
 
     def identity(self):
-        settings = [*self.recipe.SETTINGS, "smoke"]
+        settings = dataclasses.asdict(self.s)
+        del settings["seeds"], settings["ablate"]
         return {
             "recipe": "cluttered_mnist",
-            **{n: getattr(self.s, n) for n in settings if n != "seeds"},
+            **settings,
             "backend": keras.backend.backend(),
             "keras_warn": keras_warn.__version__,
         }
 
     def attended(self, attention):
-        return self.recipe.build("attention", self._with(attention=attention))
+        s = dataclasses.replace(self.s, attention=attention)
+        return self.recipe.build("attention", s)
 
     def training(self, setting, seed):
-        s = self._with(**vars(setting))
+        s, variant = self._set(setting)
         keras.utils.clear_session()
         keras.utils.set_random_seed(seed)
-        arm = "baseline" if setting.attention is None else "attention"
         with devices.scope(self.strategy):
-            model = self.recipe.compiled(self.recipe.build(arm, s), s)
+            model = self.recipe.compiled(self.recipe.build(variant, s), s)
         batches = self.recipe.training_data(seed, self.digits, s)
         return model, batches, self.validation, None
 
     def retrain(self, setting, seed, folder, verbose):
         recipe, d = self.recipe, self.s.distractors
-        s = self._with(
-            **vars(setting), test_distractors=(d,), pointing_distractors=()
+        s, variant = self._set(
+            setting, test_distractors=(d,), pointing_distractors=()
         )
         test = {d: recipe.test_canvases(d, self.digits, s)}
-        arm = "baseline" if setting.attention is None else "attention"
         run = runs.RunFolder(folder, {"seed": seed})
-        found = recipe.arm_and_seed(arm, seed, self.digits, test, s, run)
+        found = recipe.variant_and_seed(
+            variant, seed, self.digits, test, s, run
+        )
         return {
             "validation": found["validation_accuracy"][-1],
             "test": found["accuracy"][d],
         }
 
-    def _with(self, **changes):
-        return argparse.Namespace(**{**vars(self.s), **changes})
+    def _set(self, setting, **changes):
+        """The recipe's settings with others, and the variant that they make."""
+        changes["learning_rate"] = setting.learning_rate
+        if setting.attention is None:
+            return dataclasses.replace(self.s, **changes), "baseline"
+        changes["attention"] = setting.attention
+        return dataclasses.replace(self.s, **changes), "attention"
 
 
 def _add_devices(parser):

@@ -90,7 +90,7 @@ def main(argv=None, renews=False):
         parser.error(str(error))
     kind.add_arguments(recipe, parser)
     _add_arguments(parser, path.stem)
-    arguments = kind.parse(recipe, parser, argv[1:])
+    arguments = parser.parse_args(argv[1:])
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     _add_arguments(own, path.stem)
     words = own.parse_known_args(argv[1:])[1]

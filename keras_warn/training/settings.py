@@ -25,10 +25,14 @@ NOT_LITERAL = (SyntaxError, ValueError, MemoryError, RecursionError)
 OWN = {"backbone", "classes", "classifier_activation"}
 
 
-def _setting(default, help, *bounds, choices=()):
-    """A field with a default, a text for `--help`, and what it may be.
+def setting(default, help, *bounds, choices=()):
+    """A field of a `Checked` dataclass.
 
-    Numbers are checked by their bounds, words by their choices.
+    Args:
+        default: Its default.
+        help: What `--help` says of it.
+        *bounds: Of a number: the least it may be, and perhaps the most.
+        choices: Of a word: what it may be.
     """
     metadata = {"help": help, "bounds": bounds, "choices": choices}
     if isinstance(default, dict):
@@ -39,7 +43,26 @@ def _setting(default, help, *bounds, choices=()):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Checked:
+    """A dataclass whose fields are checked, and are options of commands.
+
+    Those that `setting` has made: by their types, which are `int`, `float`,
+    `bool`, `str` (a word, or the path of a file), or `dict` (arguments of
+    `keras_warn.augment`), each also `| None`.
+
+    Raises:
+        TypeError: if a field has the wrong type.
+        ValueError: if one is out of its range.
+    """
+
+    def __post_init__(self):
+        for field in _fields(self):
+            value = _checked(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(Checked):
     """All that the result of a training depends on, beside data and seed.
 
     The defaults are those of the paper's fine-tuning (section 4.4). Each
@@ -56,84 +79,84 @@ class Settings:
     True
     """
 
-    backbone: str = _setting(
+    backbone: str = setting(
         "ResNet50V2",
         "a constructor of keras.applications, such as "
         "'MobileNetV2(alpha=0.35)', of another module, such as "
         "paper_networks:WideResNet, or a .keras file",
     )
-    weights: str = _setting(
+    weights: str = setting(
         "imagenet", "what the backbone starts from: imagenet, none, or a file"
     )
-    preprocessing: str | None = _setting(
+    preprocessing: str | None = setting(
         None,
         "how the backbone wants images, if it does not say so itself: none, "
         "rescale, or a module of keras.applications",
         choices=model_inputs.PREPROCESSING,
     )
-    attention: dict | None = _setting(
+    attention: dict | None = setting(
         {}, "arguments of keras_warn.augment, such as depth=2 width=8"
     )
-    image_size: int = _setting(
+    image_size: int = setting(
         224, "height and width of what the backbone sees", 1, 4096
     )
-    resize_shorter_edge: int = _setting(
+    resize_shorter_edge: int = setting(
         256, "shorter edge of the image that it is cut from", 1, 4096
     )
-    epochs: int = _setting(100, "how long to train", 1, 100_000)
-    batch_size: int = _setting(64, "images in a step, over all devices", 1)
-    optimizer: str = _setting(
+    epochs: int = setting(100, "how long to train", 1, 100_000)
+    batch_size: int = setting(64, "images in a step, over all devices", 1)
+    optimizer: str = setting(
         "sgd",
         "sgd (momentum 0.9), adam or adamw",
         choices=("sgd", "adam", "adamw"),
     )
-    learning_rate: float = _setting(
+    learning_rate: float = setting(
         1e-3, "of the pretrained layers, at its highest", 1e-12
     )
-    attention_factor: float = _setting(
+    attention_factor: float = setting(
         10.0, "how much faster attention and classifier learn"
     )
-    weight_decay: float = _setting(
+    weight_decay: float = setting(
         0.0, "decoupled, as a share of the learning rate"
     )
-    schedule: str = _setting(
+    schedule: str = setting(
         "steps",
         "of the learning rate: steps (times 0.1 every --decay-every epochs), "
         "cosine or constant",
         choices=("steps", "cosine", "constant"),
     )
-    decay_every: int = _setting(30, "epochs between two steps", 1)
-    warmup: float = _setting(0.0, "epochs in which the learning rate rises")
-    label_smoothing: float = _setting(
+    decay_every: int = setting(30, "epochs between two steps", 1)
+    warmup: float = setting(0.0, "epochs in which the learning rate rises")
+    label_smoothing: float = setting(
         0.0, "share of the target spread over all classes", 0, 0.999
     )
-    mixup: float = _setting(0.0, "alpha of MixUp, 0 for none", 0, 1)
-    cutmix: float = _setting(0.0, "factor of CutMix, 0 for none", 0, 1)
-    ema: float = _setting(
+    mixup: float = setting(0.0, "alpha of MixUp, 0 for none", 0, 1)
+    cutmix: float = setting(0.0, "factor of CutMix, 0 for none", 0, 1)
+    ema: float = setting(
         0.0,
         "momentum of moving averages of the weights, 0 for none",
         0,
         0.99999,
     )
-    freeze_batch_norm: bool = _setting(
+    freeze_batch_norm: bool = setting(
         True, "keep the backbone's batch normalisation"
     )
-    frozen_views: int = _setting(
+    frozen_views: int = setting(
         0,
         "random views of each image, of which a frozen backbone's features "
         "are computed once; 0 to train the backbone, too",
         0,
         1000,
     )
-    precision: str = _setting(
+    precision: str = setting(
         "float32",
         "float32, mixed_float16 or mixed_bfloat16",
         choices=("float32", "mixed_float16", "mixed_bfloat16"),
     )
-    validation_share: float = _setting(
+    validation_share: float = setting(
         0.1, "share of the training images to validate with, 0 for none", 0, 0.9
     )
-    patience: int | None = _setting(
+    patience: int | None = setting(
         None,
         "epochs without a better validation accuracy after which to stop, or "
         "none",
@@ -141,9 +164,7 @@ class Settings:
     )
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = _checked(field, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
+        super().__post_init__()
         rules = (
             (
                 self.resize_shorter_edge < self.image_size,
@@ -189,6 +210,10 @@ class Settings:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 values[name] = f"{path.name} (SHA-256 {digest[:16]})"
         return values
+
+
+def _fields(settings):
+    return [one for one in dataclasses.fields(settings) if one.metadata]
 
 
 def _kind(field):
@@ -275,10 +300,10 @@ def add_arguments(parser, settings):
 
     Args:
         parser: `argparse.ArgumentParser`.
-        settings: `Settings`, the defaults.
+        settings: `Checked`, the defaults.
     """
     group = parser.add_argument_group("settings")
-    for field in dataclasses.fields(settings):
+    for field in _fields(settings):
         default, (kind, optional) = getattr(settings, field.name), _kind(field)
         if kind is dict:
             options = {"type": named_value, "metavar": "NAME=VALUE"}
@@ -308,13 +333,13 @@ def from_arguments(arguments, settings):
 
     Args:
         arguments: What a parser made of `add_arguments` returns.
-        settings: `Settings`, the defaults. Arguments of attention are put
-            into theirs.
+        settings: `Checked`, the defaults. Arguments of attention are put into
+            theirs.
 
     Returns:
-        `Settings`.
+        Settings of the same class.
     """
-    names = {field.name for field in dataclasses.fields(settings)}
+    names = {field.name for field in _fields(settings)}
     given = {k: v for k, v in vars(arguments).items() if k in names}
     if "attention" in given:
         own = settings.attention or {}

@@ -27,7 +27,7 @@ def made(name, folder, *options):
     kind, recipe, path = adapters.load(name)
     parser = argparse.ArgumentParser()
     kind.add_arguments(recipe, parser)
-    arguments = kind.parse(recipe, parser, ["--smoke", *options])
+    arguments = parser.parse_args(["--smoke", *options])
     return kind(recipe, arguments, folder)
 
 
@@ -74,7 +74,7 @@ def test_a_training_is_the_recipes_own(name, request):
             adapter.data, adapter.settings, 3, smoke=True
         )
         own, batches = one.build(), one.batches()
-        expected = one.parts.validation.labels
+        expected = one.splits.validation.labels
         assert validation.labels.tolist() == expected.tolist()
     else:
         keras.utils.set_random_seed(3)
@@ -101,12 +101,8 @@ def test_the_command_says_the_setting(name, request, monkeypatch):
     )
     assert (python, file) == ("python", f"recipes/{path.name}")
     parser = argparse.ArgumentParser()
-    if name == "kit":
-        recipe.add_arguments(parser)
-        found = recipe.settings_from(parser.parse_args(words))
-    else:  # whose command has no --devices
-        recipe.add_settings(parser)
-        found = recipe.parse(parser, words)
+    recipe.add_arguments(parser)  # of digits, without --devices
+    found = recipe.settings_from(parser.parse_args(words))
     assert found.epochs == 7
     assert found.attention.items() >= CHANGED.attention.items()
     assert found.learning_rate == CHANGED.learning_rate
