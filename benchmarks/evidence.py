@@ -15,6 +15,7 @@ Those are, of trainings with a row each, whose columns are `arm`, `seed`,
   kernel_3 agreement`
 - `cub50_study.csv`, as the `runs.csv` of `recipes/paper_tables.py`, with one
   name for each variant
+- `frozen.csv`, the rows of `benchmarks/frozen.py`
 - `table2.json`, the `results.json` of `benchmarks/table2.py` without `--smoke`
 
 What there is no file of, or no variant in it, is "not yet measured".
@@ -32,6 +33,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from measuring import dots
+from measuring import frozen_report
 from measuring import marked
 from measuring import table2_report
 from measuring import variants
@@ -44,6 +46,7 @@ from keras_warn.reporting import figures
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 FIGURE_4, BIRDS = "figure4_mnist.csv", "cub50_study.csv"
 TABLE_2 = "table2.json"
+FROZEN = "frozen.csv"
 
 # Figure 4: what each variant is called in its parts.
 DEPTHS = {f"depth_{n}_width_1": n for n in (1, 2, 3, 4)}
@@ -170,6 +173,13 @@ def table_2(path):
     return table2_report.tables(result), table2_report.plot(result)
 
 
+def on_frozen_backbones(path):
+    """Table and plot of heads that read the same features."""
+    if not path.exists():
+        return variants.NOT_MEASURED, None
+    return frozen_report.table(path), frozen_report.plot(path)
+
+
 def evidence(results):
     """What the places of the page show.
 
@@ -192,6 +202,7 @@ def evidence(results):
             *side_by_side(birds, names, BIRDS_ACCURACY, error=False),
             results / BIRDS,
         ),
+        "frozen": (*on_frozen_backbones(results / FROZEN), results / FROZEN),
         "table2": (*table_2(results / TABLE_2), results / TABLE_2),
     }
 

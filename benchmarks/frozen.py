@@ -238,7 +238,7 @@ def main(argv=None):
         s.backbone, classes, s.image_size, s.weights, freeze=True
     )
     trunk = keras.Model(network.inputs, network.get_layer("classifier").input)
-    name = pathlib.Path(s.backbone).stem
+    name = pathlib.Path(s.backbone).name.removesuffix(".keras")
 
     def fresh(seed):
         keras.utils.set_random_seed(seed)

@@ -144,4 +144,4 @@ def test_the_table_pairs_images(tmp_path):
         ]
     ).to_csv(path, index=False)
     table = frozen_report.table(path)
-    assert "50.0 ± 14.1" in table and "+20.0" in table
+    assert "50.0 ± 14.14" in table and "+20.0" in table
