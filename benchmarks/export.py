@@ -249,6 +249,7 @@ def main(argv=None):
             (s.size, s.size, 3), include_top=False, weights=None
         ),
         classes=200,
+        preset="paper",
         depth=2,
     )
     image = np.random.default_rng(0).normal(size=(1, s.size, s.size, 3))

@@ -42,7 +42,6 @@ GRID = tuple(itertools.product((1e-3, 3e-3, 1e-2), (0.01, 0.3)))
 BATCH, VIEWS = 64, 4
 VALIDATION_SHARE = 0.2
 QUERIES = 16  # of Efficient Probing
-OURS = {"gates": "average", "agreement_weight": 1.0}
 
 
 def attention(trunk, classes, **arguments):
@@ -111,7 +110,7 @@ def features_and_heads(trunk, classes, width):
     def attended(**arguments):
         return attention(trunk, classes, width=width, **arguments)
 
-    features, ours = attended(name="ours", **OURS)
+    features, ours = attended(name="ours")
     maps = [keras.Input(x.shape[1:]) for x in features.outputs]
     last = [x for x in maps if x.shape[-1] == trunk.output_shape[-1]][:1]
 
@@ -126,15 +125,11 @@ def features_and_heads(trunk, classes, width):
         "linear, all maps": dense(maps, maps, classes),
         "MLP": dense(maps, last, classes, of_equal_size(last)),
         "MLP, all maps": dense(maps, maps, classes, of_equal_size(maps)),
-        "uniform masks": held_uniform(attended(name="uniform", **OURS)[1]),
+        "uniform masks": held_uniform(attended(name="uniform")[1]),
         "Efficient Probing": efficient_probing(maps, last, classes),
         "Efficient Probing, all maps": efficient_probing(maps, maps, classes),
-        "paper": attended(name="paper", gates="softmax", diversity_weight=0.1)[
-            1
-        ],
-        "reference's loss": attended(
-            name="reference", gates="softmax", agreement_weight=1.0
-        )[1],
+        "paper": attended(name="paper", preset="paper")[1],
+        "reference's loss": attended(name="reference", gates="softmax")[1],
         "attention": ours,
     }
 

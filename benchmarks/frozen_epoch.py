@@ -44,10 +44,7 @@ def main(argv=None):
     model = keras_warn.augment(
         training.build_network(
             s.backbone, len(images.names), s.image_size, s.weights, freeze=True
-        ),
-        width=8,
-        gates="average",
-        agreement_weight=1.0,
+        )
     )
     features, head = keras_warn.split(model)
     for one in (model, head):

@@ -6,7 +6,7 @@
 Three models are compared, of the same weights:
 
 - backbone: a network of `keras.applications`, randomly initialised;
-- ours: `keras_warn.augment(backbone)`;
+- ours: `keras_warn.augment(backbone, preset="paper", diversity_weight=0)`;
 - direct: the paper's formulation as it is written. A convolution to the
   label-space map `(b, h, w, k * n)` and one to the gate map, which are then
   masked and summed. It is attached to the same feature maps, and its outputs

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from keras_warn import graph
 from keras_warn.attention import attention_of
+from keras_warn.augment import PRESETS
 from keras_warn.operations import COUNTERS
 from keras_warn.operations import counting_backend
 from keras_warn.operations import operations
@@ -72,6 +73,8 @@ class Summary:
         nominal: Whether the model leaves a part of `inputs` open, and they
             were chosen by `summary`.
         modules: List of `ModuleSummary`.
+        preset: The `preset` of `keras_warn.augment` that the layers are those
+            of, with any depth, width, projection and places; or `"custom"`.
         gates: `"softmax"`, `"sigmoid"`, `"average"` or `"linear"`, as in
             `keras_warn.augment`.
         combination: What the gates weigh: `"log_probabilities"` or
@@ -89,6 +92,7 @@ class Summary:
     inputs: list
     nominal: bool
     modules: list
+    preset: str
     gates: str
     combination: str
     backbone: Cost
@@ -142,7 +146,8 @@ class Summary:
             console.print(table)
         return "\n".join(
             [
-                f"{self.name}: {self.classes} classes, {self.gates} gates over "
+                f"{self.name}: {self.classes} classes, preset {self.preset}, "
+                f"{self.gates} gates over "
                 f"{self.combination.replace('_', '-')}",
                 f"Operations for one input of {shapes}.",
                 f"Counted by {self.counter}.",
@@ -212,6 +217,7 @@ def summary(model, input_shape=None) -> Summary:
         inputs=[tuple(shape) for shape in _flat_shapes(model, shapes)],
         nominal=nominal,
         modules=modules,
+        preset=_preset(attention),
         gates=attention.gates,
         combination=attention.rectified.combination,
         backbone=backbone,
@@ -276,6 +282,43 @@ def _module(module, shape):
             sum(operations(alone, shape).values()),
         ),
     )
+
+
+def _preset(attention):
+    """The preset that the layers are those of, or `"custom"`."""
+    masks, gate = attention.modules[0].masks, attention.global_gates
+    gradient = attention.modules[0].gradient
+    penalty, tanh = masks.activity_regularizer, keras.activations.tanh
+    initializer = keras.initializers.serialize
+    found = {
+        "kernel_size": masks.kernel_size,
+        "kernel_initializer": initializer(masks.kernel_initializer),
+        "gates": attention.gates,
+        "gate_batch_norm": getattr(gate, "batch_norm", False),
+        "agreement_weight": attention.rectified.agreement_weight,
+        "gradient_scale": 1.0 if gradient is None else gradient.factor,
+        "diversity_weight": penalty.weight if penalty else 0.0,
+        "diversity_pool": penalty.pool if penalty else 1,
+        "mask_activation": masks.activation,
+        "gate_score_activation": getattr(gate, "score_activation", tanh),
+        "combination": attention.rectified.combination,
+    }
+    for name, preset in PRESETS.items():
+        start = keras.initializers.get(preset["kernel_initializer"])
+        wanted = {
+            **preset,
+            "kernel_initializer": initializer(start),
+            # Averaged over modules.
+            "diversity_weight": preset["diversity_weight"]
+            / len(attention.modules),
+            # As `augment` has them with each preset.
+            "mask_activation": "softmax",
+            "gate_score_activation": tanh,
+            "combination": "log_probabilities",
+        }
+        if found.items() <= wanted.items():
+            return name
+    return "custom"
 
 
 def _less(cost, others):

@@ -21,27 +21,77 @@ from keras_warn.layers import UniformGate
 from keras_warn.layers import feature_maps
 from keras_warn.regularizers import MaskDiversity
 
+# What `preset` stands for.
+PRESETS = {
+    # Each prediction has a loss of its own, all count alike, and the backbone
+    # is left undisturbed.
+    "side_by_side": {
+        "width": 8,
+        "kernel_size": 1,
+        "kernel_initializer": "he_normal",
+        "gates": "average",
+        "gate_batch_norm": False,
+        "agreement_weight": 1.0,
+        "gradient_scale": 0.0,
+        "diversity_weight": 0.0,
+        "diversity_pool": 1,
+    },
+    # One loss, of the gated sum.
+    "paper": {
+        "width": 4,
+        "kernel_size": 1,
+        "kernel_initializer": "he_normal",
+        "gates": "softmax",
+        "gate_batch_norm": False,
+        "agreement_weight": 0.0,
+        "gradient_scale": 1.0,
+        "diversity_weight": 0.1,
+        "diversity_pool": 1,
+    },
+    # The defaults of train_cifar_attention.py, and the width of its scripts, in
+    # https://github.com/prlz77/attend-and-rectify.
+    "reference": {
+        "width": 4,
+        "kernel_size": 3,
+        "kernel_initializer": {
+            "class_name": "VarianceScaling",
+            "config": {
+                "scale": 2.0,
+                "mode": "fan_in",
+                "distribution": "untruncated_normal",
+            },
+        },
+        "gates": "softmax",
+        "gate_batch_norm": True,
+        "agreement_weight": 1.0,
+        "gradient_scale": 1.0,
+        "diversity_weight": 0.001,
+        "diversity_pool": 2,
+    },
+}
+
 
 def augment(
     backbone,
     classes=None,
     *,
+    preset="side_by_side",
     depth=None,
-    width=4,
-    kernel_size=1,
-    projection=None,
+    width=None,
     attend_at=None,
+    kernel_size=None,
+    kernel_initializer=None,
+    projection=None,
     mask_activation="softmax",
-    diversity_weight=0.0,
-    diversity_pool=1,
-    agreement_weight=0.0,
-    gates="softmax",
+    gates=None,
     gate_score_activation="tanh",
-    gate_batch_norm=False,
+    gate_batch_norm=None,
     combination="log_probabilities",
+    agreement_weight=None,
+    gradient_scale=None,
+    diversity_weight=None,
+    diversity_pool=None,
     classifier_activation="softmax",
-    gradient_scale=1.0,
-    kernel_initializer="he_normal",
     name=None,
 ) -> keras.Model:
     """Adds gated attention to a backbone.
@@ -58,6 +108,15 @@ def augment(
     backbone's own prediction, bit for bit (in float32; one that ends in half
     precision is rounded itself).
 
+    An argument that is left at `None` is as `preset` has it:
+
+    - `"side_by_side"` trains each prediction on its own, lets all count alike,
+      and sends no gradients of modules into the backbone. It suits backbones
+      that are pretrained, frozen or fine-tuned.
+    - `"paper"` trains the gated sum of all predictions, by gates that learn,
+      and the backbone through it. It suits backbones trained from scratch.
+    - `"reference"` is the authors' code.
+
     Args:
         backbone: A built functional or Sequential `keras.Model` with one image
             input (or several) and one output. If it ends in a classifier, a
@@ -66,6 +125,10 @@ def augment(
             one.
         classes: Integer of at least 2, the number of classes. Needed without
             a classifier, and optional with one.
+        preset: `"side_by_side"`, `"paper"` or `"reference"`, see above.
+            Arguments that are given win. With `gates="linear"` or
+            `combination="probabilities"`, the `agreement_weight` of a preset
+            gives way and is 0.
         depth: Positive integer, the number of attention modules `m` (the
             paper's *attention depth*). They read the last feature map of each
             spatial resolution, and the one in front of a head's 1x1
@@ -73,23 +136,17 @@ def augment(
             there are if they are fewer.
         width: Positive integer, the number of attention heads `k` of each
             module (the paper's *attention width*).
-        kernel_size: Positive odd integer, the size of the kernels for masks,
-            hypotheses and head gates. 1 is nearly free; the reference uses 3.
-        projection: Positive integer or `None`. Channels to which each feature
-            map is projected by a 1x1 convolution before its module, so that
-            parameters stay few with many classes.
         attend_at: Where to attach the modules instead: a layer name, a
             negative index into the backbone's attachment points (-1 is the
             deepest), a tensor of the backbone, or a list of these.
+        kernel_size: Positive odd integer, the size of the kernels for masks,
+            hypotheses and head gates. 1 is nearly free; the reference uses 3.
+        kernel_initializer: Initializer of all kernels of the modules. An
+            object with a seed starts kernels of equal shape alike.
+        projection: Positive integer or `None`. Channels to which each feature
+            map is projected by a 1x1 convolution before its module, so that
+            parameters stay few with many classes.
         mask_activation: `"softmax"` or `"sigmoid"`, see `AttentionHeads`.
-        diversity_weight: Non-negative number, the weight of the penalty on
-            overlapping masks, averaged over modules. See `MaskDiversity`.
-        diversity_pool: Positive integer, see `MaskDiversity`.
-        agreement_weight: Non-negative number, the weight of the penalty on
-            predictions that contradict each other, see `GatedSum`. With
-            cross-entropy, 0 trains the rectified prediction alone, and 1 each
-            prediction on its own, as the reference does. It needs gates, and
-            `combination="log_probabilities"`.
         gates: How predictions are weighed, within and across modules:
             `"softmax"`, `"sigmoid"` (divided by their sum), or one of the
             paper's ablations `"average"` (equal weights) and `"linear"` (one
@@ -102,14 +159,20 @@ def augment(
             batch-normalised, as in the reference.
         combination: `"log_probabilities"` or `"probabilities"`, what the
             gates weigh. See `GatedSum`.
-        classifier_activation: `"softmax"`, or `None` for a model that returns
-            scores, for a loss with `from_logits=True` or for
-            `GatedLogLikelihood`.
+        agreement_weight: Non-negative number, the weight of the penalty on
+            predictions that contradict each other, see `GatedSum`. With
+            cross-entropy, 0 trains the rectified prediction alone, and 1 each
+            prediction on its own, as the reference does. It needs gates, and
+            `combination="log_probabilities"`.
         gradient_scale: Non-negative number, the factor on the gradients that
             modules and global gates send into the backbone. 0 is the paper's
             blocked-gradient ablation.
-        kernel_initializer: Initializer of all kernels of the modules. An
-            object with a seed starts kernels of equal shape alike.
+        diversity_weight: Non-negative number, the weight of the penalty on
+            overlapping masks, averaged over modules. See `MaskDiversity`.
+        diversity_pool: Positive integer, see `MaskDiversity`.
+        classifier_activation: `"softmax"`, or `None` for a model that returns
+            scores: for a loss with `from_logits=True`, or, with
+            `agreement_weight=0`, for `GatedLogLikelihood`.
         name: Name of the model. Defaults to the backbone's with `_warn`.
 
     Returns:
@@ -149,29 +212,49 @@ def augment(
         classes = checks.integer("classes", classes, minimum=2)
     if depth is not None:
         depth = checks.integer("depth", depth)
-    width = checks.integer("width", width)
-    kernel_size = checks.odd("kernel_size", kernel_size)
+    values = with_preset(
+        preset,
+        combination,
+        width=width,
+        kernel_size=kernel_size,
+        kernel_initializer=kernel_initializer,
+        gates=gates,
+        gate_batch_norm=gate_batch_norm,
+        agreement_weight=agreement_weight,
+        gradient_scale=gradient_scale,
+        diversity_weight=diversity_weight,
+        diversity_pool=diversity_pool,
+    )
+    width = checks.integer("width", values["width"])
+    kernel_size = checks.odd("kernel_size", values["kernel_size"])
+    kernel_initializer = values["kernel_initializer"]
     if projection is not None:
         projection = checks.integer("projection", projection)
     checks.one_of("mask_activation", mask_activation, ("softmax", "sigmoid"))
-    diversity_weight = checks.real("diversity_weight", diversity_weight)
-    diversity_pool = checks.integer("diversity_pool", diversity_pool)
-    agreement_weight = checks.real("agreement_weight", agreement_weight)
+    gates = checks.one_of(
+        "gates", values["gates"], ("softmax", "sigmoid", "average", "linear")
+    )
     checks.activation("gate_score_activation", gate_score_activation)
-    checks.one_of("gates", gates, ("softmax", "sigmoid", "average", "linear"))
+    gate_batch_norm = checks.flag("gate_batch_norm", values["gate_batch_norm"])
+    checks.one_of(
+        "combination", combination, ("log_probabilities", "probabilities")
+    )
+    agreement_weight = checks.real(
+        "agreement_weight", values["agreement_weight"]
+    )
     if agreement_weight and gates == "linear":
         raise ValueError(
             "`agreement_weight` must be 0 with gates='linear', which leave "
             f"one prediction. Received: agreement_weight={agreement_weight}."
         )
-    checks.flag("gate_batch_norm", gate_batch_norm)
-    checks.one_of(
-        "combination", combination, ("log_probabilities", "probabilities")
+    gradient_scale = checks.real("gradient_scale", values["gradient_scale"])
+    diversity_weight = checks.real(
+        "diversity_weight", values["diversity_weight"]
     )
+    diversity_pool = checks.integer("diversity_pool", values["diversity_pool"])
     checks.one_of(
         "classifier_activation", classifier_activation, ("softmax", None)
     )
-    gradient_scale = checks.real("gradient_scale", gradient_scale)
 
     network = graph.read(backbone)
     _check_names(network.model)
@@ -209,10 +292,8 @@ def augment(
             )
         )
 
-    dtype = graph.dtype_policy(classifier.features)
-    features = _restrained(
-        classifier.features, gradient_scale, attention.GLOBAL_GRADIENT
-    )
+    features = classifier.features
+    dtype = graph.dtype_policy(features)
     if gates == "linear":
         stacked = keras.layers.Concatenate(
             dtype=predictions[-1].dtype, name=attention.PREDICTIONS_STACKED
@@ -231,6 +312,9 @@ def augment(
             len(predictions), dtype=dtype, name=attention.GLOBAL_GATES
         )
     else:
+        features = _restrained(
+            features, gradient_scale, attention.GLOBAL_GRADIENT
+        )
         global_gate = GlobalGate(
             len(predictions),
             gates,
@@ -252,6 +336,27 @@ def augment(
         rectified,
         name=name or f"{backbone.name}_warn",
     )
+
+
+def with_preset(preset, combination="log_probabilities", **given) -> dict:
+    """Arguments of `augment`: what is given, and the rest of a preset.
+
+    Args:
+        preset: A name in `PRESETS`.
+        combination: The argument of `augment`.
+        **given: Arguments that are in `PRESETS`. `None` is left out.
+
+    Returns:
+        A dictionary with every argument that is in `PRESETS`.
+
+    Raises:
+        ValueError: if `preset` is unknown.
+    """
+    values = dict(PRESETS[checks.one_of("preset", preset, PRESETS)])
+    if given.get("gates") == "linear" or combination == "probabilities":
+        values["agreement_weight"] = 0.0  # or it would contradict them
+    given = {name: x for name, x in given.items() if x is not None}
+    return values | given
 
 
 def _attention_module(
@@ -405,6 +510,7 @@ def _check_names(model):
                 f"the model {model.name!r}, whose layer {operation.name!r} "
                 "has attention heads."
             )
+    for operation in model.operations:
         if operation.name in attention.RESERVED_NAMES or (
             operation.name.startswith(attention.RESERVED_PREFIX)
         ):

@@ -3,6 +3,7 @@
 import keras
 
 from keras_warn import graph
+from keras_warn.layers import GradientScale
 
 
 def split(model) -> tuple:
@@ -55,7 +56,12 @@ def split(model) -> tuple:
     boundary, frozen = {}, False
     for call in network.calls:
         found = [causes[id(x)] for x in call.inputs if id(x) in causes]
-        if graph.varies(call.operation) or graph.learns(call.operation):
+        if (
+            graph.varies(call.operation)
+            or graph.learns(call.operation)
+            # Or what it returns would be stored beside what it reads.
+            or isinstance(call.operation, GradientScale)
+        ):
             found.append(call.operation)
         if not found:
             frozen = frozen or graph.is_frozen(call.operation)

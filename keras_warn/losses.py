@@ -16,7 +16,8 @@ class GatedLogLikelihood(keras.losses.Loss):
     cross-entropies of the backbone and its modules, each of which must be
     correct on its own;
     `keras.losses.SparseCategoricalCrossentropy(from_logits=True)` on the same
-    scores trains their combination instead.
+    scores trains their combination instead. `agreement_weight` of such a model
+    must be 0, or disagreement would count twice.
 
     Args:
         reduction: As in every Keras loss.

@@ -362,7 +362,7 @@ def attention_factors(model, factor=10.0) -> dict:
     >>> inputs = keras.Input((32, 32, 3))
     >>> features = keras.layers.Conv2D(8, 3, strides=4)(inputs)
     >>> backbone = keras.Model(inputs, features)
-    >>> model = keras_warn.augment(backbone, classes=5, gates="average")
+    >>> model = keras_warn.augment(backbone, classes=5)
     >>> keras_warn.optimizers.attention_factors(model)
     {'(module_1_masks|module_1_hypotheses|network_logits)/.*': 10.0}
     """

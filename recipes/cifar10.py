@@ -42,10 +42,9 @@ RECIPE = Recipe(
         backbone="paper_networks:WideResNet(depth=28, width=10)",
         weights="none",
         attention={
+            "preset": "paper",
             "depth": 3,
-            "width": 4,
             "kernel_size": 3,
-            "diversity_weight": 0.1,
             "diversity_pool": 2,
             "gate_batch_norm": True,
         },

@@ -93,7 +93,7 @@ class Settings(Checked):
     filters: tuple = (16, 32, 32, 32, 32)
     dense: int = 128
     attention: dict = setting(
-        {"depth": 4, "width": 4, "diversity_weight": 0.1},
+        {"preset": "paper", "depth": 4},
         "arguments of keras_warn.augment",
     )
     # Training, of all variants alike but for `TRANSFORMER_RATE`.

@@ -12,8 +12,7 @@ the training images is split off, always the same.
 The settings are those of section 4.4 of "Attend and Rectify", but for two: the
 length, 30 epochs with cosine decay, suits a few thousand images; and the
 attention works side by side with the backbone, which was better on birds
-(docs/evidence.md). The paper's is
-`--attention depth=3 width=4 gates=softmax agreement_weight=0 gradient_scale=1`.
+(docs/evidence.md). The paper's is `--attention preset=paper depth=3 width=4`.
 
 Results: yours. Start from `--baseline`, choose `--learning-rate` by the
 validation accuracy, and compare over several `--seeds`.
@@ -42,14 +41,7 @@ RECIPE = Recipe(
         # The backbone, and what is added to it.
         backbone="ResNet50V2",
         weights="imagenet",
-        attention={
-            "depth": 2,
-            "width": 16,
-            "gates": "average",
-            "agreement_weight": 1.0,
-            "gradient_scale": 0.0,
-            "diversity_weight": 0.1,
-        },
+        attention={"depth": 2, "width": 16, "diversity_weight": 0.1},
         # Images: shorter edge 256, random 224x224, mirrored half of the time.
         image_size=224,
         resize_shorter_edge=256,

@@ -2,6 +2,8 @@
 
     python recipes/stanford_cars.py --data-dir FOLDER
     python recipes/stanford_cars.py --data-dir FOLDER --baseline
+    python recipes/stanford_cars.py --data-dir FOLDER \\
+        --attention preset=paper --out runs/stanford_cars_paper
     python recipes/stanford_cars.py --smoke
 
 Section 4.4 of "Attend and Rectify", column "Cars" of Tables 3 and 4.
@@ -10,9 +12,10 @@ The link that TensorFlow Datasets has for it is dead (2026-11): give the folder
 of a copy.
 
 
-Differences from the paper: ResNet50V2, since Keras has no wide ResNet-50 that
-is pretrained; a tenth of the training images is split off, by which the
-plateau is found; "every 30 iterations" is read as every 30 epochs.
+Differences from the paper: attention side by side with the backbone, and the
+paper's by `preset=paper`; ResNet50V2, since Keras has no wide ResNet-50 that is
+pretrained; a tenth of the training images is split off, by which the plateau is
+found; "every 30 iterations" is read as every 30 epochs.
 
 Results: not yet measured.
 
@@ -41,7 +44,7 @@ RECIPE = Recipe(
         # The backbone, and what is added to it.
         backbone="ResNet50V2",
         weights="imagenet",
-        attention={"depth": 3, "width": 4, "diversity_weight": 0.1},
+        attention={"depth": 3},
         # Images: shorter edge 256, random 224x224, mirrored half of the time.
         image_size=224,
         resize_shorter_edge=256,

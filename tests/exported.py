@@ -26,8 +26,8 @@ def network(size=(29, 31), channels=3):
 
 def augmented(backbone=None, **arguments):
     """A model with attention that is sure of something, on random weights."""
-    options = {"classes": len(NAMES), "depth": 2, "width": 3, **arguments}
-    model = keras_warn.augment(backbone or network(), **options)
+    options = {"preset": "paper", "depth": 2, "width": 3, **arguments}
+    model = keras_warn.augment(backbone or network(), len(NAMES), **options)
     lively(model)
     return model
 

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from keras import layers
 from keras import ops
+from support import gradients
 from support import prepared
 from support import to_numpy
+from support import without_weights
 
 import keras_warn
+from keras_warn.augment import PRESETS
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 CLASSES = 7
@@ -228,7 +231,9 @@ def test_summary_reads_like_figure_2():
 
 OPTIONS = [
     {},
-    dict(width=1),
+    dict(preset="paper"),
+    dict(preset="paper", width=1),
+    dict(preset="reference"),
     dict(depth=1),
     dict(kernel_size=3),
     # Sums over many positions would saturate the tanh of the gates.
@@ -236,18 +241,13 @@ OPTIONS = [
     dict(projection=3),
     dict(projection=3, kernel_size=3),
     dict(diversity_weight=0.1),
-    dict(diversity_weight=0.1, diversity_pool=2),
-    dict(agreement_weight=1.0),
-    dict(agreement_weight=0.5, gates="average"),
+    dict(agreement_weight=0.5),
     dict(gates="sigmoid"),
-    dict(gates="average"),
     dict(gates="linear"),
-    dict(gate_score_activation=None),
-    dict(gate_batch_norm=True),
+    dict(preset="paper", gate_score_activation=None),
     dict(combination="probabilities"),
     dict(gradient_scale=0.1),
-    dict(gradient_scale=0),
-    dict(classifier_activation=None),
+    dict(classifier_activation=None, agreement_weight=0),
     dict(classifier_activation=None, combination="probabilities"),
     dict(kernel_initializer="zeros"),
 ]
@@ -258,7 +258,7 @@ def name_of(options):
 
 
 # As `fit` does. Without, a step takes less time than it takes to be traced.
-TRACED = [{}, dict(kernel_size=3), dict(gate_batch_norm=True)]
+TRACED = [{}, dict(preset="paper"), dict(preset="reference")]
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
@@ -300,6 +300,56 @@ def test_every_option_trains_saves_and_reloads(options, tmp_path):
     )
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_a_preset_has_and_what_is_given(preset):
+    """As if all was given; and what is given, wins."""
+
+    def built(**arguments):
+        keras.utils.clear_session()  # automatic names count from the start
+        with without_weights():
+            model = keras_warn.augment(small_backbone(), depth=1, **arguments)
+        return model.get_config()
+
+    values = PRESETS[preset]
+    assert built(preset=preset) == built(**values)
+    other = PRESETS["paper" if preset == "reference" else "reference"]
+    for name in values:
+        given = {name: other[name]}
+        assert built(preset=preset, **given) == built(**{**values, **given})
+
+
+@pytest.mark.parametrize(
+    "given", [{"gates": "linear"}, {"combination": "probabilities"}]
+)
+@pytest.mark.parametrize("preset", ["side_by_side", "reference"])
+def test_the_agreement_of_a_preset_gives_way(preset, given):
+    """Two arguments that are given and contradict each other are an error."""
+    model = keras_warn.augment(small_backbone(), preset=preset, **given)
+    assert model.get_layer("rectified").agreement_weight == 0
+    with pytest.raises(ValueError, match="`agreement_weight` must be 0 with"):
+        keras_warn.augment(
+            small_backbone(), preset=preset, agreement_weight=1, **given
+        )
+
+
+def test_only_what_learns_has_its_gradient_scaled():
+    """Equal gates have none."""
+
+    def scaled(**arguments):
+        model = keras_warn.augment(small_backbone(), depth=2, **arguments)
+        return {
+            layer.name: layer.factor
+            for layer in model.layers
+            if isinstance(layer, keras_warn.GradientScale)
+        }
+
+    modules = {"module_1_gradient": 0, "module_2_gradient": 0}
+    assert scaled() == modules
+    assert scaled(gates="softmax") == {**modules, "global_gradient": 0}
+    assert scaled(gates="linear") == modules
+    assert scaled(preset="paper") == scaled(gradient_scale=1) == {}
+
+
 def test_probabilities_by_default_and_scores_on_request():
     keras.utils.set_random_seed(1)
     model = keras_warn.augment(small_backbone())
@@ -315,7 +365,7 @@ def test_probabilities_by_default_and_scores_on_request():
 
 def frozen_before(net):
     net.trainable = False
-    model = keras_warn.augment(net, gate_batch_norm=True)
+    model = keras_warn.augment(net, preset="reference")
     net.trainable = True
     return model
 
@@ -330,13 +380,13 @@ def thawed_by_the_model(net):
 
 
 def frozen_after(net):
-    model = keras_warn.augment(net, gate_batch_norm=True)
+    model = keras_warn.augment(net, preset="reference")
     net.trainable = False
     return model
 
 
 def frozen_layers(net):
-    model = keras_warn.augment(net, gate_batch_norm=True)
+    model = keras_warn.augment(net, preset="reference")
     model.get_layer("norm1").trainable = False
     model.get_layer("predictions").trainable = False
     # Which has a layer inside.
@@ -442,6 +492,7 @@ def test_modules_start_apart_with_an_initializer_object():
     x = layers.GlobalAveragePooling2D()(x)
     model = keras_warn.augment(
         keras.Model(inputs, layers.Dense(CLASSES)(x)),
+        preset="paper",
         depth=2,
         kernel_initializer=keras.initializers.HeNormal(),
     )
@@ -454,7 +505,9 @@ def test_modules_start_apart_with_an_initializer_object():
 
 
 def test_diversity_is_averaged_over_modules():
-    model = keras_warn.augment(small_backbone(), depth=3, diversity_weight=0.3)
+    model = keras_warn.augment(
+        small_backbone(), preset="paper", depth=3, diversity_weight=0.3
+    )
     intermediates = keras_warn.inspect(model)(IMAGES[:, :32, :32])
     penalty = keras_warn.MaskDiversity(0.3)
     each = [
@@ -472,7 +525,10 @@ def test_blocked_gradients_leave_the_backbone_to_its_own_loss():
         keras.utils.set_random_seed(3)
         backbone = small_backbone()
         model = keras_warn.augment(
-            backbone, gradient_scale=gradient_scale, diversity_weight=1e4
+            backbone,
+            preset="paper",
+            gradient_scale=gradient_scale,
+            diversity_weight=1e4,
         )
         model.compile(
             "sgd", "sparse_categorical_crossentropy", run_eagerly=TENSORFLOW
@@ -488,6 +544,67 @@ def test_blocked_gradients_leave_the_backbone_to_its_own_loss():
 
     assert first_kernel_after(0) == 0
     assert first_kernel_after(1) > 0
+
+
+def parts_of_the_loss():
+    """Gradients of the loss that `fit` takes, and of each cross-entropy.
+
+    Dictionaries by the path of each variable.
+    """
+    model = keras_warn.augment(small_backbone(), depth=2)
+    variables, labels = model.trainable_variables, np.arange(3)
+
+    def call(part, weights, **options):
+        of = dict(zip(map(id, variables), weights, strict=True))
+        return part.stateless_call(
+            [of[id(variable)] for variable in part.trainable_variables],
+            [variable.value for variable in part.non_trainable_variables],
+            IMAGES[:, :32, :32],
+            **options,
+        )
+
+    def cross_entropy(outputs, from_logits):
+        return ops.mean(
+            keras.losses.sparse_categorical_crossentropy(
+                labels, outputs, from_logits
+            )
+        )
+
+    def whole(*weights):
+        outputs, _, losses = call(model, weights, return_losses=True)
+        return cross_entropy(outputs, False) + sum(losses)
+
+    def alone(name):
+        logits = keras_warn.inspect(model).output[name]
+        part = keras.Model(model.input, logits)
+        return lambda *weights: cross_entropy(call(part, weights)[0], True)
+
+    names = ("backbone_prediction", *(f"module_{i}_prediction" for i in (1, 2)))
+    values = [to_numpy(variable) for variable in variables]
+    return [
+        {
+            variable.path: gradient
+            for variable, gradient in zip(
+                variables, gradients(function, values), strict=True
+            )
+        }
+        for function in (whole, *map(alone, names))
+    ]
+
+
+def test_by_default_each_prediction_is_trained_on_its_own():
+    """Each layer by one cross-entropy, that of the prediction it makes."""
+    found, backbone, *modules = parts_of_the_loss()
+    for path, gradient in found.items():
+        own = backbone
+        if path.startswith("module_"):
+            own = modules[int(path[len("module_")]) - 1]
+        assert np.abs(own[path]).max() > 1e-5, "a gradient worth comparing"
+        np.testing.assert_allclose(gradient, own[path] / 3, atol=1e-6)
+    for i, module in enumerate(modules, start=1):
+        trained = {path for path, gradient in module.items() if gradient.any()}
+        parts = ("masks", "hypotheses")
+        assert trained == {f"module_{i}_{part}/kernel" for part in parts}
 
 
 def test_without_top():
@@ -530,7 +647,7 @@ def test_tokens():
     x = layers.LayerNormalization()(x)
     x = layers.GlobalAveragePooling1D()(x)
     outputs = layers.Dense(CLASSES)(x)
-    model = keras_warn.augment(keras.Model(inputs, outputs), depth=1)
+    model = keras_warn.augment(keras.Model(inputs, outputs), depth=1, width=4)
     intermediates = keras_warn.inspect(model)(IMAGES[:, :32, :32])
     assert ops.shape(intermediates["module_1_masks"]) == (3, 16, 4)
     with pytest.raises(ValueError, match="`kernel_size` must be 1 on tokens"):
@@ -556,11 +673,9 @@ def test_channels_first():
     model = keras_warn.augment(
         keras.Model(inputs, x),
         classes=CLASSES,
+        preset="reference",
         depth=2,
-        kernel_size=3,
         projection=2,
-        diversity_weight=0.1,
-        diversity_pool=2,
     )
     shapes = [model.get_layer(f"module_{i}_masks").output.shape for i in (1, 2)]
     assert shapes == [(None, 4, 16, 12), (None, 4, 8, 6)]
@@ -663,6 +778,11 @@ class Subclassed(keras.Model):
 
 
 BAD = [
+    (
+        dict(preset="papers"),
+        ValueError,
+        "`preset` .*'side_by_side', 'paper', 'reference'.* preset='papers'",
+    ),
     (dict(depth=0), ValueError, "`depth` .* depth=0"),
     (dict(depth=1.5), TypeError, "`depth` .* depth=1.5"),
     (dict(depth=9), ValueError, "`depth` must be at most 3.* depth=9"),
@@ -690,7 +810,7 @@ BAD = [
     (dict(classes=7.0), TypeError, "`classes` .* classes=7.0"),
     (dict(mask_activation="relu"), ValueError, "mask_activation='relu'"),
     (dict(gates="max"), ValueError, "`gates` .*'average'.* gates='max'"),
-    (dict(gate_batch_norm=None), TypeError, "gate_batch_norm=None"),
+    (dict(gate_batch_norm="yes"), TypeError, "gate_batch_norm='yes'"),
     (dict(combination="mean"), ValueError, "combination='mean'"),
     (
         dict(classifier_activation="linear"),

@@ -41,7 +41,7 @@ def model(traced=False, **arguments):
     for filters in (3, 5):
         x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
         x = keras.layers.Dropout(0.1)(keras.layers.BatchNormalization()(x))
-    arguments = {"depth": 2, "width": 3, "diversity_weight": 0.1, **arguments}
+    arguments = {"preset": "paper", "depth": 2, "width": 3, **arguments}
     found = keras_warn.augment(keras.Model(inputs, x), classes=7, **arguments)
     found.compile(
         keras.optimizers.Adam(0.01),

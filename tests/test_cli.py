@@ -49,7 +49,11 @@ def build(size=SIZE, channels=3, first=True, data_format="channels_last"):
             filters, 3, 2, activation="relu", data_format=data_format
         )(x)
     model = keras_warn.augment(
-        keras.Model(inputs, x, name="tiny"), classes=CLASSES, depth=2, width=2
+        keras.Model(inputs, x, name="tiny"),
+        classes=CLASSES,
+        preset="paper",
+        depth=2,
+        width=2,
     )
     # The same with every backend.
     random = np.random.default_rng(0)

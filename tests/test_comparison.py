@@ -44,12 +44,13 @@ def of_counts(fixed, broken, right=0, wrong=0):
     return comparison([0] * len(network), network, output)
 
 
-def model(**arguments):
+def model(preset="paper", **arguments):
     x = inputs = keras.Input((24, 20, 1))
     for filters in (3, 5):
         x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
+    arguments = {"depth": 2, "width": 3, **arguments}
     return keras_warn.augment(
-        keras.Model(inputs, x), classes=7, depth=2, width=3, **arguments
+        keras.Model(inputs, x), classes=7, preset=preset, **arguments
     )
 
 

@@ -32,9 +32,8 @@ IMAGES = IMAGES.astype("float32")
 def augmented(**options):
     """A small model whose modules disagree with the network."""
     keras.utils.set_random_seed(3)
-    model = keras_warn.augment(
-        small_backbone(), depth=2, **{"width": 3, **options}
-    )
+    options = {"preset": "paper", "width": 3, **options}
+    model = keras_warn.augment(small_backbone(), depth=2, **options)
     rng = np.random.default_rng(1)
     for layer in model.layers:
         if "hypotheses" in layer.name:
@@ -112,6 +111,7 @@ def assert_parts_are_all(model, images, tolerance=1e-5):
         )
     ]
     + [
+        {"preset": "side_by_side"},
         {"mask_activation": "sigmoid", "combination": "probabilities"},
         {"kernel_size": 3, "projection": 5},
         {"kernel_size": 3, "combination": "probabilities"},

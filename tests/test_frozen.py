@@ -22,7 +22,7 @@ def backbone(norm=True, dropout=0.0, maps=2):
 
 
 def attended(inner, **options):
-    options = {"depth": 2, "width": 2, "gates": "average", **options}
+    options = {"depth": 2, "width": 2, **options}
     return keras_warn.augment(inner, classes=3, **options)
 
 

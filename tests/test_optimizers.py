@@ -674,9 +674,9 @@ def backbone(classifier):
 @pytest.mark.parametrize(
     "options",
     [
-        {"gate_batch_norm": True, "projection": 3},
+        {"preset": "paper", "gate_batch_norm": True, "projection": 3},
         {"gates": "linear"},
-        {"gates": "average", "gradient_scale": 0.5},
+        {},
     ],
     ids=["gated", "linear", "average"],
 )

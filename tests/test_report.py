@@ -238,7 +238,7 @@ def test_a_hundred_noisy_examples_stay_below_5_mb(tmp_path, size):
     "arguments",
     [
         {"gates": "linear"},
-        {"gates": "average"},
+        {"preset": "side_by_side"},
         {"classifier_activation": None},
         {"combination": "probabilities"},
         {"mask_activation": "sigmoid"},

@@ -9,6 +9,7 @@ from keras import layers
 
 import keras_warn
 from keras_warn._summary import summary
+from keras_warn.augment import PRESETS
 from keras_warn.operations import PRODUCTS
 from keras_warn.operations import operations
 
@@ -28,8 +29,9 @@ def network(size=SIZE, classes=None):
 
 
 def build(size=SIZE, **arguments):
-    arguments = {"classes": CLASSES, "depth": 2, "width": WIDTH, **arguments}
-    return keras_warn.augment(network(size), **arguments)
+    # Without a penalty, whose products are counted, too.
+    own = {"preset": "paper", "diversity_weight": 0, "depth": 2, "width": WIDTH}
+    return keras_warn.augment(network(size), CLASSES, **{**own, **arguments})
 
 
 def products(positions, channels, offsets):
@@ -121,6 +123,45 @@ def test_parts_add_up_and_say_what_was_asked_for(arguments, tmp_path):
     assert summary(reloaded) == found
 
 
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ({}, "side_by_side"),
+        # Sizes are their user's.
+        ({"width": 16, "depth": 1, "projection": 2}, "side_by_side"),
+        ({"preset": "paper"}, "paper"),
+        ({"preset": "reference"}, "reference"),
+        # However it is asked for.
+        ({"preset": "paper", **PRESETS["reference"]}, "reference"),
+        *[
+            (given, "custom")
+            for given in (
+                {"kernel_size": 3},
+                {"kernel_initializer": "zeros"},
+                {"mask_activation": "sigmoid"},
+                {"gates": "softmax"},
+                {"gates": "linear"},
+                {"preset": "paper", "gate_batch_norm": True},
+                {"preset": "paper", "gate_score_activation": None},
+                {"preset": "paper", "combination": "probabilities"},
+                {"agreement_weight": 0.5},
+                {"gradient_scale": 0.5},
+                {"diversity_weight": 0.1},
+                {"preset": "reference", "diversity_pool": 1},
+            )
+        ],
+    ],
+    ids=str,
+)
+def test_the_preset_is_read_off_the_layers(arguments, expected, tmp_path):
+    model = keras_warn.augment(network(), classes=CLASSES, **arguments)
+    assert summary(model).preset == expected
+    if expected == "reference":  # the same of a model from disk
+        model.save(tmp_path / "model.keras")
+        model = keras.saving.load_model(tmp_path / "model.keras")
+        assert summary(model).preset == expected
+
+
 def test_the_networks_own_classifier_belongs_to_the_network():
     backbone = network(classes=CLASSES)
     found = summary(keras_warn.augment(backbone, depth=1, width=WIDTH))
@@ -143,7 +184,12 @@ def test_a_model_that_takes_any_size(given, size):
 
 def test_channels_first():
     model = keras_warn.augment(
-        channels_first_network(), classes=CLASSES, depth=2, width=WIDTH
+        channels_first_network(),
+        CLASSES,
+        preset="paper",
+        diversity_weight=0,
+        depth=2,
+        width=WIDTH,
     )
     found = summary(model)
     last = summary(build())
@@ -199,6 +245,7 @@ def test_json_and_text():
     text = str(found)
     for cost in (found.backbone, found.total, found.modules[0].cost):
         assert f"{cost.parameters:,}" in text and f"{cost.operations:,}" in text
+    assert "preset custom, softmax gates over log-probabilities" in text
     ratio = found.total.operations / found.backbone.operations
     assert text.splitlines()[-1].split()[-1] == f"{ratio:.3f}"
     assert "22x26x3" in text and "fine" in text and "11x13x5" in text

@@ -8,6 +8,8 @@ import math
 import keras_tuner
 
 import keras_warn
+from keras_warn.augment import PRESETS
+from keras_warn.augment import with_preset
 
 # Learning rates are searched from a tenth of the recipe's to ten times it.
 RATE_RANGE = 10
@@ -169,7 +171,15 @@ class Space:
                     else [i - self.points for i in chosen]
                 )
         for name, value in of.items():
-            if name in ("depth", "skip", "learning_rate") or value == own[name]:
+            # What a preset brings gives way to them, and this must not.
+            contradicts = (
+                value
+                and name == "agreement_weight"
+                and name in self.varying
+                and of["gates"] == "linear"
+            )
+            known = name in ("depth", "skip", "learning_rate")
+            if known or (value == own[name] and not contradicts):
                 continue
             none = {"projection": 0, "gate_score_activation": "none"}
             attention[name] = None if value == none.get(name) else value
@@ -180,6 +190,8 @@ class Space:
         parameters = inspect.signature(keras_warn.augment).parameters
         of = {name: one.default for name, one in parameters.items()}
         of |= {**own.attention, "skip": 0, "learning_rate": own.learning_rate}
+        given = {name: of[name] for name in PRESETS[of["preset"]]}
+        of |= with_preset(of["preset"], of["combination"], **given)
         if of["depth"] is None:
             named = "attend_at" in own.attention
             of["depth"] = self.points if named else min(3, self.points)

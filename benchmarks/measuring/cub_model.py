@@ -102,7 +102,9 @@ def build(classes, weights):
         # Its momentum is made for longer training.
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
-    return keras_warn.augment(backbone, classes=classes, depth=3, width=4)
+    return keras_warn.augment(
+        backbone, classes=classes, preset="paper", depth=3, diversity_weight=0
+    )
 
 
 def train(model, photos, labels, seed, epochs):

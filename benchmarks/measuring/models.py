@@ -35,10 +35,12 @@ def build(settings, kernel_size, classes, direct=True):
     )
     ours = keras_warn.augment(
         backbone,
+        preset="paper",
         depth=settings.depth,
         width=settings.width,
         kernel_size=kernel_size,
         projection=settings.projection,
+        diversity_weight=0,
     )
     models = {"backbone": backbone, "ours": ours}
     if direct:

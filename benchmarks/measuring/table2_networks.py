@@ -74,8 +74,9 @@ def attended(depth, width):
     """
     return keras_warn.augment(
         paper_networks.WideResNet(depth, width),
+        preset="paper",
         depth=3,
-        width=4,
         kernel_size=3,
         gate_batch_norm=True,
+        diversity_weight=0,
     )

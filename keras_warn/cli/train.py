@@ -54,12 +54,6 @@ examples:
 SETTINGS = training.Settings(
     backbone="EfficientNetB0",
     weights="imagenet",
-    attention={
-        "depth": 3,
-        "width": 8,
-        "gates": "average",
-        "agreement_weight": 1.0,
-    },
     epochs=30,
     batch_size=64,
     optimizer="adamw",

@@ -22,7 +22,7 @@ _PLACES = {
 }
 _ADVICE = (
     "`model` must be `augment(WideResNet(..., activate_stem=True, "
-    "activate_shortcuts=False), kernel_size=3, gate_batch_norm=True, ...)`, "
+    "activate_shortcuts=False), preset='reference', ...)`, "
     "as the reference is. Received: the model {name!r}, {fault}."
 )
 
@@ -56,9 +56,7 @@ def load_reference_weights(model, weights):
     >>> network = WideResNet(
     ...     16, 1, activate_stem=True, activate_shortcuts=False
     ... )
-    >>> model = keras_warn.augment(
-    ...     network, depth=3, width=2, kernel_size=3, gate_batch_norm=True
-    ... )
+    >>> model = keras_warn.augment(network, preset="reference", width=2)
     >>> weights = numpy.load("weights.npz")  # doctest: +SKIP
     >>> load_reference_weights(model, weights)  # doctest: +SKIP
 

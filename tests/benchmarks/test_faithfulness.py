@@ -40,7 +40,7 @@ def network(size=(H, W, 1), classes=CLASSES, depth=2):
     for filters in (5, 7):
         x = layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
     return keras_warn.augment(
-        keras.Model(inputs, x), classes=classes, depth=depth, width=2
+        keras.Model(inputs, x), classes, preset="paper", depth=depth, width=2
     )
 
 

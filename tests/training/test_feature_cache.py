@@ -38,9 +38,7 @@ def build(attention=True, seed=0):
         inputs, keras.layers.Dense(3, "softmax", name="probe")(x), name="all"
     )
     if attention:
-        model = keras_warn.augment(
-            model, depth=2, gates="average", agreement_weight=1.0
-        )
+        model = keras_warn.augment(model, depth=2)
     features, head = keras_warn.split(model)
     for one in (model, head):
         one.compile(

@@ -109,10 +109,11 @@ OPTIONS = {
     },
     "--weights none": {"weights": "none"},
     "--preprocessing none": {"preprocessing": "none"},
-    "--attention depth=2 gates=sigmoid diversity_weight=0.5": {
+    "--attention preset=paper depth=2 gates=sigmoid diversity_weight=0.5": {
         "attention": {
             "depth": 2,
             "width": 4,
+            "preset": "paper",
             "gates": "sigmoid",
             "diversity_weight": 0.5,
         }
@@ -202,7 +203,7 @@ def test_identity_has_files_by_their_content(name, tmp_path):
 def test_attention_has_arguments_of_augment(name):
     with pytest.raises(
         ValueError,
-        match=f"arguments of keras_warn.augment: depth, .*Received: '{name}'",
+        match=f"arguments of keras_warn.augment: preset, .*Received: '{name}'",
     ):
         Settings(attention={name: 3})
 

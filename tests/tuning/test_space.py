@@ -17,6 +17,7 @@ def test_default_values_are_the_recipe_itself():
     for own in (
         toy.OWN,
         Setting({}, 0.1),
+        Setting({"gates": "linear"}, 0.1),
         Setting({"depth": 1, "projection": 24, "gates": "average"}, 3e-4),
         Setting({"gate_score_activation": None, "kernel_size": 3}, 1e-3),
         Setting({"attend_at": ["a", "c"], "depth": 2}, 1e-3),
@@ -109,9 +110,9 @@ def test_only_what_is_chosen_varies():
     # The recipe's own width is not among them.
     assert searched.default["width"] == 2
     assert searched.setting({"depth": 1}).attention == {
+        "preset": "paper",
         "depth": 1,
         "width": 2,
-        "diversity_weight": 0.1,
         "gate_batch_norm": True,
     }
 

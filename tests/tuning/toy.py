@@ -14,7 +14,7 @@ import keras_warn
 from keras_warn import training
 from keras_warn.data import ArrayBatches
 
-OWN = Setting({"depth": 2, "width": 4, "diversity_weight": 0.1}, 0.01)
+OWN = Setting({"preset": "paper", "depth": 2, "width": 4}, 0.01)
 
 
 def backbone():

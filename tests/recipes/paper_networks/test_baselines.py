@@ -215,7 +215,7 @@ def test_channels_first_computes_the_same(network, data_format):
 def test_attention(network, places, tmp_path):
     """It is attached to the last activated map of each size, and saved."""
     backbone = network(classes=7, input_shape=LARGER.shape[1:])
-    model = keras_warn.augment(backbone, depth=3, width=2, kernel_size=3)
+    model = keras_warn.augment(backbone, preset="paper", depth=3, width=2)
     for i, place in enumerate(places, start=1):
         masks = model.get_layer(f"module_{i}_masks")
         assert masks.input is backbone.get_layer(place).output, masks.input

@@ -22,10 +22,9 @@ WEIGHTS = {
 }
 NETWORK = {"activate_stem": True, "activate_shortcuts": False}
 ATTENTION = {
+    "preset": "reference",
     "depth": 3,
     "width": 2,
-    "kernel_size": 3,
-    "gate_batch_norm": True,
     "classifier_activation": None,
 }
 

@@ -266,13 +266,13 @@ def test_attached_at_the_activated_end_of_each_group(
     network = WideResNet(
         depth, width, activate_stem=stem, activate_shortcuts=shortcuts
     )
-    model = keras_warn.augment(network, depth=3)
+    model = keras_warn.augment(network, preset="paper", depth=3)
     names = ["group2_block1_relu1", "group3_block1_relu1", "final_relu"]
     for i, name in enumerate(names, start=1):
         masks = model.get_layer(f"module_{i}_masks")
         assert masks.input is network.get_layer(name).output
     network = WideResNet(depth, width, include_top=False)
-    model = keras_warn.augment(network, classes=7, depth=1)
+    model = keras_warn.augment(network, classes=7, preset="paper", depth=1)
     assert model.get_layer("module_1_masks").input is network.output
 
 
