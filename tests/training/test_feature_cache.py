@@ -9,7 +9,7 @@ import fresh
 import keras
 import numpy as np
 import pytest
-from resumed import pictures
+from resumed import images
 
 import keras_warn
 from keras_warn import files
@@ -53,13 +53,13 @@ def build(attention=True, seed=0):
 
 
 def training(listing=None, transform=None, seed=1, **options):
-    listing = listing or pictures(20)
+    listing = listing or images(20)
     transform = transform or transforms.PadAndCrop(2)
     return TrainingBatches(listing, transform, 6, seed, **options)
 
 
 def evaluation_batches(count=20, **options):
-    return TestBatches(pictures(count, **options), transforms.Identity(), 4)
+    return TestBatches(images(count, **options), transforms.Identity(), 4)
 
 
 def cached(batches, folder, count=2, features=None, **options):
@@ -113,9 +113,9 @@ def test_views_repeat_after_all_were_seen(tmp_path):
     for epoch in (1, 2):
         found, labels = cache.batch(epoch, 1)
         chosen = batches.indices(epoch, 1)
-        images = np.stack([batches.see(epoch % 2, i) for i in chosen])
+        seen = np.stack([batches.see(epoch % 2, i) for i in chosen])
         np.testing.assert_array_equal(labels, batches.batch(epoch, 1)[1])
-        expected = features.predict_on_batch(images)
+        expected = features.predict_on_batch(seen)
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -139,7 +139,7 @@ class Other(transforms.PadAndCrop):
 
 
 def darker():
-    listing = pictures(20)
+    listing = images(20)
     contents = listing.contents.copy()
     contents[7, 0, 0, 0] += 1
     return dataclasses.replace(listing, contents=contents)
@@ -164,7 +164,7 @@ def other_maps():
     "batches, options",
     [
         (lambda: training(darker()), {}),
-        (lambda: training(pictures(20).take(np.arange(20)[::-1])), {}),
+        (lambda: training(images(20).take(np.arange(20)[::-1])), {}),
         (lambda: training(seed=2), {}),
         (lambda: training(transform=Other(2)), {}),
         (lambda: training(transform=transforms.PadAndCrop(3)), {}),
@@ -280,8 +280,8 @@ def unsized():
     return keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs))
 
 
-def plain(picture, random):
-    return picture
+def plain(image, random):
+    return image
 
 
 @pytest.mark.parametrize(
