@@ -108,7 +108,9 @@ def features_and_heads(trunk, classes, width):
     """
 
     def attended(**arguments):
-        return attention(trunk, classes, width=width, **arguments)
+        # Without effect on a frozen trunk, but for the maps that are cached.
+        arguments |= {"width": width, "gradient_scale": 1.0}
+        return attention(trunk, classes, **arguments)
 
     features, ours = attended(name="ours")
     maps = [keras.Input(x.shape[1:]) for x in features.outputs]
