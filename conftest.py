@@ -13,25 +13,21 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # JAX has float64 only when told so at its start.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 
-import keras
 import pytest
-
-import keras_warn
 
 # Tests side by side (`pytest -n 2 --dist loadfile`) begin with the files that
 # take longest, or in the end one process would wait for the other.
 LONGEST = (
-    "tests/recipes/test_recipes.py",
     "tests/test_augment.py",
-    "tests/test_callbacks.py",
-    "tests/test_optimizers.py",
-    "tests/recipes/test_cluttered_mnist.py",
     "tests/training/test_fitting.py",
-    "tests/test_cli.py",
-    "tests/benchmarks/test_overhead.py",
-    "tests/test_tensorboard_pages.py",
+    "tests/tuning/test_trials.py",
     "tests/training/test_experiment.py",
-    "tests/test_attachment.py",
+    "tests/test_export.py",
+    "tests/recipes/test_cluttered_mnist.py",
+    "tests/test_optimizers.py",
+    "tests/test_callbacks.py",
+    "tests/test_cli.py",
+    "tests/training/test_devices.py",
 )
 
 
@@ -56,8 +52,16 @@ def pytest_collection_modifyitems(items):
         )
 
 
+# Keras is imported here and not above: who only hands out tests to processes
+# (`pytest -n`) need not wait for it.
+
+
 @pytest.fixture(autouse=True)
 def doctest_names(doctest_namespace):
+    import keras
+
+    import keras_warn
+
     doctest_namespace["keras"] = keras
     doctest_namespace["ops"] = keras.ops
     doctest_namespace["keras_warn"] = keras_warn
@@ -65,6 +69,8 @@ def doctest_names(doctest_namespace):
 
 @pytest.fixture(autouse=True)
 def seeded():
+    import keras
+
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_floatx("float32")

@@ -65,6 +65,9 @@ class Process:
     def kill(self):
         self._process.kill()
 
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
     def wait(self, timeout=600):
         """Waits until it ends."""
         self._process.join(timeout)

@@ -159,7 +159,13 @@ def test_the_deepest_points_without_a_classifier(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["ResNet50", "ResNet50V2", "MobileNetV2", "DenseNet121"]
+    "name",
+    [
+        "ResNet50V2",
+        "MobileNetV2",
+        pytest.param("ResNet50", marks=pytest.mark.slow),
+        pytest.param("DenseNet121", marks=pytest.mark.slow),
+    ],
 )
 def test_points_are_rectified(name):
     """Not the sums and linear bottlenecks before the activation."""

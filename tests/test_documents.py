@@ -20,6 +20,8 @@ PAGES = sorted(
     for path in (ROOT / folder).glob("*.md")
 )
 SIZE = 224
+# Exports take long; that of README is enough.
+SLOW = {ROOT / "docs/production.md", ROOT / "examples/server/README.md"}
 
 
 def blocks(page, language):
@@ -76,7 +78,11 @@ def given(photos, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "page",
-    [p for p in PAGES if blocks(p, "python")],
+    [
+        pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p
+        for p in PAGES
+        if blocks(p, "python")
+    ],
     ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_code_runs_in_order(page, given):

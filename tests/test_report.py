@@ -1,5 +1,6 @@
 """The page says what was found, needs nothing else, and stays small."""
 
+import functools
 import html.parser
 import os
 import re
@@ -63,6 +64,7 @@ def written(path, augmented=None, data=None, **arguments):
     return Page(path / "page.html")
 
 
+@functools.cache
 def changed_set(augmented, count=40):
     """Images with labels such that attention fixes and breaks some."""
     images = np.random.default_rng(1).random((count, 24, 20, 1), "float32")
@@ -73,6 +75,7 @@ def changed_set(augmented, count=40):
     return images, labels
 
 
+@functools.cache  # no test changes it
 def changing_model(**arguments):
     """A model whose modules overrule its network, which always says "0"."""
     augmented = model(**arguments)

@@ -1,6 +1,5 @@
 """What TensorBoardAttention writes is there to see, in TensorBoard's pages."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -17,6 +16,14 @@ from test_callbacks import model
 
 # Pages are filled by scripts, on machines that may be busy.
 SECONDS = 60
+
+# TensorBoard starts sooner without TensorFlow, and shows the same.
+SERVER = """
+import sys
+sys.modules["tensorflow"] = None
+from tensorboard.main import run_main
+run_main()
+"""
 
 # TensorBoard nests its elements in shadow roots, where selectors do not reach.
 IMAGES = """
@@ -49,9 +56,8 @@ def address(folder):
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     server = subprocess.Popen(
-        [sys.executable, "-m", "tensorboard.main", "--logdir", folder]
+        [sys.executable, "-c", SERVER, "--logdir", folder]
         + ["--host", "127.0.0.1", "--port", str(port), "--load_fast=false"],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         stderr=subprocess.DEVNULL,
     )
     try:
@@ -83,38 +89,41 @@ def text(driver):
     return driver.find_element("css selector", "body").text
 
 
-def test_images_of_masks(address):
+@pytest.fixture(scope="module")
+def driver():
     with browser() as driver:
-        driver.get(f"{address}/?darkMode=false#images")
-        # A page of twelve.
-        wait_for(lambda: len(driver.execute_script(IMAGES)) >= 12)
-        assert driver.execute_script(IMAGES) == [[20, 24]] * 12
-        shown = text(driver)
-        assert "masks/all_modules" in shown and "masks/module_1" in shown
-        assert "sample: 8 of 8" in shown
+        yield driver
 
 
-def test_images_and_numbers_over_time(folder, address):
+def test_images_of_masks(driver, address):
+    driver.get(f"{address}/?darkMode=false#images")
+    # A page of twelve.
+    wait_for(lambda: len(driver.execute_script(IMAGES)) >= 12)
+    assert driver.execute_script(IMAGES) == [[20, 24]] * 12
+    shown = text(driver)
+    assert "masks/all_modules" in shown and "masks/module_1" in shown
+    assert "sample: 8 of 8" in shown
+
+
+def test_images_and_numbers_over_time(driver, folder, address):
     page = f"{address}/?darkMode=false&tagFilter={{}}#timeseries"
-    with browser() as driver:
-        driver.get(page.format("masks/module_2"))
-        wait_for(lambda: driver.execute_script(IMAGES))
-        assert [20, 24] in driver.execute_script(IMAGES)
-        assert "masks\n/module_2" in text(driver)
+    driver.get("about:blank")
+    driver.get(page.format("masks/module_2"))
+    wait_for(lambda: driver.execute_script(IMAGES))
+    assert [20, 24] in driver.execute_script(IMAGES)
+    assert "masks\n/module_2" in text(driver)
 
-        for tag in ("global_gate/backbone", "outcome/broken"):
-            driver.get("about:blank")
-            driver.get(page.format(f"{tag}$"))
-            # As the table below the curve has it.
-            value = f"{events(folder)[tag, 1]:.4g}"
-            shown = wait_for(
-                lambda value=value: [
-                    card.text
-                    for card in driver.find_elements(
-                        "css selector", "scalar-card"
-                    )
-                    if value in card.text.split("\n")
-                ]
-            )
-            assert len(shown) == 1, (tag, value)
-            assert tag.replace("/", "\n/") in shown[0]
+    for tag in ("global_gate/backbone", "outcome/broken"):
+        driver.get("about:blank")
+        driver.get(page.format(f"{tag}$"))
+        # As the table below the curve has it.
+        value = f"{events(folder)[tag, 1]:.4g}"
+        shown = wait_for(
+            lambda value=value: [
+                card.text
+                for card in driver.find_elements("css selector", "scalar-card")
+                if value in card.text.split("\n")
+            ]
+        )
+        assert len(shown) == 1, (tag, value)
+        assert tag.replace("/", "\n/") in shown[0]

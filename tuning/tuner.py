@@ -1,6 +1,5 @@
 """KerasTuner: what it proposes, and how its trials are trained."""
 
-import gc
 import itertools
 import json
 import math
@@ -324,7 +323,6 @@ class Tuner(keras_tuner.Tuner):
             raise FloatingPointError(f"The loss on validation is {loss}.")
         del model
         keras.utils.clear_session()
-        gc.collect()
         return history
 
     def _write(self, trial, **known):

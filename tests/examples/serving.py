@@ -1,12 +1,11 @@
 """The server as a process."""
 
-import os
 import pathlib
 import signal
 import socket
-import subprocess
-import sys
 import time
+
+import fresh
 
 SERVER = pathlib.Path(__file__).parents[2] / "examples" / "server"
 # Where neither Keras nor this package is installed.
@@ -25,7 +24,7 @@ class Running:
     Attributes:
         address: Such as `"http://127.0.0.1:8500"`.
         port: Its port.
-        process: The `subprocess.Popen`.
+        process: The `fresh.Process`.
     """
 
     def __init__(self, folder, *options):
@@ -33,18 +32,16 @@ class Running:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", ELSEWHERE, SERVER, SERVER / "server.py"]
-            + [folder, "--port", str(self.port), *options],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-            stderr=subprocess.PIPE,
-            text=True,
+        self.process = fresh.Process(
+            ELSEWHERE,
+            *(SERVER, SERVER / "server.py", folder),
+            *("--port", self.port, *options),
         )
         end = time.monotonic() + 300
         while not self._listens():
-            if self.process.poll() is not None or time.monotonic() > end:
+            if self.process.returncode is not None or time.monotonic() > end:
                 self.process.kill()
-                raise RuntimeError(self.process.communicate()[1])
+                raise RuntimeError(self.process.wait().stderr)
             time.sleep(0.1)
 
     def _listens(self):
@@ -57,4 +54,4 @@ class Running:
     def stop(self, sent=signal.SIGTERM):
         """Asks it to end; returns what it wrote of errors."""
         self.process.send_signal(sent)
-        return self.process.communicate(timeout=60)[1]
+        return self.process.wait(60).stderr

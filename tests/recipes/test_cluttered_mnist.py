@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import pytest
 from support import in_tensorboard
+from support import without_weights
 
 import keras_warn
 
@@ -261,8 +262,10 @@ def test_every_ablation_changes_the_model(recipe):
     s = settings(recipe, filters=(2, 3, 5, 7, 11), dense=13)
 
     def built(variant):
-        keras.utils.clear_session()  # automatic names count from the start
-        model = recipe.build(variant, s)
+        # Automatic names count from the start.
+        keras.utils.clear_session(free_memory=False)
+        with without_weights():
+            model = recipe.build(variant, s)
         assert model.output_shape == (None, 10)
         return model.get_config()["layers"]
 
@@ -278,7 +281,8 @@ def test_every_ablation_changes_the_model(recipe):
 def test_depth_and_width_of_a_variant(recipe, depth, width):
     """Whatever those of the attention are."""
     s = settings(recipe, {"depth": 2, "width": 3})
-    model = recipe.build(f"depth_{depth}_width_{width}", s)
+    with without_weights():
+        model = recipe.build(f"depth_{depth}_width_{width}", s)
     masks = [
         layer.output.shape[-1]
         for layer in model.layers

@@ -25,7 +25,7 @@ from keras_warn.training import fit
 def build(attention=True, seed=0):
     """A compiled model on a frozen backbone, and the two it is split in."""
     # Automatic names are counted in each process, and are part of the key.
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
     x = inputs = keras.Input((16, 16, 3))
     x = keras.layers.Rescaling(1 / 255)(x)

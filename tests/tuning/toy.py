@@ -127,7 +127,7 @@ class Adapter:
         return keras_warn.augment(self.backbone, **attention)
 
     def training(self, setting, seed):
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         keras.utils.set_random_seed(seed)
         model = backbone()
         if setting.attention is not None:

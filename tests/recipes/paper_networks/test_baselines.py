@@ -15,6 +15,7 @@ from paper_networks import WideResNet50
 from paper_networks import WideResNetAtt2
 from paper_networks import wide_resnet_50
 from support import to_numpy
+from support import without_weights
 
 import keras_warn
 
@@ -45,6 +46,8 @@ def tiny_50(**arguments):
 
 TINY = [tiny_resnext, tiny_densenet, tiny_att2, tiny_50]
 POOLED = [tiny_resnext, tiny_densenet, tiny_50]
+# It takes as long as all others, and has tests of its own.
+SLOW_50 = pytest.param(tiny_50, marks=pytest.mark.slow)
 IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
 # Of which `tiny_50`, too, leaves more than a position.
 LARGER = np.random.default_rng(1).normal(size=(2, 43, 37, 3)).astype("float32")
@@ -105,7 +108,8 @@ def data_format(request):
     ],
 )
 def test_maps(network, name, maps, data_format):
-    model = network(classes=7)
+    with without_weights():
+        model = network(classes=7)
     assert model.name == name
     assert model.output_shape == (None, 7)
     for layer, (size, channels) in maps.items():
@@ -119,14 +123,15 @@ def test_maps(network, name, maps, data_format):
 
 @pytest.mark.parametrize("network", POOLED)
 def test_endings(network):
-    model = network(name="mine", classifier_activation=None)
+    with without_weights():
+        model = network(name="mine", classifier_activation=None)
+        features = network(include_top=False)
     assert model.name == "mine"
     last = model.get_layer("avg_pool").input
-    features = network(include_top=False)
     assert features.output.shape == last.shape
 
 
-@pytest.mark.parametrize("network", POOLED)
+@pytest.mark.parametrize("network", [tiny_resnext, tiny_densenet, SLOW_50])
 def test_pooling(network):
     arguments = {"include_top": False, "input_shape": LARGER.shape[1:]}
     features = network(**arguments)
@@ -147,14 +152,18 @@ def test_pooling(network):
 
 @pytest.mark.parametrize("network", TINY)
 def test_normalisation_is_that_of_pytorch(network):
-    for layer in network().layers:
+    with without_weights():
+        model = network()
+    for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             assert (layer.epsilon, layer.momentum) == (1e-5, 0.9)
         if isinstance(layer, keras.layers.Conv2D):
             assert not layer.use_bias
 
 
-@pytest.mark.parametrize("network", TINY)
+@pytest.mark.parametrize(
+    "network", [tiny_resnext, tiny_densenet, tiny_att2, SLOW_50]
+)
 def test_input_tensor_and_weights_from_a_file(network, tmp_path):
     plain = network(input_shape=(32, 32, 3))
     by_hand.set_lively(plain)
