@@ -141,21 +141,17 @@ def test_networks_of_keras(name):
 
 @pytest.mark.parametrize("name", DEEPEST)
 def test_the_deepest_points_without_a_classifier(name):
-    """And, without a fixed size of images, by structure."""
+    """And without a fixed size of images: by structure."""
     skip_without_backend_support(name)
-    size = 299 if name in ("InceptionV3", "Xception") else 224
-    for side in (size, None):
-        if side is None and name == "NASNetMobile":
-            continue  # It does not take images of any size.
-        with without_weights():
-            model = graph.flatten(
-                CONSTRUCTORS[name](
-                    input_shape=(side, side, 3),
-                    include_top=False,
-                    weights=None,
-                )
+    # It does not take images of any size.
+    side = 224 if name == "NASNetMobile" else None
+    with without_weights():
+        model = graph.flatten(
+            CONSTRUCTORS[name](
+                input_shape=(side, side, 3), include_top=False, weights=None
             )
-            assert shapes(model)[-4:] == deepest(name, model)
+        )
+        assert shapes(model)[-4:] == deepest(name, model)
 
 
 @pytest.mark.parametrize(

@@ -215,9 +215,10 @@ def test_channels_first_computes_the_same(network, data_format):
             tiny_att2,
             ["group2_block1_relu1", "group3_block1_relu1", "final_relu"],
         ),
-        (
+        pytest.param(
             tiny_50,
             ["group2_block4_relu", "group3_block6_relu", "group4_block3_relu"],
+            marks=pytest.mark.slow,
         ),
     ],
 )
