@@ -101,7 +101,7 @@ def test_predict(trained, photos, tmp_path):
     for i, path in enumerate(images):
         Image.open(path).save(tmp_path / f"{i}.png")
     (tmp_path / "3.png").write_text("no image")
-    # What cannot be read is named, and left out.
+    # What cannot be read is named, and skipped.
     assert main(["predict", model, f"{tmp_path}", "--out", f"{out}"]) == 1
     header, *found = rows(out)
     assert header == (

@@ -33,7 +33,7 @@ def evaluate(model, batches):
     Example:
 
     >>> from keras_warn.data import ImageDataset, TestBatches, transforms
-    >>> listing = ImageDataset(
+    >>> dataset = ImageDataset(
     ...     "gray", ["1", "2", "3"], [0, 1, 1], ("dark", "light"), splits={},
     ...     contents=np.zeros((3, 8, 8, 3), "uint8"),
     ... )
@@ -44,7 +44,7 @@ def evaluate(model, batches):
     ...         keras.layers.Dense(2, "softmax"),
     ...     ]
     ... )
-    >>> found = evaluate(model, TestBatches(listing, transforms.Identity(), 2))
+    >>> found = evaluate(model, TestBatches(dataset, transforms.Identity(), 2))
     >>> round(found["loss"], 3)  # of the probability 1/2
     0.693
     """

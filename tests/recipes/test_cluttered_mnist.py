@@ -33,7 +33,7 @@ def recipe():
     return module
 
 
-def snapshot(path):
+def contents(path):
     return {
         file.relative_to(path): file.stat().st_mtime_ns
         for file in path.rglob("*")
@@ -149,10 +149,10 @@ def test_says_when_it_ends_and_where_results_are(killed_and_continued):
 def test_another_run_is_never_mixed_in(
     recipe, killed_and_continued, capsys, arguments, message
 ):
-    before = snapshot(killed_and_continued)
+    before = contents(killed_and_continued)
     arguments = [*arguments, "--out", killed_and_continued]
     assert message in stops(recipe, arguments, capsys)
-    assert snapshot(killed_and_continued) == before
+    assert contents(killed_and_continued) == before
 
 
 @pytest.mark.parametrize(
@@ -348,9 +348,9 @@ def test_all_variants_of_figure_4(recipe, tmp_path, monkeypatch):
 
 
 def test_spreads_of_seeds_in_the_table(recipe):
-    def result(arm, seed, accuracy):
+    def result(variant, seed, accuracy):
         return {
-            "arm": arm,
+            "arm": variant,
             "seed": seed,
             "parameters": 1000,
             "training_seconds": 1,

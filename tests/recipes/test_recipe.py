@@ -230,23 +230,23 @@ def test_smoke_takes_a_part_of_the_data(faces, trainings, tmp_path, capsys):
 
 def test_few():
     labels = np.arange(600) % 6
-    listing = ImageDataset(
+    dataset = ImageDataset(
         "many",
         [f"{i}" for i in range(600)],
         labels,
         "abcdef",
         splits={"train": range(500), "test": range(500, 600)},
     )
-    found = recipe.few(listing)
-    assert found.names == listing.names
+    found = recipe.few(dataset)
+    assert found.names == dataset.names
     for name in ("train", "test"):
         part = found.split(name)
         assert np.bincount(part.labels).tolist() == [8, 8, 8, 8]
 
 
 def test_data_of_one_class_and_few_images():
-    listing = ImageDataset("one", ["a"], [0], ["a"], splits={"train": [0]})
-    assert len(recipe.few(listing)) == 1
+    dataset = ImageDataset("one", ["a"], [0], ["a"], splits={"train": [0]})
+    assert len(recipe.few(dataset)) == 1
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_folder_of_another_data_set(name, published, tmp_path, capsys):
     assert "missing" in err and "Traceback" not in err
 
 
-def test_class_folder_without_pictures(tmp_path, capsys):
+def test_class_folder_without_images(tmp_path, capsys):
     synthetic.write_image_folder(tmp_path / "data", classes=2, train=2, test=1)
     (tmp_path / "data" / "train" / "Zebra").mkdir()
     code, _, err = command(TINY, ["--data-dir", tmp_path / "data"], capsys)
@@ -361,7 +361,7 @@ def test_labels_that_do_not_match(tmp_path, capsys):
     assert "'Disk_1'" in err and "in test alone" in err
 
 
-def test_bad_pictures_stop_before_the_training(tmp_path, trainings, capsys):
+def test_bad_images_stop_before_the_training(tmp_path, trainings, capsys):
     synthetic.write_image_folder(tmp_path / "data", classes=2, train=6, test=2)
     bad = []
     for name, content in {"a.jpg": b"", "b.jpg": b"text"}.items():
@@ -397,15 +397,15 @@ def test_images_that_vanish_while_a_model_trains(data, tmp_path, capsys):
     folder, seen = shutil.copytree(data, tmp_path / "data"), []
 
     def transforms(settings):
-        view, test_view = recipe.crops(settings)
+        transform, test_transform = recipe.crops(settings)
 
         def vanishing(image, random):
             seen.append(image)
             if len(seen) > settings.batch_size:  # the first one is an example
                 shutil.rmtree(folder, ignore_errors=True)
-            return view(image, random)
+            return transform(image, random)
 
-        return vanishing, test_view
+        return vanishing, test_transform
 
     vanishing = dataclasses.replace(TINY, transforms=transforms)
     arguments = ["--data-dir", str(folder), "--out", str(tmp_path / "out")]

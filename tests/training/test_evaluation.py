@@ -29,7 +29,7 @@ class Fixed:
 
 
 def batches(labels, batch_size=4, classes=3):
-    listing = ImageDataset(
+    dataset = ImageDataset(
         "gray",
         [f"{i}" for i in range(len(labels))],
         labels,
@@ -37,7 +37,7 @@ def batches(labels, batch_size=4, classes=3):
         splits={},
         contents=np.zeros((len(labels), 8, 8, 3), "uint8"),
     )
-    return TestBatches(listing, transforms.Identity(), batch_size)
+    return TestBatches(dataset, transforms.Identity(), batch_size)
 
 
 PREDICTIONS = [
@@ -60,7 +60,7 @@ def test_loss_and_accuracy_by_hand(batch_size):
 def test_as_keras_evaluates_whole_batches():
     labels = np.arange(8) % 3
     rng = np.random.default_rng(0)
-    listing = ImageDataset(
+    dataset = ImageDataset(
         "noise",
         [f"{i}" for i in range(8)],
         labels,
@@ -80,9 +80,9 @@ def test_as_keras_evaluates_whole_batches():
         "sgd", "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     expected = model.evaluate(
-        listing.contents.astype("float32"), labels, 4, verbose=0
+        dataset.contents.astype("float32"), labels, 4, verbose=0
     )
-    found = evaluate(model, TestBatches(listing, transforms.Identity(), 4))
+    found = evaluate(model, TestBatches(dataset, transforms.Identity(), 4))
     assert [found["loss"], found["accuracy"]] == pytest.approx(
         expected, rel=1e-5
     )

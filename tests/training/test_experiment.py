@@ -334,21 +334,21 @@ def test_other_labels_in_the_folder(finished):
 def test_other_images_of_the_same_names(tmp_path, change):
     """In the folder of a run that is not over, or is."""
     synthetic.write_image_folder(tmp_path / "data", classes=2, train=9, test=2)
-    listing = load_image_folder(tmp_path / "data")
-    boxes = np.tile([0, 0, 9, 9], (len(listing), 1))
-    listing = dataclasses.replace(listing, boxes=boxes)
+    dataset = load_image_folder(tmp_path / "data")
+    boxes = np.tile([0, 0, 9, 9], (len(dataset), 1))
+    dataset = dataclasses.replace(dataset, boxes=boxes)
     run = runs.RunFolder(
-        tmp_path / "run", small(splits.split(listing, 0.2)).identity()
+        tmp_path / "run", small(splits.split(dataset, 0.2)).identity()
     )
     if change == "image":
-        changed = listing.paths[3]
-        changed.write_bytes(listing.paths[4].read_bytes())
-        boxes = listing.boxes
+        changed = dataset.paths[3]
+        changed.write_bytes(dataset.paths[4].read_bytes())
+        boxes = dataset.boxes
     else:
         boxes[3] += 1
-    listing = dataclasses.replace(listing, boxes=boxes)
+    dataset = dataclasses.replace(dataset, boxes=boxes)
     with pytest.raises(FileExistsError, match="digest"):
-        small(splits.split(listing, 0.2)).run(run.path)
+        small(splits.split(dataset, 0.2)).run(run.path)
 
 
 @pytest.mark.parametrize(

@@ -304,9 +304,9 @@ def test_a_full_disk_leaves_what_was_saved(fit):
 def test_an_image_that_vanishes(fit, tmp_path):
     folder = tmp_path / "images"
     synthetic.write_image_folder(folder, classes=3, train=10, test=2)
-    listing = load_image_folder(folder)
-    view = transforms.CenterCrop(resumed.SIDE, resumed.SIDE)
-    fit.batches = TrainingBatches(listing.split("train"), view, 14, 1)
+    dataset = load_image_folder(folder)
+    transform = transforms.CenterCrop(resumed.SIDE, resumed.SIDE)
+    fit.batches = TrainingBatches(dataset.split("train"), transform, 14, 1)
     fit.epochs = 9  # some batches are made ahead
 
     def remove():
@@ -317,7 +317,7 @@ def test_an_image_that_vanishes(fit, tmp_path):
         fit(at_epoch(2, remove))
     # In validation, too.
     with pytest.raises(ValueError, match=r"^\S*\.jpg \D*$"):
-        TestBatches(fit.batches.listing, view, 4).predict(fit.model)
+        TestBatches(fit.batches.listing, transform, 4).predict(fit.model)
 
 
 def test_a_folder_that_is_gone(fit):
