@@ -367,9 +367,11 @@ def attention_factors(model, factor=10.0) -> dict:
     {'(module_1_masks|module_1_hypotheses|network_logits)/.*': 10.0}
     """
     factor = checks.real("factor", factor)
-    # First, since it checks the model.
-    classifier = _classifier(model)
-    layers = [*_attention_layers(model), classifier]
+    attention = attention_of(model)
+    layers = [
+        *_attention_layers(attention),
+        _classifier(model, attention.backbone_logits),
+    ]
     layers = [layer for layer in layers if layer.weights]
     names = "|".join(re.escape(layer.name) for layer in layers)
     pattern = f"({names})/.*"
@@ -387,9 +389,8 @@ def attention_factors(model, factor=10.0) -> dict:
     return {pattern: factor}
 
 
-def _attention_layers(model):
+def _attention_layers(attention):
     """The layers that `augment` added, but for a new classifier."""
-    attention = attention_of(model)
     for module in attention.modules:
         yield from module.layers
     yield attention.global_gates
@@ -397,10 +398,10 @@ def _attention_layers(model):
         yield attention.combined
 
 
-def _classifier(model):
+def _classifier(model, logits):
     """The layer with the weights of the backbone's own prediction."""
     network = graph.Graph(model)
-    call = network.producer(attention_of(model).backbone_logits)
+    call = network.producer(logits)
     while not owns_kernel(call.operation):
         call = network.producer(call.inputs[0])
     return call.operation
