@@ -411,8 +411,12 @@ def _attention_module(
         name=part_name(number, "hypotheses"),
     )(attended)
     if gates == "linear":
+        # Head by head, as `explain` reads them, where images have channels
+        # first, too: Flatten would take heads for channels.
         stacked = keras.layers.Flatten(
-            dtype=hypotheses.dtype, name=part_name(number, "stacked")
+            "channels_last",
+            dtype=hypotheses.dtype,
+            name=part_name(number, "stacked"),
         )(hypotheses)
         return keras.layers.Dense(
             classes,

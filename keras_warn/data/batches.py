@@ -36,7 +36,9 @@ class Batches:
         self._error = None
         try:
             yield
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, TypeError) as error:
+            # A TypeError is what Keras 3.15 makes of it on JAX, where it has
+            # taken away the optimizer's variables for the first step.
             if self._error is None:
                 raise
             raise ImageError(
