@@ -186,8 +186,8 @@ def summary(model, input_shape=None) -> Summary:
     >>> found = summary(model)
     >>> found.modules[0].reads, found.modules[0].shape
     ('out_relu', (3, 3, 1280))
-    >>> found.modules[0].cost.parameters  # 1280 * (3 + 3 * 5 + 3)
-    26880
+    >>> found.modules[0].cost.parameters  # 1280 * (3 + 3 * 5)
+    23040
     """
     attention = attention_of(model)
     counter = COUNTERS[counting_backend()]
