@@ -151,6 +151,7 @@ def check(found, expected):
     assert error < 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.slow  # the others are of a narrow one
 def test_whole_network():
     """Of torchvision's size."""
     weights = state_dict(64)
