@@ -5,11 +5,15 @@ are published, boxes. Nothing is downloaded but by `from_tfds`.
 """
 
 import functools
+import os
 import re
 import socket
 import xml.etree.ElementTree
 import zlib
 from pathlib import Path
+
+# Before TensorFlow is imported: its start-up lines are not ours to explain.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pandas as pd

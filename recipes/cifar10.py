@@ -12,18 +12,9 @@ training images is split off for validation (`--validation-share 0` trains on
 all of them). Meant for a GPU: an epoch takes hours on two cores.
 
 Results: not yet measured.
-
-Writes a folder for each training to `--out`: `results.json`, `history.csv`,
-`model.keras` (last epoch), `best.keras` (best epoch by validation),
-`masks.png`, and `tensorboard/`. Stopped or killed, it resumes where it was:
-start it again. `--help` lists all settings.
 """
 
 import functools
-import os
-
-# Before TensorFlow is imported: its start-up lines are not ours to explain.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import archives
 from recipe import Recipe

@@ -16,17 +16,7 @@ attention works side by side with the backbone, which was better on birds
 
 Results: yours. Start from `--baseline`, choose `--learning-rate` by the
 validation accuracy, and compare over several `--seeds`.
-
-Writes a folder for each training to `--out`: `results.json`, `history.csv`,
-`model.keras` (last epoch), `best.keras` (best epoch by validation),
-`masks.png`, and `tensorboard/`. Stopped or killed, it resumes where it was:
-start it again. `--help` lists all settings.
 """
-
-import os
-
-# Before TensorFlow is imported: its start-up lines are not ours to explain.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from recipe import Recipe
 

@@ -10,6 +10,9 @@ import sys
 import tempfile
 import typing
 
+# Before TensorFlow is imported: its start-up lines are not ours to explain.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import archives
 import keras
 import numpy as np
@@ -27,6 +30,12 @@ from keras_warn.training import devices
 from keras_warn.training import processes
 from keras_warn.training import settings
 from keras_warn.training.experiment import Experiment
+
+OUTPUTS = """\
+Writes a folder for each training to --out: results.json, history.csv,
+model.keras (last epoch), best.keras (best epoch by validation), masks.png,
+report.html, and tensorboard/. Stopped or killed, it resumes where it was: start
+it again."""
 
 # What `--smoke` changes: a whole run, in seconds.
 SMOKE = {
@@ -283,6 +292,7 @@ class Recipe:
     def _parser(self, description):
         parser = argparse.ArgumentParser(
             description=description,
+            epilog=OUTPUTS,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add = parser.add_argument

@@ -11,24 +11,13 @@ A pretrained backbone is fine-tuned with attention and, by --baseline, without.
 There is no published split: five folds are tested one after another, and no
 photo is in two of them.
 
-
 Differences from the paper: attention side by side with the backbone, and the
 paper's by `preset=paper`; ResNet50V2, since Keras has no wide ResNet-50 that is
 pretrained; a tenth of the training images is split off, by which the plateau is
 found; "every 30 iterations" is read as every 30 epochs.
 
 Results: not yet measured.
-
-Writes a folder for each training to `--out`: `results.json`, `history.csv`,
-`model.keras` (last epoch), `best.keras` (best epoch by validation),
-`masks.png`, and `tensorboard/`. Stopped or killed, it resumes where it was:
-start it again. `--help` lists all settings.
 """
-
-import os
-
-# Before TensorFlow is imported: its start-up lines are not ours to explain.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import archives
 from recipe import Recipe
