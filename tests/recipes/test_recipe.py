@@ -497,7 +497,7 @@ def test_help(name, published, capsys):
         assert f"(default: {s.learning_rate})" in text
         assert f"(default: {s.backbone})" in text
         assert f"(default: runs/{name})" in text
-        assert f"depth={s.attention['depth']} " in text
+        assert f"depth={s.attention['depth']}" in text
 
 
 def test_help_may_have_any_sign(capsys):
