@@ -1,7 +1,9 @@
 """The page says what was found, needs nothing else, and stays small."""
 
+import base64
 import functools
 import html.parser
+import io
 import os
 import re
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from test_comparison import comparison
 from test_comparison import model
 from test_comparison import test_set
@@ -47,6 +50,14 @@ class Page(html.parser.HTMLParser):
 
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
+
+    def pixels(self):
+        """Of all images, one after the other."""
+        coded = [x["src"].partition(",")[2] for x in self.all("img")]
+        files = [io.BytesIO(base64.b64decode(one)) for one in coded]
+        return np.concatenate(
+            [np.asarray(Image.open(x).convert("RGB"), int) for x in files]
+        )
 
     @property
     def text(self):
@@ -301,7 +312,8 @@ def test_batches_and_arrays_give_the_same_page(tmp_path):
         [x["data-outcome"] for x in page.all("article")] for page in pages
     )
     assert first == second
-    assert pages[0].all("img") == pages[1].all("img")
+    # In batches of other sizes, JAX rounds the last bit of a mask differently.
+    np.testing.assert_allclose(pages[0].pixels(), pages[1].pixels(), atol=2)
 
 
 class Shuffled:
@@ -344,7 +356,7 @@ def test_examples_are_of_the_pass_that_the_numbers_are_of(tmp_path):
         written(tmp_path, augmented, data, examples=1)
         for data in (Changing(), (images, labels))
     ]
-    assert pages[0].all("img") == pages[1].all("img")
+    np.testing.assert_allclose(pages[0].pixels(), pages[1].pixels(), atol=2)
     assert f"image {index}, true class" in pages[0].text
     assert len(passes) == 3  # two of which saw one batch
 
