@@ -40,7 +40,7 @@ def main(argv=None):
 
     images = data.load_image_folder(s.images).split("train")
     order = np.random.default_rng(0).permutation(len(images))
-    images = images.take(order[: s.count])
+    images = images.select(order[: s.count])
     model = keras_warn.augment(
         training.build_network(
             s.backbone, len(images.names), s.image_size, s.weights, freeze=True

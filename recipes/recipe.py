@@ -359,7 +359,7 @@ def few(data):
         for label in range(min(FEW_CLASSES, len(data.names))):
             own = indices[data.labels[indices] == label]
             chosen.append(own[:FEW_IMAGES])
-    return data.take(np.unique(np.concatenate(chosen)))
+    return data.select(np.unique(np.concatenate(chosen)))
 
 
 def _folds(data, arguments):

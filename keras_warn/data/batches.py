@@ -79,14 +79,14 @@ class Batches:
 
 
 class TrainingBatches(Batches):
-    """Shuffled batches of what a view shows of images, and one-hot labels.
+    """Shuffled batches of what a transform makes of images, and one-hot labels.
 
     Every epoch has each image once, in an order of its own; a last batch
     that would be smaller is left out.
 
     Args:
-        listing: An `ImageDataset`.
-        view: What the model sees of an image: a function of the image
+        images: An `ImageDataset`.
+        transform: What the model sees of an image: a function of the image
             and a `numpy.random.Generator`, such as `RandomCrop(224, 256)`.
             All that it returns must have one shape.
         batch_size: Positive integer.
@@ -106,12 +106,12 @@ class TrainingBatches(Batches):
 
     >>> import numpy as np
     >>> from keras_warn.data import ImageDataset, TrainingBatches, transforms
-    >>> listing = ImageDataset(
+    >>> images = ImageDataset(
     ...     "gray", ["1", "2", "3"], [0, 1, 1], ("dark", "light"), splits={},
     ...     contents=np.zeros((3, 32, 32, 3), "uint8"),
     ... )
     >>> shifted = transforms.PadAndCrop(4)
-    >>> batches = TrainingBatches(listing, shifted, batch_size=2)
+    >>> batches = TrainingBatches(images, shifted, batch_size=2)
     >>> images, labels = batches.batch(epoch=0, step=0)
     >>> images.shape, labels.shape, len(batches)
     ((2, 32, 32, 3), (2, 2), 1)
@@ -119,25 +119,25 @@ class TrainingBatches(Batches):
 
     def __init__(
         self,
-        listing,
-        view,
+        images,
+        transform,
         batch_size,
         seed=0,
         cropped=False,
         mix=None,
         part=(0, 1),
     ):
-        self.listing = listing
-        self.view = view
+        self.images = images
+        self.transform = transform
         self.batch_size = checks.integer("batch_size", batch_size)
         self.seed = checks.integer("seed", seed, 0)
         self.cropped = checks.flag("cropped", cropped)
         self.mix = mix
         self.part = part
-        if len(listing) < batch_size:
+        if len(images) < batch_size:
             raise ValueError(
                 "`batch_size` must be at most the number of images to train "
-                f"with, {len(listing)} of {listing.name}. Received: "
+                f"with, {len(images)} of {images.name}. Received: "
                 f"batch_size={batch_size}."
             )
         index, number = part
@@ -157,7 +157,7 @@ class TrainingBatches(Batches):
 
     def __len__(self):
         """Batches in an epoch."""
-        return len(self.listing) // self.batch_size
+        return len(self.images) // self.batch_size
 
     def batch(self, epoch, step) -> tuple:
         """Makes a batch.
@@ -175,8 +175,8 @@ class TrainingBatches(Batches):
             # Mixing needs all of a batch; otherwise only our part is made.
             chosen = chosen[self._rows]
         images = np.stack([self.see(epoch, int(i)) for i in chosen])
-        labels = np.eye(len(self.listing.names), dtype="float32")[
-            self.listing.labels[chosen]
+        labels = np.eye(len(self.images.names), dtype="float32")[
+            self.images.labels[chosen]
         ]
         if self.mix is not None:
             random = np.random.default_rng((MIX, self.seed, epoch, step))
@@ -208,7 +208,7 @@ class TrainingBatches(Batches):
 
     def _make_order(self, epoch):
         random = np.random.default_rng((ORDER, self.seed, epoch))
-        return random.permutation(len(self.listing))
+        return random.permutation(len(self.images))
 
     def indices(self, epoch, step) -> np.ndarray:
         """Which images a batch has, of all processes: `(b,)`."""
@@ -217,7 +217,7 @@ class TrainingBatches(Batches):
     def see(self, epoch, i) -> np.ndarray:
         """What the model sees of an image in an epoch."""
         random = np.random.default_rng((VIEW, self.seed, epoch, i))
-        return self.view(self.listing.read(i, self.cropped), random)
+        return self.transform(self.images.read(i, self.cropped), random)
 
 
 class TestBatches(Batches):
@@ -228,53 +228,53 @@ class TestBatches(Batches):
     leaves these out.
 
     Args:
-        listing: An `ImageDataset`.
-        view: As of `TrainingBatches`, such as `CenterCrop(224, 256)`; its
+        images: An `ImageDataset`.
+        transform: As of `TrainingBatches`, such as `CenterCrop(224, 256)`; its
             second argument is `None`.
         batch_size: Positive integer.
         cropped: Whether images are cut to their `boxes` before.
 
     Attributes:
-        labels: int32 `(len(listing),)`.
+        labels: int32 `(len(images),)`.
         classes: Integer, the number of classes.
 
     Example:
 
     >>> import numpy as np
     >>> from keras_warn.data import ImageDataset, TestBatches, transforms
-    >>> listing = ImageDataset(
+    >>> images = ImageDataset(
     ...     "gray", ["1", "2", "3"], [0, 1, 1], ("dark", "light"), splits={},
     ...     contents=np.zeros((3, 32, 32, 3), "uint8"),
     ... )
-    >>> batches = TestBatches(listing, transforms.Identity(), batch_size=2)
+    >>> batches = TestBatches(images, transforms.Identity(), batch_size=2)
     >>> len(batches), batches.batch(1).shape
     (2, (2, 32, 32, 3))
     """
 
     __test__ = False  # not for pytest, which looks for such names
 
-    def __init__(self, listing, view, batch_size, cropped=False):
-        self.listing = listing
-        self.labels = listing.labels
-        self.classes = len(listing.names)
-        self.view = view
+    def __init__(self, images, transform, batch_size, cropped=False):
+        self.images = images
+        self.labels = images.labels
+        self.classes = len(images.names)
+        self.transform = transform
         self.batch_size = checks.integer("batch_size", batch_size)
         self.cropped = checks.flag("cropped", cropped)
 
     def __len__(self):
-        return -(-len(self.listing) // self.batch_size)
+        return -(-len(self.images) // self.batch_size)
 
     def batch(self, step) -> tuple:
         """Makes a batch: uint8 `(b, h, w, c)`."""
         first = step * self.batch_size
-        chosen = range(first, min(first + self.batch_size, len(self.listing)))
+        chosen = range(first, min(first + self.batch_size, len(self.images)))
         images = [self.see(0, i) for i in chosen]
         images += images[-1:] * (self.batch_size - len(images))
         return np.stack(images)
 
     def see(self, epoch, i) -> np.ndarray:
         """What the model sees of an image, the same in all epochs."""
-        return self.view(self.listing.read(i, self.cropped), None)
+        return self.transform(self.images.read(i, self.cropped), None)
 
     def __iter__(self):
         """Pairs of images and labels, as `keras_warn.report` takes them."""
@@ -301,14 +301,14 @@ class TestBatches(Batches):
             model: A `keras.Model`.
 
         Returns:
-            Its predictions, `(len(listing), n)`.
+            Its predictions, `(len(images), n)`.
 
         Raises:
             As `ImageDataset.read`.
         """
         with self.reading():
             found = model.predict(self.dataset, verbose=0)
-        return found[: len(self.listing)]
+        return found[: len(self.images)]
 
 
 class ArrayBatches:

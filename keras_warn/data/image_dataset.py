@@ -115,9 +115,9 @@ class ImageDataset:
         if not names:
             raise ValueError("`names` must be names of splits. Received: none.")
         indices = np.concatenate([self.splits[name] for name in names])
-        return self.take(np.unique(indices))
+        return self.select(np.unique(indices))
 
-    def take(self, indices) -> "ImageDataset":
+    def select(self, indices) -> "ImageDataset":
         """Some of the examples.
 
         Args:
@@ -185,7 +185,7 @@ class ImageDataset:
         skipped = collections.Counter(self.skipped)
         if len(kept) < len(self):
             skipped["cannot be read"] += len(self) - len(kept)
-        return dataclasses.replace(self.take(kept), skipped=dict(skipped))
+        return dataclasses.replace(self.select(kept), skipped=dict(skipped))
 
     def hold_out(self, share, seed) -> tuple:
         """Splits the examples in two, to train and to validate with.
@@ -206,7 +206,7 @@ class ImageDataset:
         Raises:
             TypeError: if an argument is of a wrong type.
             ValueError: if one is out of its range, or a part would be empty,
-                or there are test images among the examples: take the
+                or there are test images among the examples: use the
                 `split("train")` first.
 
         Example:
@@ -239,8 +239,8 @@ class ImageDataset:
                 f"{len(set(self._units()))} groups."
             )
         return (
-            self.take(np.flatnonzero(~held)),
-            self.take(np.flatnonzero(held)),
+            self.select(np.flatnonzero(~held)),
+            self.select(np.flatnonzero(held)),
         )
 
     def read(self, i, cropped=False, channels=3) -> np.ndarray:

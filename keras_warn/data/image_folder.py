@@ -85,7 +85,7 @@ def load_image_folder(data) -> image_dataset.ImageDataset:
             )
     numbers = {name: i for i, name in enumerate(names)}
     paths = [one.path for one in found]
-    image_files.check_images("the listing", data, paths)
+    image_files.check_images("the data set", data, paths)
     return image_dataset.ImageDataset(
         name=data.resolve().stem,
         paths=paths,

@@ -89,8 +89,8 @@ class FeatureCache(Batches):
         verbose=1,
     ):
         self.batches = batches
-        self.labels = batches.listing.labels
-        self.classes = len(batches.listing.names)
+        self.labels = batches.images.labels
+        self.classes = len(batches.images.names)
         self.batch_size = batches.batch_size
         self.views = checks.integer("views", views)
         checks.one_of("dtype", dtype, ("float16", "float32"))
@@ -108,10 +108,11 @@ class FeatureCache(Batches):
                 f"one process. Received: mix={batches.mix} and "
                 f"part={batches.part}."
             )
-        if not dataclasses.is_dataclass(batches.view):
+        transform = batches.transform
+        if not dataclasses.is_dataclass(transform):
             raise TypeError(
                 "`batches` must have a transform that is a dataclass, to be "
-                f"told from others. Received: {batches.view!r}."
+                f"told from others. Received: {transform!r}."
             )
         shapes = [tuple(output.shape[1:]) for output in features.outputs]
         if any(None in shape for shape in shapes):
@@ -130,9 +131,9 @@ class FeatureCache(Batches):
                 f"{views} views. Fewer `views` take less."
             )
         about = {
-            "images": contents_digest(batches.listing),
+            "images": contents_digest(batches.images),
             "features": _digest(features),
-            "transform": f"{type(batches.view).__module__} {batches.view!r}",
+            "transform": f"{type(transform).__module__} {transform!r}",
             "cropped": batches.cropped,
             "seed": None if tested else batches.seed,
             "views": views,
@@ -236,7 +237,7 @@ class FeatureCache(Batches):
                         raise ValueError(
                             "`features` must return numbers that are finite "
                             f"in {array.dtype}. Received others, of images "
-                            f"of {source.listing.name}."
+                            f"of {source.images.name}."
                         )
                     array[rows] = values
                     array.flush()

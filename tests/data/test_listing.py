@@ -97,11 +97,11 @@ def test_a_split_keeps_everything_of_its_examples():
 
 def test_take_keeps_the_order_asked_for():
     listing = listed([3, 4], splits={"train": [0, 1, 2], "test": [5, 6]})
-    taken = listing.take([6, 1, 4])
+    taken = listing.select([6, 1, 4])
     assert names(taken) == ["6.jpg", "1.jpg", "4.jpg"]
     assert taken.splits["train"].tolist() == [1]
     assert taken.splits["test"].tolist() == [0]
-    assert len(listing.take([])) == 0
+    assert len(listing.select([])) == 0
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_take_keeps_the_order_asked_for():
 )
 def test_take_of_wrong_indices(indices, message):
     with pytest.raises(ValueError, match=message):
-        listed([3, 4]).take(indices)
+        listed([3, 4]).select(indices)
 
 
 def test_hold_out_parts_every_class_alike():
@@ -152,7 +152,7 @@ def test_hold_out_is_the_same_everywhere():
     paths = [Path("/mnt/other place", path.name) for path in listing.paths]
     elsewhere = dataclasses.replace(listing, paths=paths)
     assert names(elsewhere.hold_out(0.25, seed=1)[1]) == GOLDEN
-    backwards = listing.take(np.arange(12)[::-1])
+    backwards = listing.select(np.arange(12)[::-1])
     assert sorted(names(backwards.hold_out(0.25, 1)[1])) == sorted(GOLDEN)
 
 
@@ -296,7 +296,7 @@ def test_check_names_every_problem(photos):
     assert len(lines) == 5
     for line, (name, reason) in zip(lines, REASONS.items(), strict=True):
         assert f"{name}: {reason}" in line
-    photos.take(range(6)).check(verbose=0)
+    photos.select(range(6)).check(verbose=0)
 
 
 def test_progress_is_shown(photos, capsys):

@@ -164,7 +164,7 @@ def other_maps():
     "batches, options",
     [
         (lambda: training(darker()), {}),
-        (lambda: training(images(20).take(np.arange(20)[::-1])), {}),
+        (lambda: training(images(20).select(np.arange(20)[::-1])), {}),
         (lambda: training(seed=2), {}),
         (lambda: training(transform=Other(2)), {}),
         (lambda: training(transform=transforms.PadAndCrop(3)), {}),

@@ -318,7 +318,7 @@ def test_an_image_that_vanishes(fit, tmp_path):
         fit(at_epoch(2, remove))
     # In validation, too.
     with pytest.raises(ValueError, match=r"^\S*\.jpg \D*$"):
-        TestBatches(fit.batches.listing, transform, 4).predict(fit.model)
+        TestBatches(fit.batches.images, transform, 4).predict(fit.model)
 
 
 def test_a_folder_that_is_gone(fit):
