@@ -4,6 +4,7 @@ Convolutions have no bias. As in PyTorch, strided ones pad both sides alike,
 and batch normalisation has `momentum=0.9` and `epsilon=1e-5`.
 """
 
+import dataclasses
 import numbers
 import os
 
@@ -125,64 +126,65 @@ def blocks_in_group(
     return blocks
 
 
-def check_end(classes, include_top, classifier_activation, pooling, weights):
-    """Checks what `network` takes by the same names.
+@dataclasses.dataclass
+class Ends:
+    """Where a network begins and ends: what all of them take, `WideResNet`'s.
 
-    Returns:
-        `classes` as an `int`.
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of its range or contradicts another.
     """
-    classes = checks.integer("classes", classes)
-    checks.flag("include_top", include_top)
-    checks.activation("classifier_activation", classifier_activation)
-    _check_pooling(pooling, include_top)
-    check_weights(weights)
-    return classes
+
+    input_shape: tuple | None = None
+    classes: int = 10
+    include_top: bool = True
+    classifier_activation: object = "softmax"
+    weights: object = None
+    input_tensor: keras.KerasTensor | None = None
+    pooling: str | None = None
+
+    def __post_init__(self):
+        self.classes = checks.integer("classes", self.classes)
+        checks.flag("include_top", self.include_top)
+        checks.activation("classifier_activation", self.classifier_activation)
+        _check_pooling(self.pooling, self.include_top)
+        check_weights(self.weights)
+
+    def images(self, size=32):
+        """The images that the network starts from, as a `KerasTensor`."""
+        return _images(self.input_shape, self.input_tensor, size)
+
+    def model(self, images, x, name):
+        """The model that ends in the map `x`, its mean, or its classes."""
+        if self.include_top or self.pooling == "avg":
+            x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+        elif self.pooling == "max":
+            x = keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
+        if self.include_top:
+            x = self.classifier(x)
+        return self.loaded(images, x, name)
+
+    def classifier(self, x):
+        """The classes, predicted from pooled features."""
+        return keras.layers.Dense(
+            self.classes,
+            activation=self.classifier_activation,
+            kernel_initializer=initializer(),
+            name="predictions",
+        )(x)
+
+    def loaded(self, images, x, name):
+        """The model from what `images` are computed from, with its weights."""
+        inputs = keras.utils.get_source_inputs(images)
+        # A list of one would have to be called on lists.
+        inputs = inputs[0] if len(inputs) == 1 else inputs
+        made = keras.Model(inputs, x, name=name)
+        if self.weights is not None:
+            made.load_weights(self.weights)
+        return made
 
 
-def network(
-    images,
-    x,
-    *,
-    classes,
-    include_top,
-    classifier_activation,
-    pooling,
-    weights,
-    name,
-):
-    """The model that ends in the map `x`, its mean, or a classifier of it."""
-    if include_top or pooling == "avg":
-        x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    elif pooling == "max":
-        x = keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
-    if include_top:
-        x = classifier(x, classes, classifier_activation)
-    return model(images, x, weights, name)
-
-
-def classifier(x, classes, activation):
-    """The classes, predicted from pooled features."""
-    return keras.layers.Dense(
-        classes,
-        activation=activation,
-        kernel_initializer=initializer(),
-        name="predictions",
-    )(x)
-
-
-def model(images, x, weights, name):
-    """The model from what `images` are computed from, with its weights."""
-    inputs = keras.utils.get_source_inputs(images)
-    # A list of one would have to be called on lists.
-    inputs = inputs[0] if len(inputs) == 1 else inputs
-    made = keras.Model(inputs, x, name=name)
-    if weights is not None:
-        made.load_weights(weights)
-    return made
-
-
-def images(input_shape, input_tensor, size=32):
-    """The images that a network starts from, as a `KerasTensor`."""
+def _images(input_shape, input_tensor, size):
     first = keras.config.image_data_format() == "channels_first"
     layout = "(c, h, w)" if first else "(h, w, c)"
     if input_tensor is None:

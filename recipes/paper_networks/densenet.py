@@ -12,16 +12,10 @@ def DenseNetBC(
     depth=190,
     growth=40,
     reduction=0.5,
-    input_shape=None,
-    classes=10,
     dropout=0.0,
-    include_top=True,
-    classifier_activation="softmax",
-    weights=None,
-    input_tensor=None,
-    pooling=None,
     *,
     name=None,
+    **ends,
 ):
     """DenseNet-BC for small images: layers that read all layers before them.
 
@@ -44,23 +38,13 @@ def DenseNetBC(
         growth: Positive integer, the channels that a layer adds.
         reduction: Number above 0 and at most 1, the share of channels that a
             transition keeps, rounded down.
-        input_shape: Shape of the images without the batch, in Keras's data
-            format; sizes, but not channels, may be `None`, and must be 4 or
-            more otherwise. Defaults to 32 x 32 pixels of 3 channels.
-        classes: Positive integer, the number of classes, with `include_top`.
         dropout: Number from 0 to 1, the share of values that is dropped after
             each convolution but the first while training.
-        include_top: Whether the network ends in its classifier.
-        classifier_activation: Activation of the classifier, `None` for
-            logits.
-        weights: Path of a file of weights, or `None` for random ones.
-        input_tensor: `KerasTensor` of images to start from instead, as of
-            `WideResNet`.
-        pooling: What the network ends in without its classifier: `None` for
-            the last feature map, `"avg"` or `"max"` for its mean or maximum
-            over positions.
         name: Name of the model. Defaults to
             `"densenet_bc_<depth>_<growth>"`.
+        **ends: `input_shape` (of 4 x 4 pixels or more), `classes`,
+            `include_top`, `classifier_activation`, `weights`, `input_tensor`
+            and `pooling`, as of `WideResNet`.
 
     Returns:
         A flat functional `keras.Model`. Its layers are named `stem_conv`,
@@ -99,10 +83,8 @@ def DenseNetBC(
     growth = checks.integer("growth", growth)
     reduction = checks.real("reduction", reduction, maximum=1.0)
     dropout = checks.real("dropout", dropout, maximum=1.0)
-    classes = building.check_end(
-        classes, include_top, classifier_activation, pooling, weights
-    )
-    images = building.images(input_shape, input_tensor)
+    ends = building.Ends(**ends)
+    images = ends.images()
     _check_size(images)
     x = building.conv(2 * growth, 3, name="stem_conv")(images)
     for block in range(1, _BLOCKS + 1):
@@ -111,15 +93,8 @@ def DenseNetBC(
         if block < _BLOCKS:
             x = _transition(x, reduction, dropout, f"transition{block}")
     x = building.activated(x, "final_bn", "final_relu")
-    return building.network(
-        images,
-        x,
-        classes=classes,
-        include_top=include_top,
-        classifier_activation=classifier_activation,
-        pooling=pooling,
-        weights=weights,
-        name=f"densenet_bc_{depth}_{growth}" if name is None else name,
+    return ends.model(
+        images, x, f"densenet_bc_{depth}_{growth}" if name is None else name
     )
 
 

@@ -11,15 +11,9 @@ def ResNeXt(
     depth=29,
     cardinality=16,
     base_width=64,
-    input_shape=None,
-    classes=10,
-    include_top=True,
-    classifier_activation="softmax",
-    weights=None,
-    input_tensor=None,
-    pooling=None,
     *,
     name=None,
+    **ends,
 ):
     """ResNeXt for small images: residual blocks of many narrow paths.
 
@@ -44,21 +38,11 @@ def ResNeXt(
         cardinality: Positive integer, the number of paths.
         base_width: Positive integer, the channels of a path in the first
             group.
-        input_shape: Shape of the images without the batch, in Keras's data
-            format; sizes, but not channels, may be `None`. Defaults to 32 x 32
-            pixels of 3 channels.
-        classes: Positive integer, the number of classes, with `include_top`.
-        include_top: Whether the network ends in its classifier.
-        classifier_activation: Activation of the classifier, `None` for
-            logits.
-        weights: Path of a file of weights, or `None` for random ones.
-        input_tensor: `KerasTensor` of images to start from instead, as of
-            `WideResNet`.
-        pooling: What the network ends in without its classifier: `None` for
-            the last feature map, `"avg"` or `"max"` for its mean or maximum
-            over positions.
         name: Name of the model. Defaults to
             `"resnext_<depth>_<cardinality>x<base_width>d"`.
+        **ends: `input_shape`, `classes`, `include_top`,
+            `classifier_activation`, `weights`, `input_tensor` and `pooling`,
+            as of `WideResNet`.
 
     Returns:
         A flat functional `keras.Model`. Its layers are named `stem_conv`,
@@ -91,10 +75,8 @@ def ResNeXt(
     blocks = building.blocks_in_group(depth, 3, 2, "11, 20, 29 or 38")
     cardinality = checks.integer("cardinality", cardinality)
     base_width = checks.integer("base_width", base_width)
-    classes = building.check_end(
-        classes, include_top, classifier_activation, pooling, weights
-    )
-    images = building.images(input_shape, input_tensor)
+    ends = building.Ends(**ends)
+    images = ends.images()
     x = building.conv(_STEM_CHANNELS, 3, name="stem_conv")(images)
     x = building.activated(x, "stem_bn", "stem_relu")
     for group in range(1, _GROUPS + 1):
@@ -110,13 +92,4 @@ def ResNeXt(
             )
     if name is None:
         name = f"resnext_{depth}_{cardinality}x{base_width}d"
-    return building.network(
-        images,
-        x,
-        classes=classes,
-        include_top=include_top,
-        classifier_activation=classifier_activation,
-        pooling=pooling,
-        weights=weights,
-        name=name,
-    )
+    return ends.model(images, x, name)

@@ -104,10 +104,16 @@ def WideResNet(
     Reference:
         [Zagoruyko and Komodakis, 2016](https://arxiv.org/abs/1605.07146)
     """
-    classes = building.check_end(
-        classes, include_top, classifier_activation, pooling, weights
+    ends = building.Ends(
+        input_shape,
+        classes,
+        include_top,
+        classifier_activation,
+        weights,
+        input_tensor,
+        pooling,
     )
-    images = building.images(input_shape, input_tensor)
+    images = ends.images()
     groups = residual_groups(
         images,
         depth,
@@ -117,16 +123,7 @@ def WideResNet(
         activate_shortcuts=activate_shortcuts,
     )
     x = building.activated(groups[-1], "final_bn", "final_relu")
-    return building.network(
-        images,
-        x,
-        classes=classes,
-        include_top=include_top,
-        classifier_activation=classifier_activation,
-        pooling=pooling,
-        weights=weights,
-        name=f"wide_resnet_{depth}_{width}" if name is None else name,
-    )
+    return ends.model(images, x, name or f"wide_resnet_{depth}_{width}")
 
 
 def residual_groups(

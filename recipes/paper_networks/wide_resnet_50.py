@@ -14,15 +14,9 @@ _STEM_CHANNELS = 64
 
 def WideResNet50(
     width=2,
-    input_shape=None,
-    classes=1000,
-    include_top=True,
-    classifier_activation="softmax",
-    weights=None,
-    input_tensor=None,
-    pooling=None,
     *,
     name=None,
+    **ends,
 ):
     """ResNet-50 with wider bottlenecks, for photographs.
 
@@ -46,20 +40,10 @@ def WideResNet50(
 
     Args:
         width: Positive integer, the factor on the inner channels of blocks.
-        input_shape: Shape of the images without the batch, in Keras's data
-            format; sizes, but not channels, may be `None`. Defaults to
-            224 x 224 pixels of 3 channels.
-        classes: Positive integer, the number of classes, with `include_top`.
-        include_top: Whether the network ends in its classifier.
-        classifier_activation: Activation of the classifier, `None` for
-            logits.
-        weights: Path of a file of weights, or `None` for random ones.
-        input_tensor: `KerasTensor` of images to start from instead, as of
-            `WideResNet`.
-        pooling: What the network ends in without its classifier: `None` for
-            the last feature map, `"avg"` or `"max"` for its mean or maximum
-            over positions.
         name: Name of the model. Defaults to `"wide_resnet_50_<width>"`.
+        **ends: `input_shape` (of 224 x 224 pixels by default), `classes`
+            (1,000 by default), `include_top`, `classifier_activation`,
+            `weights`, `input_tensor` and `pooling`, as of `WideResNet`.
 
     Returns:
         A flat functional `keras.Model`. Its layers are named `stem_conv`,
@@ -93,10 +77,8 @@ def WideResNet50(
         - [He et al., 2016](https://arxiv.org/abs/1512.03385)
     """
     width = checks.integer("width", width)
-    classes = building.check_end(
-        classes, include_top, classifier_activation, pooling, weights
-    )
-    images = building.images(input_shape, input_tensor, size=224)
+    ends = building.Ends(**{"classes": 1000, **ends})
+    images = ends.images(size=224)
     x = building.centred_conv(
         images,
         _STEM_CHANNELS,
@@ -119,15 +101,8 @@ def WideResNet50(
                 strides=2 if group > 1 and block == 1 else 1,
                 name=f"group{group}_block{block}",
             )
-    return building.network(
-        images,
-        x,
-        classes=classes,
-        include_top=include_top,
-        classifier_activation=classifier_activation,
-        pooling=pooling,
-        weights=weights,
-        name=f"wide_resnet_50_{width}" if name is None else name,
+    return ends.model(
+        images, x, f"wide_resnet_50_{width}" if name is None else name
     )
 
 

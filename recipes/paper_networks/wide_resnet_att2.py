@@ -106,10 +106,15 @@ def WideResNetAtt2(
         [Jetley et al., 2018](https://arxiv.org/abs/1804.02391)
     """
     checks.one_of("compatibility", compatibility, ("parametrised", "dot"))
-    classes = building.check_end(
-        classes, include_top, classifier_activation, None, weights
+    ends = building.Ends(
+        input_shape,
+        classes,
+        include_top,
+        classifier_activation,
+        weights,
+        input_tensor,
     )
-    images = building.images(input_shape, input_tensor)
+    images = ends.images()
     groups = residual_groups(images, depth, width, dropout)
     summary = _global_feature(groups[-1], dropout)
     contexts = []
@@ -125,10 +130,10 @@ def WideResNetAtt2(
     x = keras.layers.Concatenate(name="contexts")(contexts)
     if include_top:
         x = building.dropped(x, dropout, "contexts_dropout")
-        x = building.classifier(x, classes, classifier_activation)
+        x = ends.classifier(x)
     if name is None:
         name = f"wide_resnet_{depth}_{width}_att2"
-    return building.model(images, x, weights, name)
+    return ends.loaded(images, x, name)
 
 
 def _global_feature(x, dropout):

@@ -143,7 +143,9 @@ def narrow(monkeypatch):
 
 def build(**arguments):
     arguments = {"include_top": True, "classes": CLASSES} | arguments
-    return WideResNet50(1, SHAPE, classifier_activation=None, **arguments)
+    return WideResNet50(
+        1, input_shape=SHAPE, classifier_activation=None, **arguments
+    )
 
 
 def check(found, expected):
