@@ -260,7 +260,7 @@ def test_cropped_to_boxes(kind):
 def test_wrong_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         TrainingBatches(
-            **{"listing": noise(), "view": None, "batch_size": 4, **arguments}
+            **{"images": noise(), "transform": None, "batch_size": 4, **arguments}
         )
 
 
