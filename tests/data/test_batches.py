@@ -259,9 +259,7 @@ def test_cropped_to_boxes(kind):
 )
 def test_wrong_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
-        TrainingBatches(
-            **{"images": noise(), "transform": None, "batch_size": 4, **arguments}
-        )
+        TrainingBatches(noise(), None, **{"batch_size": 4, **arguments})
 
 
 def small_model(classes=3, size=(8, 8)):
