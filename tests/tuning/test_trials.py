@@ -205,8 +205,8 @@ def test_the_best_and_what_it_is_compared_with(run, tmp_path):
     assert variants["baseline"]["operations_added"] == 0
     rate = found.learning_rate[found.accuracy.idxmax()]
     assert known["command"] == (
-        "python recipes/toy.py --attention depth=2 width=4 "
-        f"diversity_weight=0.1 --learning-rate {rate}"
+        "python recipes/toy.py --attention preset=paper depth=2 width=4 "
+        f"--learning-rate {rate}"
     )
 
 
