@@ -377,7 +377,8 @@ def test_the_baseline_is_what_attention_is_compared_with(tmp_path):
     right = predicted == labels
     difference = found.over_baseline
     assert difference.fixed == np.sum(~right & found.output.correct)
-    assert difference.gain == found.output.accuracy() - right.mean()
+    gain = found.output.accuracy() - right.mean()
+    assert difference.gain == pytest.approx(gain, abs=1e-12)
     assert (
         found.over_backbone.fixed
         == compare(augmented, (images, labels), verbose=0).over_backbone.fixed
