@@ -13,6 +13,7 @@ from keras_warn.cli import train
 from keras_warn.cli.errors import INTERRUPTED
 from keras_warn.cli.errors import WRONG_USAGE
 from keras_warn.cli.errors import UsageError
+from keras_warn.cli.progress import interruptible
 
 # Each has `EPILOG`, `add_arguments(parser)` and `run(arguments)`, which returns
 # an exit code.
@@ -43,7 +44,8 @@ def main(argv=None) -> int:
     # Pillow's, of large photos. They are fine; what is too large is an error.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     try:
-        return COMMANDS[arguments.command].run(arguments)
+        with interruptible():
+            return COMMANDS[arguments.command].run(arguments)
     except UsageError as error:
         print(f"keras-warn {arguments.command}: {error}", file=sys.stderr)
         return WRONG_USAGE
