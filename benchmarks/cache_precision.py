@@ -21,13 +21,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 
 import numpy as np
+from measuring.environment import machine_and_versions
 
 import keras_warn
 from keras_warn import training
 from keras_warn.cli import train
 from keras_warn.cli.options import count
 from keras_warn.data import splits
-from keras_warn.training import runs
 from keras_warn.training import settings
 
 
@@ -81,12 +81,7 @@ def main(argv=None):
             + f", largest difference of a probability {apart:.4f}",
             flush=True,
         )
-    environment = runs.environment()
-    print(
-        f"{environment['cpu']}, {environment['cores']} cores, "
-        f"{environment['backend']} {environment[environment['backend']]}, "
-        f"Keras {environment['keras']}, {environment['date'][:10]}"
-    )
+    print(machine_and_versions())
 
 
 if __name__ == "__main__":

@@ -108,9 +108,7 @@ def features_and_heads(trunk, classes, width):
     """
 
     def attended(**arguments):
-        # Without effect on a frozen trunk, but for the maps that are cached.
-        arguments |= {"width": width, "gradient_scale": 1.0}
-        return attention(trunk, classes, **arguments)
+        return attention(trunk, classes, width=width, **arguments)
 
     features, ours = attended(name="ours")
     maps = [keras.Input(x.shape[1:]) for x in features.outputs]

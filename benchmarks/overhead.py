@@ -104,7 +104,7 @@ def measure_operations(title, built):
 def measure_modules(s, kernel_size, classes):
     """Times of the attention alone.
 
-    The gradients of the direct formulation are left out: with 1,000 classes
+    The gradients of the direct formulation are omitted: with 1,000 classes
     its maps alone take gigabytes, and the training step says as much.
     """
     keras.backend.clear_session()

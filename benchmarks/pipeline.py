@@ -22,13 +22,13 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 
+from measuring.environment import machine_and_versions
 from measuring.summary import summary
 from measuring.timing import take_turns
 
 from keras_warn.cli.options import count
 from keras_warn.data import splits
 from keras_warn.training import Experiment
-from keras_warn.training import runs
 from keras_warn.training import settings
 
 
@@ -94,12 +94,7 @@ def main(argv=None):
     for name, value in found["median"].items():
         low, high = found["quartiles"][name]
         print(f"{name:9} {value:7.1f} images/s ({low:.1f} to {high:.1f})")
-    environment = runs.environment()
-    print(
-        f"{environment['cpu']}, {environment['cores']} cores, "
-        f"{environment['backend']} {environment[environment['backend']]}, "
-        f"Keras {environment['keras']}, {environment['date'][:10]}"
-    )
+    print(machine_and_versions())
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class EventFile:
         Args:
             tag: Name of the histograms.
             step: Place of the histogram among them.
-            values: Array of any shape. What is not finite is left out.
+            values: Array of any shape. What is not finite is omitted.
         """
         values = np.clip(values[np.isfinite(values)], 0, 1)
         counts, edges = np.histogram(values, BUCKETS, (0, 1))

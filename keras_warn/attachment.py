@@ -175,7 +175,7 @@ def resolve(network, attend_at=None, depth=None) -> list:
         )
     if depth not in (None, len(attend_at)):
         raise ValueError(
-            "`depth` must be left out with `attend_at`, or be the number of "
+            "`depth` must be omitted with `attend_at`, or be the number of "
             f"its entries, {len(attend_at)}. Received: depth={depth}."
         )
     tensors = [_resolve_one(network, points, entry) for entry in attend_at]

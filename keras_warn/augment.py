@@ -344,7 +344,7 @@ def with_preset(preset, combination="log_probabilities", **given) -> dict:
     Args:
         preset: A name in `PRESETS`.
         combination: The argument of `augment`.
-        **given: Arguments that are in `PRESETS`. `None` is left out.
+        **given: Arguments that are in `PRESETS`. `None` is omitted.
 
     Returns:
         A dictionary with every argument that is in `PRESETS`.
@@ -481,7 +481,7 @@ def _read_or_make_classifier(network, classes):
         if classes not in (None, classifier.classes):
             raise ValueError(
                 "`classes` must be the number of classes of the backbone's own "
-                f"classifier, {classifier.classes}, or be left out. For other "
+                f"classifier, {classifier.classes}, or be omitted. For other "
                 "classes, build the backbone without its classifier "
                 "(`include_top=False`). "
                 f"Received: classes={classes}."

@@ -140,7 +140,7 @@ def activation(name, value) -> collections.abc.Callable:
 
 
 def initializer(name, value) -> keras.initializers.Initializer:
-    """Returns an initializer of its own for whoever asks.
+    """Returns an initializer that no other layer shares.
 
     Objects of Keras's initializers repeat the values that they drew once.
     Copies of one without a seed draw anew.

@@ -234,6 +234,8 @@ def check_configs(model) -> None:
         except (
             AttributeError,
             KeyError,
+            # Of Keras's own `get_config`, where a layer has arguments and no
+            # `get_config` that says them.
             NotImplementedError,
             TypeError,
             ValueError,

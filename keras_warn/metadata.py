@@ -149,7 +149,7 @@ def class_names(name, value, classes=None) -> tuple:
 def from_json(found) -> Metadata:
     """The `Metadata` that `Metadata.to_json` made a dictionary of.
 
-    What a later version may have added is left out.
+    What a later version may have added is omitted.
 
     Args:
         found: Dictionary, or `None`.

@@ -290,7 +290,7 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         return cls(optimizer, config["factors"], config["name"])
 
     def _place(self, variable):
-        """Index of the optimizer of a variable, `None` for those left out."""
+        """Index of the optimizer of a variable, `None` for those omitted."""
         if id(variable) not in self._places:
             raise ValueError(
                 "The optimizer must be applied to variables that it was built "

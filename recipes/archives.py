@@ -532,11 +532,11 @@ def _read_mat(path, *names):
     """Variables of a file of MATLAB, without axes of length 1."""
     try:
         content = scipy.io.loadmat(path, squeeze_me=True, variable_names=names)
-    # What SciPy was seen to raise on files that are broken, or of another
-    # kind: `NotImplementedError` on those of version 7.3, which are HDF5.
+    # What SciPy was seen to raise on files that are broken, or of another kind.
     except (
         IndexError,
         MemoryError,
+        # Of SciPy: "Please use HDF reader for matlab v7.3 files".
         NotImplementedError,
         OSError,
         TypeError,

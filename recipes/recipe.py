@@ -140,7 +140,7 @@ class Recipe:
         if arguments.processes or arguments.process is not None:
             if arguments.devices:
                 raise ValueError(
-                    "`devices` must be left out with `processes`, which use "
+                    "`devices` must be omitted with `processes`, which use "
                     f"all that their machines have. Received: "
                     f"{arguments.devices}."
                 )
@@ -150,7 +150,7 @@ class Recipe:
         if arguments.baseline:
             if hasattr(arguments, "attention"):
                 raise ValueError(
-                    "`attention` must be left out with `baseline`, which has "
+                    "`attention` must be omitted with `baseline`, which has "
                     f"none. Received: {dict(arguments.attention)}."
                 )
             s = dataclasses.replace(s, attention=None)

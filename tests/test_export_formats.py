@@ -193,8 +193,8 @@ def test_names_of_files(tmp_path, arguments, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoded": True}, "`encoded` must be left out with format='litert'"),
-        ({"resize": "crop"}, "`resize` must be left out with"),
+        ({"encoded": True}, "`encoded` must be omitted with format='litert'"),
+        ({"resize": "crop"}, "`resize` must be omitted with"),
         ({"quantization": "int4"}, "`quantization` must be one of"),
         ({"quantization": "int8"}, "`masks` must be 'maps'"),
         (

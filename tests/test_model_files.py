@@ -172,7 +172,7 @@ def test_backbones_that_do_not_fit_are_named(make, tmp_path):
         build_network(tmp_path / "mine.keras", 3, SIZE)
 
 
-# What later versions add is left out.
+# What later versions add is omitted.
 RIGHT = [("training", {"a": 1}), ("keras_warn", "x"), (None, {"a": 1})]
 
 

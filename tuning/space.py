@@ -15,7 +15,7 @@ from keras_warn.augment import with_preset
 RATE_RANGE = 10
 
 # Each hyperparameter is the argument of `keras_warn.augment` of its name, but
-# for `skip`, how many of the deepest attachment points are left out, and
+# for `skip`, how many of the deepest attachment points are omitted, and
 # `learning_rate`, the recipe's.
 VALUES = {
     "depth": (),  # 1 to the number of attachment points

@@ -21,7 +21,7 @@ NOT_8_BITS = ("1", "L;2", "L;4", "I;16B", "RGB;16B")
 # 32 bits: 4 x 4 pixels remain for each that the model sees, or a megapixel.
 PIXELS_EACH, PIXELS_KEPT = 16, 2**20
 
-# The tag of EXIF that says how a camera was held; 1 is upright.
+# The tag of EXIF that says how a camera was held; 1 is as stored.
 ORIENTATION = 0x0112
 
 # What Pillow's decoders raise on broken files.

@@ -15,7 +15,7 @@ exit codes:
 
 
 class UsageError(Exception):
-    """Wrong input, said in one paragraph to whoever gave it."""
+    """Wrong input, said in one paragraph."""
 
 
 @contextlib.contextmanager

@@ -74,5 +74,5 @@ def check_size(given, size) -> None:
     ):
         raise UsageError(
             f"--size must be that of the model, {size[0]}x{size[1]}, or be "
-            f"left out. Received: {given[0]}x{given[1]}."
+            f"omitted. Received: {given[0]}x{given[1]}."
         )

@@ -137,6 +137,6 @@ def _figures_of(content):
     return [
         name
         for name in content.get("figures", [])
-        # Nothing outside of the folder, whoever edited the list.
+        # Nothing outside of the folder, even if the list was edited.
         if name == pathlib.Path(name).name
     ]

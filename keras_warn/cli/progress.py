@@ -1,4 +1,4 @@
-"""How far long work is, for whoever waits."""
+"""How far long work is."""
 
 import contextlib
 import signal

@@ -156,7 +156,7 @@ class _Labelled(typing.NamedTuple):
 class Batches:
     """Labelled images from files, batch by batch, as often as asked.
 
-    Files that cannot be read are left out, and named once.
+    Files that cannot be read are omitted, and named once.
 
     Args:
         found: List of `image_files.ImageRecord`.

@@ -56,7 +56,7 @@ def run(arguments) -> int:
     except OSError as error:
         # What is left would fail once more when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        # Whoever reads by `| head` has seen enough.
+        # `| head` has read enough, and closed the pipe.
         if not isinstance(error, BrokenPipeError):
             print(
                 "keras-warn summary: the table cannot be written: "

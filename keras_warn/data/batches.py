@@ -82,7 +82,7 @@ class TrainingBatches(Batches):
     """Shuffled batches of what a transform makes of images, and one-hot labels.
 
     Every epoch has each image once, in an order of its own; a last batch
-    that would be smaller is left out.
+    that would be smaller is omitted.
 
     Args:
         images: An `ImageDataset`.

@@ -288,7 +288,7 @@ class ImageDataset:
             )
         content = self._content(i)
         if isinstance(content, np.ndarray):
-            # Whoever draws on it must not draw on the data.
+            # A copy: drawing on it must not change the data.
             pixels = images.with_channels(content, channels).copy()
         else:
             pixels = images.read_image(

@@ -16,8 +16,8 @@ def folds(dataset, number) -> dict:
         number: Positive integer, how many folds.
 
     Returns:
-        Dictionary from "fold_0", ... to int64 indices, the folds. Whoever has
-        the same images has the same folds.
+        Dictionary from "fold_0", ... to int64 indices, the folds: the same on
+        every machine.
     """
     counts = np.bincount(dataset.labels, minlength=len(dataset.names))
     wanted = counts / number

@@ -8,7 +8,7 @@ In front of the first stride this is exact. Convolutions and poolings keep the
 middle of the map where it is: an even image has no middle pixel, so a stride
 of 2 may as well begin at its first or second row, and which of them depends on
 the layer. Behind five of these, positions could lie half a position further
-left or right. That is left out: fields of view are cut at the borders of the
+left or right. That is omitted: fields of view are cut at the borders of the
 image, and on average the middle is nearer to what positions really read.
 """
 

@@ -157,7 +157,7 @@ def to_pixels(maps, placement, size) -> np.ndarray:
     Bilinear, like the interpolation of masks, but what a position has is
     divided among pixels and neither lost nor multiplied: a map keeps its sum.
     Tokens before those of the image, such as the class token, and positions
-    that lie in padding have no place in the image and are left out.
+    that lie in padding have no place in the image and are omitted.
 
     Args:
         maps: Array `(b, h, w)`, or `(b, p)` of tokens; of any sign.

@@ -164,7 +164,7 @@ def check_format(format, resize, encoded, quantization) -> None:
         for name, value in (("resize", resize), ("encoded", encoded)):
             if value:
                 raise ValueError(
-                    f"`{name}` must be left out with format={format!r}, which "
+                    f"`{name}` must be omitted with format={format!r}, which "
                     "has no operations for it: bring images to the model's "
                     f"size before, or choose 'tf_saved_model'. Received: "
                     f"{name}={value!r}."

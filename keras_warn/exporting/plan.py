@@ -153,7 +153,7 @@ def make_plan(
         ):
             raise ValueError(
                 f"`size` must be that of the model, {own[0]}x{own[1]}, or be "
-                f"left out. Received: size={size}."
+                f"omitted. Received: size={size}."
             )
     prepared, fitted = preprocessing is not None, resize is not None
     wanted = preprocessing or known.preprocessing

@@ -37,7 +37,7 @@ def decode(encoded, channels):
         pixels = (tf.reduce_sum(pixels, -1, keepdims=True) + 2**15) // 2**16
     pixels = tf.cast(pixels, tf.float32)
     marker = tf.where(is_jpeg, b"Exif\0\0", b"eXIf")
-    return _upright(pixels, _orientation(encoded, marker))
+    return _apply_exif(pixels, _orientation(encoded, marker))
 
 
 def _decode_png(encoded):
@@ -109,7 +109,7 @@ def _orientation(encoded, marker):
     return tf.where((value >= 1) & (value <= 8), value, 1)
 
 
-def _upright(pixels, orientation):
+def _apply_exif(pixels, orientation):
     """Turns an image as its EXIF orientation says."""
     import tensorflow as tf
 

@@ -117,7 +117,7 @@ def build_network(
         )
     if weights not in NAMED_WEIGHTS:
         raise ValueError(
-            "`weights` must be left out with a file as `backbone`, which "
+            "`weights` must be omitted with a file as `backbone`, which "
             f"has its own. Received: weights={str(weights)!r}."
         )
     network = _from_file(backbone, image_size)

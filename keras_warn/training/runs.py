@@ -143,7 +143,7 @@ class RunFolder:
             )
         found = sorted(os.listdir(self.path))
         found = [name for name in found if not files.is_unfinished(name)]
-        # Whoever is killed at the very start leaves no more than these.
+        # A process killed at the very start leaves no more than these.
         if found == [PARTS] and not os.listdir(self / PARTS):
             return
         if found and SETTINGS not in found:

@@ -204,7 +204,7 @@ def _images(input_shape, input_tensor, size):
         _checked_shape(input_shape, layout) != shape[1:]
     ):
         raise ValueError(
-            "`input_shape` must be left out with `input_tensor`, or be its "
+            "`input_shape` must be omitted with `input_tensor`, or be its "
             f"shape, {shape[1:]}. Received: input_shape={input_shape}."
         )
     return input_tensor

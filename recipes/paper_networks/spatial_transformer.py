@@ -49,6 +49,7 @@ class SpatialTransformer(keras.layers.Layer):
 
     Example:
 
+    >>> import paper_networks
     >>> images = keras.random.uniform((2, 5, 7, 3))
     >>> found = keras.random.normal((2, 11))
     >>> same = paper_networks.SpatialTransformer()(images, found)

@@ -14,15 +14,10 @@ def WideResNetAtt2(
     depth=40,
     width=10,
     compatibility="parametrised",
-    input_shape=None,
-    classes=10,
     dropout=0.0,
-    include_top=True,
-    classifier_activation="softmax",
-    weights=None,
-    input_tensor=None,
     *,
     name=None,
+    **ends,
 ):
     """A wide residual network that must classify by what it attends to.
 
@@ -48,22 +43,15 @@ def WideResNetAtt2(
         depth: Integer `6 * blocks + 4`, as of `WideResNet`.
         width: Positive integer, the factor on the channels.
         compatibility: `"parametrised"` or `"dot"`.
-        input_shape: Shape of the images without the batch, in Keras's data
-            format; sizes, but not channels, may be `None`. Defaults to 32 x 32
-            pixels of 3 channels.
-        classes: Positive integer, the number of classes, with `include_top`.
         dropout: Number from 0 to 1, the share of values that is dropped while
             training: between the convolutions of a block, before `g`, and
             before the classifier.
-        include_top: Whether the network ends in its classifier, or in what it
-            reads, a vector: there is nothing left to pool.
-        classifier_activation: Activation of the classifier, `None` for
-            logits.
-        weights: Path of a file of weights, or `None` for random ones.
-        input_tensor: `KerasTensor` of images to start from instead, as of
-            `WideResNet`.
         name: Name of the model. Defaults to
             `"wide_resnet_<depth>_<width>_att2"`.
+        **ends: `input_shape`, `classes`, `include_top`,
+            `classifier_activation`, `weights` and `input_tensor`, as of
+            `WideResNet`. Without `include_top` it ends in what the classifier
+            reads, a vector.
 
     Returns:
         A flat functional `keras.Model`. Its layers are those of `WideResNet`
@@ -106,14 +94,8 @@ def WideResNetAtt2(
         [Jetley et al., 2018](https://arxiv.org/abs/1804.02391)
     """
     checks.one_of("compatibility", compatibility, ("parametrised", "dot"))
-    ends = building.Ends(
-        input_shape,
-        classes,
-        include_top,
-        classifier_activation,
-        weights,
-        input_tensor,
-    )
+    # It pools by attention alone.
+    ends = building.Ends(**ends, pooling=None)
     images = ends.images()
     groups = residual_groups(images, depth, width, dropout)
     summary = _global_feature(groups[-1], dropout)
@@ -128,7 +110,7 @@ def WideResNetAtt2(
             )
         )
     x = keras.layers.Concatenate(name="contexts")(contexts)
-    if include_top:
+    if ends.include_top:
         x = building.dropped(x, dropout, "contexts_dropout")
         x = ends.classifier(x)
     if name is None:

@@ -80,7 +80,7 @@ def test_each_epoch_has_an_order_of_its_own():
     batches = TrainingBatches(numbered(23), transforms.Identity(), 4)
     orders = {tuple(shown(batches, epoch)) for epoch in range(6)}
     assert len(orders) == 6
-    # Whoever is left out differs, too.
+    # Whoever is omitted differs, too.
     assert len({frozenset(order) for order in orders}) > 1
 
 

@@ -367,8 +367,8 @@ def test_size_of_what_is_no_image(tmp_path):
 
 def test_channels_of_pixels_are_those_of_their_file(tmp_path):
     for pixels in (noise(), noise()[:, :, :1]):
-        picture = Image.fromarray(pixels.squeeze())
-        path = saved(tmp_path / "a.png", picture)
+        image = Image.fromarray(pixels.squeeze())
+        path = saved(tmp_path / "a.png", image)
         for channels in (1, 3):
             np.testing.assert_array_equal(
                 with_channels(pixels, channels), read_image(path, channels)

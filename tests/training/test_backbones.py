@@ -373,7 +373,7 @@ def test_wrong_files(tmp_path):
         ValueError, match=r"\(48, 48, 3\)\. .* Change `image_size`"
     ):
         build_network(path, 5, 48)
-    with pytest.raises(ValueError, match="`weights` must be left out"):
+    with pytest.raises(ValueError, match="`weights` must be omitted"):
         build_network(path, 5, 32, weights=path)
     path.write_bytes(b"no model")
     with pytest.raises(ValueError, match="mine.keras is not a model"):

@@ -58,7 +58,7 @@ def site(tmp_path_factory):
 
 @pytest.mark.slow
 def test_guides_run_and_show_what_they_computed(tmp_path):
-    """Whoever builds the site runs them, too."""
+    """Building the site runs them, too."""
     for path in GUIDES:
         folder = loaded("guides").executed(path, tmp_path / "guides")
         notebook = nbformat.read(folder / f"{path.stem}.ipynb", as_version=4)

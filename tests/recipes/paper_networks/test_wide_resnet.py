@@ -390,7 +390,7 @@ def test_depth(depth):
                 "input_shape": (32, 32, 1),
             },
             ValueError,
-            r"left out with `input_tensor`.*Received: .*\(32, 32, 1\)",
+            r"omitted with `input_tensor`.*Received: .*\(32, 32, 1\)",
         ),
         ({"pooling": "mean", "include_top": False}, ValueError, "'avg', 'max'"),
         ({"pooling": "avg"}, ValueError, "`pooling` must be None with the"),
