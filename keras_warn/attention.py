@@ -136,6 +136,23 @@ class Attention:
             return "average"
         return self.global_gates.activation
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether the backbone is trained as without modules.
+
+        Its prediction has a loss of its own, whose weight is fixed, and
+        modules send no gradients into it. Only the scale of its loss is
+        another, on which steps of Adam do not depend.
+        """
+        return (
+            self.gates == "average"
+            and self.rectified.agreement_weight == 1
+            and all(
+                module.gradient is not None and module.gradient.factor == 0
+                for module in self.modules
+            )
+        )
+
 
 def attention_of(model) -> Attention:
     """The layers that `keras_warn.augment` added to a model.

@@ -61,3 +61,19 @@ def test_outputs_are_those_of_the_modules(gates):
         assert found.prediction is module.prediction.output
         assert (found.head_gates is None) == (gates == "linear")
     assert module_outputs({}) == []
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ({}, True),
+        ({"width": 3, "kernel_size": 3}, True),
+        ({"gates": "softmax"}, False),
+        ({"agreement_weight": 0.0}, False),
+        ({"gradient_scale": 1.0}, False),
+        ({"preset": "paper"}, False),
+    ],
+)
+def test_whether_modules_leave_the_backbone_alone(arguments, expected):
+    model = keras_warn.augment(backbone(), 11, **arguments)
+    assert attention_of(model).side_by_side is expected

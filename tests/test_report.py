@@ -128,6 +128,13 @@ def test_the_page_says_what_was_found(tmp_path):
         assert text in page.text
 
 
+def test_what_the_backbone_alone_stands_for(tmp_path):
+    """By default it learns as it would without modules."""
+    page = written(tmp_path, model(preset="side_by_side"))
+    assert "modules send it no gradients" in page.text
+    assert "is no model trained without attention" not in page.text
+
+
 def test_one_image(tmp_path):
     images, labels = test_set()
     page = written(tmp_path, data=(images[:1], labels[:1]), examples=0)

@@ -177,6 +177,7 @@ def report(
             )
             if predictions is not None
         },
+        side_by_side=attention_of(model).side_by_side,
         facts=_facts(model, comparison),
     )
     with files.replacing(path) as unfinished:
