@@ -1,5 +1,6 @@
 """The command, from files to files."""
 
+import gc
 import json
 import os
 import pathlib
@@ -25,6 +26,8 @@ from keras_warn._summary import summary
 from keras_warn.cli import main
 from keras_warn.cli.inputs import Preprocessor
 from keras_warn.cli.out_folder import MARKER
+from keras_warn.cli.progress import Progress
+from keras_warn.cli.progress import interruptible
 from keras_warn.cli.report import Batches
 from keras_warn.data.image_files import class_numbers
 from keras_warn.data.image_files import find_images
@@ -928,3 +931,19 @@ def test_a_large_photo_is_explained_without_a_warning(files, work, recwarn):
     Image.new("1", (10_000, 9_000)).save("a.png")
     assert run("explain", files / "model.keras", "a.png", "--out", "o") == 0
     assert not any("pixels" in str(found.message) for found in recwarn)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_in_a_garbage_collection_is_not_lost():
+    def press(phase, info):
+        gc.callbacks.remove(press)
+        signal.raise_signal(signal.SIGINT)
+
+    progress = Progress("images", 2)
+    with interruptible():
+        gc.callbacks.append(press)
+        gc.collect()  # in which Python drops what is raised
+        with pytest.raises(KeyboardInterrupt):
+            progress.update(1)
+    with interruptible():  # the next work begins anew
+        progress.update(2)

@@ -218,7 +218,8 @@ class Experiment:
     def _train(self, run, verbose, other, batches, model):
         s, first = self.settings, processes.index() == 0
         # What is only needed to resume.
-        state, features = run / runs.PARTS / "training", run / "parts/features"
+        parts = run / runs.PARTS
+        state, features = parts / "training", parts / "features"
         validation = self.test_batches(self.splits.validation)
         test = self.test_batches(self.splits.test)
 
