@@ -15,7 +15,8 @@ Those are, of trainings with a row each, whose columns are `arm`, `seed`,
   kernel_3 agreement`
 - `cub50_study.csv`, as the `runs.csv` of `recipes/paper_tables.py`, with one
   name for each variant
-- `frozen.csv`, the rows of `benchmarks/frozen.py`
+- `frozen.csv` and `fine_tuned.csv`, the rows of `benchmarks/frozen.py` and
+  `benchmarks/fine_tuned.py`
 - `table2.json`, the `results.json` of `benchmarks/table2.py` without `--smoke`
 
 What there is no file of, or no variant in it, is "not yet measured".
@@ -46,7 +47,10 @@ from keras_warn.reporting import figures
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 FIGURE_4, BIRDS = "figure4_mnist.csv", "cub50_study.csv"
 TABLE_2 = "table2.json"
-FROZEN = "frozen.csv"
+BESIDE_CONTROLS = {
+    "frozen": "frozen.csv",
+    "fine_tuned": "fine_tuned.csv",
+}
 
 # Figure 4: what each variant is called in its parts.
 DEPTHS = {f"depth_{n}_width_1": n for n in (1, 2, 3, 4)}
@@ -173,11 +177,16 @@ def table_2(path):
     return table2_report.tables(result), table2_report.plot(result)
 
 
-def on_frozen_backbones(path):
-    """Table and plot of heads that read the same features."""
+def beside_controls(path):
+    """Table and plot of attention beside heads of equal size."""
     if not path.exists():
         return variants.NOT_MEASURED, None
-    return frozen_report.table(path), frozen_report.plot(path)
+    table = (
+        f"{frozen_report.table(path)}\n\nParameters that are trained, and "
+        "milliseconds of a training step, an image:\n\n"
+        f"{frozen_report.costs(path)}"
+    )
+    return table, frozen_report.plot(path)
 
 
 def evidence(results):
@@ -202,7 +211,10 @@ def evidence(results):
             *side_by_side(birds, names, BIRDS_ACCURACY, error=False),
             results / BIRDS,
         ),
-        "frozen": (*on_frozen_backbones(results / FROZEN), results / FROZEN),
+        **{
+            name: (*beside_controls(results / file), results / file)
+            for name, file in BESIDE_CONTROLS.items()
+        },
         "table2": (*table_2(results / TABLE_2), results / TABLE_2),
     }
 

@@ -210,21 +210,30 @@ def load(folder):
     return training_images, validation, listing.split("test")
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+def add_arguments(parser, epochs, out):
+    """Adds what to train on, how long, and where to write."""
     add = parser.add_argument
     add("name", help="of the data, in the table")
     add("--images", required=True, type=pathlib.Path, metavar="DIR")
     add("--backbone", required=True, help="as of the recipes")
     add("--weights", default="imagenet", help="as of the recipes")
     add("--image-size", type=int, default=224)
-    add("--width", type=int, default=8, help="heads of a module")
-    add("--epochs", type=int, default=30)
+    add("--epochs", type=int, default=epochs)
     add("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    add("--cache", type=pathlib.Path, required=True, help="folder of features")
-    add("--out", type=pathlib.Path, default=pathlib.Path("frozen.csv"))
+    add("--out", type=pathlib.Path, default=pathlib.Path(out))
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add_arguments(parser, epochs=30, out="frozen.csv")
+    parser.add_argument(
+        "--width", type=int, default=8, help="heads of a module"
+    )
+    parser.add_argument(
+        "--cache", type=pathlib.Path, required=True, help="folder of features"
+    )
     s = parser.parse_args(argv)
 
     parts = load(s.images)

@@ -1,4 +1,4 @@
-"""Table and plot of heads on frozen backbones, from the rows of `frozen.py`."""
+"""Table and plot of the rows of `frozen.py` and `fine_tuned.py`."""
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,7 @@ from measuring import tables
 
 OURS = "attention"
 HEADS = (
+    "baseline",
     "linear",
     "linear, all maps",
     "MLP",
@@ -26,7 +27,7 @@ def read(path):
     """Test rows, by data and backbone and then by head.
 
     Args:
-        path: The file that `frozen.py` writes.
+        path: The file that `frozen.py` or `fine_tuned.py` writes.
 
     Returns:
         A dictionary from `"data, backbone"` to dictionaries from the name of
@@ -79,53 +80,65 @@ def interval(differences):
 
 
 def table(path):
-    """Each head beside the one with attention, as Markdown."""
+    """Each head's accuracy and what attention is ahead of it, as Markdown."""
+    found = read(path)
     lines = []
-    for place, heads in read(path).items():
-        ours = correct(heads[OURS])
-        for name, rows in heads.items():
-            its = correct(rows)
-            first = rows.iloc[0]
-            line = [
-                f"{place}: {name}",
-                f"{first['parameters']:,.0f}",
-                f"{rows['milliseconds'].median():.2f}",
-                f"{first['rate']:g}, {first['decay']:g}",
-                str(len(its)),
-                tables.mean_and_std(100 * its.mean(axis=1), ".1f"),
-                "–",
-                "–",
-            ]
+    for name in _names(found):
+        line, ahead = [name], []
+        for heads in found.values():
+            if name not in heads:
+                line.append("–")
+                continue
+            its = correct(heads[name])
+            text = tables.mean_and_std(100 * its.mean(axis=1), ".1f")
             if name != OURS:
-                low, high = 100 * interval(ours - its)
-                line[-2] = f"{100 * (ours - its).mean():+.1f}"
-                line[-1] = f"{low:+.1f} to {high:+.1f}"
-            lines.append(line)
-    return tables.markdown(
+                less = correct(heads[OURS]) - its
+                low, high = 100 * interval(less)
+                ahead.append(100 * less.mean())
+                text += f"; {ahead[-1]:+.1f} ({low:+.1f} to {high:+.1f})"
+            line.append(text)
+        line.append(f"{np.mean(ahead):+.1f}" if ahead else "–")
+        lines.append(line)
+    return tables.markdown(["", *found, "mean"], lines)
+
+
+def costs(path):
+    """Parameters of each head, and milliseconds an image, as Markdown."""
+    found = read(path)
+    lines = [
         [
-            "",
-            "parameters",
-            "ms",
-            "rate, decay",
-            "seeds",
-            "test accuracy (%)",
-            "attention minus it",
-            "95 % interval",
-        ],
-        lines,
-    )
+            name,
+            *(
+                f"{heads[name]['parameters'].iloc[0]:,.0f}; "
+                f"{heads[name]['milliseconds'].median():.2f}"
+                if name in heads
+                else "–"
+                for heads in found.values()
+            ),
+        ]
+        for name in _names(found)
+    ]
+    return tables.markdown(["", *found], lines)
+
+
+def _names(found):
+    return [x for x in HEADS if any(x in heads for heads in found.values())]
 
 
 def plot(path):
     """Accuracy of every seed, a panel for each data set and backbone."""
     found = read(path)
-    figure = figures.new_figure(3.4 * len(found) + 1, 2.8)
-    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
-    for axes, (place, heads) in zip(panels, found.items(), strict=True):
+    names = _names(found)
+    across = min(3, len(found))
+    down = -(-len(found) // across)
+    height = 0.8 + 0.2 * len(names)
+    figure = figures.new_figure(3.4 * across + 1, height * down)
+    panels = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
+    for axes, (place, heads) in zip(panels, found.items(), strict=False):
         for name, rows in heads.items():
             accuracies = 100 * correct(rows).mean(axis=1)
             color = figures.COLORS[1 if name == OURS else 0]
-            y = HEADS.index(name)
+            y = names.index(name)
             axes.plot(accuracies, [y] * len(accuracies), "o", ms=3, color=color)
             axes.plot(accuracies.mean(), y, "|", ms=12, color=color)
         axes.set_title(place, size=figures.FONT + 2)
@@ -133,6 +146,8 @@ def plot(path):
         axes.tick_params(labelsize=figures.FONT + 1)
         axes.grid(axis="x", alpha=0.3, linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_yticks(range(len(HEADS)), HEADS)
+    for axes in panels[len(found) :]:
+        axes.remove()
+    panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
     return figure

@@ -143,5 +143,7 @@ def test_the_table_pairs_images(tmp_path):
             row("attention", 1, [1, 1, 0, 1, 1]),
         ]
     ).to_csv(path, index=False)
-    table = frozen_report.table(path)
-    assert "50.0 ± 14.14" in table and "+20.0" in table
+    line = frozen_report.table(path).splitlines()[2]
+    assert "50.0 ± 14.14; +20.0 (" in line
+    assert line.endswith("+20.0 |")  # the mean over one data set
+    assert "7; 0.50" in frozen_report.costs(path)

@@ -1,0 +1,161 @@
+"""What attention is worth where the backbone is trained, too.
+
+    python benchmarks/fine_tuned.py "CUB, 50 birds" \\
+        --images CUB_200_2011_first50 --image-size 128 \\
+        --backbone "MobileNetV2(alpha=0.35)" \\
+        --weights mobilenet_v2_0.35_128_notop.weights.h5
+
+The backbone alone, and with the attention of `ARMS`, each trained from the
+same weights on the same images in the same order. The learning rate of each arm
+is the best of `RATES` on the validation images, and chosen before any test
+image is seen. Then each arm is trained with `--seeds`, and tested after its
+last epoch. Rows are added to `--out`, as by `benchmarks/frozen.py`: stopped or
+killed, the same command resumes with the first training that is missing.
+"""
+
+import argparse
+import dataclasses
+import time
+
+# First, for what it sets before TensorFlow is imported.
+import frozen  # isort: skip
+import keras
+import numpy as np
+
+import keras_warn
+from keras_warn import data
+from keras_warn import optimizers
+from keras_warn import schedules
+from keras_warn import training
+from keras_warn.data import transforms
+
+RATES = (3e-4, 1e-3)  # of the backbone, by AdamW
+DECAY, FASTER = 0.01, 10  # of all; how much faster new layers learn
+BATCH = 32
+
+ARMS = {
+    "baseline": lambda network: network,
+    "uniform masks": lambda network: frozen.held_uniform(
+        keras_warn.augment(network)
+    ),
+    # With as many heads as ours.
+    "paper": lambda network: keras_warn.augment(
+        network, preset="paper", width=8
+    ),
+    "attention": keras_warn.augment,
+}
+
+
+def decoded(images):
+    """The same images, decoded once instead of in every epoch."""
+    pixels = [images.read(i) for i in range(len(images))]
+    return dataclasses.replace(images, contents=pixels)
+
+
+def trained(build, batches, epochs, rate, seed):
+    """A model after its last epoch.
+
+    Args:
+        build: Function that returns the model.
+        batches: `TrainingBatches`.
+        epochs: Positive integer.
+        rate: The highest learning rate, after an epoch of warm-up.
+        seed: Of new weights.
+    """
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    model = build()
+    steps = len(batches)
+    cosine = keras.optimizers.schedules.CosineDecay(rate, (epochs - 1) * steps)
+    optimizer = keras.optimizers.AdamW(
+        schedules.WarmUp(cosine, steps), weight_decay=DECAY
+    )
+    new = {"classifier/.*": FASTER}
+    if any(isinstance(x, keras_warn.GatedSum) for x in model.layers):
+        new = optimizers.attention_factors(model, FASTER)
+    model.compile(
+        optimizers.MultiRateOptimizer(optimizer, new),
+        "categorical_crossentropy",
+        jit_compile=False,
+    )
+    model.fit(
+        batches.dataset(), epochs=epochs, steps_per_epoch=steps, verbose=0
+    )
+    return model
+
+
+def correct(model, batches):
+    """Which images a model predicts correctly, booleans `(b,)`."""
+    return batches.predict(model).argmax(axis=-1) == batches.labels
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    frozen.add_arguments(parser, epochs=20, out="fine_tuned.csv")
+    s = parser.parse_args(argv)
+
+    parts = [decoded(images) for images in frozen.load(s.images)]
+    edges = s.image_size, s.image_size * 8 // 7
+    center = transforms.CenterCrop(*edges)
+    validating, testing = (
+        data.TestBatches(images, center, BATCH) for images in parts[1:]
+    )
+    classes = len(parts[0].names)
+
+    def train(arm, rate, seed):
+        batches = data.TrainingBatches(
+            parts[0], transforms.RandomCrop(*edges), BATCH, seed
+        )
+        return trained(
+            lambda: ARMS[arm](
+                training.build_network(
+                    s.backbone, classes, s.image_size, s.weights
+                )
+            ),
+            batches,
+            s.epochs,
+            rate,
+            seed,
+        )
+
+    run = {"data": s.name, "backbone": s.backbone, "epochs": s.epochs}
+    for rate in RATES:
+        for arm in ARMS:
+            row = {**run, "part": "validation", "head": arm, "rate": rate}
+            if len(frozen.rows(s.out, row)):
+                continue
+            right = correct(train(arm, rate, seed=0), validating)
+            accuracy = right.mean()
+            frozen.add_rows(s.out, [{**row, "seed": 0, "accuracy": accuracy}])
+            print(f"{arm}, {rate:g}: {accuracy:.3f} of validation", flush=True)
+
+    tuned = frozen.rows(s.out, {**run, "part": "validation"})
+    # The first of equals, in the order of RATES.
+    best = tuned.loc[tuned.groupby("head", sort=False)["accuracy"].idxmax()]
+    for seed in s.seeds:
+        for arm, rate in zip(best["head"], best["rate"], strict=True):
+            row = {**run, "part": "test", "head": arm, "seed": seed}
+            if len(frozen.rows(s.out, row)):
+                continue
+            start = time.process_time()
+            model = train(arm, rate, seed)
+            images = s.epochs * len(parts[0])
+            cost = 1e3 * (time.process_time() - start) / images
+            right = correct(model, testing)
+            row |= {
+                "rate": rate,
+                "decay": DECAY,
+                "parameters": model.count_params(),
+                "milliseconds": cost,
+                "accuracy": right.mean(),
+                "images": right.size,
+                "correct": np.packbits(right).tobytes().hex(),
+            }
+            frozen.add_rows(s.out, [row])
+            print(f"{arm}, seed {seed}: {right.mean():.3f} of test", flush=True)
+
+
+if __name__ == "__main__":
+    main()
