@@ -18,6 +18,7 @@ from keras_warn.attention import module_name
 from keras_warn.attention import module_outputs
 from keras_warn.explanation import geometry
 from keras_warn.explanation.decomposition import outcomes
+from keras_warn.explanation.intermediates import follow_settings
 from keras_warn.explanation.intermediates import inspect
 from keras_warn.explanation.masks import masks_of
 from keras_warn.explanation.overlays import displayable
@@ -130,10 +131,7 @@ class TensorBoardAttention(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None) -> None:
         self._inspected = inspect(self.model)
-        self._inspected.run_eagerly = self.model.run_eagerly
-        if keras.backend.backend() == "tensorflow":
-            # XLA would take longer to compile than it saves.
-            self._inspected.jit_compile = False
+        follow_settings(self._inspected, self.model)
         self._data_format = attention_of(self.model).data_format
         self._images = _first_images(self.images, self.model.input)
         # Rather now than after an epoch.

@@ -1,6 +1,8 @@
 """The parts of a prediction, and that nothing is missing from them."""
 
+import gc
 import itertools
+import weakref
 
 import keras
 import numpy as np
@@ -160,6 +162,8 @@ def test_an_image_that_is_not_finite_leaves_others_alone():
     images = IMAGES.copy()
     images[1] = np.nan
     model = augmented()
+    # As compiled, TensorFlow's fused activations make zeros of NaN.
+    model.run_eagerly = TENSORFLOW
     found = keras_warn.explain(model, images)
     assert (
         np.isnan(found.scores[1]).all() and np.isnan(found.attribution[1]).all()
@@ -223,8 +227,21 @@ def test_parts_add_up_in_mixed_precision(policy):
 @pytest.mark.filterwarnings("ignore:.*`quantize` method")
 def test_parts_add_up_in_quantized_models(gates, mode):
     model = augmented(gates=gates)
+    keras_warn.explain(model, IMAGES[:1])  # what it compiled is of no use now
     model.quantize(mode)
-    assert_parts_are_all(model, IMAGES)
+    found = assert_parts_are_all(model, IMAGES)
+    np.testing.assert_allclose(
+        found.intermediates["prediction"], model.predict(IMAGES), atol=1e-5
+    )
+
+
+def test_a_model_that_was_explained_can_be_forgotten():
+    model = augmented()
+    keras_warn.explain(model, IMAGES)
+    forgotten = weakref.ref(model)
+    del model
+    gc.collect()
+    assert forgotten() is None
 
 
 def test_what_the_parts_are():

@@ -33,7 +33,7 @@ from keras_warn.attention import GLOBAL_GATES
 from keras_warn.attention import attention_of
 from keras_warn.attention import module_outputs
 from keras_warn.explanation import geometry
-from keras_warn.explanation.intermediates import inspect
+from keras_warn.explanation.intermediates import read
 from keras_warn.explanation.masks import masks_of
 from keras_warn.explanation.masks import to_pixels
 from keras_warn.layers import feature_maps
@@ -262,7 +262,6 @@ def explain(
         - Ang, "The LMDI approach to decomposition analysis", Energy Policy
           2005 (the logarithmic mean)
     """
-    inspected = inspect(model)
     attention = attention_of(model)
     batch_size = checks.integer("batch_size", batch_size)
     images, count = _checked_images(model, images)
@@ -282,19 +281,13 @@ def explain(
         )
 
     # The maps that the modules read are large: one batch at a time.
-    features = [module.features for module in attention.modules]
-    reader = keras.Model(inspected.input, (inspected.output, features))
     batches = []
     for start in range(0, count, batch_size):
         batch = slice(start, start + batch_size)
-        # Not by `predict`, which would compile the new model for each call.
-        intermediates, features = reader(
+        intermediates, features = read(
+            model,
             keras.tree.map_structure(lambda x, batch=batch: x[batch], images),
-            training=False,
         )
-        intermediates = {
-            name: ops.convert_to_numpy(x) for name, x in intermediates.items()
-        }
         parts = contributions(model, intermediates)
         chosen = _chosen(
             parts,
@@ -521,13 +514,11 @@ def _attribution(
         weights = readouts[i].contrast(
             kernel.astype("float32", copy=False), targets, contrast
         )
-        located = _located(
-            module.attended, features[i], outputs[i].masks, weights
-        )
+        masks = _heads_first(outputs[i].masks, attention.data_format)
+        located = _located(module.attended, features[i], masks, weights)
         # What is no sum over places, such as the normaliser of a softmax,
         # lies where the head looks, and everywhere if it looks nowhere.
         heads = _contrast(parts.heads[i], targets, contrast)
-        masks = _heads_first(outputs[i].masks, attention.data_format)
         places = tuple(range(2, masks.ndim))
         rest = heads - located.sum(axis=places)
         rest = rest.reshape(rest.shape + (1,) * len(places))
@@ -546,31 +537,39 @@ def _located(attended, features, masks, weights):
     Args:
         attended: The layer `AttendedFeatures`.
         features: Array, the map that the module reads.
-        masks: Array, its masks.
+        masks: Array, its masks, heads first.
         weights: Array `(b, k, f)`, of the attended features.
     """
     data_format = attended.data_format
     offsets = feature_maps.offsets(attended.kernel_size)
+    batch, heads, *places = masks.shape
+    first = feature_maps.channel_axis(features.shape, data_format) == 1
     features = feature_maps.flatten_positions(
         ops.cast(features, "float32"), data_format
     )
-    if feature_maps.channel_axis(masks.shape, data_format) != 1:
-        features = ops.transpose(features, (0, 2, 1))
-    masks = feature_maps.heads_first(ops.cast(masks, "float32"), data_format)
-    batch, heads, *places = masks.shape
-    weights = weights.reshape(batch, heads, len(offsets), -1)
-    weights = ops.cast(weights, "float32")
+    # One product for all offsets, which reads the map once.
+    weights = weights.reshape(batch, heads * len(offsets), -1)
+    found = ops.einsum(
+        "bjc,bcp->bjp" if first else "bjc,bpc->bjp",
+        ops.cast(weights, "float32"),
+        features,
+    )
+    found = ops.convert_to_numpy(found)
+    found = found.reshape(batch, heads, len(offsets), *places)
+    # Tokens have no neighbours, and one offset only.
+    reach = attended.kernel_size // 2
+    padded = np.pad(masks, [(0, 0)] * 2 + [(reach, reach)] * len(places))
     total = 0
-    for d, (rows, columns) in enumerate(offsets):
-        found = ops.matmul(weights[:, :, d], features)
-        found = ops.reshape(found, (batch, heads, *places))
-        # Tokens have no neighbours, and one offset only.
-        if len(offsets) > 1:
-            found = found * feature_maps.shift(masks, -rows, -columns)
-        else:
-            found = found * masks
-        total = total + found
-    return _float64(total)
+    for d, offset in enumerate(offsets):
+        shifted = padded[
+            ...,
+            *(
+                slice(reach - n, reach - n + length)
+                for n, length in zip(offset, places, strict=False)
+            ),
+        ]
+        total = total + found[:, :, d] * shifted
+    return total
 
 
 def _joined(batches, placements, size, data_format):

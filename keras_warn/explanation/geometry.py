@@ -14,6 +14,7 @@ image, and on average the middle is nearer to what positions really read.
 
 import dataclasses
 import math
+import weakref
 
 import keras
 import numpy as np
@@ -293,7 +294,18 @@ def placements(model, size) -> list:
     >>> placement.rows.start, placement.rows.step, placement.rows.length
     (16.0, 2.0, 16)
     """
+    found = _FOUND.setdefault(model, {})
     size = tuple(size)
+    if size not in found:
+        found[size] = _placements(model, size)
+    return [*found[size]]
+
+
+# Following a map takes as long as some images, and a model keeps its layers.
+_FOUND = weakref.WeakKeyDictionary()
+
+
+def _placements(model, size):
     network = graph.Graph(model)
     axes = (2, 3) if network.data_format == "channels_first" else (1, 2)
     shapes = _shapes(network, size, axes)

@@ -1,5 +1,9 @@
 """Looking inside: masks, hypotheses and gates as named outputs."""
 
+import dataclasses
+import operator
+import weakref
+
 import keras
 
 from keras_warn import graph
@@ -65,3 +69,63 @@ def inspect(model) -> keras.Model:
     return keras.Model(
         graph.inputs(model), outputs, name=f"{model.name}_inspected"
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Reader:
+    """A compiled model that returns what `read` does, and what it was made of.
+
+    Attributes:
+        model: A `keras.Model`.
+        variables: Those of the model that it reads.
+        run_eagerly: Whether that model runs eagerly.
+    """
+
+    model: keras.Model
+    variables: list
+    run_eagerly: bool
+
+    def fits(self, model) -> bool:
+        """Whether nothing of the model was replaced, as by `quantize`."""
+        return (
+            self.run_eagerly == model.run_eagerly
+            and len(self.variables) == len(model.variables)
+            and all(map(operator.is_, self.variables, model.variables))
+        )
+
+
+# Compiling takes as long as many batches.
+_READERS = weakref.WeakKeyDictionary()
+
+
+def read(model, images) -> tuple:
+    """What the attention of `model` did, and the maps that its modules read.
+
+    Args:
+        model: A model made by `keras_warn.augment`.
+        images: A batch of what it takes.
+
+    Returns:
+        A pair of NumPy arrays: what `inspect(model)` returns, and a list with
+        the map of each module.
+    """
+    reader = _READERS.get(model)
+    if reader is None or not reader.fits(model):
+        reader = _READERS[model] = _new_reader(model)
+    return reader.model.predict_on_batch(images)
+
+
+def _new_reader(model):
+    inspected = inspect(model)
+    features = [module.features for module in attention_of(model).modules]
+    reader = keras.Model(inspected.input, (inspected.output, features))
+    follow_settings(reader, model)
+    return _Reader(reader, model.variables, model.run_eagerly)
+
+
+def follow_settings(reader, model) -> None:
+    """Makes a model of the same layers run as `model` does."""
+    reader.run_eagerly = model.run_eagerly
+    if keras.backend.backend() == "tensorflow":
+        # XLA would take longer to compile than it saves.
+        reader.jit_compile = False

@@ -182,7 +182,9 @@ def to_pixels(maps, placement, size) -> np.ndarray:
     maps = np.asarray(maps, "float64")[:, None]
     rows = _spreading(placement.rows, size[0])
     columns = _spreading(placement.columns, size[1])
-    return (rows @ placement.as_grid(maps, np) @ columns.T)[:, 0]
+    # Two products for all images, and not two for each.
+    spread = np.tensordot(placement.as_grid(maps, np)[:, 0], columns, (2, 1))
+    return np.tensordot(rows, spread, (1, 1)).swapaxes(0, 1)
 
 
 def _spreading(axis, pixels):
