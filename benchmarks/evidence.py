@@ -28,14 +28,13 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import sys
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from measuring import dots
 from measuring import frozen_report
-from measuring import marked
 from measuring import table2_report
 from measuring import variants
 from measuring.table2_networks import PUBLISHED
@@ -79,6 +78,9 @@ NETWORKS = {
 }
 DISTRACTORS = (4, 8, 16, 32, 64)
 TRAINED_WITH = "accuracy_8"
+
+# A place of the page, its name, and what stands in it.
+PLACE = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 # Of `recipes/paper_tables.py`.
 BIRDS_ACCURACY = "last_epoch_test_accuracy"
@@ -153,7 +155,7 @@ def side_by_side(found, labels, column, error):
     kind = "error" if error else "accuracy"
     plot = None
     if values and all(values.values()):
-        plot = dots.figure(values, f"test {kind} (%)")
+        plot = variants.dots(values, f"test {kind} (%)")
     return variants.table(found, rows, error), plot
 
 
@@ -190,15 +192,7 @@ def beside_controls(path):
 
 
 def evidence(results):
-    """What the places of the page show.
-
-    Args:
-        results: Folder of the files of runs.
-
-    Returns:
-        A dictionary from the name of a place to its table, its plot or `None`,
-        and the path of the file that both are made of.
-    """
+    """For each place its table, its plot or `None`, and their source."""
     mnist = variants.read(
         results / FIGURE_4, *(f"accuracy_{n}" for n in DISTRACTORS)
     )
@@ -217,6 +211,30 @@ def evidence(results):
         },
         "table2": (*table_2(results / TABLE_2), results / TABLE_2),
     }
+
+
+def places(page):
+    """What stands in the marked places of a page, by name."""
+    found = [(match[2], match[3]) for match in PLACE.finditer(page)]
+    counts = page.count("<!-- table:"), page.count("<!-- end -->")
+    if len({len(found), len(dict(found)), *counts}) > 1:
+        raise ValueError(
+            "Each `<!-- table: NAME -->` must have a name of its own and its "
+            f"`<!-- end -->`. Received: {counts[0]} beginnings with the names "
+            f"{', '.join(name for name, _ in found)}, and {counts[1]} ends."
+        )
+    return dict(found)
+
+
+def filled(page, contents):
+    """The page with other contents, by the names of its places."""
+    names = places(page)
+    if names.keys() != contents.keys():
+        raise ValueError(
+            f"The page must have the places {', '.join(contents)}. Received: "
+            f"{', '.join(names)}."
+        )
+    return PLACE.sub(lambda m: f"{m[1]}{contents[m[2]]}\n{m[4]}", page)
 
 
 def digest(path):
@@ -243,23 +261,23 @@ def main(argv=None):
     page = s.docs / "evidence.md"
     try:
         old = page.read_text("utf-8")
-        places = evidence(s.docs / "results")
+        shown = evidence(s.docs / "results")
         contents = {
             name: f"{table}\n\n![The same, drawn](images/{name}.png)"
             if plot
             else table
-            for name, (table, plot, _) in places.items()
+            for name, (table, plot, _) in shown.items()
         }
-        new = marked.filled(old, contents)
+        new = filled(old, contents)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     plots = {
         s.docs / f"images/{name}.png": (plot, source)
-        for name, (_, plot, source) in places.items()
+        for name, (_, plot, source) in shown.items()
         if plot
     }
     if s.check:
-        was, now = marked.places(old), marked.places(new)
+        was, now = places(old), places(new)
         differ = [f"{page}: {name}" for name in now if was[name] != now[name]]
         differ += [
             str(path)

@@ -36,9 +36,8 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 import keras
 import numpy as np
 from measuring import tables
-from measuring.backends import backend
-from measuring.summary import summary
-from measuring.timing import take_turns
+from measuring.timing import measure_time
+from measuring.timing import prediction
 
 import keras_warn
 from keras_warn import files
@@ -146,12 +145,12 @@ def latency(title, model, paths, image, rounds):
         }
         asked = keras_warn.inspect(model) if signature == "explain" else model
         steps = {
-            "Keras": backend.predict(asked, image),
+            "Keras": prediction(asked, image),
             **{name: partial(run, image) for name, run in functions.items()},
         }
         name = f"{title}, {signature}"
         measures[signature] = {
-            **summary(name, "ms", take_turns(name, steps, rounds)),
+            **measure_time(name, steps, rounds),
             "differences": differences,
         }
     return measures

@@ -46,38 +46,47 @@ Gradients need the TensorFlow backend. Writes `faithfulness.md`,
 stopped resumes where it was, one model at a time: start it again.
 """
 
-import argparse
+import dataclasses
 import hashlib
 import os
 import pathlib
-import sys
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from measuring import cub_model
+from measuring import command
 from measuring import faithfulness_report as report
+from measuring import recipe_of
 from measuring import saliency
 
-import keras_warn
+from keras_warn import training
 from keras_warn.cli.options import count
 from keras_warn.data import cluttered
+from keras_warn.data import images
 from keras_warn.data import load_digits
 from keras_warn.explanation import masks
-from keras_warn.reporting import figures
 from keras_warn.training import runs
 
-# The reader of the archive lies beside the recipes.
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "recipes"))
-import archives
-
-# Those of the recipe's tests.
+# The tests of `recipes/cluttered_mnist.py`.
 DISTRACTORS = 8
 DIGITS_SEED = 1_000_002
 # Images of each kind in the figure.
 EXAMPLES = 3
+# Of training on birds, small enough for a processor.
+BIRDS = training.Settings(
+    backbone="MobileNetV2(alpha=0.35)",
+    attention={"preset": "paper", "depth": 3, "diversity_weight": 0},
+    image_size=128,
+    resize_shorter_edge=146,
+    batch_size=32,
+    optimizer="adamw",
+    attention_factor=1,
+    weight_decay=1e-2,
+    schedule="cosine",
+    validation_share=0,
+)
 
 
 def digits(s):
@@ -95,43 +104,40 @@ def birds(s, cub):
     """Images, labels and boxes to test with, evenly from all classes."""
     chosen = cub.splits["test"]
     chosen = chosen[np.arange(s.images) * len(chosen) // s.images]
-    images, boxes = zip(
-        *[cub_model.centre(cub.paths[i], cub.boxes[i]) for i in chosen],
-        strict=True,
+    crops, boxes = zip(
+        *[centre(cub.paths[i], cub.boxes[i]) for i in chosen], strict=True
     )
-    return np.stack(images), cub.labels[chosen], np.stack(boxes)
+    return np.stack(crops), cub.labels[chosen], np.stack(boxes)
 
 
-def train(seed, cub, s, run):
+def centre(path, box):
+    """The middle of an image, and the box in its pixels, clipped.
+
+    The box, top, left, bottom and right, is rounded to the outside.
+    """
+    image, size = images.read_image(path), (BIRDS.image_size,) * 2
+    given = size, "crop", BIRDS.resize_shorter_edge
+    seen, _ = images.placement(image.shape[:2], *given)
+    (start, end), box = np.reshape(seen, (2, 2)), np.reshape(box, (2, 2))
+    first, last = (box - start) * size / (end - start)
+    box = np.concatenate([np.floor(first), np.ceil(last)])
+    box = np.clip(box, 0, BIRDS.image_size).astype("int32")
+    return images.fit_image(image, *given), box
+
+
+def train(seed, cub, s, folder):
     """Trains a network on birds; what it is worth on all that are left."""
-    print(f"\nTraining on birds, seed {seed}", flush=True)
-    keras.utils.set_random_seed(seed)
-    model = cub_model.build(len(cub.names), s.weights)
-    chosen = cub.splits["train"]
-    images = [cub_model.read(cub.paths[i])[0] for i in chosen]
-    cub_model.train(model, images, cub.labels[chosen], seed, s.epochs)
-    with run.replacing(f"cub_{seed}.keras") as path:
-        model.save(path)
-
-    chosen = cub.splits["test"]
-    images = np.stack(
-        [cub_model.centre(cub.paths[i], cub.boxes[i])[0] for i in chosen]
+    settings = dataclasses.replace(
+        BIRDS, epochs=s.epochs, warmup=s.epochs / 10, weights=s.weights
     )
-    intermediates = keras_warn.inspect(model).predict(images, 125, verbose=0)
-    return {
-        name: float(
-            np.mean(intermediates[key].argmax(axis=-1) == cub.labels[chosen])
-        )
-        for name, key in (
-            ("network", "backbone_prediction"),
-            ("output", "prediction"),
-        )
-    }
+    one = recipe_of("cub200").experiment(cub, settings, seed)
+    found = one.run(folder, verbose=2)["over_backbone"]
+    return {"network": found["backbone"], "output": found["attention"]}
 
 
 def measure(path, images, labels, boxes):
     """All maps of one model: each measure, image by image, and mean curves."""
-    print(f"\nMeasuring {path.name}", flush=True)
+    print(f"\nMeasuring {path}", flush=True)
     model = keras.saving.load_model(path)
     maps, explained = saliency.maps(model, images, boxes, seed=0)
     images = images.astype("float32")
@@ -150,14 +156,13 @@ def measure(path, images, labels, boxes):
             "insertion, margin": inserted[1],
             "deletion, margin": deleted[1],
         }
-        measures[name] = {
+        of_images = {
             "pointing": saliency.pointing(found, boxes),
             "energy": saliency.energy(found, boxes),
             **{key: saliency.area(value) for key, value in of_map.items()},
         }
         measures[name] = {
-            key: np.round(value, 5).tolist()
-            for key, value in measures[name].items()
+            key: np.round(value, 5).tolist() for key, value in of_images.items()
         }
         curves[name] = {
             key: np.round(value.mean(axis=0), 5).tolist()
@@ -198,16 +203,17 @@ def examples(path, names, images, labels, boxes):
 def benchmark(s, run):
     """Everything, but for what an earlier start of this run has done."""
     # Data sets, each with its models and what they are tested with.
-    tests, training = {}, []
+    tests, trained = {}, []
     if s.digits:
         paths = [pathlib.Path(path) for path in s.digits]
         tests["digits"] = paths, [str(i) for i in range(10)], digits(s)
     if s.cub:
-        cub = archives.cub200(s.cub)
-        for seed in range(s.seeds):
-            name = f"cub_{seed}_training"
-            training.append(run.part(name, train, seed, cub, s, run))
-        paths = [run / f"cub_{seed}.keras" for seed in range(s.seeds)]
+        cub = recipe_of("cub200").read(s.cub)
+        folders = [run / f"birds_{seed}" for seed in range(s.seeds)]
+        for seed, folder in enumerate(folders):
+            print(f"\nTraining on birds, seed {seed}", flush=True)
+            trained.append(train(seed, cub, s, folder))
+        paths = [folder / "model.keras" for folder in folders]
         tests["birds"] = paths, cub.names, birds(s, cub)
     found, rows = {}, []
     for name, (paths, names, data) in tests.items():
@@ -220,8 +226,8 @@ def benchmark(s, run):
         "settings": vars(s),
         "environment": runs.environment(),
         "birds_accuracy": {
-            name: runs.mean_and_std([of_seed[name] for of_seed in training])
-            for name in (training[0] if training else ())
+            name: runs.mean_and_std([of_seed[name] for of_seed in trained])
+            for name in (trained[0] if trained else ())
         },
         "summary": {
             name: report.summary(of_seeds) for name, of_seeds in found.items()
@@ -240,10 +246,8 @@ def benchmark(s, run):
     print(f"\n{text}\nEverything is in {run.path}.")
 
 
-def parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+def main(argv=None):
+    parser = command.make_parser(__doc__, "runs/faithfulness")
     add = parser.add_argument
     add(
         "--digits",
@@ -264,38 +268,22 @@ def parser():
     add("--images", type=count(2), default=300, help="of the test images")
     add("--epochs", type=count(1), default=30, help="of training on birds")
     add("--seeds", type=count(1), default=3, help="trainings on birds")
-    add("--out", default="runs/faithfulness", help="folder for all results")
-    add("--overwrite", action="store_true", help="throw away the run in --out")
-    return parser
-
-
-def main(argv=None):
-    arguments = parser()
-    s = arguments.parse_args(argv)
-    out, overwrite = s.out, s.overwrite
-    del s.out, s.overwrite  # what is left in `s` decides about results
+    s = parser.parse_args(argv)
     if not s.digits and not s.cub:
-        arguments.error("--digits or --cub must be given, or both.")
+        parser.error("--digits or --cub must be given, or both.")
     if keras.backend.backend() != "tensorflow":
-        arguments.error(
+        parser.error(
             "Gradients are taken with the TensorFlow backend. Received: "
             f"KERAS_BACKEND={keras.backend.backend()}."
         )
     try:
-        figures.new_figure(1, 1)  # needs matplotlib: now, not after measuring
-        code = {
-            "keras_warn": keras_warn.__version__,
-            "models": [
-                hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-                for path in s.digits
-            ],
-        }
+        models = [pathlib.Path(path).read_bytes() for path in s.digits]
         if s.cub:
-            archives.cub200(s.cub)
-        run = runs.RunFolder(out, {**vars(s), **code}, overwrite)
-    except (ImportError, OSError, ValueError) as error:
-        arguments.error(str(error))
-    benchmark(s, run)
+            recipe_of("cub200").read(s.cub)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    digests = [hashlib.sha256(model).hexdigest() for model in models]
+    benchmark(s, command.opened(parser, s, models=digests))
 
 
 if __name__ == "__main__":

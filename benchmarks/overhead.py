@@ -24,35 +24,34 @@ How each number is taken:
 - Memory: what a training step needs beyond what lay in memory before the first
   one, in a fresh process for each model (see `measuring/memory.py`).
 - Modules alone: the attention layers as a model of their own, on fixed feature
-  maps. "Forward and backward" has gradients for weights and feature maps.
+  maps.
 
 Writes `results.json` (with every single sample), `overhead.md` and
 `overhead.png` to `--out`. A run that was stopped resumes where it was, one
 kernel size at a time: start it again.
 """
 
-import argparse
 import os
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+from measuring import command
 from measuring import models
-from measuring.backends import backend
 from measuring.direct_formulation import difference
+from measuring.environment import environment
 from measuring.memory import measure_memory
 from measuring.overhead_report import markdown
-from measuring.plot import plot
-from measuring.summary import summary
+from measuring.overhead_report import plot
 from measuring.timing import measure_time
+from measuring.timing import prediction
+from measuring.timing import summary
+from measuring.timing import training_step
 
-import keras_warn
 from keras_warn.cli.options import count
 from keras_warn.operations import COUNTERS
 from keras_warn.operations import operations
-from keras_warn.reporting import figures
-from keras_warn.training import runs
 
 TOLERANCE = 1e-4
 # For which the modules are timed alone.
@@ -82,16 +81,18 @@ def measure(s, kernel_size):
         models.compile_model(model)
     measures["inference"] = measure_time(
         f"inference, batch of {s.batch_size}",
-        {k: backend.predict(m, images) for k, m in built.items()},
+        {k: prediction(m, images) for k, m in built.items()},
         s.runs,
     )
     measures["training"] = measure_time(
         f"training step, batch of {s.batch_size}",
-        {k: backend.train(m, images, labels) for k, m in built.items()},
+        {k: training_step(m, images, labels) for k, m in built.items()},
         s.runs,
     )
     for classes in CLASS_COUNTS:
-        measures.update(measure_modules(s, kernel_size, classes))
+        measures[f"modules_inference_{classes}"] = measure_modules(
+            s, kernel_size, classes
+        )
     return measures
 
 
@@ -102,29 +103,15 @@ def measure_operations(title, built):
 
 
 def measure_modules(s, kernel_size, classes):
-    """Times of the attention alone.
-
-    The gradients of the direct formulation are omitted: with 1,000 classes
-    its maps alone take gigabytes, and the training step says as much.
-    """
+    """Times of the attention alone."""
     keras.backend.clear_session()
     alone = models.attention_alone(models.build(s, kernel_size, classes))
-    for model in alone.values():
-        model.compile()
-    ours = alone["ours"]
-    inputs, labels = models.random_batch(ours, s.batch_size)
-    return {
-        f"modules_inference_{classes}": measure_time(
-            f"modules, {classes} classes, inference",
-            {k: backend.predict(m, inputs) for k, m in alone.items()},
-            s.runs,
-        ),
-        f"modules_gradient_{classes}": measure_time(
-            f"modules, {classes} classes, forward and backward",
-            {"ours": backend.gradient(ours, inputs, labels)},
-            s.runs,
-        ),
-    }
+    inputs, _ = models.random_batch(alone["ours"], s.batch_size)
+    return measure_time(
+        f"modules, {classes} classes, inference",
+        {k: prediction(m, inputs) for k, m in alone.items()},
+        s.runs,
+    )
 
 
 def benchmark(s, run):
@@ -138,7 +125,7 @@ def benchmark(s, run):
             memory[k] = {"memory": measured}
     result = {
         "settings": vars(s),
-        "environment": {**runs.environment(), "gpus": backend.gpus()},
+        "environment": environment(),
         "counter": COUNTERS[keras.backend.backend()],
         "kernel_sizes": {
             k: {**run.part(f"kernel_{k}", measure, s, k), **memory.get(k, {})}
@@ -153,10 +140,8 @@ def benchmark(s, run):
     print(f"\n{text}\nEverything is in {run.path}.")
 
 
-def parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+def make_parser():
+    parser = command.make_parser(__doc__, "runs/overhead")
     add = parser.add_argument
     add(
         "--backbone",
@@ -174,34 +159,21 @@ def parser():
     add("--image-size", type=count(1), default=224)
     add("--runs", type=count(1), default=20, help="rounds of timing")
     add("--skip-memory", dest="memory", action="store_false")
-    add("--out", default="runs/overhead", help="folder for all results")
-    add("--overwrite", action="store_true", help="throw away the run in --out")
     return parser
 
 
 def main(argv=None):
-    arguments = parser()
-    s = arguments.parse_args(argv)
-    out, overwrite = s.out, s.overwrite
-    del s.out, s.overwrite  # what is left in `s` decides about results
+    parser = make_parser()
+    s = parser.parse_args(argv)
     s.kernel_size = list(dict.fromkeys(s.kernel_size))
     if not all(size % 2 for size in s.kernel_size):
-        arguments.error(
+        parser.error(
             "argument --kernel-size: must be odd, so that the kernel has a "
             f"centre. Received: {' '.join(map(str, s.kernel_size))}."
         )
     if keras.config.image_data_format() != "channels_last":
-        arguments.error("image_data_format must be channels_last in keras.json")
-    try:
-        figures.new_figure(1, 1)  # needs matplotlib: now, not after measuring
-        code = {
-            "backend": keras.backend.backend(),
-            "keras_warn": keras_warn.__version__,
-        }
-        run = runs.RunFolder(out, {**vars(s), **code}, overwrite)
-    except (ImportError, OSError) as error:
-        arguments.error(str(error))
-    benchmark(s, run)
+        parser.error("image_data_format must be channels_last in keras.json")
+    benchmark(s, command.opened(parser, s))
 
 
 if __name__ == "__main__":

@@ -13,22 +13,17 @@ second, the pipeline is no bottleneck.
 
 import argparse
 import dataclasses
-import importlib
 import os
-import sys
-from pathlib import Path
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 
+from measuring import recipe_of
 from measuring.environment import machine_and_versions
-from measuring.summary import summary
+from measuring.timing import summary
 from measuring.timing import take_turns
 
 from keras_warn.cli.options import count
-from keras_warn.data import splits
-from keras_warn.training import Experiment
 from keras_warn.training import settings
 
 
@@ -67,16 +62,10 @@ def main(argv=None):
     parser.add_argument("--rounds", type=count(1), default=7)
     settings.add_arguments(parser, settings.Settings())
     arguments = parser.parse_args(argv)
-    recipe = importlib.import_module(arguments.recipe).RECIPE
+    recipe = recipe_of(arguments.recipe)
     s = settings.from_arguments(arguments, recipe.settings)
     s = dataclasses.replace(s, validation_share=0.0, patience=None)
-    one = Experiment(
-        recipe.name,
-        s,
-        splits.split(recipe.read(arguments.data_dir), 0.0, 0),
-        recipe.transforms(s),
-        recipe.cropped,
-    )
+    one = recipe.experiment(recipe.read(arguments.data_dir), s, fold=0)
     rounds = take_turns(
         f"{arguments.batches} batches of {s.batch_size}",
         turns(one.build(), one.batches(), arguments.batches),

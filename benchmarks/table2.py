@@ -35,7 +35,6 @@ Writes `results.json` (with every single sample), `table2.md` and `figure5.png`
 to `--out`. A run that was stopped resumes where it was: start it again.
 """
 
-import argparse
 import logging
 import os
 
@@ -44,23 +43,23 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from measuring import command
 from measuring import models
 from measuring import table2_report as report
-from measuring.backends import backend
+from measuring.environment import environment
+from measuring.environment import gpus
 from measuring.products import products
-from measuring.summary import summary
 from measuring.table2_networks import BASE
 from measuring.table2_networks import BATCH_SIZE
 from measuring.table2_networks import IMAGES
 from measuring.table2_networks import PAIRS
 from measuring.table2_networks import constructors
 from measuring.timing import measure_time
+from measuring.timing import prediction
+from measuring.timing import summary
 from measuring.timing import take_turns
 
-import keras_warn
 from keras_warn.cli.options import count
-from keras_warn.reporting import figures
-from keras_warn.training import runs
 
 # Images of a network, images of one of a pair, and images of a batch.
 ON_GPU = {
@@ -86,7 +85,7 @@ def build(s, names):
 def steps(s, networks):
     """Functions that forward one batch, the same for all networks."""
     images, _ = models.random_batch(next(iter(networks.values())), s.batch_size)
-    return {k: backend.predict(m, images) for k, m in networks.items()}
+    return {k: prediction(m, images) for k, m in networks.items()}
 
 
 def measure_all(s):
@@ -136,7 +135,7 @@ def benchmark(s, run):
     print(report.scaling(vars(s)))
     result = {
         "settings": vars(s),
-        "environment": {**runs.environment(), "gpus": backend.gpus()},
+        "environment": environment(),
         "networks": run.part("networks", measure_all, s),
         "pairs": {
             attended: run.part(f"pair_{attended}", measure_pair, s, *pair)
@@ -152,26 +151,15 @@ def benchmark(s, run):
     print(f"\n{text}\nEverything is in {run.path}.")
 
 
-def parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+def main(argv=None):
+    parser = command.make_parser(__doc__, "runs/table2")
     add = parser.add_argument
     add("--images", type=count(1), help="that each network forwards")
     add("--pair-images", type=count(1), help="the same, WRN against WARN")
     add("--batch-size", type=count(1))
     add("--smoke", action="store_true", help="tiny networks, a few images")
-    add("--out", default="runs/table2", help="folder for all results")
-    add("--overwrite", action="store_true", help="throw away the run in --out")
-    return parser
-
-
-def main(argv=None):
-    arguments = parser()
-    s = arguments.parse_args(argv)
-    out, overwrite = s.out, s.overwrite
-    del s.out, s.overwrite  # what is left in `s` decides about results
-    defaults = SMOKE if s.smoke else ON_GPU if backend.gpus() else ON_CPU
+    s = parser.parse_args(argv)
+    defaults = SMOKE if s.smoke else ON_GPU if gpus() else ON_CPU
     for name, value in defaults.items():
         if getattr(s, name) is None:
             setattr(s, name, value)
@@ -179,19 +167,10 @@ def main(argv=None):
     s.rounds = -(-s.images // s.batch_size)
     s.pair_rounds = -(-s.pair_images // s.batch_size)
     if keras.config.image_data_format() != "channels_last":
-        arguments.error("image_data_format must be channels_last in keras.json")
+        parser.error("image_data_format must be channels_last in keras.json")
     # It takes the graphs of many networks for one that is traced anew.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    try:
-        figures.new_figure(1, 1)  # needs matplotlib: now, not after measuring
-        code = {
-            "backend": keras.backend.backend(),
-            "keras_warn": keras_warn.__version__,
-        }
-        run = runs.RunFolder(out, {**vars(s), **code}, overwrite)
-    except (ImportError, OSError) as error:
-        arguments.error(str(error))
-    benchmark(s, run)
+    benchmark(s, command.opened(parser, s))
 
 
 if __name__ == "__main__":

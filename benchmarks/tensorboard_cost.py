@@ -27,7 +27,6 @@ import keras
 
 from keras_warn.callbacks import TensorBoardAttention
 from keras_warn.cli.options import count
-from keras_warn.data import ClutteredDigits
 from keras_warn.data import cluttered
 from keras_warn.data import load_digits
 
@@ -59,14 +58,7 @@ def main():
 
     s = recipe.Settings()
     digits = load_digits(s.source)
-    data = ClutteredDigits(
-        *digits.train,
-        recipe.BATCH,
-        s.train_size,
-        drop_remainder=True,
-        distractors=s.distractors,
-        seed=0,
-    )
+    data = recipe.training_data(0, digits, s)
     shown = cluttered(*digits.validation, 8, distractors=s.distractors, seed=1)
     keras.utils.set_random_seed(0)
     model = recipe.build("attention", s)

@@ -24,13 +24,9 @@ SHOWN = ("masks", "evidence", "Grad-CAM, network", "Grad-CAM, output")
 
 
 def summary(of_seeds):
-    """Means over images and seeds, and differences image by image.
+    """Means over images and seeds, and differences image by image, for JSON.
 
-    Args:
-        of_seeds: List of what is measured of each model, on the same images.
-
-    Returns:
-        A dictionary for JSON.
+    `of_seeds` is what was measured of each model, on the same images.
     """
     values = {
         name: {
@@ -81,16 +77,11 @@ def summary(of_seeds):
 
 
 def difference(ours, other):
-    """How much larger a measure is, with an interval over images.
+    """How much larger a measure is, of arrays `(seeds, b)`.
 
-    Args:
-        ours: Array `(seeds, b)`.
-        other: Array of the same shape, of the same models and images.
-
-    Returns:
-        The mean; the half width of its 95 % confidence interval over images,
-        of these models (each image's difference is averaged over them); and
-        the mean of each seed.
+    The mean; the half width of its 95 % confidence interval over images, of
+    these models (each image's difference is averaged over them); and the mean
+    of each seed.
     """
     differences = np.asarray(ours) - np.asarray(other)
     of_images = differences.mean(axis=0)
@@ -180,10 +171,9 @@ def curves_figure(summaries):
 def examples_figure(rows):
     """Images with their boxes, and maps of them.
 
-    Args:
-        rows: List of dictionaries with an `image`, its `box`, `maps` by name,
-            and the names of its `label`, of the class that the `output` says,
-            and of the one that evidence speaks `against`.
+    Each row has an `image`, its `box`, `maps` by name, and the names of its
+    `label`, of the class that the `output` says, and of the one that evidence
+    speaks `against`.
     """
     columns = 1 + len(SHOWN)
     side = figures.CELL

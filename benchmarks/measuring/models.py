@@ -72,23 +72,20 @@ def attention_alone(models):
     }
 
 
-def for_inputs(model, function):
-    """`function(tensor)` of each input of `model`, as the model takes them."""
-    made = [function(tensor) for tensor in model.inputs]
-    return made if len(made) > 1 else made[0]
-
-
 def random_batch(model, batch_size):
     """Inputs and labels of `model`, on the device."""
     random = np.random.default_rng(0)
-
-    def noise(tensor):
-        shape = (batch_size, *tensor.shape[1:])
-        return ops.convert_to_tensor(random.normal(size=shape), "float32")
-
-    inputs = for_inputs(model, noise)
+    inputs = [
+        ops.convert_to_tensor(
+            random.normal(size=(batch_size, *tensor.shape[1:])), "float32"
+        )
+        for tensor in model.inputs
+    ]
     labels = random.integers(model.output_shape[-1], size=batch_size)
-    return inputs, ops.convert_to_tensor(labels, "int32")
+    return (
+        inputs if len(inputs) > 1 else inputs[0],
+        ops.convert_to_tensor(labels, "int32"),
+    )
 
 
 def compile_model(model):
@@ -97,10 +94,3 @@ def compile_model(model):
         keras.optimizers.SGD(LEARNING_RATE), "sparse_categorical_crossentropy"
     )
     model.optimizer.build(model.trainable_variables)
-
-
-def mean_loss(labels, outputs):
-    """A scalar to take gradients of."""
-    return ops.mean(
-        keras.losses.sparse_categorical_crossentropy(labels, outputs)
-    )

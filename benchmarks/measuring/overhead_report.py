@@ -1,6 +1,10 @@
-"""The cost of attention as Markdown."""
+"""The cost of attention, as Markdown and as a figure."""
 
+import pandas as pd
+
+from keras_warn.reporting import figures
 from measuring import tables
+from measuring.environment import described
 from measuring.timing import ONE_ROUND_IN
 
 HEADER = (
@@ -11,12 +15,19 @@ HEADER = (
     "direct",
     "direct / ours",
 )
+COLORS = dict(zip(("ours", "direct"), figures.COLORS, strict=False))
+RATIOS = {
+    "parameters": "parameters",
+    "operations": "operations",
+    "inference": "inference\ntime",
+    "training": "training\nstep time",
+    "memory": "training\nmemory",
+}
 
 
 def markdown(result):
     """The whole result."""
     settings, machine = result["settings"], result["environment"]
-    devices = ", ".join(machine["gpus"]) or machine["cpu"]
     lines = [
         f"# {settings['backbone']} at {settings['image_size']} px, "
         f"{settings['classes']} classes, {settings['depth']} modules of "
@@ -24,8 +35,7 @@ def markdown(result):
         "",
         f"`KERAS_BACKEND={machine['backend']} {machine['command']}`",
         "",
-        f"{machine['backend']} on {devices}, {machine['cores']} cores, "
-        f"{machine['date']}. Medians, in brackets quartiles. A ratio is the "
+        f"{described(machine)} Medians, in brackets quartiles. A ratio is the "
         "median of the ratios within each round. Times are of "
         f"{settings['runs']} rounds; direct takes part in one of "
         f"{ONE_ROUND_IN['direct']}.",
@@ -66,3 +76,56 @@ def _number(value):
     if value >= 1000:
         return f"{value:.0f}"
     return f"{float(f'{value:.4g}'):g}"
+
+
+def plot(result):
+    """Ratios to the backbone, and times of the modules, for each kernel."""
+    sizes = result["kernel_sizes"]
+    figure = figures.new_figure(11, 3.6 * len(sizes))
+    axes = figure.subplots(len(sizes), 2, squeeze=False, width_ratios=(3, 2))
+    for (left, right), size in zip(axes, sizes, strict=True):
+        _plot_ratios(left, sizes[size])
+        left.set_title(f"{size}×{size} kernels: relative to the backbone")
+        _plot_modules(right, sizes[size])
+        right.set_title(f"{size}×{size} kernels: modules alone, inference")
+    settings = result["settings"]
+    figure.suptitle(
+        f"{settings['backbone']}, {settings['image_size']} px, "
+        f"{settings['classes']} classes, {settings['depth']} modules of "
+        f"{settings['width']} heads, batch {settings['batch_size']} "
+        f"({result['environment']['backend']})"
+    )
+    return figure
+
+
+def _plot_ratios(axes, measures):
+    names = [name for name in RATIOS if name in measures]
+    bars = {
+        model: [measures[k]["ratio"][f"{model} / backbone"] for k in names]
+        for model in COLORS
+    }
+    _plot_bars(axes, [RATIOS[name] for name in names], bars, "×{:.2f}")
+    axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
+    axes.set_ylabel("ratio (backbone = 1)")
+
+
+def _plot_modules(axes, measures):
+    prefix = "modules_inference_"
+    counts = [k.removeprefix(prefix) for k in measures if k.startswith(prefix)]
+    medians = [measures[prefix + n]["median"] for n in counts]
+    bars = {model: [m[model] for m in medians] for model in COLORS}
+    _plot_bars(axes, [f"{n} classes" for n in counts], bars, "{:,.0f}")
+    axes.set_yscale("log")
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.5)
+    axes.set_ylabel("ms per batch, log scale")
+
+
+def _plot_bars(axes, labels, bars, form):
+    """Groups of bars, one color a model."""
+    table = pd.DataFrame(bars, index=labels)
+    table.plot.bar(ax=axes, width=0.8, color=COLORS, rot=0)
+    for drawn in axes.containers:
+        axes.bar_label(drawn, fmt=form, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(y=0.12)
+    axes.legend(frameon=False)

@@ -16,12 +16,8 @@ import keras_warn
 def products(model):
     """The sum over all layers of a flat model, without elementwise ones.
 
-    Args:
-        model: A functional model, whose layers with weights are all known
-            here, each called once, for images of known size, channels last.
-
-    Raises:
-        TypeError: if a layer with weights is not known.
+    Layers with weights must be known here, each called once, for images of
+    known size, channels last; another one is a `TypeError`.
     """
     total = 0
     for layer in model.layers:

@@ -23,16 +23,13 @@ CENTRE = 0.25
 
 
 def maps(model, images, boxes, seed):
-    """Maps of all methods for what `model` predicts, by name.
+    """Maps of all methods by name, and what `keras_warn.explain` returns.
 
     Args:
         model: A model of `keras_warn.augment`, loaded from a file.
         images: Array `(b, h, w, c)`, as the model takes them.
         boxes: Integers `(b, 4)`: top, left, bottom, right of the objects.
         seed: Of the random maps.
-
-    Returns:
-        The maps, and what `keras_warn.explain` returns.
     """
     count, *size, _ = images.shape
     explained = keras_warn.explain(model, images)
@@ -67,17 +64,10 @@ def deepest_features(model):
 def grad_cams(model, images, classes):
     """Grad-CAM of the network and of the output, and HiResCAM of the latter.
 
-    At the last map. The output's logits are the sum that the gates weigh,
-    before its softmax (of the default combination). What modules read of
-    shallower maps has no gradient at the last one.
-
-    Args:
-        model: A model of `keras_warn.augment`.
-        images: Array `(b, h, w, c)`.
-        classes: Integers `(b,)`, whose logits are explained.
-
-    Returns:
-        Three arrays `(b, h, w)`, non-negative.
+    Three arrays `(b, h, w)`, non-negative, for the logits of `classes`
+    `(b,)`, at the last map. The output's logits are the sum that the gates
+    weigh, before its softmax (of the default combination). What modules read
+    of shallower maps has no gradient at the last one.
     """
     attention = attention_of(model)
     reader = keras.Model(
@@ -109,7 +99,7 @@ def grad_cams(model, images, classes):
 
 
 def class_activations(reader, logits, images, classes):
-    """Grad-CAM and HiResCAM, for each of several logits.
+    """Grad-CAM and HiResCAM `(b, h, w)`, a pair for each of several logits.
 
     `relu(sum_c mean_xy(d logit / d map_c) map_c)`, which is made for networks
     that pool their last map, and `relu(sum_c (d logit / d map_c) map_c)`.
@@ -120,9 +110,6 @@ def class_activations(reader, logits, images, classes):
         logits: Function from the latter to a sequence of logits `(b, n)`.
         images: Array `(b, ...)`.
         classes: Integers `(b,)`.
-
-    Returns:
-        A list of pairs of arrays `(b, h, w)`, one for each of the logits.
 
     Reference:
         - Selvaraju et al., "Grad-CAM", ICCV 2017
@@ -215,17 +202,14 @@ def order(found, seed):
 def curves(model, start, end, places, targets, contrast):
     """What `model` says while pixels of `end` replace those of `start`.
 
+    The probability of the target class, and the logarithm of how many times
+    that of the other class it is: two arrays `(b, len(FRACTIONS))`.
+
     Args:
         model: From images to probabilities.
-        start: Images `(b, h, w, c)`.
-        end: Images of the same shape.
+        start, end: Images `(b, h, w, c)`.
         places: Integers `(b, h * w)`, which pixel comes when.
-        targets: Integers `(b,)`, classes.
-        contrast: Integers `(b,)`, the classes that they are compared with.
-
-    Returns:
-        Two arrays `(b, len(FRACTIONS))`: the probability of the target, and
-        the logarithm of how many times that of the other class it is.
+        targets, contrast: Integers `(b,)`, classes.
     """
     turns = np.argsort(places, axis=1).reshape(start.shape[:3])[..., None]
     images = np.arange(len(start))

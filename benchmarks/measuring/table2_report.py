@@ -2,6 +2,7 @@
 
 from keras_warn.reporting import figures
 from measuring import tables as cells
+from measuring.environment import described
 from measuring.table2_networks import BASE
 from measuring.table2_networks import BATCH_SIZE
 from measuring.table2_networks import HARDWARE
@@ -33,12 +34,10 @@ def markdown(result):
 def tables(result):
     """Table 2, what attention adds, and how both were measured."""
     settings, machine = result["settings"], result["environment"]
-    devices = ", ".join(machine["gpus"]) or machine["cpu"]
     lines = [
         f"`KERAS_BACKEND={machine['backend']} {machine['command']}`",
         "",
-        f"Here: {machine['backend']} on {devices}, {machine['cores']} cores, "
-        f"{machine['date']}. {scaling(settings)}",
+        f"Here: {described(machine)} {scaling(settings)}",
         f"Paper: {HARDWARE}, batches of {BATCH_SIZE}.",
         "Products are multiplications, each with its addition, for one image "
         'of 32x32; the paper calls them "Flop". Seconds and ratios are '

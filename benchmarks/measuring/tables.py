@@ -6,12 +6,7 @@ import tabulate
 
 
 def markdown(header, rows):
-    """A table of strings, the first column to the left, numbers to the right.
-
-    Args:
-        header: Names of the columns.
-        rows: Sequences of as many strings.
-    """
+    """A table of strings: the first column left, the others right."""
     return tabulate.tabulate(
         list(rows),
         header,
@@ -33,10 +28,8 @@ def mean_and_std(values, form=".2f"):
 def median(measure, column, form=str):
     """Such as "1.010 (1.002–1.017)", with the quartiles if they differ.
 
-    Args:
-        measure: What `measuring.summary.summary` returns.
-        column: A model, or a ratio of two models.
-        form: Function that writes a number.
+    Of a model or a ratio in what `timing.summary` returns; `form` writes a
+    number.
     """
     kind = "ratio" if "/" in column else "median"
     if column not in measure[kind]:

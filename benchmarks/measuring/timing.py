@@ -1,27 +1,38 @@
-"""Time, of models that take turns."""
+"""Time, of models that take turns, and what many rounds say together."""
 
+import functools
 import gc
 import time
 
 import keras
-
-from measuring.summary import summary
+import numpy as np
 
 # Before timing: compilation, memory pools, and lazily chosen algorithms.
 WARM_UP_STEPS = 2
 # Of so many rounds, a model takes part in one. The direct formulation can take
 # a hundred times as long as the others.
 ONE_ROUND_IN = {"direct": 4}
+PAIRS = (("ours", "backbone"), ("direct", "ours"), ("direct", "backbone"))
+
+
+def prediction(model, inputs):
+    """A function that predicts a batch, until the results are there."""
+    return functools.partial(model.predict_on_batch, inputs)
+
+
+def training_step(model, inputs, labels):
+    """A function that trains on a batch, until weights have changed."""
+
+    def step():
+        model.train_on_batch(inputs, labels)
+        # Which has its gradient last.
+        keras.ops.convert_to_numpy(model.trainable_variables[0])
+
+    return step
 
 
 def measure_time(title, steps, rounds):
-    """Milliseconds of each of `steps`, taken one after the other.
-
-    Args:
-        title: What is measured.
-        steps: Functions without arguments, by model.
-        rounds: Positive integer.
-    """
+    """The `summary` of the milliseconds of `steps`, functions by model."""
     return summary(title, "ms", take_turns(title, steps, rounds))
 
 
@@ -44,6 +55,36 @@ def take_turns(title, steps, rounds):
         )
         progress.add(1)
     return found
+
+
+def summary(title, unit, rounds):
+    """Medians, quartiles and ratios of one quantity of all models, for JSON.
+
+    `rounds` are dictionaries from models to numbers. What is counted and not
+    measured has one round; a model may miss rounds. A ratio is the median of
+    the ratios within each round.
+    """
+    samples, ratios = {}, {}
+    for found in rounds:
+        for name, value in found.items():
+            samples.setdefault(name, []).append(value)
+        for name, base in PAIRS:
+            if name in found and base in found:
+                ratio = found[name] / found[base]
+                ratios.setdefault(f"{name} / {base}", []).append(ratio)
+    return {
+        "title": title,
+        "unit": unit,
+        "median": {k: float(np.median(v)) for k, v in samples.items()},
+        "quartiles": {k: _quartiles(v) for k, v in samples.items()},
+        "ratio": {k: float(np.median(v)) for k, v in ratios.items()},
+        "ratio_quartiles": {k: _quartiles(v) for k, v in ratios.items()},
+        "samples": samples,
+    }
+
+
+def _quartiles(values):
+    return np.percentile(values, (25, 75)).tolist()
 
 
 def _milliseconds(step):

@@ -3,6 +3,8 @@
 import pandas as pd
 from scipy import stats
 
+from keras_warn.reporting import figures
+from keras_warn.training import runs
 from measuring.tables import markdown
 from measuring.tables import mean_and_std
 
@@ -11,27 +13,19 @@ BASELINE = "baseline"
 
 
 def read(path, *columns):
-    """Runs of an experiment, of a CSV file with a row for each.
+    """Runs of an experiment, by `arm` and `seed`.
 
-    Args:
-        path: `pathlib.Path` of the file. It need not exist.
-        *columns: Columns of accuracies, as shares, that it must have beside
-            `arm`, `seed` and `parameters`.
-
-    Returns:
-        A `pandas.DataFrame` of `parameters` and `columns`, indexed by `arm`
-        and `seed`.
-
-    Raises:
-        ValueError: if the file is not as it must be.
+    Of a CSV file with a row for each, with `parameters` and with `columns`,
+    accuracies as shares. It need not exist; another file is a `ValueError`.
     """
     needed = ["parameters", *columns]
     if not path.exists():
         nothing = pd.DataFrame(columns=["arm", "seed", *needed])
         return nothing.set_index(["arm", "seed"])
     try:
-        found = pd.read_csv(path)
-        found = found.set_index(["arm", "seed"], verify_integrity=True)
+        found = pd.read_csv(path).set_index(["arm", "seed"])
+        if not found.index.is_unique:
+            raise ValueError("an arm and seed are duplicate")
         found = found[needed].astype({"parameters": "int64"})
         shares = found[[*columns]].astype("float64")
     except (KeyError, ValueError) as error:
@@ -64,13 +58,7 @@ def percent(found, arm, column, error):
 def by_seed(found, rows, error):
     """The same in several rows of a table, of seeds that all of them have.
 
-    Args:
-        found: What `read` returns.
-        rows: As of `table`.
-        error: Whether to return errors, or accuracies.
-
-    Returns:
-        A list of lists, `(seeds, rows)`. Empty if there is no such seed.
+    A list of lists, `(seeds, rows)`. Empty if there is no such seed.
     """
     columns = [percent(found, *row[1:], error) for row in rows]
     return pd.concat(columns, axis=1, join="inner").to_numpy().tolist()
@@ -79,14 +67,8 @@ def by_seed(found, rows, error):
 def table(found, rows, error):
     """What variants reach, and what that is beside the baseline, as Markdown.
 
-    Args:
-        found: What `read` returns.
-        rows: List of tuples: what stands at the row's start, the variant, and
-            the column with its accuracy, a share.
-        error: Whether errors are shown, or accuracies.
-
-    Returns:
-        A string.
+    Each of `rows` is what stands at its start, the variant, and the column
+    with its accuracy, a share. Errors are shown, or accuracies.
     """
     header = (
         "",
@@ -124,3 +106,49 @@ def _cells(found, arm, column, error):
         interval,
         f"{100 * fewer / wrong:z.0f} %" if wrong else "–",
     ]
+
+
+def dots(values, label):
+    """Mean ± standard deviation, and below it every seed.
+
+    A line stands at the mean of the first variant, to compare the others with.
+    `values` has an array `(seeds, 1)` for each variant by name.
+    """
+    figure = figures.new_figure(4.4, 0.6 + 0.26 * len(values))
+    axes = figure.subplots()
+    for place, of_arm in enumerate(values.values()):
+        numbers = [number for (number,) in of_arm]
+        found = runs.mean_and_std(numbers)
+        color = figures.COLORS[1 if place else 0]
+        axes.errorbar(
+            found["mean"],
+            place,
+            xerr=found["std"],
+            color=color,
+            marker="o",
+            markersize=3.5,
+            linewidth=1.2,
+            capsize=2.5,
+        )
+        axes.plot(
+            numbers,
+            [place + 0.3] * len(numbers),
+            color=color,
+            linestyle="none",
+            marker="o",
+            markersize=3,
+            markerfacecolor="none",
+            markeredgewidth=0.7,
+        )
+        if not place:
+            axes.axvline(
+                found["mean"], color=color, linewidth=0.7, linestyle="--"
+            )
+    axes.set_yticks(range(len(values)), [*values], size=figures.FONT + 1)
+    axes.set_ylim(len(values) - 0.4, -0.5)
+    axes.set_xlabel(label, size=figures.FONT + 2)
+    axes.tick_params(labelsize=figures.FONT + 1)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", alpha=0.3, linewidth=0.5)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    return figure

@@ -6,10 +6,9 @@ import re
 import evidence
 import pytest
 import table2
-from measuring import marked
 from measuring import variants
-from measuring.summary import summary
 from measuring.table2_networks import constructors
+from measuring.timing import summary
 
 ARMS = [
     *evidence.NETWORKS,
@@ -168,7 +167,7 @@ def test_tables_and_plots_are_written(docs, capsys):
     assert run(docs) == 0
     assert run(docs, "--check") == 0
     assert prose in page.read_text("utf-8")
-    places = marked.places(page.read_text("utf-8"))
+    places = evidence.places(page.read_text("utf-8"))
     row = "| depth 1 | 1,200 | 1 | 66.00 | +1.00 | – | 3 % |"
     assert row in unpadded(places["birds"])
     assert "not yet measured" not in page.read_text("utf-8")
@@ -236,7 +235,7 @@ def test_files_of_another_kind(tmp_path, lines, message):
 )
 def test_pages_with_other_places(page, message):
     with pytest.raises(ValueError, match=message):
-        marked.filled(page, {"a": "text"})
+        evidence.filled(page, {"a": "text"})
 
 
 def test_all_columns_are_asked_for(docs, capsys):

@@ -1,6 +1,7 @@
 """The benchmark measures what it says: maps, curves and intervals by hand."""
 
 import csv
+import dataclasses
 import json
 
 import faithfulness
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 from keras import layers
 from keras import ops
-from measuring import cub_model
 from measuring import faithfulness_report as report
 from measuring import saliency
 
@@ -241,10 +241,11 @@ def test_intervals_are_of_paired_differences():
 
 @pytest.fixture
 def small(monkeypatch):
-    """Birds and their network, small enough for a test."""
-    monkeypatch.setattr(cub_model, "SIZE", 24)
-    monkeypatch.setattr(cub_model, "SHORTER_EDGE", 28)
-    monkeypatch.setattr(cub_model, "BATCH_SIZE", 4)
+    """The training on birds, small enough for a test."""
+    changed = {"image_size": 24, "resize_shorter_edge": 28, "batch_size": 4}
+    changed["backbone"] = "paper_networks:WideResNet(depth=10, width=1)"
+    settings = dataclasses.replace(faithfulness.BIRDS, **changed)
+    monkeypatch.setattr(faithfulness, "BIRDS", settings)
 
 
 @pytest.fixture
@@ -278,14 +279,14 @@ def birds(tmp_path):
     return tmp_path / "birds"
 
 
-def test_boxes_follow_the_pictures(small, birds):
+def test_boxes_follow_the_images(small, birds):
     for i in range(2):
         path = birds / "images" / f"{i + 1}.bird_{i}" / f"{i}.png"
         line = (birds / "bounding_boxes.txt").read_text().splitlines()[i]
         x, y = (int(n) for n in line.split()[1:3])
-        picture, box = cub_model.centre(path, (y, x, y + 20, x + 24))
-        assert picture.shape == (24, 24, 3) and picture.dtype == np.uint8
-        bright = picture[..., i] > 128
+        image, box = faithfulness.centre(path, (y, x, y + 20, x + 24))
+        assert image.shape == (24, 24, 3) and image.dtype == np.uint8
+        bright = image[..., i] > 128
         top, left, bottom, right = box
         assert 0 < bright.sum() <= (bottom - top) * (right - left)
         rows, columns = np.nonzero(bright)
@@ -295,49 +296,7 @@ def test_boxes_follow_the_pictures(small, birds):
         assert 0 <= right - 1 - columns.max() <= 1
 
 
-def test_crops_depend_on_seed_epoch_and_batch_alone(small):
-    pictures = [images(1, 28, 35, 3)[0] for _ in range(10)]
-    labels = np.arange(10)
-
-    def batches(seed, epoch):
-        data = cub_model.Crops(pictures, labels, seed)
-        data.epoch_callback().on_epoch_begin(epoch)
-        assert len(data) == 2
-        return data[1], data[0]
-
-    (x, y), (_, first) = batches(seed=1, epoch=2)
-    (again, same), _ = batches(seed=1, epoch=2)
-    np.testing.assert_array_equal(x, again)
-    assert (y == same).all() and not set(y) & set(first)
-    assert x.shape == (4, 24, 24, 3)
-    for other in (batches(1, 3), batches(2, 2)):
-        assert (other[0][0] != x).any()
-
-
-def test_the_network_of_birds(small, monkeypatch):
-    monkeypatch.setattr(cub_model, "SIZE", 32)
-    model = cub_model.build(5, None)
-    norms = [
-        layer
-        for layer in model.layers
-        if isinstance(layer, layers.BatchNormalization)
-    ]
-    assert norms and not any(layer.trainable for layer in norms)
-    assert model.get_layer("Conv1").trainable
-    # Bytes arrive in [-1, 1].
-    scaled = keras.Model(model.input, model.get_layer("scaled").output)
-    pixels = np.array([0, 255], "uint8").reshape(2, 1, 1, 1)
-    pixels = np.broadcast_to(pixels, (2, 32, 32, 3))
-    found = scaled.predict(pixels, verbose=0)
-    assert found.min() == -1 and found.max() == 1
-
-
 def test_whole_run(small, birds, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(
-        cub_model,
-        "build",
-        lambda classes, weights: network((24, 24, 3), classes),
-    )
     monkeypatch.setattr(saliency, "FRACTIONS", np.linspace(0, 1, 3))
     monkeypatch.setattr(faithfulness, "EXAMPLES", 1)
     paths = [str(tmp_path / f"attention_{i}.keras") for i in range(2)]

@@ -1,0 +1,118 @@
+"""What cached features of a frozen backbone save, and what they cost.
+
+    python benchmarks/feature_cache.py cub200 --data-dir CUB_200_2011 \\
+        --backbone "MobileNetV2(alpha=0.35)" --image-size 128 \\
+        --resize-shorter-edge 146 --frozen-views 2
+
+For each seed, the same head is trained on float16 and on float32 features of
+the same crops, by the settings of `keras-warn train`, and tested on features of
+its own precision. Then epochs of the whole model, which reads images, and of
+its head, which reads the cache, take turns; what counts is process CPU time.
+"""
+
+import argparse
+import os
+import pathlib
+import tempfile
+import time
+
+# Before TensorFlow is imported: its start-up lines are not ours to explain.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from measuring import recipe_of
+from measuring.environment import machine_and_versions
+
+import keras_warn
+from keras_warn import training
+from keras_warn.cli import train
+from keras_warn.cli.options import count
+from keras_warn.training import settings
+
+TIMED = 3  # epochs of each kind
+
+
+def parts(one):
+    """The model of an experiment, and its two halves, the head compiled."""
+    model = one.build()
+    features, head = keras_warn.split(model)
+    head.compile(
+        model.optimizer, model.loss, metrics=["accuracy"], jit_compile=False
+    )
+    return model, features, head
+
+
+def predictions(one, dtype, folder):
+    """Of the test images `(b, n)`, by a head trained in this precision."""
+    _, features, head = parts(one)
+
+    def cached(batches, views):
+        return training.FeatureCache(
+            features, batches, folder, views, dtype, limit=None
+        )
+
+    s = one.settings
+    batches = cached(one.batches(), s.frozen_views)
+    training.fit(
+        head, batches, s.epochs, pathlib.Path(folder, dtype), verbose=0
+    )
+    return cached(one.test_batches(one.splits.test), 1).predict(head)
+
+
+def seconds(one, folder):
+    """CPU time of epochs on images and on the cache, by these names."""
+    model, features, head = parts(one)
+    images = one.batches()
+    cache = training.FeatureCache(features, images, folder, limit=None)
+    turns = {"images": (model, images), "cache": (head, cache)}
+    found = {name: [] for name in turns}
+    for epoch in range(1 + TIMED):  # the first is for tracing
+        for name, (trained, batches) in turns.items():
+            start = time.process_time()
+            trained.fit(
+                batches.dataset(epoch), steps_per_epoch=len(batches), verbose=0
+            )
+            found[name].append(time.process_time() - start)
+    return {name: values[1:] for name, values in found.items()}
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("recipe", help="name of a file in recipes/")
+    parser.add_argument("--data-dir", metavar="FOLDER")
+    parser.add_argument("--seeds", type=count(0), default=3)
+    settings.add_arguments(parser, train.SETTINGS)
+    arguments = parser.parse_args(argv)
+    recipe = recipe_of(arguments.recipe)
+    s = settings.from_arguments(arguments, train.SETTINGS)
+    data = recipe.read(arguments.data_dir)
+    for seed in range(arguments.seeds):
+        one = recipe.experiment(data, s, seed, fold=0)
+        found = {}
+        for dtype in ("float16", "float32"):
+            with tempfile.TemporaryDirectory() as folder:
+                found[dtype] = predictions(one, dtype, folder)
+        labels = one.splits.test.labels
+        correct = [
+            f"{dtype} {100 * np.mean(p.argmax(axis=1) == labels):.2f} %"
+            for dtype, p in found.items()
+        ]
+        apart = np.abs(found["float16"] - found["float32"]).max()
+        print(
+            f"seed {seed}: {', '.join(correct)}, largest difference of a "
+            f"probability {apart:.4f}",
+            flush=True,
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        found = seconds(recipe.experiment(data, s, fold=0), folder)
+    for name, values in found.items():
+        print(f"{name}: {np.median(values):.2f} s of CPU time an epoch")
+    ratios = np.divide(found["images"], found["cache"])
+    print(f"ratio: {np.median(ratios):.1f}, of {np.round(ratios, 1).tolist()}")
+    print(machine_and_versions())
+
+
+if __name__ == "__main__":
+    main()

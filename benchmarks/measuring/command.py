@@ -1,0 +1,33 @@
+"""What benchmarks do before they measure."""
+
+import argparse
+
+import keras
+
+import keras_warn
+from keras_warn.reporting import figures
+from keras_warn.training import runs
+
+
+def make_parser(description, out):
+    """A parser of arguments, with the options of a `RunFolder`."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("--out", default=out, help="folder for all results")
+    add("--overwrite", action="store_true", help="throw away the run in --out")
+    return parser
+
+
+def opened(parser, s, **code):
+    """The run in `--out`; what is left in `s` is what results depend on."""
+    out, overwrite = s.out, s.overwrite
+    del s.out, s.overwrite
+    code["backend"] = keras.backend.backend()
+    code["keras_warn"] = keras_warn.__version__
+    try:
+        figures.new_figure(1, 1)  # needs matplotlib: now, not after measuring
+        return runs.RunFolder(out, {**vars(s), **code}, overwrite)
+    except (ImportError, OSError) as error:
+        parser.error(str(error))
