@@ -1,4 +1,4 @@
-"""Adience: gender from faces, five folds.
+"""Adience: gender from faces, as `adience_age.py` tells their age.
 
     python recipes/adience_gender.py --data-dir FOLDER
     python recipes/adience_gender.py --data-dir FOLDER --baseline
@@ -7,50 +7,20 @@
     python recipes/adience_gender.py --smoke
 
 Section 4.4 of "Attend and Rectify", column "Gender" of Tables 3 and 4.
-A pretrained backbone is fine-tuned with attention and, by --baseline, without,
-and tested by five-fold cross-validation on the published folds: one command
-runs all of them and prints their mean.
-
-Differences from the paper: attention side by side with the backbone, and the
-paper's by `preset=paper`; ResNet50V2, since Keras has no wide ResNet-50 that is
-pretrained; a tenth of the training images is split off, by which the plateau is
-found; "every 30 iterations" is read as every 30 epochs.
 
 Results: not yet measured.
 """
 
+import dataclasses
 import functools
 
+import adience_age
 import archives
-from recipe import Recipe
 
-from keras_warn import training
-
-RECIPE = Recipe(
+RECIPE = dataclasses.replace(
+    adience_age.RECIPE,
     name="adience_gender",
     load=functools.partial(archives.adience, task="gender"),
-    folder="the published folder, with fold_0_data.txt, ... and aligned/ "
-    "or faces/",
-    settings=training.Settings(
-        # The backbone, and what is added to it.
-        backbone="ResNet50V2",
-        weights="imagenet",
-        attention={"depth": 3},
-        # Images: shorter edge 256, random 224x224, mirrored half of the time.
-        image_size=224,
-        resize_shorter_edge=256,
-        # Training: 0.001, and ten times as much for attention and classifier,
-        # divided by ten every 30 epochs, until nothing improves.
-        epochs=100,
-        batch_size=64,
-        optimizer="sgd",
-        learning_rate=1e-3,
-        attention_factor=10,
-        schedule="steps",
-        decay_every=30,
-        patience=30,
-        validation_share=0.1,
-    ),
 )
 
 if __name__ == "__main__":

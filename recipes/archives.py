@@ -7,7 +7,6 @@ are published, boxes. Nothing is downloaded but by `from_tfds`.
 import functools
 import os
 import re
-import socket
 import xml.etree.ElementTree
 import zlib
 from pathlib import Path
@@ -20,6 +19,7 @@ import pandas as pd
 import scipy.io
 
 from keras_warn import data
+from keras_warn.data import downloads
 from keras_warn.data import image_files
 from keras_warn.data import images
 from keras_warn.data.stratified import folds
@@ -235,21 +235,14 @@ def adience(folder, task):
     face = ["user_id", "original_image", "face_id"]
     parts = []
     for i, file in enumerate(files):
-        # "None" is an age of theirs.
         part = _read_table(
             folder / file,
             sep="\t",
             dtype=str,
             header=0,
-            keep_default_na=False,
+            usecols=[*face, "age", "gender"],
+            keep_default_na=False,  # "None" is an age of theirs
         )
-        missing = {*face, "age", "gender"} - {*part}
-        if missing:
-            raise ValueError(
-                f"{folder / file} must have the columns {', '.join(face)}, "
-                f"age and gender. Received: none called {min(missing)}."
-            )
-        part = part[[*face, "age", "gender"]]
         parts.append(part.assign(split=f"fold_{i}"))
     table = pd.concat(parts, ignore_index=True)
     once = table.drop_duplicates()
@@ -362,13 +355,11 @@ def from_tfds(name, data_dir=None):
         data_dir: Folder of prepared data sets. Defaults to
             `~/tensorflow_datasets`.
     """
+    title, folder = TFDS[name]
+    advice = f"--data-dir must name {folder} of {title}."
+    builder = downloads.prepared(name, advice, data_dir)
     import tensorflow_datasets as tfds
 
-    title, folder = TFDS[name]
-    builder = tfds.builder(name, data_dir=data_dir)
-    if not builder.is_prepared():
-        _check_network(f"--data-dir must name {folder} of {title}")
-        builder.download_and_prepare()
     features = builder.info.features
     encoded = features["image"].shape[0] is None
     decoders = {"image": tfds.decode.SkipDecoding()} if encoded else None
@@ -411,30 +402,14 @@ def _readable(name):
     return re.sub(r"^(n\d+-|\d+\.)", "", name).replace("_", " ")
 
 
-def _check_network(advice):
-    """Asks for a second what TensorFlow Datasets would try for minutes."""
-    try:
-        socket.create_connection(("storage.googleapis.com", 443), 5).close()
-    except OSError as error:
-        raise ConnectionError(
-            f"The data are not on this machine, and cannot be downloaded "
-            f"({error}): {advice}."
-        ) from error
-
-
 def _read_table(path, names=None, **options):
     """A text file as a `DataFrame`, or an error that names the file."""
-    options = {
-        "header": None,
-        "names": names,
-        "skipinitialspace": True,
-        **options,
-    }
-    if names is None:
-        del options["names"]
+    defaults = {"header": None, "skipinitialspace": True}
     try:
-        return pd.read_csv(path, encoding="utf-8-sig", **options)
-    except (ValueError, UnicodeDecodeError) as error:
+        return pd.read_csv(
+            path, names=names, encoding="utf-8-sig", **{**defaults, **options}
+        )
+    except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}.") from error
 
 

@@ -43,10 +43,8 @@ PAPER = {
     "cifar100": DataSet("CIFAR-100", "CIFAR-100", 100, 50_000, 10_000, 0),
 }
 
-# Table 2: errors (%) of WRN 40, WARN 28 and WARN 40, and their parameters in
-# millions. It has no WRN 28.
+# Table 2: errors (%) of WRN 40, WARN 28 and WARN 40. It has no WRN 28.
 TABLE_2 = {"cifar10": (3.80, 3.44, 3.46), "cifar100": (18.30, 18.26, 17.82)}
-TABLE_2_PARAMETERS = (56, 37, 56)
 # Table 3: accuracies (%) of WRN and WARN.
 TABLE_3 = {
     "stanford_dogs": (89.6, 92.9),
@@ -70,14 +68,11 @@ TABLE_4_AVERAGE = (1.2, 3.4)
 
 
 def read_runs(folders):
-    """Reads the results of finished trainings.
-
-    Args:
-        folders: Folders that are searched, with all that is below them.
+    """Reads the results of all finished trainings below some folders.
 
     Returns:
-        A tuple: a `DataFrame` of a row for each training; a list of strings,
-        which files were not counted, and why.
+        A `DataFrame` of a row for each training; and a list of strings, which
+        files were not counted, and why.
     """
     paths = {
         path.resolve(): path
@@ -106,21 +101,12 @@ def _row(path, content):
     settings = dict(content["settings"])
     attention = settings.pop("attention")
     data, fold = content["data"], content["fold"]
-    # How many images there are differs by fold.
-    described = data if fold is None else {k: data[k] for k in _ALL_FOLDS}
-    described = {k: v for k, v in described.items() if v != {}}
+    described = {k: v for k, v in data.items() if v != {}}
+    if fold is not None:  # how many images there are differs by fold
+        described = {k: data[k] for k in ("name", "classes")}
     if (attention is None) != (content["arm"] == "baseline"):
         raise ValueError(f"arm={content['arm']} with attention={attention}")
-    shared = {"settings": settings, "data": described, "cv": fold is not None}
-    row = {
-        "recipe": content["recipe"],
-        "arm": content["arm"],
-        "seed": content["seed"],
-        "fold": fold,
-        "parameters": content["parameters"],
-        "epochs": content["epochs"],
-        "training_seconds": content["training_seconds"],
-    }
+    row = {name: content[name] for name in _KEPT}
     for epoch in EPOCHS:
         metrics = content["metrics"][epoch] or {}
         row[epoch] = metrics.get("epoch")
@@ -131,6 +117,7 @@ def _row(path, content):
                 raise ValueError(f"{epoch} has a {part} accuracy {accuracy}")
     if row["last_epoch_test_accuracy"] is None:
         raise ValueError("no test accuracy of the last epoch")
+    shared = {"settings": settings, "data": described, "cv": fold is not None}
     return {
         **row,
         "shared": _key(shared),
@@ -141,7 +128,8 @@ def _row(path, content):
     }
 
 
-_ALL_FOLDS = ("name", "classes")
+_KEPT = ["recipe", "arm", "seed", "fold"]
+_KEPT += ["parameters", "epochs", "training_seconds"]
 
 
 def _key(value):
@@ -151,68 +139,55 @@ def _key(value):
 def compare(trainings):
     """Pairs attention with the baseline of the same settings, data and seeds.
 
-    Args:
-        trainings: `DataFrame`, as of `read_runs`.
-
     Returns:
-        A tuple: a `DataFrame` of a row for each setting of attention (or of a
-        baseline alone) and epoch; a list of strings, what is not counted or
-        not paired, and why.
+        A `DataFrame` of a row for each setting of attention (or of a baseline
+        alone) and epoch; and a list of strings, what is not counted or not
+        paired, and why.
     """
-    rows, notes = [], []
-    if trainings.empty:
-        return pd.DataFrame(columns=["recipe", "epoch", "reason"]), notes
     twice = trainings.duplicated(
         ["recipe", "shared", "attention", "seed", "fold"]
     )
-    notes += [
-        f"{path}: not counted, another has its settings, seed and fold"
-        for path in trainings[twice].path
-    ]
-    trainings = trainings[~twice]
-    for recipe, same_recipe in trainings.groupby("recipe"):
-        labels = _labels(same_recipe)
-        for shared, line in same_recipe.groupby("shared"):
-            baseline = _by_seed(line[line.arm == "baseline"], notes)
-            with_attention = line[line.arm == "attention"]
-            if with_attention.empty:
-                attentions = [("null", None)]
-            else:
-                attentions = with_attention.groupby("attention")
-                if baseline is None:
-                    notes.append(
-                        f"{recipe}, {labels[shared] or shared}: no baseline "
-                        "of the same settings and data"
-                    )
-            for attention, members in attentions:
-                mine = None
-                if members is not None:
-                    mine = _by_seed(members, notes)
+    rows, notes = (
+        [],
+        [
+            f"{path}: not counted, another has its settings, seed and fold"
+            for path in trainings[twice].path
+        ],
+    )
+    for recipe, of_recipe in trainings[~twice].groupby("recipe"):
+        labels = _labels(of_recipe)
+        for shared, line in of_recipe.groupby("shared"):
+            variants = {
+                attention: _by_seed(members, notes)
+                for attention, members in line.groupby("attention")
+            }
+            baseline = variants.pop("null", None)
+            if baseline is None:
+                notes.append(
+                    f"{recipe}, {labels[shared] or shared}: no baseline of the "
+                    "same settings and data"
+                )
+            for attention, mine in (variants or {"null": None}).items():
                 paired = _paired(baseline, mine)
-                unpaired = [
-                    seed
-                    for one in (baseline, mine)
-                    if paired is not None
-                    for seed in one.index.difference(paired.index)
+                if paired is not None:
+                    either = baseline.index.union(mine.index)
+                    if unpaired := [*either.difference(paired.index)]:
+                        notes.append(
+                            f"{recipe}, attention {attention}: seeds "
+                            f"{unpaired} are not in the difference: only one "
+                            "of both has them, or their data differ"
+                        )
+                rows += [
+                    {
+                        "recipe": recipe,
+                        "settings": labels[shared],
+                        "attention_settings": attention,
+                        "reason": _not_comparable(recipe, shared),
+                        "epoch": epoch,
+                        **_compared(baseline, mine, paired, epoch),
+                    }
+                    for epoch in EPOCHS
                 ]
-                if unpaired:
-                    notes.append(
-                        f"{recipe}, attention {attention}: seeds {unpaired} "
-                        "are not in the difference: only one of both has "
-                        "them, or their data differ"
-                    )
-                for epoch in EPOCHS:
-                    row = _compared(baseline, mine, paired, epoch)
-                    rows.append(
-                        {
-                            "recipe": recipe,
-                            "settings": labels[shared],
-                            "attention_settings": attention,
-                            "reason": _not_comparable(recipe, shared),
-                            "epoch": epoch,
-                            **row,
-                        }
-                    )
     return pd.DataFrame(rows), notes
 
 

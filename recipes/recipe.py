@@ -195,17 +195,13 @@ class Recipe:
         return results
 
     def experiment(self, data, settings=None, seed=0, fold=None, **options):
-        """One training of this recipe.
+        """One training of this recipe, an `Experiment` with further `options`.
 
         Args:
             data: An `ImageDataset` that `load` returned.
             settings: `Settings`. Defaults to those of the recipe.
             seed: Non-negative integer.
             fold: Integer, which fold to test, of data with folds.
-            **options: Further arguments of `Experiment`.
-
-        Returns:
-            An `Experiment`.
         """
         settings = settings or self.settings
         return Experiment(
@@ -229,12 +225,7 @@ class Recipe:
     def data(self, arguments, folder):
         """The images that arguments ask for, all of them readable.
 
-        Args:
-            arguments: What a parser made of `add_arguments` returns.
-            folder: Where synthetic images are written to, if those are meant.
-
-        Returns:
-            An `ImageDataset`.
+        Synthetic ones, if those are meant, are written to a folder.
         """
         if arguments.smoke and arguments.data_dir is None:
             # Data are called what their folder is: the same in each process.
@@ -252,22 +243,14 @@ class Recipe:
             ) from error
 
     def settings_from(self, arguments):
-        """The `Settings` that arguments ask for.
-
-        Args:
-            arguments: What a parser made of `add_arguments` returns.
-        """
+        """The `Settings` that arguments ask for."""
         own = self.settings
         if arguments.smoke:
             own = dataclasses.replace(own, **SMOKE)
         return settings.from_arguments(arguments, own)
 
     def add_arguments(self, parser):
-        """Adds the options that say what to train on, how, and on what.
-
-        Args:
-            parser: `argparse.ArgumentParser`.
-        """
+        """Adds the options that say what to train on, how, and on what."""
         add = parser.add_argument
         asked = "; without it, TensorFlow Datasets is asked" * bool(self.tfds)
         add("--data-dir", metavar="FOLDER", help=self.folder + asked)
@@ -384,13 +367,10 @@ def _without_values(one):
 
 
 def check_size(build):
-    """Raises unless a model can be built and is not huge, before it is.
+    """Raises unless the model that `build` builds can be built and is not huge.
 
     Its variables get no values, so this takes seconds and little memory: it
     is better known before a run is overwritten.
-
-    Args:
-        build: Function that builds the model.
 
     Raises:
         ValueError: if the model has more than `MOST_PARAMETERS`.

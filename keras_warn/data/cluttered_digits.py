@@ -29,12 +29,6 @@ from keras_warn.data import downloads
 CLASSES = 10
 SIDE = 28
 
-# The smallest of MNIST's files that TensorFlow Datasets downloads.
-MNIST_URL = (
-    "https://storage.googleapis.com/cvdf-datasets/mnist/"
-    "t10k-labels-idx1-ubyte.gz"
-)
-
 # A pixel brighter than this (of 255) is ink: the faint rim that smoothing
 # leaves around a stroke does not widen a digit's box.
 INK = 51
@@ -202,37 +196,24 @@ class ClutteredDigits(keras.utils.PyDataset):
     For `fit`, `evaluate` and `predict` on every backend. Canvases are
     cheaper to make than to store: 200,000 of them are 1.3 GB.
 
-    Every epoch shows fresh clutter. *Which* clutter depends on the number of
-    the epoch only, and the callback from `epoch_callback` keeps that equal
-    to the model's own count of epochs. It makes runs repeatable, resumed
-    ones too, together with `shuffle=False`: `fit` would otherwise reorder
-    the batches, in an order that no seed here governs. The digits come in
-    random order anyway. Without the callback the dataset counts for itself:
-    clutter is still fresh in every epoch, but a new process starts over,
-    and `fit` may start from another number than 0. Leave out
-    `steps_per_epoch`, which lets batches of one epoch run into the next;
-    `count` says how long an epoch is.
-
-    There are no `workers`: making a batch takes a fraction of a training
-    step, and Keras's queue carries batches over from one epoch to the next.
+    Every epoch shows fresh clutter, which depends on the number of the epoch
+    alone; the callback from `epoch_callback` keeps that equal to the model's
+    own count. With `shuffle=False`, without which `fit` would reorder the
+    batches, runs are repeatable, resumed ones too. Without the callback the
+    dataset counts for itself, and a new process starts over. Leave out
+    `steps_per_epoch` and `workers`, by which batches of one epoch run into the
+    next; `count` says how long an epoch is.
 
     Args:
-        images: The digits of one split, uint8, `(n, h, w)`.
-        labels: Their classes, integers, `(n,)`.
+        images, labels, distractors, canvas, patch, seed: As of `cluttered`.
         batch_size: Number of canvases in a batch.
         count: Number of canvases in an epoch. Defaults to one of each digit.
         drop_remainder: Whether to leave out a last batch that is smaller.
         fresh: Whether every epoch has clutter of its own. `False` for
             validation and test, whose canvases should be the same each time.
-        distractors: Number of distractors on each canvas.
-        canvas: Height and width of a canvas.
-        patch: Height and width of a distractor.
-        seed: Names the stream of canvases; see `cluttered`.
 
     Raises:
-        TypeError: If a number is not an integer.
-        ValueError: If an argument is out of range or an array of another
-            shape or type.
+        TypeError, ValueError: as `cluttered`.
 
     Example:
 
@@ -569,22 +550,11 @@ def _from_sklearn():
 
 def _from_tfds():
     """MNIST's four arrays from TensorFlow Datasets."""
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise ImportError(
-            "`source='mnist'` needs the package tensorflow-datasets: "
-            "`pip install tensorflow-datasets`, or pass the path of an "
-            "mnist.npz as `source`."
-        ) from error
-    builder = tfds.builder("mnist")
-    if not builder.is_prepared():
-        downloads.check_connection(
-            MNIST_URL,
-            "`source='mnist'`",
-            "Pass the path of an mnist.npz as `source` instead, or 'sklearn'.",
-        )
-        builder.download_and_prepare()
+    builder = downloads.prepared(
+        "mnist", "Pass the path of an mnist.npz as `source`, or 'sklearn'."
+    )
+    import tensorflow_datasets as tfds
+
     arrays = []
     for name in ("train", "test"):
         split = builder.as_dataset(split=name, batch_size=10_000)
@@ -604,18 +574,12 @@ def _from_npz(path):
     names = ("x_train", "y_train", "x_test", "y_test")
     try:
         with zipfile.ZipFile(path) as archive:
-            held = set(archive.namelist())
-            missing = [name for name in names if f"{name}.npy" not in held]
+            there = [n for n in names if f"{n}.npy" in archive.namelist()]
             # Read whole, which compares checksums, before NumPy parses it.
-            members = {
-                name: archive.read(f"{name}.npy")
-                for name in names
-                if name not in missing
-            }
-        arrays = {
-            name: np.lib.format.read_array(io.BytesIO(member))
-            for name, member in members.items()
-        }
+            files = [io.BytesIO(archive.read(f"{n}.npy")) for n in there]
+        arrays = dict(
+            zip(there, map(np.lib.format.read_array, files), strict=True)
+        )
     # What a cut-off, damaged or foreign file makes zipfile and NumPy raise.
     except (
         EOFError,
@@ -631,7 +595,7 @@ def _from_npz(path):
             f"`source` cannot be read as an .npz file; it may be cut off or "
             f"damaged ({error}). Received: {path}."
         ) from error
-    if missing:
+    if missing := [name for name in names if name not in there]:
         raise ValueError(
             f"`source` must hold the arrays {', '.join(names)}. Received: "
             f"{path} without {', '.join(missing)}."

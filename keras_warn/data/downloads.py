@@ -1,65 +1,43 @@
-"""Whether what is to be downloaded is there, asked before it is tried.
+"""Data sets of TensorFlow Datasets, downloaded where they are not there."""
 
-TensorFlow Datasets would retry for minutes.
-"""
-
-import threading
 import urllib.error
-import urllib.parse
 import urllib.request
 
-# Each in seconds: for an answer, and for looking up the address besides,
-# which has no limit of its own.
+# Where most of them lie, and seconds to wait for its answer: TensorFlow
+# Datasets would retry for minutes.
+HOST = "https://storage.googleapis.com"
 TIMEOUT = 5
-LIMIT = 10
 
 
-def check_connection(url, what, advice) -> None:
-    """Asks once whether a file can be downloaded.
+def prepared(name, advice, data_dir=None):
+    """A builder of TensorFlow Datasets, whose data are on this machine.
 
     Args:
-        url: Its address.
-        what: What is to be downloaded, for the message.
-        advice: A sentence: what to do without.
+        name: What TensorFlow Datasets calls the data.
+        advice: A sentence: what to do where they cannot be had.
+        data_dir: Folder of prepared data sets, or `None` for the usual one.
 
     Raises:
-        ConnectionError: if it cannot, within seconds.
+        ConnectionError: if they are not there, and cannot be downloaded.
+        ImportError: if TensorFlow Datasets is not installed.
     """
-    errors = []
-
-    def ask():
-        try:
-            _ask(url)
-        except Exception as error:
-            errors.append(error)
-
-    # A thread that may be left behind.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(LIMIT)
-    if thread.is_alive():
-        errors.append(TimeoutError(f"no answer in {LIMIT} s"))
-    if not errors:
-        return
-    error = errors[0]
-    host = "{0.scheme}://{0.netloc}".format(urllib.parse.urlsplit(url))
-    why = f"{host} cannot be reached to download it ({error})"
-    if isinstance(error, urllib.error.HTTPError):
-        why = f"{url} is not there to be downloaded ({error})"
-    raise ConnectionError(
-        f"{what} was not found on this machine and {why}. {advice}"
-    ) from error
-
-
-def _ask(url):
-    """Asks for what stands before a file, and not for the file."""
     try:
-        _open(url, "HEAD")
-    except urllib.error.HTTPError:
-        # Some servers, and addresses that are signed, allow GET alone.
-        _open(url, "GET")
-
-
-def _open(url, method):
-    request = urllib.request.Request(url, method=method)
-    urllib.request.urlopen(request, timeout=TIMEOUT).close()
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            f"{name} needs the package tensorflow-datasets: `pip install "
+            f"tensorflow-datasets`. {advice}"
+        ) from error
+    builder = tfds.builder(name, data_dir=data_dir)
+    if not builder.is_prepared():
+        try:
+            urllib.request.urlopen(HOST, timeout=TIMEOUT).close()
+        except urllib.error.HTTPError:
+            pass  # which is an answer
+        except OSError as error:
+            raise ConnectionError(
+                f"{name} is not on this machine, and {HOST} cannot be reached "
+                f"to download it ({error}). {advice}"
+            ) from error
+        builder.download_and_prepare()
+    return builder

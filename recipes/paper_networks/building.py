@@ -5,8 +5,6 @@ and batch normalisation has `momentum=0.9` and `epsilon=1e-5`.
 """
 
 import dataclasses
-import numbers
-import os
 
 import keras
 
@@ -106,12 +104,8 @@ def blocks_in_group(
 ):
     """How many blocks each of three groups has.
 
-    Args:
-        depth: The argument, the number of layers.
-        convolutions: Integer, layers of a block.
-        others: Integer, layers outside of blocks.
-        examples: String, depths that are right.
-        nouns: What the network calls a block and a group.
+    A block has so many `convolutions`, and `others` are layers outside of
+    blocks; `nouns` are what the network calls a block and a group.
     """
     depth = checks.integer("depth", depth)
     blocks, rest = divmod(depth - others, 3 * convolutions)
@@ -147,12 +141,15 @@ class Ends:
         self.classes = checks.integer("classes", self.classes)
         checks.flag("include_top", self.include_top)
         checks.activation("classifier_activation", self.classifier_activation)
-        _check_pooling(self.pooling, self.include_top)
-        check_weights(self.weights)
+        checks.one_of("pooling", self.pooling, (None, "avg", "max"))
 
     def images(self, size=32):
         """The images that the network starts from, as a `KerasTensor`."""
-        return _images(self.input_shape, self.input_tensor, size)
+        if self.input_tensor is not None:
+            return self.input_tensor
+        first = channel_axis() == 1
+        plane = (3, size, size) if first else (size, size, 3)
+        return keras.Input(self.input_shape or plane)
 
     def model(self, images, x, name):
         """The model that ends in the map `x`, its mean, or its classes."""
@@ -182,78 +179,3 @@ class Ends:
         if self.weights is not None:
             made.load_weights(self.weights)
         return made
-
-
-def _images(input_shape, input_tensor, size):
-    first = keras.config.image_data_format() == "channels_first"
-    layout = "(c, h, w)" if first else "(h, w, c)"
-    if input_tensor is None:
-        if input_shape is None:
-            input_shape = (3, size, size) if first else (size, size, 3)
-        return keras.Input(_checked_shape(input_shape, layout))
-    if not isinstance(input_tensor, keras.KerasTensor):
-        raise TypeError(
-            "`input_tensor` must be a KerasTensor, such as `keras.Input` "
-            f"returns. Received: input_tensor={input_tensor!r} (of type "
-            f"{type(input_tensor).__name__})."
-        )
-    shape = tuple(input_tensor.shape)
-    checks.rank("input_tensor", shape, (4,), f"(b, {layout[1:]}")
-    checks.known_axis("input_tensor", shape, channel_axis(), "channels")
-    if input_shape is not None and (
-        _checked_shape(input_shape, layout) != shape[1:]
-    ):
-        raise ValueError(
-            "`input_shape` must be omitted with `input_tensor`, or be its "
-            f"shape, {shape[1:]}. Received: input_shape={input_shape}."
-        )
-    return input_tensor
-
-
-def _checked_shape(input_shape, layout):
-    """The shape as a tuple of three integers, or `None` for sizes."""
-    rule = (
-        f"`input_shape` must be {layout}, positive integers, or None for h "
-        f"and w. Received: input_shape={input_shape!r}"
-    )
-    if not isinstance(input_shape, (tuple, list)):
-        raise TypeError(f"{rule} (of type {type(input_shape).__name__}).")
-    if len(input_shape) != 3:
-        raise ValueError(f"{rule}.")
-    for length in input_shape:
-        if length is not None and (
-            isinstance(length, bool)
-            or not isinstance(length, numbers.Integral)
-            or length < 1
-        ):
-            raise ValueError(f"{rule}.")
-    if input_shape[0 if layout == "(c, h, w)" else 2] is None:
-        raise ValueError(f"{rule}.")
-    return tuple(length and int(length) for length in input_shape)
-
-
-def _check_pooling(pooling, include_top):
-    if pooling is None:
-        return
-    checks.one_of("pooling", pooling, ("avg", "max"))
-    if include_top:
-        raise ValueError(
-            "`pooling` must be None with the classifier (`include_top=True`), "
-            f"which reads the mean. Received: pooling={pooling!r}."
-        )
-
-
-def check_weights(weights):
-    """Checks that `weights` is `None`, or the path of a file."""
-    if weights is None:
-        return
-    if not isinstance(weights, (str, os.PathLike)):
-        raise TypeError(
-            "`weights` must be None or a path. Received: "
-            f"weights={weights!r} (of type {type(weights).__name__})."
-        )
-    if not os.path.isfile(weights):
-        raise ValueError(
-            "`weights` must be None or the path of a file of weights, of "
-            f"which none come with the library. Received: weights={weights!r}."
-        )

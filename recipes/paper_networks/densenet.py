@@ -54,10 +54,6 @@ def DenseNetBC(
         `final_bn`, `final_relu`, `avg_pool` and `predictions`. Those that drop
         are called as the convolution, with `drop` for `conv`.
 
-    Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of its range or contradicts another.
-
     Example:
 
     >>> from paper_networks import DenseNetBC

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -31,29 +30,26 @@ class Weight:
     convert: Callable
 
 
-def check_arguments(model, weights):
-    """Checks the types of what takes a model and a mapping of weights."""
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            "`model` must be a `keras.Model`. "
-            f"Received: model={model!r} (of type {type(model).__name__})."
-        )
-    if not isinstance(weights, Mapping):
-        raise TypeError(
-            "`weights` must be a mapping from names to arrays. "
-            f"Received: one of type {type(weights).__name__}."
-        )
+def expected(layers, names, refuse):
+    """PyTorch's names of arrays, and what these are for.
+
+    Args:
+        layers: Dictionary from names to the layers of a model.
+        names: Triples: PyTorch's name of a module, ours of the layer, and one
+            of `conv`, `dense` and `normalization`.
+        refuse: Function that raises an error, which ends in what it is given.
+    """
+    for theirs, ours, part in names:
+        if ours not in layers:
+            refuse(f"which has no layer {ours!r}")
+        yield from part(theirs, layers[ours])
 
 
 def assign(model, weights, expected, origin, is_weight):
     """Sets all variables, or raises one error that lists all faults.
 
-    Args:
-        model: The model, for its name.
-        weights: Mapping from PyTorch's names to arrays.
-        expected: Dictionary from these names to `Weight`s.
-        origin: String, whose names they are.
-        is_weight: Function that tells a name from those to pass over.
+    `expected` has a `Weight` for each of PyTorch's names of arrays in
+    `weights`; `is_weight` tells a name from those to pass over.
     """
     arrays = {
         name: keras.ops.convert_to_numpy(weights[name])

@@ -45,7 +45,6 @@ def load_reference_weights(model, weights):
             passed over, as is the constant `diag`.
 
     Raises:
-        TypeError: if an argument has the wrong type.
         ValueError: if `model` computes something else than the reference; or
             if names in `weights` are unknown or missing, or shapes are wrong:
             the message lists them all.
@@ -63,147 +62,101 @@ def load_reference_weights(model, weights):
     Reference:
         [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320)
     """
-    pytorch.check_arguments(model, weights)
+
+    def refuse(fault):
+        raise ValueError(_ADVICE.format(name=model.name, fault=fault))
+
+    layers = {layer.name: layer for layer in model.layers}
+    found = [re.fullmatch(r"group(\d+)_block\d+_add", name) for name in layers]
+    blocks = collections.Counter(int(match[1]) for match in found if match)
+    if sorted(blocks) != [1, 2, 3]:
+        refuse("which has not the groups of blocks of `WideResNet`")
+    _check_shortcuts(model, blocks, refuse)
+    try:
+        attention = attention_of(model)
+    except ValueError:
+        refuse("which has no attention")
+    _check_settings(attention, refuse)
+    expected = dict(pytorch.expected(layers, _names(layers, blocks), refuse))
+    places = []
+    for i, module in enumerate(attention.modules, start=1):
+        name = graph.producer_name(module.source)
+        if name not in _PLACES:
+            refuse(
+                f"whose module {i} reads {name!r} instead of "
+                f"{', '.join(map(repr, _PLACES))}"
+            )
+        places.append(_PLACES[name])
+        expected.update(_module(places[-1], module))
+    expected.update(_global_gate(attention.global_gates, places))
     pytorch.assign(
         model,
         weights,
-        _Reading(model).weights(),
+        expected,
         origin="the reference's",
         is_weight=lambda name: not _NOT_WEIGHTS.fullmatch(name),
     )
 
 
-class _Reading:
-    """Reads a model as the reference's, or says why it is not."""
+def _names(layers, blocks):
+    """The reference's names of layers, ours, and what has their weights."""
+    yield "conv0", "stem_conv", pytorch.conv
+    yield "bn0", "stem_bn", pytorch.normalization
+    for group in sorted(blocks):
+        for block in range(blocks[group]):
+            ours = f"group{group}_block{block + 1}"
+            theirs = f"group_{group - 1}.block_{block}"
+            for i in (0, 1):
+                yield f"{theirs}.conv{i}", f"{ours}_conv{i + 1}", pytorch.conv
+                bn = f"{ours}_bn{i + 1}"
+                yield f"{theirs}.bn{i}", bn, pytorch.normalization
+            if f"{ours}_shortcut" in layers:
+                yield f"{theirs}.conv_reduce", f"{ours}_shortcut", pytorch.conv
+    yield "bn_g2", "final_bn", pytorch.normalization
+    # The second, if `augment` made the classifier.
+    own = "predictions" if "predictions" in layers else "network_logits"
+    yield "classifier", own, pytorch.dense
 
-    def __init__(self, model):
-        self.model = model
-        self.layers = {layer.name: layer for layer in model.layers}
 
-    def weights(self):
-        """A dictionary from the reference's names to `Weight`s."""
-        self.blocks = self.count_blocks()
-        self.check_shortcuts()
-        self.check_settings()
-        found = {}
-        found.update(pytorch.conv("conv0", self.layer("stem_conv")))
-        found.update(pytorch.normalization("bn0", self.layer("stem_bn")))
-        for group, blocks in self.blocks.items():
-            for block in range(1, blocks + 1):
-                found.update(self.block(group, block))
-        found.update(pytorch.normalization("bn_g2", self.layer("final_bn")))
-        # The second, if `augment` made the classifier.
-        found.update(
-            pytorch.dense(
-                "classifier",
-                self.layers.get("predictions") or self.layer("network_logits"),
+def _check_shortcuts(model, groups, refuse):
+    """Checks that they read what the block reads, before it is activated.
+
+    Shapes cannot tell.
+    """
+    network = graph.Graph(model)
+    for group in groups:
+        (normalization,) = network.calls_of(f"group{group}_block1_bn1")
+        for call in network.calls_of(f"group{group}_block1_shortcut"):
+            if call.inputs[0] is not normalization.inputs[0]:
+                refuse("whose shortcuts read activated maps")
+
+
+def _check_settings(attention, refuse):
+    """Checks what changes the function of weights, but no shape."""
+    if not isinstance(attention.global_gates, GlobalGate):
+        refuse("which has no global gates to learn")
+    if not attention.global_gates.batch_norm:
+        refuse("whose global gates are not batch-normalised")
+    gates = [attention.global_gates]
+    wanted = [(attention.rectified, "combination", "log_probabilities")]
+    for module in attention.modules:
+        if not isinstance(module.head_gates, HeadGate):
+            refuse("which has no head gates to learn")
+        if module.projection is not None:
+            refuse("whose modules read projections")
+        gates.append(module.head_gates)
+        wanted.append((module.masks, "activation", "softmax"))
+    for gate in gates:
+        wanted.append((gate, "activation", "softmax"))
+        wanted.append((gate, "score_activation", keras.activations.tanh))
+    for layer, attribute, value in wanted:
+        found = getattr(layer, attribute)
+        if found != value:
+            refuse(
+                f"whose layer {layer.name!r} has {attribute}="
+                f"{getattr(found, '__name__', found)!r} instead of "
+                f"{getattr(value, '__name__', value)!r}"
             )
-        )
-        attention = attention_of(self.model)
-        places = self.places(attention)
-        for place, module in zip(places, attention.modules, strict=True):
-            found.update(_module(place, module))
-        found.update(_global_gate(attention.global_gates, places))
-        return found
-
-    def refuse(self, fault):
-        raise ValueError(_ADVICE.format(name=self.model.name, fault=fault))
-
-    def layer(self, name):
-        if name not in self.layers:
-            self.refuse(f"which has no layer {name!r}")
-        return self.layers[name]
-
-    def count_blocks(self):
-        """The number of blocks in each of the groups."""
-        found = [
-            re.fullmatch(r"group(\d+)_block\d+_add", name)
-            for name in self.layers
-        ]
-        blocks = collections.Counter(int(m[1]) for m in found if m)
-        if sorted(blocks) != [1, 2, 3]:
-            self.refuse("which has not the groups of blocks of `WideResNet`")
-        return dict(sorted(blocks.items()))
-
-    def block(self, group, block):
-        """The weights of a residual block."""
-        ours = f"group{group}_block{block}"
-        theirs = f"group_{group - 1}.block_{block - 1}"
-        found = {}
-        for i in (1, 2):
-            conv = self.layer(f"{ours}_conv{i}")
-            found.update(pytorch.conv(f"{theirs}.conv{i - 1}", conv))
-            normalization = self.layer(f"{ours}_bn{i}")
-            found.update(
-                pytorch.normalization(f"{theirs}.bn{i - 1}", normalization)
-            )
-        if f"{ours}_shortcut" in self.layers:
-            shortcut = self.layer(f"{ours}_shortcut")
-            found.update(pytorch.conv(f"{theirs}.conv_reduce", shortcut))
-        return found
-
-    def check_shortcuts(self):
-        """Checks that they read what the block reads, before it is activated.
-
-        Shapes cannot tell.
-        """
-        network = graph.Graph(self.model)
-        for group in self.blocks:
-            calls = network.calls_of(f"group{group}_block1_shortcut")
-            (normalization,) = network.calls_of(f"group{group}_block1_bn1")
-            for call in calls:
-                if call.inputs[0] is not normalization.inputs[0]:
-                    self.refuse("whose shortcuts read activated maps")
-
-    def check_settings(self):
-        """Checks what changes the function of weights, but no shape."""
-        try:
-            attention = attention_of(self.model)
-        except ValueError:
-            self.refuse("which has no attention")
-        if not isinstance(attention.global_gates, GlobalGate):
-            self.refuse("which has no global gates to learn")
-        if not attention.global_gates.batch_norm:
-            self.refuse("whose global gates are not batch-normalised")
-
-        def gate_settings(gate):
-            return [
-                (gate, "activation", "softmax"),
-                (gate, "score_activation", keras.activations.tanh),
-            ]
-
-        wanted = [
-            *gate_settings(attention.global_gates),
-            (attention.rectified, "combination", "log_probabilities"),
-        ]
-        for module in attention.modules:
-            if not isinstance(module.head_gates, HeadGate):
-                self.refuse("which has no head gates to learn")
-            if module.projection is not None:
-                self.refuse("whose modules read projections")
-            wanted.append((module.masks, "activation", "softmax"))
-            wanted += gate_settings(module.head_gates)
-        for layer, attribute, value in wanted:
-            found = getattr(layer, attribute)
-            if found != value:
-                self.refuse(
-                    f"whose layer {layer.name!r} has {attribute}="
-                    f"{getattr(found, '__name__', found)!r} instead of "
-                    f"{getattr(value, '__name__', value)!r}"
-                )
-
-    def places(self, attention):
-        """The reference's names of the modules, in the order of ours."""
-        found = []
-        for i, module in enumerate(attention.modules, start=1):
-            name = graph.producer_name(module.source)
-            if name not in _PLACES:
-                self.refuse(
-                    f"whose module {i} reads {name!r} instead of "
-                    f"{', '.join(map(repr, _PLACES))}"
-                )
-            found.append(_PLACES[name])
-        return found
 
 
 def _module(name, module):

@@ -51,10 +51,6 @@ def ResNeXt(
         `relu2`, `conv3`, `bn3`, `shortcut`, `shortcut_bn`, `add` and `relu`,
         and `avg_pool` and `predictions`.
 
-    Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of its range or contradicts another.
-
     Example:
 
     >>> from paper_networks import ResNeXt

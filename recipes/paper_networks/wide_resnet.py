@@ -135,19 +135,7 @@ def residual_groups(
     activate_stem=False,
     activate_shortcuts=True,
 ):
-    """The maps that the three groups of a wide residual network end in.
-
-    Args:
-        images: `KerasTensor` of images.
-        depth: As of `WideResNet`.
-        width: As of `WideResNet`.
-        dropout: As of `WideResNet`.
-        activate_stem: As of `WideResNet`.
-        activate_shortcuts: As of `WideResNet`.
-
-    Returns:
-        A list of three `KerasTensor`s, the sums of the last blocks.
-    """
+    """The sums that the three groups of a wide residual network end in."""
     blocks = building.blocks_in_group(depth, 2, 4, "10, 16, 22, 28 or 40")
     width = checks.integer("width", width)
     dropout = checks.real("dropout", dropout, maximum=1.0)

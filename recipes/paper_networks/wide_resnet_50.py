@@ -52,10 +52,6 @@ def WideResNet50(
         `bn2`, `relu2`, `conv3`, `bn3`, `shortcut`, `shortcut_bn`, `add` and
         `relu`, and `avg_pool` and `predictions`.
 
-    Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of its range or contradicts another.
-
     Example:
 
     >>> from paper_networks import WideResNet50
@@ -123,7 +119,6 @@ def load_torchvision_weights(model, weights):
             with `include_top=False`.
 
     Raises:
-        TypeError: if an argument has the wrong type.
         ValueError: if `model` is another network; or if names in `weights` are
             unknown or missing, or shapes are wrong: the message lists them
             all.
@@ -136,35 +131,26 @@ def load_torchvision_weights(model, weights):
     >>> load_torchvision_weights(network, weights)  # doctest: +SKIP
     >>> model = keras_warn.augment(network, classes=200)
     """
-    pytorch.check_arguments(model, weights)
     layers = {layer.name: layer for layer in model.layers}
-    passed_over = r".*\.num_batches_tracked"
-    if "predictions" not in layers:
-        passed_over += r"|fc\..*"
+    top = "predictions" in layers
+
+    def refuse(fault):
+        raise ValueError(
+            "`model` must be a `WideResNet50`, or `augment` of one. Received: "
+            f"the model {model.name!r}, {fault}."
+        )
+
+    passed_over = r".*\.num_batches_tracked" + (r"|fc\..*" * (not top))
     pytorch.assign(
         model,
         weights,
-        dict(_expected(model.name, layers)),
+        dict(pytorch.expected(layers, _names(top), refuse)),
         origin="torchvision's",
         is_weight=lambda name: not re.fullmatch(passed_over, name),
     )
 
 
-def _expected(model_name, layers):
-    """torchvision's names, and the `Weight`s of layers, by their names."""
-    for name, ours, part in _names():
-        if ours not in layers:
-            raise ValueError(
-                "`model` must be a `WideResNet50`, or `augment` of one. "
-                f"Received: the model {model_name!r}, which has no layer "
-                f"{ours!r}."
-            )
-        yield from part(name, layers[ours])
-    if "predictions" in layers:
-        yield from pytorch.dense("fc", layers["predictions"])
-
-
-def _names():
+def _names(top):
     """torchvision's names of layers, ours, and what has their weights."""
     yield "conv1", "stem_conv", pytorch.conv
     yield "bn1", "stem_bn", pytorch.normalization
@@ -179,6 +165,8 @@ def _names():
                 theirs, ours = f"{theirs}.downsample", f"{ours}_shortcut"
                 yield f"{theirs}.0", ours, pytorch.conv
                 yield f"{theirs}.1", f"{ours}_bn", pytorch.normalization
+    if top:
+        yield "fc", "predictions", pytorch.dense
 
 
 # What torchvision's weights were trained with.

@@ -66,10 +66,6 @@ def WideResNetAtt2(
         are `global_dropout` and `contexts_dropout`; with channels first,
         `group<j>_channels_last`.
 
-    Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of its range or contradicts another.
-
     Example:
 
     >>> from paper_networks import WideResNetAtt2

@@ -610,7 +610,8 @@ class FakeBuilder:
 
 def fake_tfds(monkeypatch, prepared):
     module = types.SimpleNamespace(
-        builder=lambda name: FakeBuilder(prepared), as_numpy=lambda x: x
+        builder=lambda name, data_dir: FakeBuilder(prepared),
+        as_numpy=lambda x: x,
     )
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
 

@@ -228,10 +228,10 @@ def test_no_network_is_known_at_once(monkeypatch, tmp_path):
     """TensorFlow Datasets would try for minutes."""
     pytest.importorskip("tensorflow_datasets")
 
-    def refuse(*args):
+    def refuse(*args, timeout):
         raise OSError("no route")
 
-    monkeypatch.setattr(archives.socket, "create_connection", refuse)
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
     with pytest.raises(ConnectionError, match="--data-dir must name .*CUB_200"):
         archives.from_tfds("caltech_birds2011", tmp_path)
 

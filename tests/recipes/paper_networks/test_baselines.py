@@ -398,23 +398,9 @@ def test_images_too_small_for_transitions(shape, data_format):
         ),
         (tiny_att2, {"dropout": -1}, ValueError, "`dropout` must be finite"),
         (tiny_50, {"width": 0}, ValueError, "`width` must be a positive"),
-        (
-            tiny_50,
-            {"weights": "imagenet"},
-            ValueError,
-            "`weights` must be None or the path",
-        ),
         *(
-            (network, arguments, ValueError, message)
+            (network, {"classes": 0}, ValueError, "`classes` must be a posit")
             for network in TINY
-            for arguments, message in (
-                ({"classes": 0}, "`classes` must be a positive integer"),
-                ({"input_shape": (32, 32)}, "`input_shape` must be"),
-            )
-        ),
-        *(
-            (network, {"pooling": "avg"}, ValueError, "`pooling` must be None")
-            for network in POOLED
         ),
     ],
 )

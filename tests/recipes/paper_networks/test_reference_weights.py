@@ -239,10 +239,3 @@ def test_models_without_attention_or_of_another_kind():
     other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
     with pytest.raises(ValueError, match="has not the groups of blocks"):
         load_reference_weights(other, WEIGHTS)
-
-
-def test_bad_arguments():
-    with pytest.raises(TypeError, match="`model` must be a `keras.Model`"):
-        load_reference_weights("warn", WEIGHTS)
-    with pytest.raises(TypeError, match="`weights` must be a mapping"):
-        load_reference_weights(build(), list(WEIGHTS.items()))

@@ -366,36 +366,11 @@ def test_depth(depth):
             TypeError,
             "`activate_shortcuts` must be True or",
         ),
-        ({"input_shape": 32}, TypeError, r"`input_shape` must be \(h, w, c\)"),
         (
-            {"input_shape": (32, 32)},
+            {"pooling": "mean", "include_top": False},
             ValueError,
-            r"Received: input_shape=\(32, 32\)\.",
+            "None, 'avg', 'max'",
         ),
-        ({"input_shape": (32, 0, 3)}, ValueError, "positive integers, or None"),
-        (
-            {"input_shape": (32, 32, None)},
-            ValueError,
-            "or None for h and w",
-        ),
-        ({"input_tensor": IMAGES}, TypeError, "must be a KerasTensor"),
-        (
-            {"input_tensor": keras.Input((32, 3))},
-            ValueError,
-            r"`input_tensor` must have shape \(b, h, w, c\)",
-        ),
-        (
-            {
-                "input_tensor": keras.Input((32, 32, 3)),
-                "input_shape": (32, 32, 1),
-            },
-            ValueError,
-            r"omitted with `input_tensor`.*Received: .*\(32, 32, 1\)",
-        ),
-        ({"pooling": "mean", "include_top": False}, ValueError, "'avg', 'max'"),
-        ({"pooling": "avg"}, ValueError, "`pooling` must be None with the"),
-        ({"weights": "imagenet"}, ValueError, "`weights` must be None or the"),
-        ({"weights": 3}, TypeError, "`weights` must be None or a path"),
     ],
 )
 def test_bad_arguments(arguments, error, message):
