@@ -25,7 +25,7 @@ import keras_warn
 from keras_warn._summary import summary
 from keras_warn.cli import main
 from keras_warn.cli.inputs import Preprocessor
-from keras_warn.cli.out_folder import MARKER
+from keras_warn.cli.outputs import MARKER
 from keras_warn.cli.progress import Progress
 from keras_warn.cli.progress import interruptible
 from keras_warn.cli.report import Batches
@@ -753,7 +753,8 @@ def test_names_tell_the_order_of_the_classes(files, model, data):
     found, _ = find_images(data)
     labels, _ = class_numbers(found, CLASSES, NAMES)
     intake = Preprocessor(SIZE, 3, "channels_last", "none", "crop")
-    batches = list(Batches(found, labels, intake, 4))
+    paths = [one.path for one in found]
+    batches = list(Batches(paths, labels, intake, 4))
     assert [len(labels) for _, labels in batches] == [4, 4, 1]
     images, expected = arrays(data, NAMES)
     found_images = np.concatenate([images for images, _ in batches])

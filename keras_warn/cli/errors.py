@@ -2,6 +2,7 @@
 
 import collections.abc
 import contextlib
+import sys
 
 # Exit codes. Others are errors of this program.
 GOOD, INCOMPLETE, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -22,11 +23,6 @@ class UsageError(Exception):
 def usage_errors(*kinds, before="", after="") -> collections.abc.Iterator:
     """Makes `UsageError` of errors whose message is meant for users.
 
-    Args:
-        *kinds: Classes of exceptions.
-        before: What to say before the message.
-        after: What to say after it.
-
     Example:
 
     >>> with usage_errors(ValueError, before="--size: "):
@@ -38,3 +34,8 @@ def usage_errors(*kinds, before="", after="") -> collections.abc.Iterator:
         yield
     except kinds as error:
         raise UsageError(f"{before}{error}{after}") from error
+
+
+def say(message) -> None:
+    """Shows a message beside what a command prints."""
+    print(message, file=sys.stderr, flush=True)

@@ -2,31 +2,28 @@
 
 import functools
 import math
-import os
-import pathlib
-import sys
-import typing
 
 import numpy as np
 
 from keras_warn import files
-from keras_warn.cli.entries import entry
+from keras_warn.attention import module_outputs
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
+from keras_warn.cli.errors import say
 from keras_warn.cli.errors import usage_errors
 from keras_warn.cli.inputs import find_names
 from keras_warn.cli.inputs import find_preprocessor
-from keras_warn.cli.inputs import keep_inputs
+from keras_warn.cli.inputs import listed
 from keras_warn.cli.inputs import read_batches
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import PREPROCESSING_HELP
-from keras_warn.cli.options import add_image_options
-from keras_warn.cli.options import add_images
-from keras_warn.cli.options import add_model
-from keras_warn.cli.out_folder import EXPLANATIONS
-from keras_warn.cli.out_folder import OutFolder
+from keras_warn.cli.options import READING
+from keras_warn.cli.options import add_options
+from keras_warn.cli.outputs import EXPLANATIONS
+from keras_warn.cli.outputs import OutFolder
+from keras_warn.cli.outputs import keep_inputs
 from keras_warn.cli.progress import Progress
 from keras_warn.data import image_files
 from keras_warn.data import images
@@ -36,6 +33,8 @@ from keras_warn.reporting import figures
 # Explained at once, so that memory stays bounded: about 330 images of 224 by
 # 224.
 PIXELS_AT_ONCE = 2**24
+# Predictions of each image that are written down, the best ones.
+TOP = 3
 
 EPILOG = f"""\
 outputs:
@@ -60,30 +59,28 @@ examples:
 
 def add_arguments(parser) -> None:
     """Adds the options of this command."""
-    add_model(parser)
-    add_images(parser)
-    parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder of the outputs"
-    )
-    parser.add_argument(
+    add_options(parser, "model", "image")
+    add = parser.add_argument
+    add("--out", required=True, metavar="DIR", help="folder of the outputs")
+    add(
         "--target",
         metavar="CLASS",
         help="the class to explain, a name or a number from 0 (default: what "
         "the model predicts)",
     )
-    parser.add_argument(
+    add(
         "--contrast",
         metavar="CLASS",
         help="the class to compare it with (default: what the backbone alone "
         "predicts, or the next best class where that is the target)",
     )
-    parser.add_argument(
+    add(
         "--format",
         choices=("png", "svg", "pdf"),
         default="png",
         help="of the figures (default: png)",
     )
-    add_image_options(parser)
+    add_options(parser, *READING)
 
 
 def run(arguments) -> int:
@@ -94,9 +91,8 @@ def run(arguments) -> int:
         figures.new_figure(1, 1)
     model = load_model(arguments.model)
     preprocessor = find_preprocessor(model, arguments)
-    classes = model.output_shape[-1]
     names = find_names(model, arguments.names)
-    target, contrast = _compared(arguments, classes, names)
+    target, contrast = _compared(arguments, model.output_shape[-1], names)
     paths = listed(arguments.image, folder.path)
     planned = _figure_names(paths, arguments.format)
     keep_inputs(
@@ -106,14 +102,9 @@ def run(arguments) -> int:
     folder.start(planned)
 
     progress = Progress("images explained", len(paths))
-    entries, failed = [], []
-
-    def fail(item, message):
-        failed.append({"file": str(item.path), "error": message})
-        progress.say(message)
-
+    entries = []
     explained = _explained(
-        list(map(_Item, paths, planned)),
+        paths,
         preprocessor,
         functools.partial(
             explain,
@@ -122,26 +113,26 @@ def run(arguments) -> int:
             contrast=contrast,
             batch_size=arguments.batch_size,
         ),
-        fail,
+        progress.fail,
     )
     try:
-        for item, pixels, image_size, one in explained:
+        for i, pixels, image_size, one in explained:
             drawn = figures.explanation_figure(
                 pixels,
                 one,
-                titles=[files.displayed(item.path.name)],
+                titles=[files.displayed(paths[i].name)],
                 names=names,
             )
-            with folder.replacing(item.figure) as unfinished:
+            with folder.replacing(planned[i]) as unfinished:
                 drawn.savefig(unfinished, format=arguments.format)
-            entries.append(
-                {
-                    "file": str(item.path),
-                    "figure": item.figure,
-                    **entry(one, names, preprocessor, image_size),
-                }
-            )
-            progress.update(len(entries) + len(failed))
+            about = {"file": str(paths[i]), "figure": planned[i]}
+            about |= _entry(one, names, preprocessor, image_size)
+            entries.append(about)
+            progress.update(len(entries) + len(progress.failed))
+        failed = [
+            {"file": str(path), "error": message}
+            for path, message in progress.failed.items()
+        ]
         if entries:
             folder.finish(
                 {
@@ -156,7 +147,7 @@ def run(arguments) -> int:
                 }
             )
     except OSError as error:
-        progress.say(
+        say(
             f"keras-warn explain: {error} {len(entries)} of {len(paths)} "
             f"figures are there, {EXPLANATIONS} is not complete."
         )
@@ -166,49 +157,87 @@ def run(arguments) -> int:
     if not entries:
         folder.undo()
         raise UsageError(f"none of the {len(paths)} images could be explained.")
-    print(
+    end = f"; {len(failed)} of {len(paths)} images failed." if failed else "."
+    say(
         f"{len(entries)} figure{'' if len(entries) == 1 else 's'} and "
-        f"{EXPLANATIONS} are in {folder.path}"
-        + (
-            f"; {len(failed)} of {len(paths)} images failed." if failed else "."
-        ),
-        file=sys.stderr,
+        f"{EXPLANATIONS} are in {folder.path}{end}"
     )
     return INCOMPLETE if failed else GOOD
 
 
-class _Item(typing.NamedTuple):
-    """An image file, and the name of the figure that it gets."""
-
-    path: pathlib.Path
-    figure: str
-
-
-def _explained(items, preprocessor, explain_all, fail):
+def _explained(paths, preprocessor, explain_all, fail):
     """Reads and explains images, a bounded number at once.
 
-    Args:
-        items: List of `_Item`.
-        preprocessor: An `inputs.Preprocessor`.
-        explain_all: Function from what the model takes to an `Explanation`.
-        fail: Function that is told the item and what is wrong with it.
-
     Yields:
-        For each image that can be read and explained its item; it as bytes,
+        For each image that can be read and explained its index; it as bytes,
         a batch of one as the model's layers lay it out; its own height and
         width; and its `Explanation`.
     """
     at_once = max(1, PIXELS_AT_ONCE // math.prod(preprocessor.size))
-    batches = read_batches(items, preprocessor, at_once, fail)
-    for batch, pixels, sizes in batches:
+    for chosen, pixels, sizes in read_batches(
+        paths, preprocessor, at_once, fail
+    ):
         explanation = explain_all(preprocessor.prepare(pixels))
         pixels = preprocessor.laid_out(pixels)
-        for i, item in enumerate(batch):
-            one = explanation.select([i])
+        for row, i in enumerate(chosen):
+            one = explanation.select([row])
             if np.isfinite(one.scores).all():
-                yield item, pixels[i : i + 1], sizes[i], one
+                yield i, pixels[row : row + 1], sizes[row], one
             else:
-                fail(item, f"{item.path}: the model predicts NaN for it.")
+                fail(paths[i], f"{paths[i]}: the model predicts NaN for it.")
+
+
+def _entry(one, names, preprocessor, image_size):
+    """The explanation of one image for `explanations.json`."""
+
+    def class_of(number):
+        name = None if names is None else names[number]
+        return {"class": int(number), "name": name}
+
+    def best(probabilities):
+        order = np.argsort(-probabilities[0], kind="stable")[:TOP]
+        return [
+            {**class_of(i), "probability": float(probabilities[0, i])}
+            for i in order
+        ]
+
+    target, contrast = one.targets[0], one.contrast[0]
+    backbone, *modules = one.contributions[0].tolist()
+    gates = head_gates = strongest = None
+    if one.gates is not None:
+        gates = one.gates[0].tolist()
+        head_gates = [
+            outputs.head_gates[0].tolist()
+            for outputs in module_outputs(one.intermediates)
+        ]
+    if one.attribution is not None and one.attribution.max() > 0:
+        (region,) = one.attribution
+        place = np.unravel_index(region.argmax(), region.shape)
+        place = preprocessor.original(*place, image_size)
+        if place is not None:
+            strongest = {"row": place[0], "column": place[1]}
+    return {
+        "height": image_size[0],
+        "width": image_size[1],
+        "backbone": best(one.backbone_probabilities),
+        "attention": best(one.attention_probabilities),
+        "output": best(one.probabilities),
+        "changed": bool(one.changed[0]),
+        "target": class_of(target),
+        "contrast": class_of(contrast),
+        "gates": gates,
+        "head_gates": head_gates,
+        "scale": one.scale,
+        "contributions": {
+            "backbone": backbone,
+            "modules": modules,
+            "heads": [
+                (heads[0, :, target] - heads[0, :, contrast]).tolist()
+                for heads in one.heads
+            ],
+        },
+        "strongest_evidence": strongest,
+    }
 
 
 def _compared(arguments, classes, names):
@@ -230,56 +259,6 @@ def _compared(arguments, classes, names):
             f"class {target} twice."
         )
     return target, contrast
-
-
-def listed(given, out) -> list:
-    """The image files that are named, or in folders that are.
-
-    Args:
-        given: Strings, paths of files and folders.
-        out: Path of the output, whose images do not count.
-
-    Returns:
-        A list of `pathlib.Path`.
-
-    Raises:
-        UsageError: if a folder cannot be read, or holds none.
-    """
-    out = os.path.realpath(out)
-    paths = []
-    for one in map(pathlib.Path, given):
-        if not one.is_dir():
-            paths.append(one)
-            continue
-        with usage_errors(
-            OSError, before=f"the folder {one} cannot be read: ", after="."
-        ):
-            found, skipped = image_files.list_images(one)
-        others = image_files.described(skipped)
-        # Figures of an earlier call are no images to explain.
-        inside = [
-            path
-            for path in found
-            if not pathlib.Path(os.path.realpath(path)).is_relative_to(out)
-        ]
-        if not inside and found:
-            raise UsageError(
-                f"all images in the folder {one} are in --out, where only "
-                "figures shall be."
-            )
-        if not inside:
-            raise UsageError(
-                f"the folder {one} holds no images: no file that ends in "
-                f"{', '.join(sorted(image_files.EXTENSIONS))}. It holds "
-                f"{others or 'nothing'}."
-            )
-        if others:
-            print(
-                f"keras-warn: skipped in {one}: {others}.",
-                file=sys.stderr,
-            )
-        paths += inside
-    return paths
 
 
 def _figure_names(paths, extension):

@@ -1,19 +1,15 @@
 """`keras-warn export`: a model for where this package is not installed."""
 
-import sys
-
 from keras_warn import exporting
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
+from keras_warn.cli.errors import say
 from keras_warn.cli.inputs import find_names
-from keras_warn.cli.inputs import keep_inputs
 from keras_warn.cli.models import load_model
-from keras_warn.cli.options import add_model
-from keras_warn.cli.options import add_names
-from keras_warn.cli.options import add_shorter_edge
-from keras_warn.cli.options import add_size
+from keras_warn.cli.options import add_options
+from keras_warn.cli.outputs import keep_inputs
 from keras_warn.data import images
 from keras_warn.data import model_inputs
 
@@ -44,14 +40,9 @@ examples:
 
 def add_arguments(parser) -> None:
     """Adds the options of this command."""
-    add_model(parser)
+    add_options(parser, "model")
     add = parser.add_argument
-    add(
-        "--out",
-        required=True,
-        metavar="PATH",
-        help="the folder or file to write",
-    )
+    add("--out", required=True, metavar="PATH", help="what to write")
     add(
         "--format",
         choices=list(exporting.FORMATS),
@@ -84,9 +75,7 @@ def add_arguments(parser) -> None:
         help="take pixels of images of any size, and bring them to the "
         "model's so",
     )
-    add_shorter_edge(parser)
-    add_names(parser)
-    add_size(parser)
+    add_options(parser, "--resize-shorter-edge", "--names", "--size")
     add(
         "--quantization",
         choices=("float16",),
@@ -100,20 +89,15 @@ def run(arguments) -> int:
     model = load_model(arguments.model)
     names = find_names(model, arguments.names)
     keep_inputs([arguments.out], [arguments.model, arguments.names])
+    options = ("masks", "preprocessing", "resize", "size", "encoded")
+    options += ("resize_shorter_edge", "quantization", "overwrite")
     try:
         exporting.export(
             model,
             arguments.out,
             arguments.format,
             class_names=names,
-            masks=arguments.masks,
-            preprocessing=arguments.preprocessing,
-            resize=arguments.resize,
-            size=arguments.size,
-            resize_shorter_edge=arguments.resize_shorter_edge,
-            encoded=arguments.encoded,
-            quantization=arguments.quantization,
-            overwrite=arguments.overwrite,
+            **{name: getattr(arguments, name) for name in options},
         )
     except FileExistsError as error:
         raise UsageError(
@@ -123,11 +107,10 @@ def run(arguments) -> int:
     except (ImportError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     except OSError as error:
-        print(
+        say(
             f"keras-warn export: --out {arguments.out} cannot be written: "
-            f"{error.strerror or error}.",
-            file=sys.stderr,
+            f"{error.strerror or error}."
         )
         return INCOMPLETE
-    print(f"The model is in {arguments.out}.", file=sys.stderr)
+    say(f"The model is in {arguments.out}.")
     return GOOD

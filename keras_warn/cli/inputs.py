@@ -11,9 +11,10 @@ import numpy as np
 
 from keras_warn import metadata
 from keras_warn.cli.errors import UsageError
+from keras_warn.cli.errors import say
 from keras_warn.cli.errors import usage_errors
-from keras_warn.cli.models import check_size
 from keras_warn.cli.models import image_input
+from keras_warn.data import image_files
 from keras_warn.data import images
 from keras_warn.data import model_inputs
 
@@ -85,113 +86,110 @@ class Preprocessor:
 
 
 def find_preprocessor(model, arguments) -> Preprocessor:
-    """How `model` takes images, where `arguments` leave it open.
-
-    Args:
-        model: A model with attention.
-        arguments: What `options.add_image_options` added, parsed.
-
-    Returns:
-        An `Preprocessor`.
+    """How `model` takes images, where options leave it open.
 
     Raises:
-        UsageError: if it is not known, or the arguments do not fit the model.
+        UsageError: if it is not known, or the options do not fit the model.
     """
-    data_format, size, channels = image_input(model, arguments.model)
+    data_format, size, channels = image_input(model, arguments)
     known = metadata.of_model(model)
-    given = arguments.size
-    check_size(given, size)
-    if given is None:
-        given = known.size if None in size else size
-    if given is None:
+    if None in size:
+        size = known.size
+    if size is None:
         raise UsageError(
             "the model takes images of any size. Choose one by --size, such "
             "as --size 224, best the one that it was trained with."
         )
     name = arguments.preprocessing or known.preprocessing
-    before = f"{arguments.model}: --preprocessing: "
-    with usage_errors(ValueError, before=before):
+    with usage_errors(
+        ValueError, before=f"{arguments.model}: --preprocessing: "
+    ):
         if name is None:
             name = model_inputs.default_preprocessing(model)
         # Better known before the work whether it can be done.
         model_inputs.check_preprocessing(name, channels)
-    resize, resize_shorter_edge = (
-        arguments.resize,
-        arguments.resize_shorter_edge,
-    )
-    if given == known.size and resize in (None, known.resize):
+    resize, edge = arguments.resize, arguments.resize_shorter_edge
+    if size == known.size and resize in (None, known.resize):
         resize = known.resize
-        resize_shorter_edge = resize_shorter_edge or known.resize_shorter_edge
+        edge = edge or known.resize_shorter_edge
     resize = resize or "crop"
     with usage_errors(ValueError):
-        images.check_resize(resize, given, resize_shorter_edge)
-    return Preprocessor(
-        given, channels, data_format, name, resize, resize_shorter_edge
-    )
+        images.check_resize(resize, size, edge)
+    return Preprocessor(size, channels, data_format, name, resize, edge)
 
 
-def keep_inputs(outputs, inputs) -> None:
-    """Refuses outputs that would replace what a command reads.
+def listed(given, out) -> list:
+    """The image files that are named, or in folders that are.
 
     Args:
-        outputs: Paths that are about to be written.
-        inputs: Paths that are read, `None` for what was not given.
+        given: Strings, paths of files and folders.
+        out: Path of the output, whose images do not count.
 
     Raises:
-        UsageError: if one of `outputs` is one of `inputs`.
+        UsageError: if a folder cannot be read, or holds none.
     """
-    # By identity: names of one file differ by case, links and `..`.
-    read = set(map(_identity, inputs)) - {None}
-    for path in outputs:
-        if _identity(path) in read:
+    out = os.path.realpath(out)
+    paths = []
+    for one in map(pathlib.Path, given):
+        if not one.is_dir():
+            paths.append(one)
+            continue
+        with usage_errors(
+            OSError, before=f"the folder {one} cannot be read: ", after="."
+        ):
+            found, skipped = image_files.list_images(one)
+        others = image_files.described(skipped)
+        # Figures of an earlier call are no images to explain.
+        inside = [
+            path
+            for path in found
+            if not pathlib.Path(os.path.realpath(path)).is_relative_to(out)
+        ]
+        if not inside and found:
             raise UsageError(
-                f"--out must not replace what is read. {path} would be: "
-                "choose another."
+                f"all images in the folder {one} are in --out, where only "
+                "figures shall be."
             )
-
-
-def _identity(path):
-    """What tells a file from all others; `None` if there is none."""
-    if path is None or not os.path.exists(path):
-        return None
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
+        if not inside:
+            raise UsageError(
+                f"the folder {one} holds no images: no file that ends in "
+                f"{', '.join(sorted(image_files.EXTENSIONS))}. It holds "
+                f"{others or 'nothing'}."
+            )
+        if others:
+            say(f"keras-warn: skipped in {one}: {others}.")
+        paths += inside
+    return paths
 
 
 def read_batches(
-    items, preprocessor, batch_size, fail, update=None
+    paths, preprocessor, batch_size, fail
 ) -> collections.abc.Iterator:
-    """Reads images, batch by batch.
+    """Reads images, batch by batch, but for those that cannot be read.
 
     Args:
-        items: List of anything that has a `path`, that of an image.
-        preprocessor: An `Preprocessor`.
+        paths: List of paths.
+        preprocessor: A `Preprocessor`.
         batch_size: Positive integer, how many of them to read at once.
-        fail: Function that is told each item that cannot be read, and why.
-        update: Function that is told how many are done, after each.
+        fail: Function that is told each path that cannot be read, and why.
 
     Yields:
-        Triples: the items of a batch, the images as bytes `(b, height, width,
-        channels)` in the size of the model's input, and a list of their own
-        heights and widths.
+        Triples: which of `paths` are in a batch, as indices; the images as
+        bytes `(b, height, width, channels)` in the size of the model's input;
+        and their own heights and widths.
     """
-    readable = _readable(items, preprocessor, fail, update)
-    while batch := list(itertools.islice(readable, batch_size)):
-        read, pixels, image_sizes = zip(*batch, strict=True)
-        yield read, np.stack(pixels), image_sizes
 
+    def readable():
+        for i, path in enumerate(paths):
+            try:
+                yield i, *preprocessor.read(path)
+            except images.ImageError as error:
+                fail(path, str(error))
 
-def _readable(items, preprocessor, fail, update):
-    """For each item that can be read, it, its image and the image's size."""
-    for done, item in enumerate(items, start=1):
-        try:
-            pixels, image_size = preprocessor.read(item.path)
-        except images.ImageError as error:
-            fail(item, str(error))
-        else:
-            yield item, pixels, image_size
-        if update is not None:
-            update(done)
+    found = readable()
+    while batch := list(itertools.islice(found, batch_size)):
+        chosen, pixels, image_sizes = zip(*batch, strict=True)
+        yield chosen, np.stack(pixels), image_sizes
 
 
 def find_names(model, path) -> list | None:
@@ -210,10 +208,6 @@ def find_names(model, path) -> list | None:
     if path is None:
         known = metadata.of_model(model).class_names
         return None if known is None else list(known)
-    return _read_names(path, model.output_shape[-1])
-
-
-def _read_names(path, classes):
     with usage_errors(
         OSError,
         UnicodeDecodeError,
@@ -223,6 +217,7 @@ def _read_names(path, classes):
         text = pathlib.Path(path).read_text("utf-8-sig")
     text = unicodedata.normalize("NFC", text)
     names = [line.strip() for line in text.rstrip().splitlines()]
+    classes = model.output_shape[-1]
     if len(names) != classes:
         raise UsageError(
             f"--names must have one name a line for each of the {classes} "

@@ -1,6 +1,5 @@
 """The command line as a whole: its parser and its exit code."""
 
-import sys
 import warnings
 
 import keras_warn_cli
@@ -13,6 +12,7 @@ from keras_warn.cli import train
 from keras_warn.cli.errors import INTERRUPTED
 from keras_warn.cli.errors import WRONG_USAGE
 from keras_warn.cli.errors import UsageError
+from keras_warn.cli.errors import say
 from keras_warn.cli.progress import interruptible
 
 # Each has `EPILOG`, `add_arguments(parser)` and `run(arguments)`, which returns
@@ -47,10 +47,10 @@ def main(argv=None) -> int:
         with interruptible():
             return COMMANDS[arguments.command].run(arguments)
     except UsageError as error:
-        print(f"keras-warn {arguments.command}: {error}", file=sys.stderr)
+        say(f"keras-warn {arguments.command}: {error}")
         return WRONG_USAGE
     except KeyboardInterrupt:
-        print(f"\nkeras-warn {arguments.command}: stopped.", file=sys.stderr)
+        say(f"\nkeras-warn {arguments.command}: stopped.")
         return INTERRUPTED
 
 

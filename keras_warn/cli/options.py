@@ -20,88 +20,6 @@ preprocessing:
                   keras.applications does"""
 
 
-def add_model(parser) -> None:
-    """Adds the model that a command looks into."""
-    parser.add_argument(
-        "model", metavar="MODEL", help="a file that model.save wrote"
-    )
-
-
-def add_images(parser) -> None:
-    """Adds the images to read."""
-    parser.add_argument(
-        "image",
-        nargs="+",
-        metavar="IMAGE",
-        help="an image file, or a folder that is searched for them",
-    )
-
-
-def add_image_options(parser) -> None:
-    """Adds the options of all commands that read images."""
-    add_names(parser)
-    parser.add_argument(
-        "--preprocessing",
-        choices=model_inputs.PREPROCESSING,
-        metavar="NAME",
-        help="what the model was trained with, see below: "
-        f"{', '.join(model_inputs.PREPROCESSING)}",
-    )
-    parser.add_argument(
-        "--resize",
-        choices=images.RESIZES,
-        help="how images come to the model's size: crop, the largest part "
-        "of its shape from the middle; stretch; or pad, the whole image "
-        "on black (default: what the model's file says, or crop)",
-    )
-    add_shorter_edge(parser)
-    parser.add_argument(
-        "--batch-size",
-        type=count(1),
-        default=32,
-        metavar="N",
-        help="images at a time (default: 32)",
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace files that are there",
-    )
-    add_size(parser)
-
-
-def add_names(parser) -> None:
-    """Adds the names of classes."""
-    parser.add_argument(
-        "--names",
-        metavar="FILE",
-        help="the names of all classes in their order, one a line (default: "
-        "what the model's file says)",
-    )
-
-
-def add_shorter_edge(parser) -> None:
-    """Adds how far images are larger than what is cut from their middle."""
-    parser.add_argument(
-        "--resize-shorter-edge",
-        type=count(1),
-        metavar="N",
-        help="with crop: the pixels that an image's shorter edge is brought to "
-        "before the middle is cut, such as 256 for a model of 224 (default: "
-        "what the model's file says, or the largest part)",
-    )
-
-
-def add_size(parser) -> None:
-    """Adds the size of images."""
-    parser.add_argument(
-        "--size",
-        type=size,
-        metavar="N or HxW",
-        help="height and width of images in pixels, for a model that takes any",
-    )
-
-
 def count(minimum) -> collections.abc.Callable:
     """A type of values: integers of at least `minimum`."""
 
@@ -131,3 +49,61 @@ def size(text) -> tuple:
             f"must be a number, or HEIGHTxWIDTH, in pixels. Received: {text}"
         )
     return int(lengths[0]), int(lengths[-1])
+
+
+OPTIONS = {
+    "model": {"metavar": "MODEL", "help": "a file that model.save wrote"},
+    "image": {
+        "nargs": "+",
+        "metavar": "IMAGE",
+        "help": "an image file, or a folder that is searched for them",
+    },
+    "--names": {
+        "metavar": "FILE",
+        "help": "the names of all classes in their order, one a line (default: "
+        "what the model's file says)",
+    },
+    "--preprocessing": {
+        "choices": model_inputs.PREPROCESSING,
+        "metavar": "NAME",
+        "help": "what the model was trained with, see below: "
+        f"{', '.join(model_inputs.PREPROCESSING)}",
+    },
+    "--resize": {
+        "choices": images.RESIZES,
+        "help": "how images come to the model's size: crop, the largest part "
+        "of its shape from the middle; stretch; or pad, the whole image on "
+        "black (default: what the model's file says, or crop)",
+    },
+    "--resize-shorter-edge": {
+        "type": count(1),
+        "metavar": "N",
+        "help": "with crop: the pixels that an image's shorter edge is brought "
+        "to before the middle is cut, such as 256 for a model of 224 (default: "
+        "what the model's file says, or the largest part)",
+    },
+    "--size": {
+        "type": size,
+        "metavar": "N or HxW",
+        "help": "height and width of images in pixels, for a model that takes "
+        "any",
+    },
+    "--batch-size": {
+        "type": count(1),
+        "default": 32,
+        "metavar": "N",
+        "help": "images at a time (default: 32)",
+    },
+    "--overwrite": {
+        "action": "store_true",
+        "help": "replace files that are there",
+    },
+}
+# Of all commands that read images.
+READING = [name for name in OPTIONS if name.startswith("--")]
+
+
+def add_options(parser, *names) -> None:
+    """Adds some of `OPTIONS` to a parser."""
+    for name in names:
+        parser.add_argument(name, **OPTIONS[name])

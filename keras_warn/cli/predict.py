@@ -2,8 +2,6 @@
 
 import csv
 import pathlib
-import sys
-import typing
 
 import numpy as np
 
@@ -12,20 +10,20 @@ from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
+from keras_warn.cli.errors import say
 from keras_warn.cli.errors import usage_errors
-from keras_warn.cli.explain import listed
 from keras_warn.cli.inputs import find_names
 from keras_warn.cli.inputs import find_preprocessor
-from keras_warn.cli.inputs import keep_inputs
+from keras_warn.cli.inputs import listed
 from keras_warn.cli.inputs import read_batches
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import PREPROCESSING_HELP
-from keras_warn.cli.options import add_image_options
-from keras_warn.cli.options import add_images
-from keras_warn.cli.options import add_model
+from keras_warn.cli.options import READING
+from keras_warn.cli.options import add_options
 from keras_warn.cli.options import count
+from keras_warn.cli.outputs import check_out
+from keras_warn.cli.outputs import keep_inputs
 from keras_warn.cli.progress import Progress
-from keras_warn.cli.report import check_out
 from keras_warn.data import images
 
 EPILOG = f"""\
@@ -46,19 +44,17 @@ examples:
 
 def add_arguments(parser) -> None:
     """Adds the options of this command."""
-    add_model(parser)
-    add_images(parser)
-    parser.add_argument(
-        "--out", required=True, metavar="FILE", help="the CSV file to write"
-    )
-    parser.add_argument(
+    add_options(parser, "model", "image")
+    add = parser.add_argument
+    add("--out", required=True, metavar="FILE", help="the CSV file to write")
+    add(
         "--top",
         type=count(0),
         default=3,
         metavar="N",
         help="how many classes to write with their probabilities (default: 3)",
     )
-    add_image_options(parser)
+    add_options(parser, *READING)
 
 
 def run(arguments) -> int:
@@ -73,56 +69,35 @@ def run(arguments) -> int:
     paths = listed(arguments.image, out)
     keep_inputs([out], [*paths, arguments.model, arguments.names])
     top = min(arguments.top, model.output_shape[-1])
-    progress = Progress("images predicted", len(paths))
-    failed, rows = [], []
-
-    def fail(item, message):
-        failed.append(item)
-        progress.say(message)
-
-    for items, pixels, _ in read_batches(
-        list(map(_Item, paths)),
-        preprocessor,
-        arguments.batch_size,
-        fail,
-        progress.update,
+    plain = len({path.name for path in paths}) == len(paths)
+    progress, rows = Progress("images predicted", len(paths)), []
+    for chosen, pixels, _ in read_batches(
+        paths, preprocessor, arguments.batch_size, progress.fail
     ):
         found = model.predict_on_batch(preprocessor.prepare(pixels))
-        for item, scores in zip(items, found.astype("float64"), strict=True):
+        for i, scores in zip(chosen, found.astype("float64"), strict=True):
+            path = paths[i]
             if np.isfinite(scores).all():
-                rows.append((item.path, scores))
+                name = files.displayed(path.name if plain else path)
+                rows.append([name, *_best(scores, names, top)])
             else:
-                fail(item, f"{item.path}: the model predicts NaN for it.")
+                progress.fail(path, f"{path}: the model predicts NaN for it.")
+        progress.update(chosen[-1] + 1)
     progress.end()
     if not rows:
         raise UsageError(f"none of the {len(paths)} images could be predicted.")
-    plain = len({path.name for path in paths}) == len(paths)
     try:
         with files.replacing(out) as unfinished:
             with open(unfinished, "w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(_header(top))
-                for path, scores in rows:
-                    name = path.name if plain else path
-                    writer.writerow(
-                        [files.displayed(name), *_best(scores, names, top)]
-                    )
+                csv.writer(file).writerows([_header(top), *rows])
     except OSError as error:
-        print(
+        say(
             f"keras-warn predict: --out {out} cannot be written: "
-            f"{error.strerror or error}.",
-            file=sys.stderr,
+            f"{error.strerror or error}."
         )
         return INCOMPLETE
-    print(
-        f"Predictions for {len(rows)} of {len(paths)} images are in {out}.",
-        file=sys.stderr,
-    )
-    return INCOMPLETE if failed else GOOD
-
-
-class _Item(typing.NamedTuple):
-    path: pathlib.Path
+    say(f"Predictions for {len(rows)} of {len(paths)} images are in {out}.")
+    return INCOMPLETE if progress.failed else GOOD
 
 
 def _header(top):

@@ -2,11 +2,12 @@
 
 import contextlib
 import signal
-import sys
 import threading
 
 from rich import console
 from rich import progress
+
+from keras_warn.cli.errors import say
 
 _interrupted = threading.Event()
 
@@ -39,11 +40,14 @@ def interruptible():
 
 
 class Progress:
-    """A bar on stderr, where that is a terminal.
+    """A bar on stderr, where that is a terminal, and files that fail.
 
     Args:
         what: What is counted.
         total: How many there are.
+
+    Attributes:
+        failed: What is wrong with the files that failed, by their paths.
     """
 
     def __init__(self, what, total):
@@ -57,6 +61,7 @@ class Progress:
             disable=not stderr.is_terminal,
         )
         self._task = self._bar.add_task(what, total=total)
+        self.failed = {}
 
     def update(self, done) -> None:
         """Shows that `done` of them are done."""
@@ -65,9 +70,11 @@ class Progress:
         self._bar.start()
         self._bar.update(self._task, completed=done)
 
-    def say(self, message) -> None:
-        """Shows a message on a line of its own."""
-        print(message, file=sys.stderr, flush=True)  # above the bar
+    def fail(self, path, message) -> None:
+        """Says what is wrong with a file, once, above the bar."""
+        if path not in self.failed:
+            say(message)
+        self.failed[path] = message
 
     def end(self) -> None:
         """Leaves the bar as it is."""

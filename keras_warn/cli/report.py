@@ -1,26 +1,25 @@
 """`keras-warn report`: what attention does on a test set, as a page."""
 
 import pathlib
-import sys
-import typing
 
 import numpy as np
 
-from keras_warn import files
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
+from keras_warn.cli.errors import say
 from keras_warn.cli.errors import usage_errors
 from keras_warn.cli.inputs import find_names
 from keras_warn.cli.inputs import find_preprocessor
-from keras_warn.cli.inputs import keep_inputs
 from keras_warn.cli.inputs import read_batches
 from keras_warn.cli.models import load_model
 from keras_warn.cli.options import PREPROCESSING_HELP
-from keras_warn.cli.options import add_image_options
-from keras_warn.cli.options import add_model
+from keras_warn.cli.options import READING
+from keras_warn.cli.options import add_options
 from keras_warn.cli.options import count
+from keras_warn.cli.outputs import check_out
+from keras_warn.cli.outputs import keep_inputs
 from keras_warn.cli.progress import Progress
 from keras_warn.data import image_files
 from keras_warn.data import images
@@ -53,21 +52,18 @@ examples:
 
 def add_arguments(parser) -> None:
     """Adds the options of this command."""
-    add_model(parser)
-    parser.add_argument(
-        "data", metavar="DATA", help="labelled images: a folder or a CSV file"
-    )
-    parser.add_argument(
-        "--out", required=True, metavar="FILE", help="the HTML file to write"
-    )
-    parser.add_argument(
+    add_options(parser, "model")
+    add = parser.add_argument
+    add("data", metavar="DATA", help="labelled images: a folder or a CSV file")
+    add("--out", required=True, metavar="FILE", help="the HTML file to write")
+    add(
         "--examples",
         type=count(0),
         default=100,
         metavar="N",
         help="how many images to show at most (default: 100)",
     )
-    add_image_options(parser)
+    add_options(parser, *READING)
 
 
 def run(arguments) -> int:
@@ -78,31 +74,25 @@ def run(arguments) -> int:
         images.import_pillow()
     model = load_model(arguments.model)
     preprocessor = find_preprocessor(model, arguments)
-    classes = model.output_shape[-1]
     names = find_names(model, arguments.names)
     with usage_errors(OSError, ValueError, before="DATA: "):
         found, skipped = image_files.find_images(arguments.data)
         found = _to_test(found, arguments.data)
-        folders = pathlib.Path(arguments.data).is_dir()
         labels, names = image_files.class_numbers(
-            found, classes, names, folders
+            found,
+            model.output_shape[-1],
+            names,
+            pathlib.Path(arguments.data).is_dir(),
         )
     if skipped:
-        print(
+        say(
             f"keras-warn report: skipped in {arguments.data}: "
-            f"{image_files.described(skipped)}.",
-            file=sys.stderr,
+            f"{image_files.described(skipped)}."
         )
-    keep_inputs(
-        [path],
-        [
-            arguments.model,
-            arguments.names,
-            arguments.data,
-            *(one.path for one in found),
-        ],
-    )
-    data = Batches(found, labels, preprocessor, arguments.batch_size)
+    paths = [one.path for one in found]
+    read = [arguments.model, arguments.names, arguments.data, *paths]
+    keep_inputs([path], read)
+    data = Batches(paths, labels, preprocessor, arguments.batch_size)
     try:
         with usage_errors(ImportError, ValueError):
             report(
@@ -112,25 +102,22 @@ def run(arguments) -> int:
                 names=names,
                 examples=arguments.examples,
                 # When it is asked for, only images that can be read are left.
-                image_name=lambda i: data.items[i].path.name,
+                image_name=lambda i: data.read[i].name,
                 batch_size=arguments.batch_size,
                 verbose=0,
                 overwrite=arguments.overwrite,
             )
     except OSError as error:
-        data.progress.say(
-            f"keras-warn report: --out must be written to. {error}"
-        )
+        say(f"keras-warn report: --out must be written to. {error}")
         return INCOMPLETE
     finally:
         data.progress.end()
-    read = len(data.items)
-    print(
-        f"The report of {read} image{'' if read == 1 else 's'} is in {path}"
-        + (f"; {len(data.failed)} failed." if data.failed else "."),
-        file=sys.stderr,
+    failed, number = len(data.progress.failed), len(data.read)
+    say(
+        f"The report of {number} image{'' if number == 1 else 's'} is in {path}"
+        + (f"; {failed} failed." if failed else ".")
     )
-    return INCOMPLETE if data.failed else GOOD
+    return INCOMPLETE if failed else GOOD
 
 
 def _to_test(found, data):
@@ -146,76 +133,43 @@ def _to_test(found, data):
     return [one for one in found if one.split == "test"]
 
 
-class _Labelled(typing.NamedTuple):
-    """An image file and the number of its class."""
-
-    path: pathlib.Path
-    label: int
-
-
 class Batches:
     """Labelled images from files, batch by batch, as often as asked.
 
     Files that cannot be read are omitted, and named once.
 
     Args:
-        found: List of `image_files.ImageRecord`.
+        paths: List of paths.
         labels: Integers, their classes.
         preprocessor: An `inputs.Preprocessor`.
         batch_size: Positive integer.
 
     Attributes:
-        items: The images of the last whole pass, each with its `path`.
-        failed: Those that could not be read.
+        read: The paths of the last whole pass that could be read.
+        progress: `Progress`, with those that could not.
     """
 
-    def __init__(self, found, labels, preprocessor, batch_size):
-        self._all = [
-            _Labelled(one.path, label)
-            for one, label in zip(found, labels, strict=True)
-        ]
-        self.items = []
-        self.failed = {}
-        self.preprocessor = preprocessor
-        self.batch_size = batch_size
-        self.progress = Progress("images read", len(found))
+    def __init__(self, paths, labels, preprocessor, batch_size):
+        self._paths, self._labels = paths, np.array(labels)
+        self._preprocessor, self._batch_size = preprocessor, batch_size
+        self.read = []
+        self.progress = Progress("images read", len(paths))
 
     def __iter__(self):
         self.progress.update(0)
         read = []
-        for items, pixels, _ in read_batches(
-            self._all,
-            self.preprocessor,
-            self.batch_size,
-            self._fail,
-            self.progress.update,
+        for chosen, pixels, _ in read_batches(
+            self._paths,
+            self._preprocessor,
+            self._batch_size,
+            self.progress.fail,
         ):
-            read += items
-            labels = np.array([item.label for item in items])
-            yield self.preprocessor.prepare(pixels), labels
+            read += [self._paths[i] for i in chosen]
+            yield self._preprocessor.prepare(pixels), self._labels[[*chosen]]
+            self.progress.update(chosen[-1] + 1)
         if not read:
             raise UsageError(
-                f"none of the {len(self._all)} images could be read."
+                f"none of the {len(self._paths)} images could be read."
             )
-        self.items = read
+        self.read = read
         self.progress.end()
-
-    def _fail(self, item, message):
-        if id(item) not in self.failed:
-            self.progress.say(message)
-        self.failed[id(item)] = item
-
-
-def check_out(path, overwrite) -> None:
-    """Whether the report may be written to `path`."""
-    if path.is_dir():
-        raise UsageError(f"--out must be a file. {path} is a folder.")
-    if path.exists() and not overwrite:
-        raise UsageError(f"--out {path} exists. --overwrite replaces it.")
-    try:
-        files.check_replacing(path)
-    except OSError as error:
-        raise UsageError(
-            f"--out must lie in a folder that can be written to. "
-            f"{path.parent}: {error.strerror}."
-        ) from error

@@ -8,12 +8,11 @@ from keras_warn._summary import summary
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
+from keras_warn.cli.errors import say
 from keras_warn.cli.errors import usage_errors
-from keras_warn.cli.models import check_size
 from keras_warn.cli.models import image_input
 from keras_warn.cli.models import load_model
-from keras_warn.cli.options import add_model
-from keras_warn.cli.options import add_size
+from keras_warn.cli.options import add_options
 
 EPILOG = f"""\
 outputs:
@@ -33,8 +32,7 @@ examples:
 
 def add_arguments(parser) -> None:
     """Adds the options of this command."""
-    add_model(parser)
-    add_size(parser)
+    add_options(parser, "model", "--size")
 
 
 def run(arguments) -> int:
@@ -42,11 +40,10 @@ def run(arguments) -> int:
     model = load_model(arguments.model)
     shape = None
     if arguments.size is not None:
-        data_format, size, channels = image_input(model, arguments.model)
-        check_size(arguments.size, size)
-        shape = (*arguments.size, channels)
+        data_format, size, channels = image_input(model, arguments)
+        shape = (*size, channels)
         if data_format == "channels_first":
-            shape = (channels, *arguments.size)
+            shape = (channels, *size)
     with usage_errors(ImportError, ValueError, before=f"{arguments.model}: "):
         found = summary(model, shape)
     about = metadata.described(metadata.of_model(model))
@@ -58,10 +55,9 @@ def run(arguments) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         # `| head` has read enough, and closed the pipe.
         if not isinstance(error, BrokenPipeError):
-            print(
+            say(
                 "keras-warn summary: the table cannot be written: "
-                f"{error.strerror}.",
-                file=sys.stderr,
+                f"{error.strerror}."
             )
         return INCOMPLETE
     return GOOD

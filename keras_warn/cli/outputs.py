@@ -1,4 +1,4 @@
-"""The folder that `keras-warn explain` writes to."""
+"""What commands write to: nothing that others made, or that they read."""
 
 import contextlib
 import json
@@ -15,18 +15,51 @@ EXPLANATIONS = "explanations.json"
 MARKER = {"keras_warn_explanations": 1}
 
 
+def check_out(path, overwrite) -> None:
+    """Raises `UsageError` unless a file may be written to `path`."""
+    if path.is_dir():
+        raise UsageError(f"--out must be a file. {path} is a folder.")
+    if path.exists() and not overwrite:
+        raise UsageError(f"--out {path} exists. --overwrite replaces it.")
+    try:
+        files.check_replacing(path)
+    except OSError as error:
+        raise UsageError(
+            f"--out must lie in a folder that can be written to. "
+            f"{path.parent}: {error.strerror}."
+        ) from error
+
+
+def keep_inputs(outputs, inputs) -> None:
+    """Raises `UsageError` if a command would replace what it reads.
+
+    Args:
+        outputs: Paths that are about to be written.
+        inputs: Paths that are read, `None` for what was not given.
+    """
+    # By identity: names of one file differ by case, links and `..`.
+    read = {_identity(path) for path in inputs if path is not None} - {None}
+    for path in outputs:
+        if _identity(path) in read:
+            raise UsageError(
+                f"--out must not replace what is read. {path} would be: "
+                "choose another."
+            )
+
+
+def _identity(path):
+    """What tells a file from all others; `None` if there is none."""
+    if not os.path.exists(path):
+        return None
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
 class OutFolder:
     """A folder of figures and their numbers, which knows what is its own.
 
     Figures of an earlier call go when the call is repeated; files of others
-    stay.
-
-    Args:
-        path: String.
-        overwrite: Whether files of others in it may be replaced.
-
-    Raises:
-        UsageError: if it holds files of others, or cannot be read.
+    stay, and are replaced with `overwrite` alone.
     """
 
     def __init__(self, path, overwrite):
@@ -63,13 +96,8 @@ class OutFolder:
     def start(self, planned) -> None:
         """Makes the folder ready, and proves that it can be written to.
 
-        Args:
-            planned: Names of the figures to come. They are written down, for
-                a later call to know what is of this one.
-
-        Raises:
-            UsageError: if it cannot be written to, or a figure would replace a
-                file of others.
+        Names of the figures to come are written down, for a later call to know
+        what is of this one.
         """
         for name in planned:
             if name in self._others:
@@ -92,11 +120,7 @@ class OutFolder:
         return files.replacing(self.path / name)
 
     def finish(self, content) -> None:
-        """Writes all that is known, when all figures are there.
-
-        Args:
-            content: Dictionary. `"figures"` are the names of those there.
-        """
+        """Writes all that is known, with the names of the figures there."""
         for name in set(self._old) - set(content["figures"]):
             (self.path / name).unlink(missing_ok=True)
         self._write({"finished": True, **content})
@@ -118,14 +142,7 @@ class OutFolder:
 
 
 def _figures_of(content):
-    """Names of the figures that an `explanations.json` tells of.
-
-    Args:
-        content: Bytes, or `None`.
-
-    Returns:
-        A list of strings, or `None` if `content` is not of this command.
-    """
+    """The figures that an `explanations.json` names; `None` of another."""
     try:
         content = json.loads(content or b"")
     except ValueError:
