@@ -14,9 +14,9 @@ from keras_warn.exporting import onnx
 from keras_warn.exporting import saved_model
 from keras_warn.exporting.plan import make_plan
 
-# What can be written. Each is a module with `check()`, whether its packages
-# are there; `write(plan, path)`; `is_own(path)`, whether something at `path`
-# may be replaced; and `SUFFIX`, how the name of its files ends.
+# What can be written. Each is a module with `write(plan, path)`;
+# `is_own(path)`, whether something at `path` may be replaced; and `SUFFIX`, how
+# the name of its files ends.
 FORMATS = {"tf_saved_model": saved_model, "onnx": onnx, "litert": litert}
 
 MASKS = ("modules", "heads", "maps")
@@ -103,16 +103,20 @@ def export(
     """
     checks.one_of("format", format, FORMATS)
     checks.one_of("masks", masks, MASKS)
-    if resize is not None:
-        checks.one_of("resize", resize, images.RESIZES)
+    checks.one_of("resize", resize, (None, *images.RESIZES))
     checks.flag("encoded", encoded)
     checks.flag("overwrite", overwrite)
-    check_format(format, resize, encoded, quantization)
+    _check_format(format, resize, encoded, quantization)
     if quantization == "int8" and masks != "maps":
         raise ValueError(
             "`masks` must be 'maps' with quantization='int8': sums of masks, "
             "by which the others are divided, may be zero in integers. "
             f"Received: masks={masks!r}."
+        )
+    if representative_images is not None and quantization != "int8":
+        raise ValueError(
+            "`representative_images` must come with quantization='int8'. "
+            f"Received: quantization={quantization!r}."
         )
     plan = make_plan(
         model,
@@ -130,36 +134,19 @@ def export(
             f"{keras.backend.backend()}. Load the model with "
             "KERAS_BACKEND=tensorflow."
         )
-    if quantization is not None:
-        plan = dataclasses.replace(
-            plan,
-            quantization=quantization,
-            representative_images=_representative(
-                plan, quantization, representative_images
-            ),
-        )
-    elif representative_images is not None:
-        raise ValueError(
-            "`representative_images` must come with quantization='int8'. "
-            "Received: quantization=None."
-        )
+    plan = dataclasses.replace(plan, quantization=quantization)
+    if quantization == "int8":
+        found = _representative(plan, representative_images)
+        plan = dataclasses.replace(plan, representative_images=found)
     written = FORMATS[format]
-    written.check()
     path = pathlib.Path(path)
-    check_path(path, written, overwrite)
+    _check_path(path, written, overwrite)
     with files.replacing(path) as unfinished:
         written.write(plan, unfinished)
 
 
-def check_format(format, resize, encoded, quantization) -> None:
-    """Whether a format has what is asked of it.
-
-    Args:
-        format, resize, encoded, quantization: As of `export`.
-
-    Raises:
-        ValueError: if it has not.
-    """
+def _check_format(format, resize, encoded, quantization):
+    """Raises `ValueError` unless a format has what is asked of it."""
     if format != "tf_saved_model":
         for name, value in (("resize", resize), ("encoded", encoded)):
             if value:
@@ -169,25 +156,16 @@ def check_format(format, resize, encoded, quantization) -> None:
                     f"size before, or choose 'tf_saved_model'. Received: "
                     f"{name}={value!r}."
                 )
-    if quantization is None:
-        return
-    checks.one_of("quantization", quantization, litert.QUANTIZATIONS)
-    if format != "litert":
+    checks.one_of("quantization", quantization, (None, *litert.QUANTIZATIONS))
+    if quantization is not None and format != "litert":
         raise ValueError(
             "`quantization` must be None but with format='litert'. Received: "
             f"quantization={quantization!r}, format={format!r}."
         )
 
 
-def _representative(plan, quantization, images):
+def _representative(plan, images):
     """Images to quantize with, checked."""
-    if quantization != "int8":
-        if images is not None:
-            raise ValueError(
-                "`representative_images` must come with quantization='int8'. "
-                f"Received: quantization={quantization!r}."
-            )
-        return None
     shape = (*plan.size, plan.channels)
     if plan.data_format == "channels_first" and not plan.prepared:
         shape = (plan.channels, *plan.size)
@@ -208,17 +186,8 @@ def _representative(plan, quantization, images):
     return np.asarray(images, "float32")
 
 
-def check_path(path, written, overwrite) -> None:
-    """Whether a model may be written to `path`.
-
-    Args:
-        path: `pathlib.Path`.
-        written: The module of its format.
-        overwrite: As of `export`.
-
-    Raises:
-        FileExistsError, OSError, ValueError: as `export`.
-    """
+def _check_path(path, written, overwrite):
+    """Raises as `export` unless a model may be written to `path`."""
     if written.SUFFIX and path.suffix != written.SUFFIX:
         raise ValueError(
             f"`path` must end in {written.SUFFIX!r} for this format. Received: "

@@ -16,21 +16,13 @@ METADATA = "metadata.json"
 QUANTIZATIONS = ("float16", "int8")
 
 
-def check() -> None:
-    """Raises ImportError if a package is missing: TensorFlow has all."""
-
-
 def is_own(path) -> bool:
     """Whether what is at `path` is a file that may be replaced."""
     return path.is_file()
 
 
 def write(plan, path) -> None:
-    """Writes a LiteRT file.
-
-    Args:
-        plan: A `Plan`.
-        path: `pathlib.Path` of the file.
+    """Writes the file of a `Plan`.
 
     Raises:
         OSError: if it cannot be written.
@@ -70,13 +62,7 @@ def write(plan, path) -> None:
                 f"{str(error).strip().splitlines()[-1]}"
             ) from error
     path.write_bytes(content)
-    described = signatures.described()
-    for name, found in described.items():
-        outputs = functions[name].get_concrete_function().structured_outputs
-        found["outputs"] = {
-            key: spec.shape.as_list() for key, spec in outputs.items()
-        }
-    metadata = plan.metadata("litert", described)
+    metadata = plan.metadata("litert", signatures.described(functions))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(METADATA, json.dumps(metadata, indent=2) + "\n")
 

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 
-from keras_warn.exporting import packages
 from keras_warn.exporting.signatures import IMAGES
 from keras_warn.exporting.signatures import as_keras_model
 
@@ -15,28 +14,27 @@ METADATA = "keras_warn"
 OPSET = 17
 
 
-def check() -> None:
-    """Raises ImportError if a package is missing."""
-    packages.check("onnx", "onnx", "tf2onnx")
-
-
 def is_own(path) -> bool:
     """Whether what is at `path` is a file that may be replaced."""
     return path.is_file()
 
 
 def write(plan, path) -> None:
-    """Writes an ONNX file.
-
-    Args:
-        plan: A `Plan`.
-        path: `pathlib.Path` of the file.
+    """Writes the file of a `Plan`.
 
     Raises:
+        ImportError: if a package is missing.
         OSError: if it cannot be written.
         ValueError: if the model has operations that ONNX has not.
     """
-    import onnx
+    try:
+        import onnx
+        import tf2onnx  # noqa: F401, which Keras imports
+    except ImportError as error:
+        raise ImportError(
+            f"format='onnx' needs {error.name}: `pip install "
+            "'keras-warn[onnx]'`."
+        ) from error
 
     plan = plan.in_float32()
     explained, spec = as_keras_model(plan)
@@ -102,15 +100,7 @@ def _add_erfc():
 
 
 def _check_operations(proto, name):
-    """Checks that a graph is of ONNX alone: tf2onnx keeps what it cannot do.
-
-    Args:
-        proto: `onnx.ModelProto`.
-        name: The model's name.
-
-    Raises:
-        ValueError: if it is not.
-    """
+    """Checks that a graph is of ONNX alone: tf2onnx keeps what it cannot do."""
     import onnx
 
     versions = {opset.domain: opset.version for opset in proto.opset_import}

@@ -79,13 +79,7 @@ class Plan:
         return dataclasses.replace(self, model=float32_copy(self.model))
 
     def metadata(self, file_format, signatures) -> dict:
-        """What a program needs to know of the exported model, for JSON.
-
-        Args:
-            file_format: String.
-            signatures: Dictionary from a signature to what it takes and
-                returns.
-        """
+        """What a program needs to know of the exported model, for JSON."""
         known = metadata.of_model(self.model)
         return {
             **MARKER,
@@ -118,15 +112,7 @@ def make_plan(
     resize_shorter_edge,
     encoded,
 ) -> Plan:
-    """Decides what arguments leave open, or says what does not fit.
-
-    Args:
-        model, class_names, masks, preprocessing, size, resize,
-        resize_shorter_edge,
-            encoded: As of `keras_warn.export`, checked for themselves.
-
-    Returns:
-        A `Plan`.
+    """Decides what arguments of `keras_warn.export` leave open.
 
     Raises:
         TypeError: if `model` is not a Keras model.
@@ -174,14 +160,10 @@ def make_plan(
                 "`size` must be given with `resize` and `encoded` for a model "
                 "that takes images of any size. Received: size=None."
             )
-    if resize is None and known.size == chosen:
-        resize = known.resize
-    if (
-        resize_shorter_edge is None
-        and resize == known.resize
-        and known.size == chosen
-    ):
-        resize_shorter_edge = known.resize_shorter_edge
+    if known.size == chosen:
+        resize = resize or known.resize
+        if resize_shorter_edge is None and resize == known.resize:
+            resize_shorter_edge = known.resize_shorter_edge
     if encoded and resize is None:
         resize = "crop"
     if resize is not None:
@@ -232,17 +214,9 @@ def _placements(model, masks, size):
 
 
 def float32_copy(model) -> keras.Model:
-    """A copy of a model that computes in float32.
-
-    Args:
-        model: A functional model of mixed precision, whose weights are
-            float32 already.
-
-    Returns:
-        A `keras.Model`.
-    """
+    """A copy of a model of mixed precision that computes in float32."""
     copy = keras.models.clone_model(model, clone_function=_float32_layer)
-    copy.set_weights(model.get_weights())
+    copy.set_weights(model.get_weights())  # float32 already
     return copy
 
 

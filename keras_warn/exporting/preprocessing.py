@@ -15,13 +15,8 @@ LUMA = (19595, 38470, 7471)
 def decode(encoded, channels):
     """A JPEG or PNG image as `images.read_image` reads it.
 
-    Args:
-        encoded: Scalar tensor of strings, the bytes of a file.
-        channels: 1 or 3.
-
-    Returns:
-        A tensor `(height, width, channels)` of float32, whole numbers in
-        [0, 255].
+    From a scalar string, the bytes of a file, to float32 `(height, width,
+    channels)`, whole numbers in [0, 255].
     """
     import tensorflow as tf
 
@@ -68,12 +63,7 @@ def _decode_png(encoded):
 
 
 def _orientation(encoded, marker):
-    """The EXIF orientation of a file, int64 from 1 to 8.
-
-    Args:
-        encoded: Scalar tensor of strings, the bytes of the file.
-        marker: The bytes after which EXIF begins.
-    """
+    """The EXIF orientation of a file, 1 to 8; EXIF begins after `marker`."""
     import tensorflow as tf
 
     # The tags lie in the first 64 KiB, and slices may be shorter than asked.
@@ -124,16 +114,10 @@ def _apply_exif(pixels, orientation):
 
 
 def fit(pixels, size, resize, resize_shorter_edge=None):
-    """Brings images to a size as `images.fit_image` does.
+    """Brings images `(b, h, w, c)` to a size as `images.fit_image` does.
 
-    Args:
-        pixels: Tensor `(b, height, width, c)` of float32, in [0, 255].
-        size: Height and width, a pair of integers.
-        resize: As of `images.fit_image`.
-        resize_shorter_edge: As of `images.placement`.
-
-    Returns:
-        A tensor `(b, *size, c)` of float32, whole numbers in [0, 255].
+    Whole numbers in [0, 255], as float32; the options are those of
+    `images.fit_image`.
     """
     import tensorflow as tf
 
@@ -179,14 +163,8 @@ def fit(pixels, size, resize, resize_shorter_edge=None):
 def preprocess(pixels, name, data_format):
     """Brings pixels to the numbers that a model takes, as it lays them out.
 
-    Args:
-        pixels: Tensor `(b, height, width, c)` of float32, in [0, 255].
-        name: One of `model_inputs.PREPROCESSING`.
-        data_format: `"channels_last"` or `"channels_first"`, the model's.
-
-    Returns:
-        A tensor of float32, `(b, height, width, c)` or `(b, c, height,
-        width)`.
+    From float32 in [0, 255], `(b, height, width, c)`; `name` is one of
+    `model_inputs.PREPROCESSING`.
     """
     if name == "rescale":
         pixels = pixels / 255

@@ -18,9 +18,7 @@ IMAGES, ENCODED = "images", "image_bytes"
 class Signatures:
     """The functions of an exported model, on tensors of TensorFlow.
 
-    Args:
-        plan: A `Plan`.
-        strings: Whether functions may return strings, the names of classes.
+    Where `strings` is set, they return the names of classes, too.
     """
 
     def __init__(self, plan, strings):
@@ -59,8 +57,8 @@ class Signatures:
             found |= {"serve_bytes": encoded, "explain_bytes": encoded}
         return found
 
-    def described(self) -> dict:
-        """What a program needs to know of them, for JSON."""
+    def described(self, traced) -> dict:
+        """What a program needs to know of them as `tf.function`s, for JSON."""
         return {
             name: {
                 "takes": "files of JPEG or PNG"
@@ -70,6 +68,12 @@ class Signatures:
                     "name": spec.name,
                     "shape": spec.shape.as_list(),
                     "dtype": spec.dtype.name,
+                },
+                "outputs": {
+                    key: output.shape.as_list()
+                    for key, output in traced[name]
+                    .get_concrete_function()
+                    .structured_outputs.items()
                 },
             }
             for name, spec in self.specs().items()
@@ -174,12 +178,6 @@ def as_keras_model(plan) -> tuple:
     For exporters of Keras that take models. Its graph has the weights inside,
     as all other constants: those that a layer holds as tensors, such as the
     mean of `Normalization`, tf2onnx 1.17 would make inputs of.
-
-    Args:
-        plan: A `Plan`.
-
-    Returns:
-        A pair: a `keras.Model` and a `tf.TensorSpec`.
     """
     import tensorflow as tf
 
@@ -206,10 +204,6 @@ def as_keras_model(plan) -> tuple:
 
 def _frozen(function, spec):
     """The graph of a function, with variables as constants.
-
-    Args:
-        function: Takes a tensor and returns a dictionary of tensors.
-        spec: `tf.TensorSpec` of the tensor.
 
     Returns:
         A pair: a `GraphDef`, whose input has the name of `spec`, and a
