@@ -72,13 +72,7 @@ def command(path, *words, setting):
 
 
 class Kit:
-    """A `Recipe`.
-
-    Args:
-        recipe: The recipe.
-        arguments: What a parser with `add_arguments` returned.
-        folder: For files that are only needed while this lives.
-    """
+    """A `Recipe`; `folder` is for files that only it needs."""
 
     def __init__(self, recipe, arguments, folder):
         self.recipe, self.smoke = recipe, arguments.smoke

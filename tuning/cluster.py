@@ -58,11 +58,7 @@ class Cluster:
                 ) from error
 
     def wait(self):
-        """Waits for the chief, on a worker; KerasTuner would for an hour.
-
-        Raises:
-            ConnectionError: if it does not come.
-        """
+        """Waits for the chief, on a worker; KerasTuner would for an hour."""
         deadline = time.monotonic() + self._patience
         while self.worker:
             try:

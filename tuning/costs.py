@@ -46,12 +46,8 @@ def parse(texts):
 class Costs:
     """Counts what settings cost, each once, and says which may be tried.
 
-    Args:
-        backbone: A functional `keras.Model`.
-        attended: Function from arguments of `keras_warn.augment` to the
-            backbone with that attention.
-        space: `space.Space`.
-        limits: Dictionary from `LIMITED` to shares of the backbone's own.
+    `attended` makes the backbone with arguments of `keras_warn.augment`;
+    `limits` has shares of the backbone's own for some of `LIMITED`.
     """
 
     def __init__(self, backbone, attended, space, limits):
@@ -61,18 +57,12 @@ class Costs:
         self._known = {}
 
     def of(self, attention):
-        """What attention adds.
-
-        Args:
-            attention: Arguments of `keras_warn.augment`; `None` for none.
+        """What attention adds, `None` for none.
 
         Returns:
             A dictionary: `parameters` and `operations` that are added for an
             image, and `parameters_added` and `operations_added`, the same as
             shares of the backbone's.
-
-        Raises:
-            TypeError, ValueError: if `augment` does not take the arguments.
         """
         given = repr(attention and sorted(attention.items()))
         if given not in self._known:
@@ -119,8 +109,7 @@ class Costs:
     def check(self, chosen):
         """Raises `ValueError` if a value, or all of them, can never be tried.
 
-        Args:
-            chosen: Names of the hyperparameters whose values were asked for.
+        `chosen` names the hyperparameters whose values were asked for.
         """
         of = self.space.values
         self.of(self.space.own.attention)  # or says what is wrong with it

@@ -70,11 +70,7 @@ def gist(traceback):
 
 
 def read(folder):
-    """A table of the trials that have ended, by their numbers.
-
-    Args:
-        folder: Path of a folder with a folder for each trial.
-    """
+    """A table of the trials that have ended, each in a folder of its own."""
     found = [
         json.loads(p.read_text("utf-8")) for p in folder.glob(f"*/{RESULT}")
     ]
@@ -162,11 +158,8 @@ def compare(retrained):
 def cost_plot(trials, chosen, variants, limit=None):
     """Accuracy against operations added, with the Pareto front.
 
-    Args:
-        trials: What `completed` returns.
-        chosen: Name of the best trial, or `None`.
-        variants: What `compare` returns, or an empty table.
-        limit: The most operations that may be added, as a share, or `None`.
+    Of what `completed` and `compare` return; `limit` is the most operations
+    that may be added, as a share, or `None`.
     """
     figure, axes, y = _axes(trials, (8, 5.2))
     x, full = 100 * trials.operations_added, trials.full
@@ -244,11 +237,8 @@ def _small(axes, x, y, label=None):
 def page(summary, trials, retrained):
     """A page about a search, finished or not, that needs no other file.
 
-    Args:
-        summary: What `results.json` holds, without its tables.
-        trials: What `read` returns.
-        retrained: As of `compare`; of trainings that failed, `variant`,
-            `seed` and `reason`.
+    `summary` is what `results.json` holds, without its tables. Retrainings
+    that failed have a `reason`.
     """
     by_loss = summary["objective"] == "val_loss"
     ended, chosen = completed(trials), best(trials, summary["objective"])
@@ -324,9 +314,7 @@ def _image(figure):
 def _cells(frame, *names):
     """Heads of a table, and rows of cells: what they sort by, and show.
 
-    Args:
-        frame: The table.
-        *names: Columns whose heads are their names as they are.
+    The heads of the columns `names` are their names as they are.
     """
     specs = {name: FORMATS.get(name, "") for name in frame}
     heads = [
@@ -352,12 +340,7 @@ def _text(value, spec):
 
 
 def log(folder, result):
-    """Writes a trial for TensorBoard: its curves, and a row of HParams.
-
-    Args:
-        folder: Path of the folder to write; what is there is replaced.
-        result: What `result.json` holds.
-    """
+    """Writes a trial for TensorBoard: its curves, and a row of HParams."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.plugins.hparams import api_pb2
     from tensorboard.plugins.hparams.summary import session_end_pb

@@ -69,10 +69,8 @@ FAILED, WRONG, INTERRUPTED = 1, 2, 130
 def main(argv=None, renews=False):
     """Runs the command.
 
-    Args:
-        argv: List of strings. Defaults to the arguments of the process.
-        renews: Whether another process may replace this one and resume, to
-            give back its memory.
+    With `renews`, another process may replace this one and resume, to give
+    back its memory.
     """
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
@@ -121,12 +119,7 @@ def main(argv=None, renews=False):
 class Search:
     """A search of one recipe in one folder.
 
-    Args:
-        arguments: What the command line says.
-        adapter: One of `adapters`.
-        command: Path of the recipe, and its own words of the command line.
-        cluster: `cluster.Cluster`.
-        renews: As of `main`.
+    `command` is the recipe's path, and its own words of the command line.
     """
 
     def __init__(self, arguments, adapter, command, cluster, renews=False):

@@ -209,10 +209,6 @@ class Tuner(keras_tuner.Tuner):
     A trial that was killed resumes in the middle of its epoch, and one that
     Hyperband promotes after its last. What is known of a trial is in the file
     `result.json` of its folder before the oracle hears of it.
-
-    Args:
-        oracle: One of `ORACLES`.
-        searched: `search.Search`.
     """
 
     def __init__(self, oracle, searched):

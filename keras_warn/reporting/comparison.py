@@ -355,14 +355,8 @@ def compared(
 ) -> Comparison:
     """What `compare` returns, for who must see the images as they pass.
 
-    Args:
-        model: As of `compare`.
-        data: As of `compare`.
-        batch_size: As of `compare`.
-        verbose: As of `compare`.
-        baseline: As of `compare`.
-        watch: Function that is called with the images of each batch, and the
-            dictionary of what was found for them.
+    `watch` is called with the images of each batch, and the dictionary of what
+    was found for them.
     """
     reader = inspect(model)
     verbose = checks.integer("verbose", verbose, 0)

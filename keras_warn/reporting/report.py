@@ -252,15 +252,12 @@ class _Kept:
         for name, limit in self._limits.items():
             rows = np.flatnonzero(kinds == name)
             # As `choose_examples`: the largest change first, then the first.
+            rows = rows[np.argsort(-change[rows], kind="stable")][:limit]
             best = self._best[name] + [
-                (-change[row], self._seen + row, row) for row in rows
+                (-change[row], self._seen + row, _row(images, row))
+                for row in rows
             ]
-            self._best[name] = [
-                one[:2] + (_row(images, one[2]),)
-                if isinstance(one[2], np.integer)
-                else one
-                for one in sorted(best, key=lambda one: one[:2])[:limit]
-            ]
+            self._best[name] = sorted(best, key=lambda one: one[:2])[:limit]
         self._seen += len(kinds)
 
     def images(self, indices):
