@@ -1,7 +1,5 @@
 """Guides that are executed when the site is built.
 
-    python website/guides.py docs/guides/augment_your_model.md --out built
-
 A guide is a notebook in Jupytext's Markdown: it reads well as text, changes
 show line by line, and Jupyter with Jupytext opens it as a notebook. It runs in
 a fresh process. What it shows is not kept in the repository: the site has it,
@@ -13,7 +11,6 @@ takes longer than all the rest of the site, so results are kept in
 as neither the guide nor the library changes.
 """
 
-import argparse
 import base64
 import hashlib
 import os
@@ -51,17 +48,9 @@ def on_files(files, config):
 
 
 def executed(path, kept):
-    """Runs a guide, or finds what it made when it ran before.
+    """The folder of what a guide made: it runs, unless it has before.
 
-    Args:
-        path: The guide.
-        kept: The folder of all that guides made.
-
-    Returns:
-        The folder with the executed notebook and the files that it wrote.
-
-    Raises:
-        nbclient.exceptions.CellExecutionError: if the guide fails.
+    `kept` is the folder of all that guides made.
     """
     import jupytext
     import nbformat
@@ -112,14 +101,7 @@ def fingerprint(path):
 
 
 def page(path):
-    """An executed notebook as Markdown.
-
-    Args:
-        path: The notebook.
-
-    Returns:
-        The text, and a dictionary from names of images to their bytes.
-    """
+    """An executed notebook as Markdown, and its images by name."""
     import nbformat
 
     parts, plots = [], {}
@@ -151,15 +133,3 @@ def page(path):
 
 def fenced(text, language):
     return f"```{language}\n{text.rstrip()}\n```"
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("guide", type=Path)
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "guides")
-    arguments = parser.parse_args()
-    print(executed(arguments.guide, arguments.out))
-
-
-if __name__ == "__main__":
-    main()
