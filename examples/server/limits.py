@@ -63,18 +63,8 @@ async def read_body(request, limits):
     """The body of a request, if it is neither too large nor too slow.
 
     What `Content-Length` says may be missing or false: bytes are counted as
-    they come.
-
-    Args:
-        request: A Starlette request.
-        limits: `Limits`.
-
-    Returns:
-        `bytes`.
-
-    Raises:
-        UsageError: with 408 if it is slow, with 413 if it is large, with 415 if
-            it is compressed.
+    they come. Refused with 408 if it is slow, with 413 if it is large, with
+    415 if it is compressed.
     """
     try:
         async with asyncio.timeout(limits.body_seconds):
@@ -136,10 +126,6 @@ class Line:
 
     A request in line has not been read, so it holds no memory to speak of: its
     client waits to send the rest. Pages and status are not made to wait.
-
-    Args:
-        app: The ASGI application.
-        limits: `Limits`.
     """
 
     def __init__(self, app, limits):

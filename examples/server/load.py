@@ -4,7 +4,7 @@
         --clients 100 --seconds 60 --pid PID_OF_THE_SERVER
 
 Each client sends an image, reads all of the answer, looks how it begins, and
-sends the next. Needs httpx2.
+sends the next. Needs httpx2 and NumPy.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import random
 import time
 
 import httpx2
+import numpy as np
 
 # Where answers differ, the first so many are shown.
 SHOWN = 5
@@ -33,34 +34,17 @@ def resident(pid):
     return int(line.split()[1]) / 1024
 
 
-def requests_of(files, path, signature):
-    """Requests, made before the clock starts: arguments of `httpx2`."""
+def request_of(file, model, signature):
+    """Arguments of `httpx2` to send a file of JPEG or PNG."""
     if signature is None:
-        return [
-            {
-                "url": "/explain",
-                "content": file,
-                "headers": {
-                    "Content-Type": "image/png"
-                    if file.startswith(b"\x89PNG")
-                    else "image/jpeg"
-                },
-            }
-            for file in files
-        ]
-    return [
-        {
-            "url": path,
-            "content": json.dumps(
-                {
-                    "signature_name": signature,
-                    "instances": [{"b64": base64.b64encode(file).decode()}],
-                }
-            ),
-            "headers": {"Content-Type": "application/json"},
-        }
-        for file in files
-    ]
+        kind = "png" if file.startswith(b"\x89PNG") else "jpeg"
+        headers = {"Content-Type": f"image/{kind}"}
+        return {"url": "/explain", "content": file, "headers": headers}
+    instances = [{"b64": base64.b64encode(file).decode()}]
+    return {
+        "url": f"/v1/models/{model}:predict",
+        "json": {"signature_name": signature, "instances": instances},
+    }
 
 
 async def one_client(client, choice, made, end, times, errors):
@@ -74,16 +58,15 @@ async def one_client(client, choice, made, end, times, errors):
             continue
         if answer.status_code != 200:
             errors[f"{answer.status_code} {answer.text[:120]}"] += 1
-            continue
         # Parsing it would take the processor from the server.
-        if not answer.content.startswith((b'{"predictions":', b'{"classes":')):
+        elif answer.content.startswith((b'{"predictions":', b'{"classes":')):
+            times.append(time.monotonic() - start)
+        else:
             errors["an answer without predictions"] += 1
-            continue
-        times.append(time.monotonic() - start)
 
 
 async def load(address, files, clients, seconds, signature, pid):
-    """Sends images for a while.
+    """Sends images for a while; what came of it, for JSON.
 
     Args:
         address: Of the server, such as `"http://127.0.0.1:8500"`.
@@ -93,33 +76,35 @@ async def load(address, files, clients, seconds, signature, pid):
         signature: `"serve_bytes"` or `"explain_bytes"`, or `None` for what the
             page asks.
         pid: Process whose memory is measured, or `None`.
-
-    Returns:
-        A dictionary, for JSON.
     """
     limits = httpx2.Limits(max_connections=clients)
     times, errors, memory = [], collections.Counter(), []
     async with httpx2.AsyncClient(
         base_url=address, limits=limits, timeout=60, trust_env=False
     ) as client:
-        about = (await client.get("/about")).json()
-        path = f"/v1/models/{about['model']}:predict"
-        made = requests_of(files, path, signature)
+        model = (await client.get("/about")).json()["model"]
+        # Made before the clock starts.
+        made = [request_of(file, model, signature) for file in files]
         start = time.monotonic()
-        end = start + seconds
         sending = asyncio.gather(
             *(
-                one_client(client, random.Random(i), made, end, times, errors)
+                one_client(
+                    client,
+                    random.Random(i),
+                    made,
+                    start + seconds,
+                    times,
+                    errors,
+                )
                 for i in range(clients)
             )
         )
         while not sending.done():
-            if pid is not None:
-                memory.append(resident(pid))
+            if (found := resident(pid)) is not None:
+                memory.append(found)
             await asyncio.wait([sending], timeout=1)
         await sending
         passed = time.monotonic() - start
-    times.sort()
     found = {
         "asked": signature or "the page's",
         "clients": clients,
@@ -129,11 +114,11 @@ async def load(address, files, clients, seconds, signature, pid):
         "errors": sum(errors.values()),
         "load_average": os.getloadavg(),
     }
-    for share in (50, 95, 99, 100):
-        if times:
-            place = min(len(times) - 1, len(times) * share // 100)
-            found[f"milliseconds_{share}"] = round(1000 * times[place])
-    memory = [value for value in memory if value is not None]
+    if times:
+        shares = (50, 95, 99, 100)
+        slowest = np.percentile(times, shares, method="higher")
+        for share, value in zip(shares, slowest, strict=True):
+            found[f"milliseconds_{share}"] = round(1000 * value)
     if memory:
         found["resident_mib"] = {
             "start": round(memory[0]),
@@ -151,28 +136,21 @@ def main():
         description="Sends images from many clients, and reports answers a "
         "second, latencies, errors, and the memory of the server."
     )
-    parser.add_argument("address", help="such as http://127.0.0.1:8500")
-    parser.add_argument("images", nargs="+", help="files of JPEG or PNG")
-    parser.add_argument("--clients", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument(
+    add = parser.add_argument
+    add("address", help="such as http://127.0.0.1:8500")
+    add("images", nargs="+", help="files of JPEG or PNG")
+    add("--clients", type=int, default=100)
+    add("--seconds", type=float, default=60)
+    add(
         "--signature",
         choices=["serve_bytes", "explain_bytes"],
         help="default: what the page asks",
     )
-    parser.add_argument("--pid", type=int, help="of the server, for its memory")
-    options = parser.parse_args()
-    files = [pathlib.Path(path).read_bytes() for path in options.images]
-    found = asyncio.run(
-        load(
-            options.address,
-            files,
-            options.clients,
-            options.seconds,
-            options.signature,
-            options.pid,
-        )
-    )
+    add("--pid", type=int, help="of the server, for its memory; on Linux")
+    options = vars(parser.parse_args())
+    images = options.pop("images")
+    files = [pathlib.Path(path).read_bytes() for path in images]
+    found = asyncio.run(load(files=files, **options))
     print(json.dumps(found, indent=2))
     raise SystemExit(1 if found["errors"] or not found["answers"] else 0)
 

@@ -56,14 +56,7 @@ class ServedModel:
         }
 
     def __call__(self, signature, files):
-        """What a signature returns of files.
-
-        Args:
-            signature: One of `SIGNATURES`.
-            files: List of `bytes`.
-
-        Returns:
-            A list, for each file a dictionary of arrays.
+        """What a signature returns of files, for each a dictionary of arrays.
 
         Raises:
             tf.errors.InvalidArgumentError: if one of the files is broken.
@@ -119,11 +112,7 @@ class Batches:
     """Calls of one signature: what waits while the model is busy goes together.
 
     Nothing waits for company: a file that finds the model idle is seen at once.
-
-    Args:
-        call: A function from a list of files to a list of results.
-        executor: Where it is called.
-        most: The largest number of files in a call.
+    `call` is a function from a list of at most `most` files to their results.
     """
 
     def __init__(self, call, executor, most):

@@ -13,6 +13,7 @@ import base64
 import binascii
 import concurrent.futures
 import contextlib
+import dataclasses
 import functools
 import io
 import json
@@ -75,12 +76,7 @@ MARKS_EACH = 16
 
 
 class Service:
-    """A model, and the answers to requests about it.
-
-    Args:
-        model: A `ServedModel`.
-        limits: `Limits`.
-    """
+    """A model, and the answers to requests about it."""
 
     def __init__(self, model, limits):
         self.model = model
@@ -288,26 +284,24 @@ class Service:
         names = model["class_names"] or [
             f"class {i}" for i in range(model["classes"])
         ]
-        best = np.argsort(-after, kind="stable")[:CLASSES_SHOWN]
-        listed = list(best)
-        listed += [
-            i
-            for i in np.argsort(-before, kind="stable")[:CLASSES_SHOWN]
-            if i not in best
-        ]
-        image, masks = placement(
+        order = np.concatenate(
+            [
+                np.argsort(-values, kind="stable")[:CLASSES_SHOWN]
+                for values in (after, before)
+            ]
+        )
+        image, part = placement(
             (ready.height, ready.width),
             self.model.size,
             model["resize"] or "crop",
             model["resize_shorter_edge"],
         )
-        heads = [
-            result[key].tolist()
-            for key in sorted(
-                (key for key in result if key.endswith("_head_gates")),
-                key=lambda key: int(key.split("_")[1]),
-            )
-        ]
+        heads = sorted(
+            (key for key in result if key.endswith("_head_gates")),
+            key=lambda key: int(key.split("_")[1]),
+        )
+        masks = result.get("masks")  # and before them their sum
+        shown = [] if masks is None else [masks.sum(0), *masks]
         gates = result.get("global_gates")
         return json.dumps(
             {
@@ -317,13 +311,13 @@ class Service:
                         "backbone": before[i],
                         "attention": after[i],
                     }
-                    for i in listed
+                    for i in dict.fromkeys(order.tolist())
                 ],
                 "backbone_class": names[int(before.argmax())],
                 "gates": None if gates is None else gates.tolist(),
-                "head_gates": heads,
-                "seen": {"image": image, "masks": masks},
-                "masks": _pngs(result.get("masks")),
+                "head_gates": [result[key].tolist() for key in heads],
+                "seen": {"image": image, "masks": part},
+                "masks": [_png(mask) for mask in shown],
             }
         )
 
@@ -363,17 +357,8 @@ def _predictions(results):
     )
 
 
-def _pngs(masks):
-    """Masks `(m, h, w)`, and before them their sum, as images for a page.
-
-    Each is white at its strongest point.
-    """
-    if masks is None:
-        return []
-    return [_png(mask) for mask in (masks.sum(0), *masks)]
-
-
 def _png(mask):
+    """A mask as an image for a page, white at its strongest point."""
     peak = max(float(mask.max()), np.finfo("float32").tiny)
     file = io.BytesIO()
     pixels = np.rint(255 * np.clip(mask / peak, 0, 1)).astype("uint8")
@@ -413,16 +398,7 @@ async def _gone(request, error):
 
 
 def make_app(model, limits=None, hosts=LOOPBACK):
-    """The ASGI application.
-
-    Args:
-        model: A `ServedModel`.
-        limits: `Limits`, or `None` for the defaults.
-        hosts: What requests may call it, as `Host`.
-
-    Returns:
-        A `starlette.applications.Starlette`.
-    """
+    """The ASGI application; `hosts` is what requests may call it, as `Host`."""
     limits = limits or Limits()
     service = Service(model, limits)
 
@@ -457,15 +433,6 @@ def make_app(model, limits=None, hosts=LOOPBACK):
         },
         lifespan=lifespan,
     )
-
-
-def warm_up(model, limits):
-    """Calls what will be called, so that no client waits for the first time."""
-    file = io.BytesIO()
-    PIL.Image.new("RGB", (64, 64)).save(file, "JPEG")
-    for signature in SIGNATURES:
-        for count in (1, limits.batch):
-            model(signature, [file.getvalue()] * count)
 
 
 def main(arguments=None):
@@ -508,19 +475,19 @@ def main(arguments=None):
             help=f"most {what}; default: %(default)s",
         )
     options = parser.parse_args(arguments)
-    limits = Limits(
-        body_bytes=options.body_bytes,
-        images=options.images,
-        pixels=options.pixels,
-        at_work=options.at_work,
-        in_line=options.in_line,
-        batch=options.batch,
-    )
+    fields = [field.name for field in dataclasses.fields(Limits)]
+    given = {k: v for k, v in vars(options).items() if k in fields}
+    limits = Limits(**given)
     try:
         model = ServedModel(options.folder, options.name)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    warm_up(model, limits)
+    # What will be called, so that no client waits for the first time.
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (64, 64)).save(file, "JPEG")
+    for signature in SIGNATURES:
+        for count in (1, limits.batch):
+            model(signature, [file.getvalue()] * count)
     shown = f"[{options.host}]" if ":" in options.host else options.host
     print(
         f"{model.name}: http://{shown}:{options.port}/ "
