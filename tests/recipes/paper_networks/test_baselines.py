@@ -1,4 +1,4 @@
-"""What holds for each of the networks that the paper compares itself with."""
+"""What holds for each of the paper's networks."""
 
 import re
 from unittest import mock
@@ -44,8 +44,12 @@ def tiny_50(**arguments):
         return narrow_50(**arguments)
 
 
-TINY = [tiny_resnext, tiny_densenet, tiny_att2, tiny_50]
-POOLED = [tiny_resnext, tiny_densenet, tiny_50]
+def tiny_wide(**arguments):
+    return WideResNet(**{"depth": 10, "width": 1} | arguments)
+
+
+TINY = [tiny_wide, tiny_resnext, tiny_densenet, tiny_att2, tiny_50]
+POOLED = [tiny_wide, tiny_resnext, tiny_densenet, tiny_50]
 # It takes as long as all others, and has tests of its own.
 SLOW_50 = pytest.param(tiny_50, marks=pytest.mark.slow)
 IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
@@ -162,7 +166,7 @@ def test_normalisation_is_that_of_pytorch(network):
 
 
 @pytest.mark.parametrize(
-    "network", [tiny_resnext, tiny_densenet, tiny_att2, SLOW_50]
+    "network", [tiny_wide, tiny_resnext, tiny_densenet, tiny_att2, SLOW_50]
 )
 def test_input_tensor_and_weights_from_a_file(network, tmp_path):
     plain = network(input_shape=(32, 32, 3))

@@ -1,5 +1,6 @@
 """The wide residual network, and where attention is attached to it."""
 
+import by_hand
 import keras
 import numpy as np
 import pytest
@@ -54,19 +55,6 @@ def counts(model):
             model.non_trainable_variables,
         )
     ]
-
-
-def set_lively(model):
-    """Gives all weights, also those that start constant, random values."""
-    rng = np.random.default_rng(1)
-    model.set_weights(
-        [
-            rng.uniform(0.5, 1.5, w.shape)
-            if w.ndim == 1
-            else rng.normal(0, (2 / np.prod(w.shape[:-1])) ** 0.5, w.shape)
-            for w in model.get_weights()
-        ]
-    )
 
 
 def test_parameters_of_wrn_28_10():
@@ -198,14 +186,6 @@ def test_kernels_of_one_shape_do_not_start_alike():
     assert np.abs(first - second).max() > 0.01
 
 
-def test_normalisation_is_that_of_pytorch():
-    for layer in WideResNet(10, 1, activate_stem=True).layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            assert (layer.epsilon, layer.momentum) == (1e-5, 0.9)
-        if isinstance(layer, keras.layers.Conv2D):
-            assert not layer.use_bias
-
-
 def test_dropout_while_training():
     model = WideResNet(10, 1, dropout=0.5, classifier_activation=None)
     for group in (1, 2, 3):
@@ -222,7 +202,7 @@ def test_dropout_while_training():
 
 def test_classifier_activation():
     logits = WideResNet(10, 1, classes=7, classifier_activation=None)
-    set_lively(logits)
+    by_hand.set_lively(logits)
     softmax = WideResNet(10, 1, classes=7)
     softmax.set_weights(logits.get_weights())
     np.testing.assert_allclose(
@@ -230,30 +210,6 @@ def test_classifier_activation():
         to_numpy(ops.softmax(logits(IMAGES))),
         atol=1e-6,
     )
-
-
-def test_input_tensor():
-    """Preprocessing comes before, and attention after it."""
-    plain = WideResNet(10, 1)
-    pixels = keras.Input((32, 32, 3), dtype="uint8")
-    scaled = keras.layers.Rescaling(1 / 255)(pixels)
-    model = WideResNet(10, 1, input_tensor=scaled)
-    model.set_weights(plain.get_weights())
-    assert model.input is pixels
-    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
-    np.testing.assert_allclose(
-        to_numpy(model(images)),
-        to_numpy(plain(images.astype("float32") / 255)),
-        atol=1e-6,
-    )
-    warn = keras_warn.augment(model, depth=3)
-    assert warn.input is pixels
-    WideResNet(10, 1, (32, 32, 3), input_tensor=scaled)
-
-
-def test_images_of_any_size():
-    model = WideResNet(10, 1, (None, None, 1))
-    assert to_numpy(model(np.zeros((2, 29, 37, 1)))).shape == (2, 10)
 
 
 @pytest.mark.parametrize("stem", [True, False])
@@ -287,22 +243,6 @@ def test_attached_in_either_data_format(data_format):
         assert shapes == [(32, 32, 5), (16, 16, 5), (8, 8, 5)]
 
 
-def test_channels_first_computes_the_same(data_format):
-    if keras.backend.backend() == "tensorflow":
-        pytest.skip("TensorFlow has no such convolution on CPUs.")
-    keras.config.set_image_data_format("channels_last")
-    last = WideResNet(16, 2)
-    set_lively(last)
-    keras.config.set_image_data_format(data_format)
-    model = WideResNet(16, 2)
-    model.set_weights(last.get_weights())
-    first = data_format == "channels_first"
-    images = IMAGES.transpose(0, 3, 1, 2) if first else IMAGES
-    np.testing.assert_allclose(
-        to_numpy(model(images)), to_numpy(last(IMAGES)), atol=1e-5
-    )
-
-
 def test_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = WideResNet(10, 1)
@@ -316,7 +256,7 @@ def test_mixed_precision():
 @pytest.mark.parametrize("attention", [False, True])
 def test_saved_and_loaded(attention, tmp_path):
     model = WideResNet(16, 2, dropout=0.3, activate_stem=True)
-    set_lively(model)
+    by_hand.set_lively(model)
     if attention:
         model = keras_warn.augment(model, depth=3, width=2, kernel_size=3)
     path = tmp_path / "model.keras"
@@ -325,17 +265,6 @@ def test_saved_and_loaded(attention, tmp_path):
     assert {layer.name for layer in loaded.layers} == {
         layer.name for layer in model.layers
     }
-    np.testing.assert_array_equal(
-        to_numpy(loaded(IMAGES)), to_numpy(model(IMAGES))
-    )
-
-
-def test_weights_from_a_file(tmp_path):
-    model = WideResNet(10, 1)
-    set_lively(model)
-    path = tmp_path / "some.weights.h5"
-    model.save_weights(path)
-    loaded = WideResNet(10, 1, weights=path)
     np.testing.assert_array_equal(
         to_numpy(loaded(IMAGES)), to_numpy(model(IMAGES))
     )
