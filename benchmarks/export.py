@@ -35,7 +35,7 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 import keras
 import numpy as np
-from measuring import tables
+import pandas as pd
 from measuring.timing import measure_time
 from measuring.timing import prediction
 
@@ -52,6 +52,12 @@ REPRESENTATIVE = 256
 BATCH = 100
 
 SIGNATURES = ("serve", "explain")
+COLUMNS = {
+    "accuracy": "accuracy (%)",
+    "other_predictions": "other predictions (%)",
+    "largest_difference": "largest difference of a probability",
+    "megabytes": "MB",
+}
 QUANTIZATIONS = ("none", "float16", "int8")
 
 
@@ -188,39 +194,25 @@ def _bytes(path):
 
 def markdown(results):
     """The results as tables."""
-    runtimes = ("Keras", "SavedModel", "ONNX", "LiteRT")
-    latency = tables.markdown(
-        ("one image, ms", *runtimes),
-        [
-            [
-                f"{title}, `{signature}`",
-                *(f"{found['median'][name]:.2f}" for name in runtimes),
-            ]
-            for title, measures in results["latency"].items()
-            for signature, found in measures.items()
-        ],
-    )
-    columns = {
-        "accuracy (%)": ("accuracy", 100, ".2f"),
-        "other predictions (%)": ("other_predictions", 100, ".2f"),
-        "largest difference of a probability": ("largest_difference", 1, ".1e"),
-        "MB": ("megabytes", 1, ".2f"),
+    latency = {
+        f"{title}, `{signature}`": found["median"]
+        for title, measures in results["latency"].items()
+        for signature, found in measures.items()
     }
-    exactness = tables.markdown(
-        ("digits", *columns),
-        [
-            [
-                kind,
-                # Keras itself has an accuracy alone.
-                *(
-                    f"{scale * found[name]:{form}}" if name in found else "–"
-                    for name, scale, form in columns.values()
-                ),
-            ]
-            for kind, found in results["accuracy"].items()
-        ],
+    exactness = pd.DataFrame.from_dict(results["accuracy"], "index")
+    # Keras itself has an accuracy alone.
+    exactness = exactness.reindex(columns=COLUMNS).rename(columns=COLUMNS)
+    exactness.iloc[:, :2] *= 100
+    return "\n\n".join(
+        table.astype(object)
+        .where(table.notna(), None)
+        .rename_axis(name)
+        .to_markdown(floatfmt=forms, missingval="–")
+        for name, table, forms in (
+            ("one image, ms", pd.DataFrame(latency).T, ".2f"),
+            ("digits", exactness, ("", ".2f", ".2f", ".1e", ".2f")),
+        )
     )
-    return f"{latency}\n\n{exactness}"
 
 
 def main(argv=None):

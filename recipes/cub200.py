@@ -8,7 +8,8 @@
 
 Section 4.4 of "Attend and Rectify", column "Birds" of Tables 3 and 4.
 A pretrained backbone is fine-tuned with attention and, by --baseline, without.
-Boxes and parts are not used.
+Boxes and parts are not used. All six recipes of this section have these
+settings.
 
 Differences from the paper: attention side by side with the backbone, and the
 paper's by `preset=paper`; ResNet50V2, since Keras has no wide ResNet-50 that is

@@ -7,48 +7,24 @@
     python recipes/stanford_cars.py --smoke
 
 Section 4.4 of "Attend and Rectify", column "Cars" of Tables 3 and 4.
-A pretrained backbone is fine-tuned with attention and, by --baseline, without.
 The link that TensorFlow Datasets has for it is dead (2026-11): give the folder
 of a copy.
 
-Differences from the paper: attention side by side with the backbone, and the
-paper's by `preset=paper`; ResNet50V2, since Keras has no wide ResNet-50 that is
-pretrained; a tenth of the training images is split off, by which the plateau is
-found; "every 30 iterations" is read as every 30 epochs.
+Settings, and differences from the paper, are those of `cub200.py`.
 
 Results: not yet measured.
 """
 
 import archives
+import cub200
 from recipe import Recipe
-
-from keras_warn import training
 
 RECIPE = Recipe(
     name="stanford_cars",
     load=archives.stanford_cars,
     tfds="cars196",
     folder="a folder with cars_train/, cars_test/ and devkit/",
-    settings=training.Settings(
-        # The backbone, and what is added to it.
-        backbone="ResNet50V2",
-        weights="imagenet",
-        attention={"depth": 3},
-        # Images: shorter edge 256, random 224x224, mirrored half of the time.
-        image_size=224,
-        resize_shorter_edge=256,
-        # Training: 0.001, and ten times as much for attention and classifier,
-        # divided by ten every 30 epochs, until nothing improves.
-        epochs=100,
-        batch_size=64,
-        optimizer="sgd",
-        learning_rate=1e-3,
-        attention_factor=10,
-        schedule="steps",
-        decay_every=30,
-        patience=30,
-        validation_share=0.1,
-    ),
+    settings=cub200.RECIPE.settings,
 )
 
 if __name__ == "__main__":

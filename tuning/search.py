@@ -51,6 +51,7 @@ import space
 import tuner
 
 from keras_warn import files
+from keras_warn.cli.options import count
 from keras_warn.training import runs
 
 # Of random and Bayesian searches. Grid and Hyperband have an end of their own.
@@ -347,7 +348,7 @@ def _add_arguments(parser, name):
     )
     add(
         "--max-trials",
-        type=_integer(1),
+        type=count(1),
         metavar="N",
         help=f"(default: {MAX_TRIALS}; of grid and hyperband: all they have)",
     )
@@ -374,20 +375,20 @@ def _add_arguments(parser, name):
     )
     add(
         "--executions",
-        type=_integer(1),
+        type=count(1),
         default=1,
         metavar="N",
         help="trainings of each trial, whose mean counts (default: 1)",
     )
     add(
         "--retrain",
-        type=_integer(0),
+        type=count(0),
         metavar="N",
         help=f"by how many seeds, in the end (default: {SEEDS})",
     )
     add(
         "--seed",
-        type=_integer(1),
+        type=count(1),
         default=1,
         metavar="N",
         help="of what is drawn at random (default: 1)",
@@ -405,17 +406,6 @@ def _add_arguments(parser, name):
         action="store_true",
         help="throw away the search in --out",
     )
-
-
-def _integer(minimum):
-    def parse(text):
-        if not (text.isascii() and text.isdecimal() and int(text) >= minimum):
-            raise argparse.ArgumentTypeError(
-                f"must be an integer of at least {minimum}. Received: {text}."
-            )
-        return int(text)
-
-    return parse
 
 
 if __name__ == "__main__":
