@@ -9,10 +9,9 @@ Two models: the digits' of the recipe, and a MobileNetV2 at 224 pixels with 200
 classes and two attention modules on random weights, for its time alone. Each
 is exported in all formats. Keras, the SavedModel, ONNX Runtime and LiteRT then
 take turns (A B C A B C ...) on one image, each on one thread, in one process;
-times are medians over rounds. Keras predicts by its compiled `predict_step`,
-without the data set that `predict` makes of an array, which would take longer
-than the model; its explanation is `keras_warn.inspect`, whose masks are not
-brought to the size of the image.
+times are medians over rounds. Keras predicts by `predict_on_batch`; its
+explanation is `keras_warn.inspect`, whose masks are not brought to the size of
+the image.
 
 The quantized models are compared on the digits that the recipe tests with:
 accuracy, and how many predictions are another than the Keras model's. int8 sees

@@ -10,40 +10,15 @@ classes in the same layout: MobileNetV2 (alpha 0.35, 128 px) with attention is
 first fine-tuned on its training images, once a seed, from weights of
 ImageNet, which Keras downloads unless `--weights` is their file.
 
-The same test images and models are given to all maps:
+All maps (`measuring/saliency.py`) get the same test images and models, and all
+measures are of the class that the model predicts, right or wrong;
+docs/faithfulness.md says what each is, and what it does not show. Gradients
+need the TensorFlow backend.
 
-- masks: `keras_warn.explanation.masks.combined_mask`, where the model looked
-- evidence: `keras_warn.explain(model, images).attribution`, what places
-  speak for the predicted class rather than for the next one; signed
-- evidence, strength: the same without its sign, for and against alike
-- Grad-CAM, network and output: of the predicted class's logit, of the network
-  and after attention; at the last map, which both can see
-- HiResCAM, output: the same with gradients that are not pooled, for networks
-  that do not pool their last map, such as the digits'
-- masks, next image: those of another image, a control
-- centre: a Gaussian around the middle; random blobs: noise at the resolution
-  of the last map; random pixels
-- box: the known box itself, a reference
-
-Measures, of the class that the model predicts, right or wrong:
-
-- pointing: the share of images whose strongest point lies in the known box
-- energy: the share of the map's positive part that lies in the box
-- insertion: the pixels of the image are put on its blur, strongest first; the
-  area below the curve of the predicted class's probability (large is good)
-- deletion: pixels take the image's mean colour, strongest first; the same
-  area (small is good)
-- margin: both areas again, of the log-probability less that of the class that
-  evidence compares with
-
-Pointing and energy measure whether a map lies on the object, not whether the
-model used it. Insertion and deletion measure what the model does with images
-unlike any that it was trained on. Equally strong pixels come in random order.
-
-Gradients need the TensorFlow backend. Writes `faithfulness.md`,
-`results.json`, `results.csv`, `faithfulness_curves.png`,
-`faithfulness_examples.png` and the trained models to `--out`. A run that was
-stopped resumes where it was, one model at a time: start it again.
+Writes `faithfulness.md`, `results.json`, `results.csv`,
+`faithfulness_curves.png`, `faithfulness_examples.png` and the trained models to
+`--out`. A run that was stopped resumes where it was, one model at a time: start
+it again.
 """
 
 import dataclasses

@@ -16,8 +16,8 @@ How each number is taken:
 
 - Operations: per image, by the counter of each backend (see
   `keras_warn.operations`). A multiplication and an addition are two.
-- Time: of the compiled `predict_step` and `train_step` of Keras, on a batch
-  that lies on the device, until the results are there. Models take turns
+- Time: of `predict_on_batch` and `train_on_batch`, on a batch that lies on the
+  device, until the results are there. Models take turns
   (A B C A B A B ...), and a ratio is the median over rounds of the ratio
   within a round, so that a machine that slows down for a while slows all of
   them. The direct formulation, slow as it is, takes part in every 4th round.

@@ -11,25 +11,16 @@ weights:
 - Parameters that are trained.
 - Products: multiplications, each with its addition, for one image. The paper's
   "GFlop" are billions of these.
-- Time of the compiled `predict_step` of Keras, on a batch that lies on the
-  device, until the results are there. Networks take turns, batch by batch,
-  and a ratio is the median over rounds of the ratio within a round.
+- Time of Keras's compiled prediction, on a batch that lies on the device, until
+  the results are there. Networks take turns, batch by batch, and a ratio is the
+  median over rounds of the ratio within a round.
 - The same of each WARN and its WRN alone, in more rounds: whether attention
   is as good as free is a matter of percents.
 
-The paper forwards 10,000 images in batches of 256. So does this on a GPU. On a
-processor, where such a network takes a tenth of a second and more for an
-image, it is 32 images in batches of 4, and seconds are scaled to 10,000
-images. `--images`, `--pair-images` and `--batch-size` say otherwise. Errors
-are the paper's own: nothing is trained.
-
-The paper's seconds are quoted, but cannot be what it says they are: 10,000
-images of WRN-40 in 0.18 s would be 900 trillion operations a second, of which
-its GPU does 11. Compare ratios between networks with care, and seconds not at
-all.
-
-Duration with the defaults: 2 minutes on 2 cores of an AMD EPYC (TensorFlow
-2.21, 2026-11-25).
+The paper forwards 10,000 images in batches of 256. So does this on a GPU; on a
+processor it is 32 images in batches of 4, and seconds are scaled to 10,000
+images: two minutes on two cores. `--images`, `--pair-images` and `--batch-size`
+say otherwise. Errors are the paper's own: nothing is trained.
 
 Writes `results.json` (with every single sample), `table2.md` and `figure5.png`
 to `--out`. A run that was stopped resumes where it was: start it again.

@@ -106,7 +106,8 @@ def _row(path, content):
         described = {k: data[k] for k in ("name", "classes")}
     if (attention is None) != (content["arm"] == "baseline"):
         raise ValueError(f"arm={content['arm']} with attention={attention}")
-    row = {name: content[name] for name in _KEPT}
+    names = ["recipe", "arm", "seed", "fold", "parameters", "epochs"]
+    row = {name: content[name] for name in (*names, "training_seconds")}
     for epoch in EPOCHS:
         metrics = content["metrics"][epoch] or {}
         row[epoch] = metrics.get("epoch")
@@ -128,10 +129,6 @@ def _row(path, content):
     }
 
 
-_KEPT = ["recipe", "arm", "seed", "fold"]
-_KEPT += ["parameters", "epochs", "training_seconds"]
-
-
 def _key(value):
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
@@ -147,13 +144,11 @@ def compare(trainings):
     twice = trainings.duplicated(
         ["recipe", "shared", "attention", "seed", "fold"]
     )
-    rows, notes = (
-        [],
-        [
-            f"{path}: not counted, another has its settings, seed and fold"
-            for path in trainings[twice].path
-        ],
-    )
+    rows = []
+    notes = [
+        f"{path}: not counted, another has its settings, seed and fold"
+        for path in trainings[twice].path
+    ]
     for recipe, of_recipe in trainings[~twice].groupby("recipe"):
         labels = _labels(of_recipe)
         for shared, line in of_recipe.groupby("shared"):
@@ -161,22 +156,26 @@ def compare(trainings):
                 attention: _by_seed(members, notes)
                 for attention, members in line.groupby("attention")
             }
-            baseline = variants.pop("null", None)
-            if baseline is None:
+            baseline = variants.pop("null", _by_seed(line[:0], notes))
+            if baseline.empty:
                 notes.append(
                     f"{recipe}, {labels[shared] or shared}: no baseline of the "
                     "same settings and data"
                 )
-            for attention, mine in (variants or {"null": None}).items():
-                paired = _paired(baseline, mine)
-                if paired is not None:
-                    either = baseline.index.union(mine.index)
-                    if unpaired := [*either.difference(paired.index)]:
-                        notes.append(
-                            f"{recipe}, attention {attention}: seeds "
-                            f"{unpaired} are not in the difference: only one "
-                            "of both has them, or their data differ"
-                        )
+            variants = variants or {"null": _by_seed(line[:0], notes)}
+            for attention, mine in variants.items():
+                paired = baseline.join(
+                    mine, how="inner", lsuffix="_0", rsuffix="_1"
+                )
+                paired = paired[paired.data_0 == paired.data_1]
+                either = baseline.index.union(mine.index)
+                unpaired = [*either.difference(paired.index)]
+                if unpaired and len(baseline) and len(mine):
+                    notes.append(
+                        f"{recipe}, attention {attention}: seeds {unpaired} "
+                        "are not in the difference: only one of both has "
+                        "them, or their data differ"
+                    )
                 rows += [
                     {
                         "recipe": recipe,
@@ -203,41 +202,24 @@ def _by_seed(members, notes):
                 for path in own.path
             ]
             continue
-        rows[seed] = {
-            **{
-                epoch: 100 * own[f"{epoch}_test_accuracy"].mean(skipna=False)
-                for epoch in EPOCHS
-            },
-            "parameters": own.parameters.max(),
-            "data": _key(sorted(own.data)),
-        }
-    return pd.DataFrame.from_dict(rows, "index") if rows else None
-
-
-def _paired(baseline, attention):
-    """The seeds that both have on the same data; `None` if one has none."""
-    if baseline is None or attention is None:
-        return None
-    both = baseline.merge(
-        attention, left_index=True, right_index=True, suffixes=("_0", "_1")
-    )
-    return both[both.data_0 == both.data_1]
+        accuracies = [own[f"{epoch}_test_accuracy"] for epoch in EPOCHS]
+        means = [100 * found.mean(skipna=False) for found in accuracies]
+        rows[seed] = [*means, own.parameters.max(), _key(sorted(own.data))]
+    columns = [*EPOCHS, "parameters", "data"]
+    return pd.DataFrame.from_dict(rows, "index", columns=columns)
 
 
 def _compared(baseline, attention, paired, epoch):
     """Both variants, and the difference, as a row."""
     row = {}
     for name, one in zip(VARIANTS, (baseline, attention), strict=True):
-        values = pd.Series(dtype=float) if one is None else one[epoch].dropna()
+        values = one[epoch].astype(float).dropna()
         row[name] = values.mean()
         row[f"{name}_std"] = values.std()
         row[f"{name}_seeds"] = len(values)
-        row[f"{name}_parameters"] = (
-            float("nan") if one is None else one.parameters.max()
-        )
-    if paired is None:
-        return {**row, "paired_seeds": 0, "difference": float("nan")}
-    added = (paired[f"{epoch}_1"] - paired[f"{epoch}_0"]).dropna()
+        row[f"{name}_parameters"] = one.parameters.max()
+    added = paired[f"{epoch}_1"] - paired[f"{epoch}_0"]
+    added = added.astype(float).dropna()
     row["paired_seeds"] = len(added)
     row["difference"] = added.mean()
     row["difference_std"] = added.std()

@@ -133,9 +133,9 @@ def test_values_are_those_of_inspect(tmp_path):
         "masks/module_2": module_masks(trained, intermediates, (24, 20))[:, 1],
     }
     for tag, mask in expected.items():
-        width, height, *pictures = found[tag, 0]
-        assert (int(width), int(height), len(pictures)) == (20, 24, 8)
-        shown = np.stack([from_png(png) for png in pictures])
+        width, height, *pngs = found[tag, 0]
+        assert (int(width), int(height), len(pngs)) == (20, 24, 8)
+        shown = np.stack([from_png(png) for png in pngs])
         overlay = mask_overlay(displayable(images[:8]), mask)
         # Rounding may fall the other way.
         assert np.abs(shown.astype(int) - overlay).max() <= 1
@@ -459,8 +459,8 @@ def test_masks_lie_where_the_model_crops(tmp_path):
     trained.compile("sgd", "sparse_categorical_crossentropy")
     images = np.ones((8, 24, 20, 1), "float32")
     fit(trained, TensorBoardAttention(tmp_path, images))
-    *_, picture = events(tmp_path)["masks/module_1", 0]
-    lit = np.ptp(from_png(picture), axis=-1) > 0
+    *_, png = events(tmp_path)["masks/module_1", 0]
+    lit = np.ptp(from_png(png), axis=-1) > 0
     assert lit[8:16, 6:14].any()
     lit[8:16, 6:14] = False
     assert not lit.any()

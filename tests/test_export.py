@@ -36,11 +36,11 @@ def photo(height=53, width=71, seed=0):
     return (127.5 * (1 + waves) + noise).clip(0, 255).astype("uint8")
 
 
-def encoded(picture, file_format="JPEG"):
+def encoded(image, file_format="JPEG"):
     import PIL.Image
 
     file = io.BytesIO()
-    PIL.Image.fromarray(picture).save(file, file_format)
+    PIL.Image.fromarray(image).save(file, file_format)
     return file.getvalue()
 
 
@@ -76,15 +76,15 @@ def loaded(folder):
     return tf.saved_model.load(folder)
 
 
-def prepared(pictures):
+def prepared(photos):
     """What the model of `folder` takes, made by Pillow."""
-    fitted = [images.fit_image(p, (29, 31), "crop", 37) for p in pictures]
+    fitted = [images.fit_image(p, (29, 31), "crop", 37) for p in photos]
     return model_inputs.preprocess(np.stack(fitted), "mobilenet_v2")
 
 
 def test_runs_where_keras_warn_is_not_installed(model, folder, tmp_path):
-    pictures = np.stack([photo(seed=seed) for seed in range(2)])
-    np.save(tmp_path / "pictures.npy", pictures.astype("float32"))
+    photos = np.stack([photo(seed=seed) for seed in range(2)])
+    np.save(tmp_path / "photos.npy", photos.astype("float32"))
     run_elsewhere(
         """
         import numpy as np
@@ -92,7 +92,7 @@ def test_runs_where_keras_warn_is_not_installed(model, folder, tmp_path):
 
         path, folder = sys.argv[1:]
         loaded = tf.saved_model.load(path)
-        images = tf.constant(np.load(f"{folder}/pictures.npy"))
+        images = tf.constant(np.load(f"{folder}/photos.npy"))
         np.savez(f"{folder}/found.npz", **loaded.explain(images))
         served = loaded.signatures["serving_default"](images=images)
         np.savez(f"{folder}/served.npz", **served)
@@ -105,7 +105,7 @@ def test_runs_where_keras_warn_is_not_installed(model, folder, tmp_path):
     served = np.load(tmp_path / "served.npz", allow_pickle=True)
     # The same pixels, to leave the rounding of Pillow out.
     taken = model_inputs.preprocess(
-        fitted_in_graph(pictures, "crop", 37).astype("uint8"), "mobilenet_v2"
+        fitted_in_graph(photos, "crop", 37).astype("uint8"), "mobilenet_v2"
     )
     intermediates = keras_warn.inspect(model)(taken)
     assert (
@@ -123,12 +123,12 @@ def test_runs_where_keras_warn_is_not_installed(model, folder, tmp_path):
     assert [name.decode() for name in served["class_names"][1]] == NAMES
 
 
-def fitted_in_graph(pictures, resize, resize_shorter_edge=None, size=(29, 31)):
+def fitted_in_graph(photos, resize, resize_shorter_edge=None, size=(29, 31)):
     import tensorflow as tf
 
     from keras_warn.exporting import preprocessing
 
-    pixels = tf.constant(pictures, tf.float32)
+    pixels = tf.constant(photos, tf.float32)
     return preprocessing.fit(pixels, size, resize, resize_shorter_edge).numpy()
 
 
@@ -188,9 +188,9 @@ def test_decoding_is_exact(files, channels):
 )
 @pytest.mark.parametrize("size", [(53, 71), (23, 17), (29, 31)])
 def test_resizing_is_pillows_but_for_a_level(resize, resize_shorter_edge, size):
-    picture = photo(*size)
-    found = fitted_in_graph(picture[None], resize, resize_shorter_edge)[0]
-    wanted = images.fit_image(picture, (29, 31), resize, resize_shorter_edge)
+    image = photo(*size)
+    found = fitted_in_graph(image[None], resize, resize_shorter_edge)[0]
+    wanted = images.fit_image(image, (29, 31), resize, resize_shorter_edge)
     assert np.abs(found - wanted).max() <= 1
     assert np.mean(found != wanted) < 0.02
 

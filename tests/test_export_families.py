@@ -84,7 +84,7 @@ ON_TENSORFLOW = """
     """
 
 
-def pictures(number):
+def photos(number):
     """Patches of colours, of which no two images have the same."""
     random = np.random.default_rng(0)
     patches = random.integers(0, 256, (number, 5, 6, 3), "uint8")
@@ -156,7 +156,7 @@ def test_all_formats_agree(tmp_path, family, policy):
     keras.config.set_dtype_policy(policy)
     own = FAMILIES[family][1]
     preprocessing = "none" if own else "rescale"
-    pixels = pictures(7)
+    pixels = photos(7)
     taken = pixels if own else pixels / 255
     model = augmented(fresh_network(family, taken))
     moderate(model)

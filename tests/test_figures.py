@@ -91,13 +91,13 @@ def test_images_are_those_of_overlays():
     batch = images(channels=1)
     explanation = explained(batch)
     figure = figures.explanation_figure(batch, explanation)
-    pictures = displayable(batch)
+    displayed = displayable(batch)
     for column, expected in enumerate(
         [
-            pictures,
-            attribution_overlay(pictures, explanation.attribution),
-            mask_overlay(pictures, explanation.masks[:, 0]),
-            mask_overlay(pictures, explanation.masks[:, 1]),
+            displayed,
+            attribution_overlay(displayed, explanation.attribution),
+            mask_overlay(displayed, explanation.masks[:, 0]),
+            mask_overlay(displayed, explanation.masks[:, 1]),
         ]
     ):
         for row in range(3):

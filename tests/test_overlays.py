@@ -10,7 +10,7 @@ from keras_warn.explanation.overlays import displayable
 from keras_warn.explanation.overlays import mask_overlay
 
 
-def pictures(b=2, channels=3):
+def noise(b=2, channels=3):
     """Bytes, with black and white among them in every image."""
     images = np.random.default_rng(0).integers(
         0, 256, (b, 11, 7, channels), "uint8"
@@ -20,7 +20,7 @@ def pictures(b=2, channels=3):
 
 
 def test_bytes_stay_as_they_are():
-    images = pictures()
+    images = noise()
     np.testing.assert_array_equal(displayable(images), images)
 
 
@@ -38,7 +38,7 @@ def test_bytes_stay_as_they_are():
     ids=["0..1", "-1..1", "0..255", "any", "standard", "float64", "rounding"],
 )
 def test_preparations_of_networks_are_undone(prepare):
-    images = pictures()
+    images = noise()
     prepared = prepare(images.astype("float32"))
     np.testing.assert_array_equal(displayable(prepared), images)
 
@@ -46,7 +46,7 @@ def test_preparations_of_networks_are_undone(prepare):
 @pytest.mark.parametrize("module", ["resnet50", "vgg16", "densenet"])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_networks_of_imagenet_show_true_colours(module, data_format):
-    images = pictures()
+    images = noise()
     given = images.astype("float32")
     if data_format == "channels_first":
         given = given.transpose(0, 3, 1, 2)
@@ -59,7 +59,7 @@ def test_networks_of_imagenet_show_true_colours(module, data_format):
 @pytest.mark.parametrize("module", ["resnet50", "densenet"])
 def test_true_colours_of_an_image_with_little_contrast(module):
     """It is not stretched from black to white."""
-    images = pictures() // 4 + 20
+    images = noise() // 4 + 20
     prepared = getattr(keras.applications, module).preprocess_input(
         images.astype("float32")
     )
@@ -68,27 +68,27 @@ def test_true_colours_of_an_image_with_little_contrast(module):
 
 @pytest.mark.parametrize("low, high", [(-9, 9.5), (-130, 150), (-100, 200)])
 def test_other_ranges_are_not_taken_for_those_of_imagenet(low, high):
-    images = pictures()
+    images = noise()
     prepared = images.astype("float32") / 255 * (high - low) + low
     np.testing.assert_array_equal(displayable(prepared), images)
 
 
 def test_the_whole_set_decides_how_it_was_prepared():
     """A dark image among others stays dark."""
-    images = pictures().astype("float32")
+    images = noise().astype("float32")
     images[0] /= 255
     assert displayable(images)[0].max() == 1
 
 
 def test_gray_images_have_three_equal_channels():
-    images = pictures(channels=1)
+    images = noise(channels=1)
     np.testing.assert_array_equal(
         displayable(images), np.repeat(images, 3, axis=-1)
     )
 
 
 def test_channels_first():
-    images = pictures()
+    images = noise()
     np.testing.assert_array_equal(
         displayable(images.transpose(0, 3, 1, 2), "channels_first"), images
     )
@@ -138,7 +138,7 @@ def test_masks_light_their_strongest_point():
 
 
 def test_masks_are_drawn_over_gray():
-    shown = mask_overlay(pictures(), np.zeros((2, 11, 7)))
+    shown = mask_overlay(noise(), np.zeros((2, 11, 7)))
     assert (shown == shown[..., :1]).all()
 
 
@@ -174,9 +174,9 @@ def test_weak_evidence_is_pale():
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
 def test_no_evidence_leaves_the_image_gray(value):
-    shown = attribution_overlay(pictures(), np.full((2, 11, 7), value))
+    shown = attribution_overlay(noise(), np.full((2, 11, 7), value))
     np.testing.assert_array_equal(
-        shown, mask_overlay(pictures(), np.zeros((2, 11, 7)))
+        shown, mask_overlay(noise(), np.zeros((2, 11, 7)))
     )
 
 
@@ -184,10 +184,10 @@ def test_no_evidence_leaves_the_image_gray(value):
 @pytest.mark.parametrize(
     "images, values, message",
     [
-        (pictures() / 255, np.zeros((2, 11, 7)), "bytes.* float64 of shape"),
-        (pictures(channels=1), np.zeros((2, 11, 7)), r"\(2, 11, 7, 1\)"),
-        (pictures(), np.zeros((2, 7, 11)), r"\(2, 7, 11\) for images of"),
-        (pictures(), np.zeros((1, 11, 7)), r"\(1, 11, 7\) for images of"),
+        (noise() / 255, np.zeros((2, 11, 7)), "bytes.* float64 of shape"),
+        (noise(channels=1), np.zeros((2, 11, 7)), r"\(2, 11, 7, 1\)"),
+        (noise(), np.zeros((2, 7, 11)), r"\(2, 7, 11\) for images of"),
+        (noise(), np.zeros((1, 11, 7)), r"\(1, 11, 7\) for images of"),
     ],
 )
 def test_errors_of_overlays(overlay, images, values, message):

@@ -5,27 +5,16 @@
         --space depth width=1,4,16 learning_rate --max-overhead 5%
     python tuning/search.py recipes/cub200.py --smoke
 
-RECIPE is a recipe's name, or its file; your own, too, if it has a
-`Recipe` called RECIPE. All options of the recipe are
-options here, and say what the search starts from: `search.py RECIPE --help`.
+RECIPE is a recipe's name, or its file; your own, too, if it has a `Recipe`
+called RECIPE. All options of the recipe are options here, and say what the
+search starts from: `search.py RECIPE --help`.
 
-Trials are judged by the validation images, a part of the training images. The
-first trial is the recipe's own setting. When the search is over, the best
-setting, the recipe's own and the backbone without attention are trained from
-scratch by several seeds, and tested.
+tuning/README.md says how, and what comes out. With `--chief` and `--worker`,
+one process chooses trials and others train them; they share the folder `--out`
+and all other options.
 
-By several processes: one chief, which chooses trials, and workers, which train
-them. They share the folder `--out`; all have the same options otherwise:
-
-    python tuning/search.py RECIPE ... --chief 127.0.0.1:4500
-    python tuning/search.py RECIPE ... --chief 127.0.0.1:4500 --worker a
-    python tuning/search.py RECIPE ... --chief 127.0.0.1:4500 --worker b
-
-Writes to `--out`: `search.html`, a page about all trials, `trials.csv`,
-`results.json`, `tensorboard/` with the HParams dashboard, and `retrained/`
-with the models. Stopped or killed, the same command resumes it, with a higher
-`--max-trials`, too. A worker that was killed resumes when it is started again
-by the same name.
+Stopped or killed, the same command resumes it, with a higher `--max-trials`,
+too. A worker that was killed resumes when it is started again by the same name.
 """
 
 import argparse

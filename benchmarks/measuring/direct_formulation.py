@@ -12,33 +12,21 @@ import keras_warn
 from keras_warn.attention import attention_of
 
 
-class SpatialSoftmax(keras.layers.Layer):
+def spatial_softmax(scores):
     """Softmax over the positions of `(b, h, w, k)` (equation 1)."""
-
-    def call(self, scores):
-        _, height, width, heads = scores.shape
-        flat = ops.reshape(scores, (-1, height * width, heads))
-        return ops.reshape(ops.softmax(flat, axis=1), ops.shape(scores))
+    _, height, width, heads = scores.shape
+    flat = ops.reshape(scores, (-1, height * width, heads))
+    return ops.reshape(ops.softmax(flat, axis=1), (-1, height, width, heads))
 
 
-class MaskedSum(keras.layers.Layer):
+def masked_sum(label_map, masks):
     """Sum over positions of a map under each mask (equations 2, 3 and 5).
 
     From a map `(b, h, w, k * n)` and masks `(b, h, w, k)` to `(b, k, n)`.
     """
-
-    def call(self, label_map, masks):
-        heads = masks.shape[-1]
-        shape = (-1, *masks.shape[1:], label_map.shape[-1] // heads)
-        label_map = ops.reshape(label_map, shape)
-        return ops.sum(label_map * masks[..., None], axis=(1, 2))
-
-
-class TanhSoftmax(keras.layers.Layer):
-    """Gates `(b, k)` from scores `(b, k, 1)` (equation 5)."""
-
-    def call(self, scores):
-        return ops.softmax(ops.tanh(scores[..., 0]), axis=-1)
+    outputs = label_map.shape[-1] // masks.shape[-1]
+    label_map = ops.reshape(label_map, (-1, *masks.shape[1:], outputs))
+    return ops.sum(label_map * masks[..., None], axis=(1, 2))
 
 
 def convolution(features, kernel, name):
@@ -75,21 +63,20 @@ def direct_module(module):
     gates = module.head_gates.kernel[:, :, None]
     features, name = heads.input, f"direct_{module.name}"
 
-    scores = convolution(features, heads.kernel, f"{name}_scores")
-    masks = SpatialSoftmax(name=f"{name}_masks")(scores)
-    label_map = convolution(
-        features,
-        convolution_kernel(hypotheses, heads.kernel_size),
-        f"{name}_label_map",
+    masks = spatial_softmax(
+        convolution(features, heads.kernel, f"{name}_scores")
     )
-    gate_map = convolution(
-        features,
-        convolution_kernel(gates, heads.kernel_size),
-        f"{name}_gate_map",
+    label_map, gate_map = (
+        convolution(
+            features,
+            convolution_kernel(kernel, heads.kernel_size),
+            f"{name}_{of}_map",
+        )
+        for of, kernel in (("label", hypotheses), ("gate", gates))
     )
-    hypotheses = MaskedSum(name=f"{name}_hypotheses")(label_map, masks)
-    gates = MaskedSum(name=f"{name}_gate_scores")(gate_map, masks)
-    gates = TanhSoftmax(name=f"{name}_head_gates")(gates)
+    hypotheses = masked_sum(label_map, masks)
+    # Equation 5.
+    gates = ops.softmax(ops.tanh(masked_sum(gate_map, masks)[..., 0]), axis=-1)
     return keras.layers.Dot(axes=1, name=f"{name}_prediction")(
         [gates, hypotheses]
     )

@@ -13,11 +13,9 @@ from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import say
 from keras_warn.cli.errors import usage_errors
-from keras_warn.cli.inputs import find_names
-from keras_warn.cli.inputs import find_preprocessor
 from keras_warn.cli.inputs import listed
+from keras_warn.cli.inputs import load
 from keras_warn.cli.inputs import read_batches
-from keras_warn.cli.models import load_model
 from keras_warn.cli.options import PREPROCESSING_HELP
 from keras_warn.cli.options import READING
 from keras_warn.cli.options import add_options
@@ -26,7 +24,6 @@ from keras_warn.cli.outputs import OutFolder
 from keras_warn.cli.outputs import keep_inputs
 from keras_warn.cli.progress import Progress
 from keras_warn.data import image_files
-from keras_warn.data import images
 from keras_warn.explanation.decomposition import explain
 from keras_warn.reporting import figures
 
@@ -87,11 +84,8 @@ def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     folder = OutFolder(arguments.out, arguments.overwrite)
     with usage_errors(ImportError):
-        images.import_pillow()
         figures.new_figure(1, 1)
-    model = load_model(arguments.model)
-    preprocessor = find_preprocessor(model, arguments)
-    names = find_names(model, arguments.names)
+    model, preprocessor, names = load(arguments)
     target, contrast = _compared(arguments, model.output_shape[-1], names)
     paths = listed(arguments.image, folder.path)
     planned = _figure_names(paths, arguments.format)

@@ -14,6 +14,7 @@ from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import say
 from keras_warn.cli.errors import usage_errors
 from keras_warn.cli.models import image_input
+from keras_warn.cli.models import load_model
 from keras_warn.data import image_files
 from keras_warn.data import images
 from keras_warn.data import model_inputs
@@ -116,6 +117,15 @@ def find_preprocessor(model, arguments) -> Preprocessor:
     with usage_errors(ValueError):
         images.check_resize(resize, size, edge)
     return Preprocessor(size, channels, data_format, name, resize, edge)
+
+
+def load(arguments) -> tuple:
+    """The model, its `Preprocessor`, and the names of its classes or `None`."""
+    with usage_errors(ImportError):
+        images.import_pillow()
+    model = load_model(arguments.model)
+    preprocessor = find_preprocessor(model, arguments)
+    return model, preprocessor, find_names(model, arguments.names)
 
 
 def listed(given, out) -> list:

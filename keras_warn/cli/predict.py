@@ -11,12 +11,9 @@ from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import say
-from keras_warn.cli.errors import usage_errors
-from keras_warn.cli.inputs import find_names
-from keras_warn.cli.inputs import find_preprocessor
 from keras_warn.cli.inputs import listed
+from keras_warn.cli.inputs import load
 from keras_warn.cli.inputs import read_batches
-from keras_warn.cli.models import load_model
 from keras_warn.cli.options import PREPROCESSING_HELP
 from keras_warn.cli.options import READING
 from keras_warn.cli.options import add_options
@@ -24,7 +21,6 @@ from keras_warn.cli.options import count
 from keras_warn.cli.outputs import check_out
 from keras_warn.cli.outputs import keep_inputs
 from keras_warn.cli.progress import Progress
-from keras_warn.data import images
 
 EPILOG = f"""\
 outputs:
@@ -61,11 +57,7 @@ def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     out = pathlib.Path(arguments.out)
     check_out(out, arguments.overwrite)
-    with usage_errors(ImportError):
-        images.import_pillow()
-    model = load_model(arguments.model)
-    preprocessor = find_preprocessor(model, arguments)
-    names = find_names(model, arguments.names)
+    model, preprocessor, names = load(arguments)
     paths = listed(arguments.image, out)
     keep_inputs([out], [*paths, arguments.model, arguments.names])
     top = min(arguments.top, model.output_shape[-1])

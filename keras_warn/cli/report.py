@@ -10,10 +10,8 @@ from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import say
 from keras_warn.cli.errors import usage_errors
-from keras_warn.cli.inputs import find_names
-from keras_warn.cli.inputs import find_preprocessor
+from keras_warn.cli.inputs import load
 from keras_warn.cli.inputs import read_batches
-from keras_warn.cli.models import load_model
 from keras_warn.cli.options import PREPROCESSING_HELP
 from keras_warn.cli.options import READING
 from keras_warn.cli.options import add_options
@@ -22,7 +20,6 @@ from keras_warn.cli.outputs import check_out
 from keras_warn.cli.outputs import keep_inputs
 from keras_warn.cli.progress import Progress
 from keras_warn.data import image_files
-from keras_warn.data import images
 from keras_warn.reporting.report import report
 
 EPILOG = f"""\
@@ -70,11 +67,7 @@ def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     path = pathlib.Path(arguments.out)
     check_out(path, arguments.overwrite)
-    with usage_errors(ImportError):
-        images.import_pillow()
-    model = load_model(arguments.model)
-    preprocessor = find_preprocessor(model, arguments)
-    names = find_names(model, arguments.names)
+    model, preprocessor, names = load(arguments)
     with usage_errors(OSError, ValueError, before="DATA: "):
         found, skipped = image_files.find_images(arguments.data)
         found = _to_test(found, arguments.data)

@@ -303,11 +303,11 @@ def test_arrays_are_predicted_and_evaluated_alike(batch_size):
     batches = ArrayBatches(
         listing.contents.astype("float32"), listing.labels, 3, batch_size
     )
-    pictures = TestBatches(listing, transforms.Identity(), 4)
+    images = TestBatches(listing, transforms.Identity(), 4)
     np.testing.assert_allclose(
-        batches.predict(model), pictures.predict(model), atol=1e-6
+        batches.predict(model), images.predict(model), atol=1e-6
     )
-    assert evaluate(model, batches) == pytest.approx(evaluate(model, pictures))
+    assert evaluate(model, batches) == pytest.approx(evaluate(model, images))
 
 
 def test_predicting_twice():
