@@ -164,8 +164,11 @@ def compare(trainings):
                 )
             variants = variants or {"null": _by_seed(line[:0], notes)}
             for attention, mine in variants.items():
-                paired = baseline.join(
-                    mine, how="inner", lsuffix="_0", rsuffix="_1"
+                paired = baseline.merge(
+                    mine,
+                    left_index=True,
+                    right_index=True,
+                    suffixes=("_0", "_1"),
                 )
                 paired = paired[paired.data_0 == paired.data_1]
                 either = baseline.index.union(mine.index)

@@ -205,7 +205,8 @@ class ClutteredDigits(keras.utils.PyDataset):
     next; `count` says how long an epoch is.
 
     Args:
-        images, labels, distractors, canvas, patch, seed: As of `cluttered`.
+        images: As of `cluttered`, like what is not named here.
+        labels: As of `cluttered`.
         batch_size: Number of canvases in a batch.
         count: Number of canvases in an epoch. Defaults to one of each digit.
         drop_remainder: Whether to leave out a last batch that is smaller.

@@ -10,15 +10,18 @@ TIMEOUT = 5
 
 
 def prepared(name, advice, data_dir=None):
-    """A builder of TensorFlow Datasets, whose data are on this machine.
+    """Downloads a data set of TensorFlow Datasets, unless it is there.
 
     Args:
-        name: What TensorFlow Datasets calls the data.
-        advice: A sentence: what to do where they cannot be had.
+        name: What TensorFlow Datasets calls it.
+        advice: A sentence: what to do where it cannot be had.
         data_dir: Folder of prepared data sets, or `None` for the usual one.
 
+    Returns:
+        A `tfds.core.DatasetBuilder`.
+
     Raises:
-        ConnectionError: if they are not there, and cannot be downloaded.
+        ConnectionError: if it is not there, and cannot be downloaded.
         ImportError: if TensorFlow Datasets is not installed.
     """
     try:
