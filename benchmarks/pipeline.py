@@ -1,5 +1,6 @@
 """How fast images are read, and how fast a recipe's model consumes them.
 
+    python benchmarks/pipeline.py loaders [--data-dir FOLDER_OF_CLASSES]
     python benchmarks/pipeline.py cub200 --data-dir CUB_200_2011
     python benchmarks/pipeline.py cub200 --data-dir CUB_200_2011 \\
         --backbone "MobileNetV2(alpha=0.35)" --weights none \\
@@ -9,21 +10,36 @@ Three things take turns in one process: reading batches as the recipe does in
 training, with nothing to consume them; training on one batch over and over,
 with nothing to read; and both, as `fit` does. Where the last is as fast as the
 second, the pipeline is no bottleneck.
+
+`loaders` compares the processor's time for an image of `TestBatches` and
+`TrainingBatches` with that of `keras.utils.image_dataset_from_directory`, which
+has no augmentation and does not smooth what it shrinks. Without a folder, of
+128 synthetic JPEG files of 375x500 pixels.
 """
 
 import argparse
 import dataclasses
 import os
+import pathlib
+import tempfile
+import time
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
+import numpy as np
+import PIL.Image
 from measuring import recipe_of
 from measuring.environment import machine_and_versions
 from measuring.timing import summary
 from measuring.timing import take_turns
 
 from keras_warn.cli.options import count
+from keras_warn.data import TestBatches
+from keras_warn.data import TrainingBatches
+from keras_warn.data import load_image_folder
+from keras_warn.data import transforms
 from keras_warn.training import settings
 
 
@@ -50,11 +66,66 @@ def turns(model, batches, number):
     return {"reading": read, "training": train, "both": both}
 
 
+def write_images(folder, number=128):
+    """JPEG files in two class folders, of blurred noise."""
+    random = np.random.default_rng(0)
+    for i in range(number):
+        path = pathlib.Path(folder, "ab"[i % 2], f"{i}.jpg")
+        path.parent.mkdir(exist_ok=True)
+        noise = PIL.Image.fromarray(random.integers(0, 256, (24, 32, 3), "u1"))
+        noise.resize((500, 375), PIL.Image.Resampling.BICUBIC).save(
+            path, quality=92
+        )
+
+
+def measure_loaders(folder, rounds, batch_size=32):
+    """Milliseconds of the processor for an image, in turns: a summary."""
+    of_keras = keras.utils.image_dataset_from_directory(
+        folder,
+        image_size=(224, 224),
+        crop_to_aspect_ratio=True,
+        batch_size=batch_size,
+        shuffle=False,
+        verbose=0,
+    )
+    images = load_image_folder(folder)
+    test = TestBatches(images, transforms.CenterCrop(), batch_size)
+    training = TrainingBatches(images, transforms.RandomCrop(), batch_size)
+    flow = iter(training.dataset())
+    number = len(training)
+
+    def read(batches):
+        for _ in range(number):
+            next(batches)
+        # Until what is made ahead is there again.
+        idle = False
+        while not idle:
+            before = time.process_time()
+            time.sleep(0.2)
+            idle = time.process_time() - before < 0.01
+
+    steps = {
+        "keras": lambda: read(iter(of_keras)),
+        "TestBatches": lambda: read(iter(test.dataset)),
+        "TrainingBatches": lambda: read(flow),
+    }
+    rows = take_turns("loaders", steps, rounds, time.process_time)
+    made = number * batch_size
+    return summary(
+        "reading",
+        "ms",
+        [{name: value / made for name, value in row.items()} for row in rows],
+        [(name, "keras") for name in steps],
+    )
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("recipe", help="name of a file in recipes/")
+    parser.add_argument(
+        "recipe", help='name of a file in recipes/, or "loaders"'
+    )
     parser.add_argument("--data-dir", metavar="FOLDER")
     parser.add_argument(
         "--batches", type=count(1), default=6, help="in each turn"
@@ -62,6 +133,18 @@ def main(argv=None):
     parser.add_argument("--rounds", type=count(1), default=7)
     settings.add_arguments(parser, settings.Settings())
     arguments = parser.parse_args(argv)
+    if arguments.recipe == "loaders":
+        with tempfile.TemporaryDirectory() as folder:
+            if arguments.data_dir is None:
+                write_images(folder)
+            found = measure_loaders(
+                arguments.data_dir or folder, arguments.rounds
+            )
+        for name, value in found["median"].items():
+            ratio = found["ratio"][f"{name} / keras"]
+            print(f"{name:15} {value:.2f} ms an image, {ratio:.2f} of Keras's")
+        print(machine_and_versions())
+        return
     recipe = recipe_of(arguments.recipe)
     s = settings.from_arguments(arguments, recipe.settings)
     s = dataclasses.replace(s, validation_share=0.0, patience=None)

@@ -7,12 +7,16 @@ import time
 import keras
 import numpy as np
 
+from measuring.environment import gpus
+
 # Before timing: compilation, memory pools, and lazily chosen algorithms.
 WARM_UP_STEPS = 2
 # Of so many rounds, a model takes part in one. The direct formulation can take
 # a hundred times as long as the others.
 ONE_ROUND_IN = {"direct": 4}
 PAIRS = (("ours", "backbone"), ("direct", "ours"), ("direct", "backbone"))
+# Of a processor that others use, too: what all threads of this process take.
+CLOCK = time.perf_counter if gpus() else time.process_time
 
 
 def prediction(model, inputs):
@@ -31,12 +35,13 @@ def training_step(model, inputs, labels):
     return step
 
 
-def measure_time(title, steps, rounds):
+def measure_time(title, steps, rounds, clock=time.perf_counter, pairs=PAIRS):
     """The `summary` of the milliseconds of `steps`, functions by model."""
-    return summary(title, "ms", take_turns(title, steps, rounds))
+    found = take_turns(title, steps, rounds, clock)
+    return summary(title, "ms", found, pairs)
 
 
-def take_turns(title, steps, rounds):
+def take_turns(title, steps, rounds, clock=time.perf_counter):
     """A list of dictionaries, from models to milliseconds in that round."""
     print(title, flush=True)
     for _ in range(WARM_UP_STEPS):
@@ -48,7 +53,7 @@ def take_turns(title, steps, rounds):
     for i in range(rounds):
         found.append(
             {
-                name: _milliseconds(step)
+                name: _milliseconds(step, clock)
                 for name, step in steps.items()
                 if i % ONE_ROUND_IN.get(name, 1) == 0
             }
@@ -57,18 +62,18 @@ def take_turns(title, steps, rounds):
     return found
 
 
-def summary(title, unit, rounds):
+def summary(title, unit, rounds, pairs=PAIRS):
     """Medians, quartiles and ratios of one quantity of all models, for JSON.
 
     `rounds` are dictionaries from models to numbers. What is counted and not
     measured has one round; a model may miss rounds. A ratio is the median of
-    the ratios within each round.
+    the ratios of a pair within each round.
     """
     samples, ratios = {}, {}
     for found in rounds:
         for name, value in found.items():
             samples.setdefault(name, []).append(value)
-        for name, base in PAIRS:
+        for name, base in pairs:
             if name in found and base in found:
                 ratio = found[name] / found[base]
                 ratios.setdefault(f"{name} / {base}", []).append(ratio)
@@ -87,7 +92,7 @@ def _quartiles(values):
     return np.percentile(values, (25, 75)).tolist()
 
 
-def _milliseconds(step):
-    start = time.perf_counter()
+def _milliseconds(step, clock):
+    start = clock()
     step()
-    return 1e3 * (time.perf_counter() - start)
+    return 1e3 * (clock() - start)

@@ -13,6 +13,7 @@ import os
 import numpy as np
 
 from keras_warn import checks
+from keras_warn.data import transforms
 from keras_warn.data.images import ImageError
 
 # What random numbers of one seed are used for; never for two of these.
@@ -45,6 +46,16 @@ class Batches:
                 f"{self._error} It could be read before: images must not "
                 "change while a model is trained."
             ) from error
+
+    def _transformed(self, i, random):
+        if type(self.transform) not in transforms.RESAMPLING:
+            return self.transform(self.images.read(i, self.cropped), random)
+        # Of what was decoded, only the part that is seen becomes an array.
+        return self.images.read(
+            i,
+            self.cropped,
+            transform=lambda image: self.transform(image, random),
+        )
 
     def parallel(self, numbers, make, example):
         """A data set of what `make` makes of numbers, in their order.
@@ -217,7 +228,7 @@ class TrainingBatches(Batches):
     def see(self, epoch, i) -> np.ndarray:
         """What the model sees of an image in an epoch."""
         random = np.random.default_rng((VIEW, self.seed, epoch, i))
-        return self.transform(self.images.read(i, self.cropped), random)
+        return self._transformed(i, random)
 
 
 class TestBatches(Batches):
@@ -274,7 +285,7 @@ class TestBatches(Batches):
 
     def see(self, epoch, i) -> np.ndarray:
         """What the model sees of an image, the same in all epochs."""
-        return self.transform(self.images.read(i, self.cropped), None)
+        return self._transformed(i, None)
 
     def __iter__(self):
         """Pairs of images and labels, as `keras_warn.report` takes them."""

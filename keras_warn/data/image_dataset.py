@@ -243,7 +243,7 @@ class ImageDataset:
             self.select(np.flatnonzero(held)),
         )
 
-    def read(self, i, cropped=False, channels=3) -> np.ndarray:
+    def read(self, i, cropped=False, channels=3, transform=None) -> np.ndarray:
         """Reads an image.
 
         Args:
@@ -253,6 +253,9 @@ class ImageDataset:
                 of the image as it is stored: its EXIF orientation is then
                 not applied. Otherwise it is.
             channels: 3 for RGB, or 1 for brightness.
+            transform: `None`, or a function of the image as
+                `images.resample` takes it, to an array that is returned
+                instead.
 
         Returns:
             A NumPy array of bytes (uint8), `(height, width, channels)`.
@@ -286,21 +289,32 @@ class ImageDataset:
                 "`cropped` must be False where there are no `boxes`. Received: "
                 f"cropped=True for {self.name}."
             )
+
+        def finish(image):
+            if cropped:
+                image = self._cut(i, image)
+            return image if transform is None else transform(image)
+
         content = self._content(i)
         if isinstance(content, np.ndarray):
             # A copy: drawing on it must not change the data.
-            pixels = images.with_channels(content, channels).copy()
-        else:
-            pixels = images.read_image(
-                content, channels, apply_exif=not cropped, name=self.paths[i]
-            )
-        if not cropped:
-            return pixels
-        top, left, bottom, right = _whole(self.boxes[i], pixels.shape)
+            return finish(images.with_channels(content, channels).copy())
+        return images.read_image(
+            content,
+            channels,
+            apply_exif=not cropped,
+            name=self.paths[i],
+            transform=finish if cropped or transform else None,
+        )
+
+    def _cut(self, i, image):
+        """What an image shows in its box."""
+        size = images.height_and_width(image)
+        top, left, bottom, right = _whole(self.boxes[i], size)
         if top >= bottom or left >= right:
-            reason = _shows_nothing(self.boxes[i], pixels.shape)
+            reason = _shows_nothing(self.boxes[i], size)
             raise images.ImageError(f"{self.paths[i]} {reason}")
-        return pixels[top:bottom, left:right]
+        return images.cut(image, (top, left, bottom, right))
 
     def problems(self, workers=8, verbose=1) -> list:
         """The images that cannot be used, found by reading all of them.

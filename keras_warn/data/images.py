@@ -31,7 +31,9 @@ class ImageError(ValueError):
     """A file that holds no image that can be read; it is named."""
 
 
-def read_image(path, channels=3, apply_exif=True, name=None) -> np.ndarray:
+def read_image(
+    path, channels=3, apply_exif=True, name=None, transform=None
+) -> np.ndarray:
     """Reads an image file.
 
     As it is meant to be seen: turned as its EXIF orientation says, on white
@@ -44,6 +46,9 @@ def read_image(path, channels=3, apply_exif=True, name=None) -> np.ndarray:
         apply_exif: Whether to turn it as its EXIF orientation says. `False`
             leaves it as it is stored, which is how boxes are published.
         name: What messages call the image. Defaults to its path.
+        transform: `None`, or a function of the image, a `PIL.Image.Image` of
+            mode "RGB" or "L", to another or to an array, which is returned
+            instead. What it cuts away is never copied.
 
     Returns:
         A NumPy array of bytes (uint8), `(height, width, channels)`.
@@ -62,7 +67,12 @@ def read_image(path, channels=3, apply_exif=True, name=None) -> np.ndarray:
     """
     _check_channels(channels)
     with _decoded(path, apply_exif, name) as image:
-        return _pixels(image, channels)
+        image = _converted(image, channels)
+    if transform is not None:
+        image = transform(image)
+    if isinstance(image, np.ndarray):
+        return image
+    return np.reshape(np.array(image), (image.height, image.width, channels))
 
 
 def check_image(path, name=None) -> None:
@@ -194,17 +204,18 @@ def is_pixels(image) -> bool:
     )
 
 
-def resample(image, box, size) -> np.ndarray:
+def resample(image, box, size, mirrored=False) -> np.ndarray:
     """A part of an image, brought to a size.
 
     Bilinear, and smoothed where it shrinks.
 
     Args:
         image: Array of bytes (uint8), `(height, width, c)`, with 1 or 3
-            channels.
+            channels; or a `PIL.Image.Image` of mode "RGB" or "L".
         box: Top, left, bottom and right of the part, in pixels of the image,
             which may be broken.
         size: Height and width of the result, in pixels.
+        mirrored: Whether to swap left and right.
 
     Returns:
         An array of bytes, `(*size, c)`.
@@ -218,20 +229,44 @@ def resample(image, box, size) -> np.ndarray:
     """
     pillow = import_pillow()
     top, left, bottom, right = box
-    resized = pillow.Image.fromarray(
-        image[:, :, 0] if image.shape[2] == 1 else image
-    ).resize(
+    if isinstance(image, np.ndarray):
+        image = image[:, :, 0] if image.shape[2] == 1 else image
+        image = pillow.Image.fromarray(image)
+    resized = image.resize(
         (size[1], size[0]),
         pillow.Image.Resampling.BILINEAR,
         # Rounding may take the far edges a hair beyond the image.
         box=(
             left,
             top,
-            min(right, image.shape[1]),
-            min(bottom, image.shape[0]),
+            min(right, image.width),
+            min(bottom, image.height),
         ),
     )
-    return np.reshape(resized, (*size, image.shape[2]))
+    if mirrored:  # here, as copying a mirrored array takes much longer
+        flip = pillow.Image.Transpose.FLIP_LEFT_RIGHT
+        resized = resized.transpose(flip)
+    return np.reshape(resized, (*size, -1))
+
+
+def cut(image, box):
+    """A part of an image: of an array, or of a `PIL.Image.Image`.
+
+    Args:
+        image: As of `resample`.
+        box: Top, left, bottom and right, whole pixels.
+    """
+    top, left, bottom, right = box
+    if isinstance(image, np.ndarray):
+        return image[top:bottom, left:right]
+    return image.crop((left, top, right, bottom))
+
+
+def height_and_width(image) -> tuple:
+    """Of an array `(height, width, c)`, or of a `PIL.Image.Image`."""
+    if isinstance(image, np.ndarray):
+        return image.shape[:2]
+    return image.height, image.width
 
 
 def placement(
@@ -397,7 +432,7 @@ def _opened(path, name):
 
 @contextlib.contextmanager
 def _decoded(path, apply_exif, name):
-    """A Pillow image that `_pixels` takes, its pixels decoded."""
+    """A Pillow image that `_converted` takes, its pixels decoded."""
     with _opened(path, name) as (image, name):
         large = image.width * image.height > _LARGE
         with _one_large_image if large else contextlib.nullcontext():
@@ -442,8 +477,8 @@ def _check_range(image, name):
         )
 
 
-def _pixels(image, channels):
-    """The pixels of a Pillow image, as bytes `(height, width, channels)`."""
+def _converted(image, channels):
+    """A Pillow image in mode "RGB", or "L" for one channel."""
     pillow = import_pillow()
     if image.mode.startswith("I"):  # 16 bits
         pixels = (np.asarray(image) >> 8).astype("uint8")
@@ -460,9 +495,7 @@ def _pixels(image, channels):
     elif image.mode == "LAB":  # which Pillow brings to RGB alone
         image = image.convert("RGB")
     mode = "L" if channels == 1 else "RGB"
-    if image.mode != mode:
-        image = image.convert(mode)
-    return np.reshape(np.array(image), (image.height, image.width, channels))
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _pair(name, size):

@@ -51,8 +51,7 @@ class RandomCrop:
 
     def __call__(self, image, random):
         down, across, mirrored = random.random(3)
-        square = _square(image, self, down, across)
-        return square[:, ::-1] if mirrored < 0.5 else square
+        return _square(image, self, down, across, mirrored < 0.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,17 +157,20 @@ class Identity:
         return image
 
 
+# These take images as `images.resample` does, and not arrays alone.
+RESAMPLING = (RandomCrop, CenterCrop)
+
+
 def _check_sizes(crop):
     checks.integer("size", crop.size)
     checks.integer("resize_shorter_edge", crop.resize_shorter_edge, crop.size)
 
 
-def _square(image, crop, down, across):
+def _square(image, crop, down, across, mirrored=False):
     """The square whose corner is this share of the way that it can go."""
-    height, width = image.shape[:2]
+    height, width = images.height_and_width(image)
     # In pixels of the image, which is so cut and resized in one go.
     side = min(height, width) * crop.size / crop.resize_shorter_edge
     top, left = down * (height - side), across * (width - side)
-    return images.resample(
-        image, (top, left, top + side, left + side), (crop.size, crop.size)
-    )
+    box = top, left, top + side, left + side
+    return images.resample(image, box, (crop.size, crop.size), mirrored)

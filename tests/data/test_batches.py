@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 import numpy as np
+import PIL.Image
 import pytest
 from support import to_numpy
 
@@ -13,6 +14,7 @@ from keras_warn.data import Mix
 from keras_warn.data import TestBatches
 from keras_warn.data import TrainingBatches
 from keras_warn.data import transforms
+from keras_warn.data.batches import VIEW
 from keras_warn.training import evaluate
 
 
@@ -166,6 +168,33 @@ def test_an_image_is_seen_alike_wherever_it_comes():
         )
     assert views_of[0] == views_of[1]
     assert len(views_of[0]) == 12
+
+
+@pytest.mark.parametrize("cropped", [False, True])
+def test_files_are_seen_as_the_arrays_that_are_read_of_them(tmp_path, cropped):
+    """What was decoded is cut and shrunk before it becomes an array."""
+    random = np.random.default_rng(0)
+    paths = []
+    for mode, shape in (("RGB", (47, 61, 3)), ("L", (61, 47))):
+        exif = PIL.Image.Exif()
+        exif[0x0112] = 6  # to be turned
+        paths.append(tmp_path / f"{mode}.png")
+        pixels = random.integers(0, 256, shape, "uint8")
+        PIL.Image.fromarray(pixels).save(paths[-1], exif=exif)
+    boxes = [(3.5, 5, 40, 44.5)] * 2
+    images = ImageDataset("noise", paths, [0, 1], "ab", {}, boxes=boxes)
+    for kind, transform in (
+        (TrainingBatches, transforms.RandomCrop(11, 13)),
+        (TestBatches, transforms.CenterCrop(11, 13)),
+    ):
+        batches = kind(images, transform, batch_size=2, cropped=cropped)
+        for epoch in range(4 if kind is TrainingBatches else 1):
+            for i in range(2):
+                random = np.random.default_rng((VIEW, 0, epoch, i))
+                read = images.read(i, cropped)
+                np.testing.assert_array_equal(
+                    batches.see(epoch, i), transform(read, random)
+                )
 
 
 def test_seeds_change_order_and_views():
