@@ -315,17 +315,8 @@ def variant_and_seed(variant, seed, digits, test, s, run, callbacks=()):
 
 def rows(results):
     """One row a variant and seed; accuracies less the baseline's, too."""
-    found = []
-    for result in results:
-        row = {
-            key: result[key]
-            for key in ("arm", "seed", "parameters", "training_seconds")
-        }
-        row |= {f"accuracy_{d}": x for d, x in result["accuracy"].items()}
-        for d, points in result["pointing"].items():
-            row |= {f"pointing_{d}_{of}": x for of, x in points.items()}
-        found.append(row)
-    found = pd.DataFrame(found).set_index(["arm", "seed"])
+    found = pd.json_normalize(results, sep="_").set_index(["arm", "seed"])
+    found = found.drop(columns="validation_accuracy", errors="ignore")
     accuracy = found.filter(like="accuracy_")
     less = accuracy.sub(accuracy.loc["baseline"], level="seed")
     return found.join(less.add_suffix("_minus_baseline"))

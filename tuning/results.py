@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import pathlib
 import shutil
 import time
@@ -133,26 +134,25 @@ def compare(retrained):
     """
     done = [run for run in retrained if "reason" not in run]
     runs = pd.DataFrame(done, columns=["variant", "seed", *RETRAINED])
-    runs = {name: of.set_index("seed") for name, of in runs.groupby("variant")}
-    rows = {}
-    for variant in (name for name in VARIANTS if name in runs):
-        found = runs[variant]
-        rows[variant] = row = {"setting": VARIANTS[variant][0]}
-        row |= {"seeds": len(found), **found[RETRAINED[2:]].iloc[0]}
-        for part in ("validation", "test"):
-            accuracy = found[f"{part}_accuracy"]
-            row |= {part: accuracy.mean(), f"{part}_std": accuracy.std()}
-        if variant != "default" and "default" in runs:
-            of = found.test_accuracy - runs["default"].test_accuracy
-            of = of.dropna()
-            row["difference"] = of.mean()
-            if len(of) > 1:
-                half = stats.t.ppf(0.975, len(of) - 1) * of.sem()
-                row |= {"low": of.mean() - half, "high": of.mean() + half}
-    columns = ["setting", "seeds", "parameters", "operations_added"]
-    columns += ["validation", "validation_std", "test", "test_std"]
-    columns += ["difference", "low", "high"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    runs = runs.astype(dict.fromkeys(RETRAINED, float))
+    found = runs.groupby("variant").agg(
+        seeds=("seed", "size"),
+        parameters=("parameters", "first"),
+        operations_added=("operations_added", "first"),
+        validation=("validation_accuracy", "mean"),
+        validation_std=("validation_accuracy", "std"),
+        test=("test_accuracy", "mean"),
+        test_std=("test_accuracy", "std"),
+    )
+    tests = runs.pivot(index="seed", columns="variant", values="test_accuracy")
+    less = tests.sub(tests.get("default", math.nan), axis=0)
+    less = less.drop(columns="default", errors="ignore")
+    mean = less.mean()
+    half = stats.t.ppf(0.975, less.count() - 1) * less.sem()
+    found["difference"], found["low"] = mean, mean - half
+    found["high"] = mean + half
+    found.insert(0, "setting", [VARIANTS[name][0] for name in found.index])
+    return found.reindex([name for name in VARIANTS if name in found.index])
 
 
 def cost_plot(trials, chosen, variants, limit=None):

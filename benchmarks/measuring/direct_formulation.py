@@ -40,7 +40,8 @@ def convolution(features, kernel, name):
         name=name,
     )
     outputs = layer(features)
-    layer.kernel.assign(kernel)
+    # A copy: JAX's steps give arrays away.
+    layer.kernel.assign(ops.convert_to_numpy(kernel))
     return outputs
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_warn import checks
 from keras_warn import files
+from keras_warn import metadata
 from keras_warn.attention import attention_of
 from keras_warn.attention import module_outputs
 from keras_warn.data.images import import_pillow
@@ -559,17 +560,9 @@ def _checked_names(names, model):
     classes = model.output_shape[-1]
     if names is None:
         return [str(i) for i in range(classes)]
-    if isinstance(names, str):
-        raise TypeError(
-            f"`names` must be a list of strings. Received: names={names!r}."
-        )
-    names = [str(name) for name in names]
-    if len(names) != classes:
-        raise ValueError(
-            "`names` must be as many as the classes. Received: "
-            f"{len(names)} names for {classes} classes."
-        )
-    return names
+    if not isinstance(names, str):
+        names = [str(name) for name in names]
+    return metadata.class_names("names", names, classes)
 
 
 def _check_channels(model):

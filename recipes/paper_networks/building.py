@@ -149,7 +149,12 @@ class Ends:
             return self.input_tensor
         first = channel_axis() == 1
         plane = (3, size, size) if first else (size, size, 3)
-        return keras.Input(self.input_shape or plane)
+        images = keras.Input(self.input_shape or plane)
+        # Keras does not say what is wrong.
+        checks.known_axis(
+            "input_shape", images.shape, channel_axis(), "channels"
+        )
+        return images
 
     def model(self, images, x, name):
         """The model that ends in the map `x`, its mean, or its classes."""

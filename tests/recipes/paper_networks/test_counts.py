@@ -72,9 +72,11 @@ def densenet(depth, growth):
     return count
 
 
-def wide_resnet(depth, width, top=True):
+def wide_resnet(depth, width, top=True, stem=False):
     count = by_hand.Count()
     count.conv(3, 3, 16, 32**2)
+    if stem:
+        count.norm(16)
     before, size = 16, 32
     for channels, strides in ((16, 1), (32, 2), (64, 2)):
         channels, size = channels * width, size // strides
@@ -164,6 +166,14 @@ def test_densenet_190():
 
 
 @full_size
+def test_wide_resnet_28():
+    """36.5M, as its authors say."""
+    count = wide_resnet(28, 10)
+    assert count.parameters == 36_479_194
+    check(WideResNet, count)
+
+
+@full_size
 def test_wide_resnet_40():
     count = wide_resnet(40, 10)
     assert count.parameters == 55_841_754
@@ -195,8 +205,13 @@ def test_wide_resnet_50_2():
         (lambda: ResNeXt(11, 3, 5), lambda: resnext(11, 3, 5)),
         (lambda: DenseNetBC(22, 6), lambda: densenet(22, 6)),
         (lambda: WideResNetAtt2(10, 2), lambda: wide_resnet_att2(10, 2)),
+        (lambda: WideResNet(22, 3), lambda: wide_resnet(22, 3)),
+        (
+            lambda: WideResNet(16, 1, activate_stem=True),
+            lambda: wide_resnet(16, 1, stem=True),
+        ),
     ],
-    ids=["resnext", "densenet", "att2"],
+    ids=["resnext", "densenet", "att2", "wide", "with a stem"],
 )
 def test_other_sizes(model, count):
     check(model, count())

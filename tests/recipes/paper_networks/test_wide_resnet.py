@@ -7,7 +7,6 @@ import pytest
 from keras import ops
 from paper_networks import WideResNet
 from support import to_numpy
-from support import without_weights
 
 import keras_warn
 
@@ -20,59 +19,6 @@ def data_format(request):
     keras.config.set_image_data_format(request.param)
     yield request.param
     keras.config.set_image_data_format(before)
-
-
-def trainable(depth, width, classes, stem=False):
-    """Parameters to train, counted layer by layer."""
-    blocks = (depth - 4) // 6
-    total = 3 * 3 * 3 * 16 + (2 * 16 if stem else 0)
-    before = 16
-    for channels in (16 * width, 32 * width, 64 * width):
-        for _ in range(blocks):
-            total += 2 * before + 9 * before * channels
-            total += 2 * channels + 9 * channels * channels
-            if before != channels:
-                total += before * channels
-            before = channels
-    return total + 2 * before + before * classes + classes
-
-
-def statistics(depth, width, stem=False):
-    """Moving means and variances: those of two normalisations a block."""
-    blocks = (depth - 4) // 6
-    groups = (16 + 32 + 64) * width
-    # The first in a group reads the channels of the group before.
-    first = 16 + 16 * width + 32 * width
-    others = (2 * blocks - 1) * groups
-    return 2 * (first + others + 64 * width + (16 if stem else 0))
-
-
-def counts(model):
-    return [
-        sum(int(np.prod(v.shape)) for v in variables)
-        for variables in (
-            model.trainable_variables,
-            model.non_trainable_variables,
-        )
-    ]
-
-
-def test_parameters_of_wrn_28_10():
-    """36.5M, as the authors of wide residual networks count."""
-    assert trainable(28, 10, 10) == 36_479_194
-    with without_weights():
-        assert counts(WideResNet()) == [36_479_194, statistics(28, 10)]
-
-
-@pytest.mark.parametrize("stem", [False, True])
-@pytest.mark.parametrize("depth, width", [(10, 2), (16, 1), (22, 3)])
-def test_parameters(depth, width, stem):
-    model = WideResNet(depth, width, classes=7, activate_stem=stem)
-    expected = [
-        trainable(depth, width, 7, stem),
-        statistics(depth, width, stem),
-    ]
-    assert counts(model) == expected
 
 
 @pytest.mark.parametrize("depth", [10, 16, 28])
