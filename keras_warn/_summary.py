@@ -19,6 +19,9 @@ from keras_warn.operations import operations
 # Height, width or tokens where the model leaves them open.
 NOMINAL_SIZE = 224
 
+# How many times the backbone's parameters or operations are worth a word.
+MANY = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
@@ -141,6 +144,7 @@ class Summary:
             for kind in ("parameters", "operations")
         ]
         table.add_row("total / backbone", *[""] * 6, *ratios)
+        advice = self._advice(*map(float, ratios))
         console = Console(width=1000, color_system=None)
         with console.capture() as text:
             console.print(table)
@@ -153,8 +157,36 @@ class Summary:
                 f"Counted by {self.counter}.",
                 "",
                 text.get().rstrip("\n"),
+                *advice,
             ]
         )
+
+    def _advice(self, parameters, operations):
+        """What to do where attention multiplies the cost: a line, or none."""
+        grown = [
+            f"the {name} by {ratio:.1f}"
+            for name, ratio in (
+                ("parameters", parameters),
+                ("operations", operations),
+            )
+            if ratio >= MANY
+        ]
+        ways = [
+            way
+            for way, helps in (
+                ("kernel_size=1", any(m.kernel_size > 1 for m in self.modules)),
+                ("a smaller width", any(m.heads > 1 for m in self.modules)),
+                ("a projection", any(not m.projection for m in self.modules)),
+            )
+            if helps
+        ]
+        if not (grown and ways):
+            return []
+        return [
+            "",
+            f"Attention multiplies {' and '.join(grown)}. What makes it less: "
+            f"{', '.join(ways)}.",
+        ]
 
 
 def summary(model, input_shape=None) -> Summary:

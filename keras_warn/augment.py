@@ -135,7 +135,10 @@ def augment(
             convolution, from the deepest backwards. Defaults to 3, or to all
             there are if they are fewer.
         width: Positive integer, the number of attention heads `k` of each
-            module (the paper's *attention width*).
+            module (the paper's *attention width*). Output heads have
+            `width * kernel_size ** 2 * channels * classes` parameters a module,
+            which can be many times those of a small backbone; `kernel_size=1`
+            or a `projection` make them fewer.
         attend_at: Where to attach the modules instead: a layer name, a
             negative index into the backbone's attachment points (-1 is the
             deepest), a tensor of the backbone, or a list of these.

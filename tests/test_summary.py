@@ -235,6 +235,21 @@ def test_mixed_precision():
     assert found.attention.operations > 0
 
 
+def test_a_word_where_attention_multiplies_the_cost():
+    found = summary(build(kernel_size=3))
+    parameters, operations = (
+        getattr(found.total, kind) / getattr(found.backbone, kind)
+        for kind in ("parameters", "operations")
+    )
+    assert str(found).splitlines()[-1] == (
+        f"Attention multiplies the parameters by {parameters:.1f} and the "
+        f"operations by {operations:.1f}. What makes it less: kernel_size=1, "
+        "a smaller width, a projection."
+    )
+    found = summary(build(depth=1, width=1, projection=1))
+    assert "multiplies" not in str(found)
+
+
 def test_json_and_text():
     found = summary(build())
     restored = json.loads(json.dumps(dataclasses.asdict(found)))
@@ -247,10 +262,10 @@ def test_json_and_text():
         assert f"{cost.parameters:,}" in text and f"{cost.operations:,}" in text
     assert "preset custom, softmax gates over log-probabilities" in text
     ratio = found.total.operations / found.backbone.operations
-    assert text.splitlines()[-1].split()[-1] == f"{ratio:.3f}"
+    rows = text.split("\n\n")[1].splitlines()
+    assert rows[-1].split()[-1] == f"{ratio:.3f}"
     assert "22x26x3" in text and "fine" in text and "11x13x5" in text
     # Aligned: numbers end in one column.
-    rows = text.split("\n\n")[1].splitlines()
     assert len({len(row) for row in rows}) == 1
 
 
