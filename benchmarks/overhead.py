@@ -2,11 +2,14 @@
 
     python benchmarks/overhead.py
     KERAS_BACKEND=jax python benchmarks/overhead.py --backbone MobileNetV2
+    python benchmarks/overhead.py matrix --preset side_by_side --batch-size 4
+    python benchmarks/overhead.py growth --backbone MobileNetV2
+    python benchmarks/overhead.py explain --backbone MobileNetV2
 
 Three models are compared, of the same weights:
 
 - backbone: a network of `keras.applications`, randomly initialised;
-- ours: `keras_warn.augment(backbone, preset="paper", diversity_weight=0)`;
+- ours: `keras_warn.augment(backbone, preset, diversity_weight=0)`;
 - direct: the paper's formulation as it is written. A convolution to the
   label-space map `(b, h, w, k * n)` and one to the gate map, which are then
   masked and summed. It is attached to the same feature maps, and its outputs
@@ -17,7 +20,8 @@ How each number is taken:
 - Operations: per image, by the counter of each backend (see
   `keras_warn.operations`). A multiplication and an addition are two.
 - Time: of `predict_on_batch` and `train_on_batch`, on a batch that lies on the
-  device, until the results are there. Models take turns
+  device, until the results are there: on a CPU the time that all threads of the
+  process take of it, as others may use it, too. Models take turns
   (A B C A B A B ...), and a ratio is the median over rounds of the ratio
   within a round, so that a machine that slows down for a while slows all of
   them. The direct formulation, slow as it is, takes part in every 4th round.
@@ -31,24 +35,34 @@ Writes `results.json` (with every single sample), `overhead.md` and
 kernel size at a time: start it again.
 """
 
+import argparse
+import itertools
 import os
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import pandas as pd
 from measuring import command
 from measuring import models
 from measuring.direct_formulation import difference
 from measuring.environment import environment
+from measuring.environment import machine_and_versions
 from measuring.memory import measure_memory
+from measuring.overhead_report import growth_figure
 from measuring.overhead_report import markdown
+from measuring.overhead_report import matrix_figure
 from measuring.overhead_report import plot
+from measuring.timing import CLOCK
 from measuring.timing import measure_time
 from measuring.timing import prediction
 from measuring.timing import summary
 from measuring.timing import training_step
 
+import keras_warn
+from keras_warn.attachment import attachment_points
+from keras_warn.augment import PRESETS
 from keras_warn.cli.options import count
 from keras_warn.operations import COUNTERS
 from keras_warn.operations import operations
@@ -56,6 +70,14 @@ from keras_warn.operations import operations
 TOLERANCE = 1e-4
 # For which the modules are timed alone.
 CLASS_COUNTS = (10, 1000)
+
+MATRIX = ("ResNet50V2", "MobileNetV2", "EfficientNetB0", "ConvNeXtTiny")
+GROWTH = {
+    "width": (1, 4, 16, 64),
+    "classes": (10, 100, 1_000, 10_000),
+    "image_size": (128, 224, 320, 512),
+    "depth": (1, 2, 4, None),  # all
+}
 
 
 def measure(s, kernel_size):
@@ -83,11 +105,13 @@ def measure(s, kernel_size):
         f"inference, batch of {s.batch_size}",
         {k: prediction(m, images) for k, m in built.items()},
         s.runs,
+        CLOCK,
     )
     measures["training"] = measure_time(
         f"training step, batch of {s.batch_size}",
         {k: training_step(m, images, labels) for k, m in built.items()},
         s.runs,
+        CLOCK,
     )
     for classes in CLASS_COUNTS:
         measures[f"modules_inference_{classes}"] = measure_modules(
@@ -111,6 +135,7 @@ def measure_modules(s, kernel_size, classes):
         f"modules, {classes} classes, inference",
         {k: prediction(m, inputs) for k, m in alone.items()},
         s.runs,
+        CLOCK,
     )
 
 
@@ -140,6 +165,110 @@ def benchmark(s, run):
     print(f"\n{text}\nEverything is in {run.path}.")
 
 
+def measure_matrix(s, name):
+    """What attention of some widths and kernels adds to a network: rows."""
+    keras.backend.clear_session()
+    s = argparse.Namespace(**{**vars(s), "backbone": name})
+    backbone = models.build_backbone(s, s.classes)
+    built = {"backbone": backbone}
+    for width, size in itertools.product((4, 16), (1, 3)):
+        built[width, size] = models.augmented(backbone, s, size, width)
+    images, _ = models.random_batch(backbone, s.batch_size)
+    time = measure_time(
+        f"{name}, inference",
+        {key: prediction(model, images) for key, model in built.items()},
+        s.runs,
+        CLOCK,
+        [(key, "backbone") for key in built],
+    )
+    counts = {k: sum(operations(model).values()) for k, model in built.items()}
+    rows = []
+    for width, size in itertools.islice(built, 1, None):
+        key = f"{width, size} / backbone"
+        low, high = time["ratio_quartiles"][key]
+        model = built[width, size]
+        rows.append(
+            {
+                "network": name,
+                "width": width,
+                "kernel": f"{size}×{size}",
+                "parameters": model.count_params() / backbone.count_params(),
+                "operations": counts[width, size] / counts["backbone"],
+                "inference": time["ratio"][key],
+                "lower quartile": low,
+                "upper quartile": high,
+            }
+        )
+    return rows
+
+
+def measure_growth(s, axis):
+    """Times of the attention alone, of one setting's values: rows."""
+    keras.backend.clear_session()
+    steps = {}
+    for value in GROWTH[axis]:
+        changed = argparse.Namespace(**{**vars(s), axis: value})
+        backbone = models.build_backbone(changed, changed.classes)
+        if changed.depth is None:
+            value = changed.depth = len(attachment_points(backbone))
+        ours = models.augmented(backbone, changed, kernel_size=1)
+        (model,) = models.attention_alone({"ours": ours}).values()
+        inputs, _ = models.random_batch(model, s.batch_size)
+        steps[value] = prediction(model, inputs)
+    time = measure_time(axis, steps, s.runs, CLOCK, ())
+    return [
+        {"setting": axis, "value": value, "ms": ms / s.batch_size}
+        for value, ms in time["median"].items()
+    ]
+
+
+def measure_explain(s, number):
+    """How long `explain` takes beside `predict`: a row."""
+    keras.backend.clear_session()
+    backbone = models.build_backbone(s, s.classes)
+    model = models.augmented(backbone, s, kernel_size=1)
+    images = keras.ops.convert_to_numpy(models.random_batch(model, number)[0])
+    time = measure_time(
+        f"explain, {number} images",
+        {
+            "predict": lambda: model.predict(images, verbose=0),
+            "explain": lambda: keras_warn.explain(model, images),
+        },
+        s.runs,
+        CLOCK,
+        [("explain", "predict")],
+    )
+    (low, high), *_ = time["ratio_quartiles"].values()
+    return [
+        {
+            "network": s.backbone,
+            "images": number,
+            **time["median"],
+            **time["ratio"],
+            "lower quartile": low,
+            "upper quartile": high,
+        }
+    ]
+
+
+def survey(s, run):
+    """A table of one kind, and its figure."""
+    measure, keys, figure = {
+        "matrix": (measure_matrix, MATRIX, matrix_figure),
+        "growth": (measure_growth, GROWTH, growth_figure),
+        "explain": (measure_explain, (1, 8, 32), None),
+    }[s.what]
+    parts = [run.part(f"{s.what}_{key}", measure, s, key) for key in keys]
+    rows = pd.DataFrame(itertools.chain(*parts))
+    run.write(f"{s.what}.csv", rows.to_csv(index=False, float_format="%.4g"))
+    if figure is not None:
+        with run.replacing(f"{s.what}.png") as path:
+            figure(rows, s).savefig(path)
+    run.finish({"settings": vars(s), "environment": environment()})
+    print(f"\n{rows.to_markdown(index=False, floatfmt='.3f')}")
+    print(f"{machine_and_versions()}. Everything is in {run.path}.")
+
+
 def make_parser():
     parser = command.make_parser(__doc__, "runs/overhead")
     add = parser.add_argument
@@ -150,6 +279,16 @@ def make_parser():
         metavar="NAME",
         help="a network of keras.applications",
     )
+    add(
+        "what",
+        nargs="?",
+        choices=("network", "matrix", "growth", "explain"),
+        default="network",
+        help="one network in all respects (the default); several networks, "
+        "widths and\nkernels; growth with each setting; `explain` beside "
+        "`predict`",
+    )
+    add("--preset", choices=PRESETS, default="paper", help="of `augment`")
     add("--depth", type=count(1), default=4, help="attention modules")
     add("--width", type=count(1), default=4, help="heads of a module")
     add("--classes", type=count(2), default=200)
@@ -173,7 +312,8 @@ def main(argv=None):
         )
     if keras.config.image_data_format() != "channels_last":
         parser.error("image_data_format must be channels_last in keras.json")
-    benchmark(s, command.opened(parser, s))
+    run = command.opened(parser, s)
+    (benchmark if s.what == "network" else survey)(s, run)
 
 
 if __name__ == "__main__":

@@ -23,25 +23,33 @@ def constructors():
     }
 
 
-def build(settings, kernel_size, classes, direct=True):
-    """The models to compare, by name, on one set of backbone layers."""
+def build_backbone(settings, classes):
     keras.utils.set_random_seed(0)
     size = settings.image_size
-    backbone = constructors()[settings.backbone](
+    return constructors()[settings.backbone](
         include_top=True,
         weights=None,
         input_shape=(size, size, 3),
         classes=classes,
     )
-    ours = keras_warn.augment(
+
+
+def augmented(backbone, settings, kernel_size, width=None):
+    return keras_warn.augment(
         backbone,
-        preset="paper",
+        preset=settings.preset,
         depth=settings.depth,
-        width=settings.width,
+        width=width or settings.width,
         kernel_size=kernel_size,
         projection=settings.projection,
         diversity_weight=0,
     )
+
+
+def build(settings, kernel_size, classes, direct=True):
+    """The models to compare, by name, on one set of backbone layers."""
+    backbone = build_backbone(settings, classes)
+    ours = augmented(backbone, settings, kernel_size)
     models = {"backbone": backbone, "ours": ours}
     if direct:
         models["direct"] = direct_formulation(ours)

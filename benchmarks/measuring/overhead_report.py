@@ -98,6 +98,53 @@ def plot(result):
     return figure
 
 
+def matrix_figure(rows, settings):
+    """Inference over the backbone's, of networks by width and kernel."""
+    rows = rows.assign(
+        label=rows["width"].map("{} heads, ".format) + rows["kernel"]
+    )
+    table = rows.pivot(index="network", columns="label", values="inference")
+    table = table.loc[rows["network"].unique(), rows["label"].unique()]
+    figure = figures.new_figure(8, 3.2)
+    axes = figure.subplots()
+    table.plot.bar(ax=axes, width=0.8, color=figures.COLORS, rot=0)
+    for drawn in axes.containers:
+        axes.bar_label(drawn, fmt="{:.2f}", fontsize=6)
+    axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
+    axes.set_ylabel("inference time (backbone = 1)")
+    axes.set_xlabel("")
+    axes.set_ylim(bottom=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
+def growth_figure(rows, settings):
+    """Times of modules alone, relative to the smallest of each setting."""
+    figure = figures.new_figure(5, 3.8)
+    axes = figure.subplots()
+    most = 1
+    for i, (name, found) in enumerate(rows.groupby("setting", sort=False)):
+        # Maps have as many positions as images have pixels.
+        values = found["value"] ** (2 if name == "image_size" else 1)
+        values = values / values.iloc[0]
+        most = max(most, values.max())
+        axes.loglog(
+            values,
+            found["ms"] / found["ms"].iloc[0],
+            color=figures.COLORS[i],
+            marker=figures.MARKERS[i],
+            label={"image_size": "pixels"}.get(name, name)
+            + f" from {found['value'].iloc[0]} to {found['value'].iloc[-1]}",
+        )
+    axes.loglog([1, most], [1, most], "k--", linewidth=0.8, label="linear")
+    axes.set_xlabel("times the smallest value")
+    axes.set_ylabel("times its time, modules alone")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
 def _plot_ratios(axes, measures):
     names = [name for name in RATIOS if name in measures]
     bars = {

@@ -6,6 +6,7 @@ import os
 import keras
 import numpy as np
 import overhead
+import pandas as pd
 import pytest
 from keras import layers
 from keras import ops
@@ -186,6 +187,34 @@ def test_whole_run(given, capsys, monkeypatch, tmp_path):
     with pytest.raises(SystemExit):
         overhead.main(given)
     assert "finished run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "what, rows, figure",
+    [("matrix", 4, True), ("growth", 2, True), ("explain", 3, False)],
+)
+def test_tables_of_several_models(
+    what, rows, figure, given, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(overhead, "MATRIX", ("Tiny",))
+    monkeypatch.setattr(overhead, "GROWTH", {"depth": (1, None)})
+    overhead.main([what, *given, "--runs", "1", "--out", str(tmp_path)])
+    found = pd.read_csv(tmp_path / f"{what}.csv")
+    assert len(found) == rows
+    assert (tmp_path / f"{what}.png").exists() is figure
+    if what == "matrix":
+        # Masks, output heads and gates of 4 or 16 heads, and global gates.
+        weights = [
+            sum(heads * size**2 * c * (1 + CLASSES + 1) for _, c in MAPS)
+            + MAPS[-1][1] * (len(MAPS) + 1)
+            for heads in (4, 16)
+            for size in (1, 3)
+        ]
+        own = tiny(True, None, (SIZE, SIZE, 3), CLASSES).count_params()
+        expected = [1 + added / own for added in weights]
+        assert found["parameters"].tolist() == pytest.approx(expected, 1e-3)
+    if what == "growth":
+        assert found["value"].tolist() == [1, len(MAPS)]
 
 
 def test_memory_of_a_step(build):
