@@ -43,7 +43,7 @@ from keras_warn import files
 from keras_warn.cli.options import count
 from keras_warn.data import cluttered
 from keras_warn.data import load_digits
-from keras_warn.training import runs
+from keras_warn.environment import environment
 
 # Of the recipe: streams of clutter, and its training's.
 TEST_SEED, TRAIN_SEED = 1_000_002, 0
@@ -264,7 +264,7 @@ def main(argv=None):
         }
         results = {
             "settings": vars(s),
-            "environment": runs.environment(),
+            "environment": environment(),
             "latency": measured,
             "accuracy": accuracy(digits, small, canvases),
         }

@@ -35,14 +35,15 @@ from measuring import command
 from measuring import faithfulness_report as report
 from measuring import recipe_of
 from measuring import saliency
+from measuring import tables
 
 from keras_warn import training
 from keras_warn.cli.options import count
 from keras_warn.data import cluttered
 from keras_warn.data import images
 from keras_warn.data import load_digits
+from keras_warn.environment import environment
 from keras_warn.explanation import masks
-from keras_warn.training import runs
 
 # The tests of `recipes/cluttered_mnist.py`.
 DISTRACTORS = 8
@@ -199,9 +200,9 @@ def benchmark(s, run):
         rows += examples(paths[0], names, *data)
     result = {
         "settings": vars(s),
-        "environment": runs.environment(),
+        "environment": environment(),
         "birds_accuracy": {
-            name: runs.mean_and_std([of_seed[name] for of_seed in trained])
+            name: tables.spread([of_seed[name] for of_seed in trained])
             for name in (trained[0] if trained else ())
         },
         "summary": {

@@ -60,6 +60,8 @@ from keras_warn.data import ArrayBatches
 from keras_warn.data import ClutteredDigits
 from keras_warn.data import cluttered
 from keras_warn.data import load_digits
+from keras_warn.environment import environment
+from keras_warn.environment import now
 from keras_warn.explanation import masks
 from keras_warn.reporting import figures
 from keras_warn.training import runs
@@ -298,7 +300,7 @@ def variant_and_seed(variant, seed, digits, test, s, run, callbacks=()):
                 "validation_accuracy": trained.history[-1]["val_accuracy"],
                 "test_accuracy": accuracy.get(s.distractors),
                 "test_accuracy_at_distractors": accuracy,
-                **{"date": runs.now(), "settings": vars(s)},
+                **{"date": now(), "settings": vars(s)},
             },
         )
         metadata.attach(model, described)
@@ -418,7 +420,7 @@ def experiment(digits, s, run):
     look(test, s, run)
     draw(found, s, run)
     run.write("results.csv", found.to_csv())
-    about = {"settings": vars(s), "environment": runs.environment()}
+    about = {"settings": vars(s), "environment": environment()}
     run.finish({**about, "runs": results})
     out = shlex.quote(str(run.path))
     say(f"\nAll results: {out}. Curves: tensorboard --logdir {out}")

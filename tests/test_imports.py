@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import graphlib
 import inspect
 import json
 import subprocess
@@ -61,6 +62,21 @@ def test_nothing_points_back(path):
         assert not name.startswith("keras.src"), f"{path}:{line}: {name}"
         if PACKAGE / "layers" in path.parents and top == "keras_warn":
             assert rest[0] in ("layers", "checks"), f"{path}:{line}: {name}"
+
+
+def test_folders_form_no_circle():
+    """Each can be read without those above it."""
+    arrows = {}
+    for path in files(PACKAGE):
+        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        for _, name in imports(path):
+            top, *rest = name.split(".")
+            if top == "keras_warn" and rest and rest[0] != own:
+                arrows.setdefault(own, set()).add(rest[0])
+    order = [*graphlib.TopologicalSorter(arrows).static_order()]
+    assert order.index("layers") < order.index("augment") < order.index("cli")
 
 
 @pytest.mark.parametrize(

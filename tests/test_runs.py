@@ -7,7 +7,7 @@ import pathlib
 import keras
 import pytest
 
-from keras_warn.training import runs
+from keras_warn.environment import environment
 from keras_warn.training.runs import RunFolder
 
 
@@ -184,16 +184,8 @@ def test_nan_is_no_setting(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_mean_and_std():
-    assert runs.mean_and_std([2])["std"] is None
-    found = runs.mean_and_std([1, 2, 6])
-    assert found["mean"] == 3
-    assert found["std"] == pytest.approx(7**0.5)
-    assert found["values"] == [1, 2, 6]
-
-
 def test_environment_fits_into_json():
-    found = json.loads(json.dumps(runs.environment()))
+    found = json.loads(json.dumps(environment()))
     assert found["backend"] == keras.backend.backend()
     assert found[found["backend"]]
     assert found["cores"] >= 1

@@ -41,6 +41,7 @@ import tuner
 
 from keras_warn import files
 from keras_warn.cli.options import count
+from keras_warn.environment import environment
 from keras_warn.training import runs
 
 # Of random and Bayesian searches. Grid and Hyperband have an end of their own.
@@ -309,7 +310,7 @@ class Search:
             "best": None if best is None else best.trial,
             "best_is_own": own,
             "command": command,
-            "environment": runs.environment(),
+            "environment": environment(),
             "retrained": self.retrained,
         }
         page = results.page(summary, trials, self.retrained)

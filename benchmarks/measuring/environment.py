@@ -2,12 +2,12 @@
 
 import keras
 
-from keras_warn.training import runs
+import keras_warn.environment
 
 
 def environment():
-    """`runs.environment`, and the names of GPUs."""
-    return {**runs.environment(), "gpus": gpus()}
+    """`keras_warn.environment`, and the names of GPUs."""
+    return {**keras_warn.environment.environment(), "gpus": gpus()}
 
 
 def gpus():
@@ -39,7 +39,7 @@ def described(machine):
 
 def machine_and_versions():
     """Processor, cores, versions and date, as a line."""
-    found = runs.environment()
+    found = keras_warn.environment.environment()
     return (
         f"{found['cpu']}, {found['cores']} cores, "
         f"{found['backend']} {found[found['backend']]}, "

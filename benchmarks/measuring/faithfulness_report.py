@@ -6,7 +6,6 @@ from scipy import stats
 
 from keras_warn.explanation import overlays
 from keras_warn.reporting import figures
-from keras_warn.training import runs
 from measuring import saliency
 from measuring import tables
 
@@ -37,14 +36,14 @@ def summary(of_seeds):
     }
     return {
         "accuracy": {
-            name: runs.mean_and_std([s["accuracy"][name] for s in of_seeds])
+            name: tables.spread([s["accuracy"][name] for s in of_seeds])
             for name in ("network", "output")
         },
-        "changed": runs.mean_and_std([s["changed"] for s in of_seeds]),
+        "changed": tables.spread([s["changed"] for s in of_seeds]),
         "chance": of_seeds[0]["chance"],
         "measures": {
             name: {
-                measure: runs.mean_and_std(found.mean(axis=1))
+                measure: tables.spread(found.mean(axis=1))
                 for measure, found in of_map.items()
             }
             for name, of_map in values.items()

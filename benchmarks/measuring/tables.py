@@ -16,6 +16,16 @@ def markdown(header, rows):
     )
 
 
+def spread(values):
+    """Mean, standard deviation (of a sample) and values, for JSON."""
+    values = [float(value) for value in values]
+    return {
+        "mean": statistics.mean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "values": values,
+    }
+
+
 def mean_and_std(values, form=".2f"):
     """Such as "66.11 ± 0.48"; of a single value without its deviation."""
     values = [float(value) for value in values]

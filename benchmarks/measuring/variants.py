@@ -4,7 +4,7 @@ import pandas as pd
 from scipy import stats
 
 from keras_warn.reporting import figures
-from keras_warn.training import runs
+from measuring import tables
 from measuring.tables import markdown
 from measuring.tables import mean_and_std
 
@@ -118,7 +118,7 @@ def dots(values, label):
     axes = figure.subplots()
     for place, of_arm in enumerate(values.values()):
         numbers = [number for (number,) in of_arm]
-        found = runs.mean_and_std(numbers)
+        found = tables.spread(numbers)
         color = figures.COLORS[1 if place else 0]
         axes.errorbar(
             found["mean"],

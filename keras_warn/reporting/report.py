@@ -16,6 +16,7 @@ from keras_warn import metadata
 from keras_warn.attention import attention_of
 from keras_warn.attention import module_outputs
 from keras_warn.data.images import import_pillow
+from keras_warn.environment import environment
 from keras_warn.explanation import overlays
 from keras_warn.explanation.decomposition import explain
 from keras_warn.explanation.decomposition import outcomes
@@ -23,7 +24,6 @@ from keras_warn.reporting import pages
 from keras_warn.reporting.comparison import Comparison
 from keras_warn.reporting.comparison import batches_of
 from keras_warn.reporting.comparison import compared
-from keras_warn.training import runs
 
 # The longest side of the images, in pixels: of the image, of what is drawn
 # over it. Smaller images are shown pixel by pixel.
@@ -511,19 +511,19 @@ def _gate_rows(comparison):
 
 def _facts(model, comparison):
     """How the page was made. No paths, and nothing about who made it."""
-    environment = runs.environment()
-    backend = environment["backend"]
+    where = environment()
+    backend = where["backend"]
     return {
         "Model": model.name,
         "Parameters": f"{model.count_params():,}",
         "Attention modules": str(comparison.entropies.shape[1]),
         "Classes": f"{comparison.n:,}",
         "Images": f"{len(comparison):,}",
-        "keras_warn": environment["keras_warn"],
-        "Keras": environment["keras"],
-        "Backend": f"{backend} {environment[backend]}",
-        "Python": environment["python"],
-        "Date": environment["date"].replace("T", " ").replace("+00:00", " UTC"),
+        "keras_warn": where["keras_warn"],
+        "Keras": where["keras"],
+        "Backend": f"{backend} {where[backend]}",
+        "Python": where["python"],
+        "Date": where["date"].replace("T", " ").replace("+00:00", " UTC"),
     }
 
 

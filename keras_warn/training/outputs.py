@@ -9,6 +9,8 @@ import keras
 import numpy as np
 
 from keras_warn.data.transforms import CenterCrop
+from keras_warn.environment import environment
+from keras_warn.environment import now
 from keras_warn.explanation import decomposition
 from keras_warn.metadata import Metadata
 from keras_warn.reporting import figures
@@ -38,7 +40,7 @@ def results(experiment, model, trained, metrics, over_backbone):
         **RESULTS_MARKER,
         **identity,
         "arm": experiment.variant,
-        "environment": runs.environment(),
+        "environment": environment(),
         "parameters": model.count_params(),
         "epochs": len(trained.history),
         "training_seconds": trained.seconds,
@@ -107,7 +109,7 @@ def metadata(experiment, measured):
                 and measured[name]["accuracy"]
                 for name in ("validation", "test")
             },
-            "date": runs.now(),
+            "date": now(),
             "settings": s.identity(),
         },
     )

@@ -1,17 +1,9 @@
-"""Folders of runs that can be killed and resume, and what they ran on."""
+"""Folders of runs that can be killed and resume."""
 
-import datetime
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
-import shlex
 import shutil
-import statistics
-import sys
-
-import keras
 
 from keras_warn import files
 
@@ -180,91 +172,6 @@ def check_same(path, settings):
     """
     path = pathlib.Path(path)
     _check_same(path, _read_settings(path / SETTINGS), _as_read_back(settings))
-
-
-def mean_and_std(values):
-    """Mean and standard deviation, as they belong into a table.
-
-    Args:
-        values: Numbers, one a seed.
-
-    Returns:
-        A dictionary with `mean`, `std` (of a sample, over n - 1; `None` of a
-        single value) and `values`.
-
-    Example:
-
-    >>> found = mean_and_std([1.0, 3.0])
-    >>> found["mean"], round(found["std"], 3)
-    (2.0, 1.414)
-    """
-    values = [float(value) for value in values]
-    return {
-        "mean": statistics.mean(values),
-        "std": statistics.stdev(values) if len(values) > 1 else None,
-        "values": values,
-    }
-
-
-def now():
-    """The date and time in UTC, a string."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def environment():
-    """What a run ran on: versions, hardware, time and command.
-
-    Returns:
-        A dictionary of strings and numbers, for JSON.
-
-    Example:
-
-    >>> environment()["keras"] == keras.__version__
-    True
-    """
-    backend = keras.backend.backend()
-    return {
-        "command": shlex.join(["python", *sys.argv]),
-        "date": now(),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "keras_warn": importlib.metadata.version("keras-warn"),
-        "keras": keras.__version__,
-        "backend": backend,
-        # Keras has imported it; what its distribution is called varies.
-        backend: sys.modules[backend].__version__,
-        "numpy": importlib.metadata.version("numpy"),
-        "cpu": _cpu(),
-        "cores": _cores(),
-        "devices": _devices(),
-    }
-
-
-def _cpu():
-    """Name of the processor's model, or of its architecture."""
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text("utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def _devices():
-    """What the backend computes on, such as `["gpu:0"]`."""
-    if keras.backend.backend() == "torch":
-        # Keras lists devices of the other backends only.
-        count = sys.modules["torch"].cuda.device_count()
-        return [f"cuda:{i}" for i in range(count)] or ["cpu"]
-    return keras.distribution.list_devices()
-
-
-def _cores():
-    """Number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
 
 
 def _to_json(value):
