@@ -3,10 +3,12 @@
 import csv
 import json
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+import keras_warn
 from keras_warn.cli import main
 from keras_warn.data import synthetic
 
@@ -128,3 +130,18 @@ def test_predict_tells_files_of_one_name_apart(trained, tmp_path):
     paths = [f"{tmp_path / folder / 'x.png'}" for folder in ("a", "b")]
     assert main(["predict", model, *paths, "--out", f"{out}"]) == 0
     assert [row[0] for row in rows(out)] == ["id", *paths]
+
+
+def test_predict_writes_probabilities_of_a_model_of_logits(tmp_path):
+    x = inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, 2, activation="relu")(x)
+    model = keras_warn.augment(
+        keras.Model(inputs, x), 3, classifier_activation=None
+    )
+    model.save(tmp_path / "logits.keras")
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "x.png")
+    command = ["predict", f"{tmp_path / 'logits.keras'}"]
+    command += [f"{tmp_path / 'x.png'}", "--out", f"{tmp_path / 'out.csv'}"]
+    assert main([*command, "--preprocessing", "rescale"]) == 0
+    (row,) = rows(tmp_path / "out.csv")[1:]
+    assert sum(map(float, row[2::2])) == pytest.approx(1, abs=1e-5)

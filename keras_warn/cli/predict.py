@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from keras_warn import files
+from keras_warn.attention import attention_of
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
@@ -67,7 +68,8 @@ def run(arguments) -> int:
         paths, preprocessor, arguments.batch_size, progress.fail
     ):
         found = model.predict_on_batch(preprocessor.prepare(pixels))
-        for i, scores in zip(chosen, found.astype("float64"), strict=True):
+        found = _probabilities(model, found.astype("float64"))
+        for i, scores in zip(chosen, found, strict=True):
             path = paths[i]
             if np.isfinite(scores).all():
                 name = files.displayed(path.name if plain else path)
@@ -90,6 +92,14 @@ def run(arguments) -> int:
         return INCOMPLETE
     say(f"Predictions for {len(rows)} of {len(paths)} images are in {out}.")
     return INCOMPLETE if progress.failed else GOOD
+
+
+def _probabilities(model, found):
+    """What a model returns, which may be logits, as probabilities."""
+    if attention_of(model).rectified.activation is None:
+        found = np.exp(found - found.max(axis=-1, keepdims=True))
+        found /= found.sum(axis=-1, keepdims=True)
+    return found
 
 
 def _header(top):
