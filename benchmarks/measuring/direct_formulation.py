@@ -60,24 +60,23 @@ def convolution_kernel(kernel, kernel_size):
 def direct_module(module):
     """The prediction `(b, n)` of a module of ours, in the direct way."""
     heads = module.masks
-    hypotheses = module.hypotheses.kernel
-    gates = module.head_gates.kernel[:, :, None]
     features, name = heads.input, f"direct_{module.name}"
 
     masks = spatial_softmax(
         convolution(features, heads.kernel, f"{name}_scores")
     )
-    label_map, gate_map = (
-        convolution(
-            features,
-            convolution_kernel(kernel, heads.kernel_size),
-            f"{name}_{of}_map",
-        )
-        for of, kernel in (("label", hypotheses), ("gate", gates))
-    )
-    hypotheses = masked_sum(label_map, masks)
-    # Equation 5.
-    gates = ops.softmax(ops.tanh(masked_sum(gate_map, masks)[..., 0]), axis=-1)
+
+    def seen(kernel, of):
+        kernel = convolution_kernel(kernel, heads.kernel_size)
+        found = convolution(features, kernel, f"{name}_{of}_map")
+        return masked_sum(found, masks)
+
+    hypotheses = seen(module.hypotheses.kernel, "label")
+    if isinstance(module.head_gates, keras_warn.UniformGate):
+        gates = keras_warn.UniformGate(heads.num_heads)(hypotheses)
+    else:  # equation 5
+        scores = seen(module.head_gates.kernel[:, :, None], "gate")
+        gates = ops.softmax(ops.tanh(scores[..., 0]), axis=-1)
     return keras.layers.Dot(axes=1, name=f"{name}_prediction")(
         [gates, hypotheses]
     )

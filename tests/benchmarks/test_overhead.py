@@ -57,9 +57,10 @@ def build(given):
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3])
-@pytest.mark.parametrize("projection", [None, 11])
-def test_direct_formulation_computes_the_same(build, kernel_size, projection):
-    arguments = [] if projection is None else ["--projection", str(projection)]
+@pytest.mark.parametrize(
+    "arguments", [[], ["--projection", "11"], ["--preset", "side_by_side"]]
+)
+def test_direct_formulation_computes_the_same(build, kernel_size, arguments):
     built = build(kernel_size, *arguments)
     ours, direct = built["ours"], built["direct"]
     images, _ = models.random_batch(ours, BATCH)
