@@ -209,17 +209,12 @@ def benchmark(s, run):
             name: report.summary(of_seeds) for name, of_seeds in found.items()
         },
     }
-    text = report.markdown(result)
-    run.write("faithfulness.md", text)
     run.write("results.csv", report.to_csv(found))
-    for name, figure in (
-        ("curves", report.curves_figure(result["summary"])),
-        ("examples", report.examples_figure(rows)),
-    ):
-        with run.replacing(f"faithfulness_{name}.png") as path:
-            figure.savefig(path)
-    run.finish(result)
-    print(f"\n{text}\nEverything is in {run.path}.")
+    plots = {
+        "faithfulness_curves": report.curves_figure(result["summary"]),
+        "faithfulness_examples": report.examples_figure(rows),
+    }
+    command.finish(run, result, "faithfulness", report.markdown(result), plots)
 
 
 def main(argv=None):

@@ -70,7 +70,10 @@ def seconds(one, folder):
         for name, (trained, batches) in turns.items():
             start = time.process_time()
             trained.fit(
-                batches.dataset(epoch), steps_per_epoch=len(batches), verbose=0
+                batches.dataset(epoch),
+                steps_per_epoch=len(batches),
+                shuffle=False,
+                verbose=0,
             )
             found[name].append(time.process_time() - start)
     return {name: values[1:] for name, values in found.items()}

@@ -157,12 +157,8 @@ def benchmark(s, run):
             for k in s.kernel_size
         },
     }
-    text = markdown(result)
-    run.write("overhead.md", text)
-    with run.replacing("overhead.png") as path:
-        plot(result).savefig(path)
-    run.finish(result)
-    print(f"\n{text}\nEverything is in {run.path}.")
+    plots = {"overhead": plot(result)}
+    command.finish(run, result, "overhead", markdown(result), plots)
 
 
 def measure_matrix(s, name):

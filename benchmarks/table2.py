@@ -134,12 +134,8 @@ def benchmark(s, run):
             for attended in pair[1:]
         },
     }
-    text = report.markdown(result)
-    run.write("table2.md", text)
-    with run.replacing("figure5.png") as path:
-        report.plot(result).savefig(path)
-    run.finish(result)
-    print(f"\n{text}\nEverything is in {run.path}.")
+    plots = {"figure5": report.plot(result)}
+    command.finish(run, result, "table2", report.markdown(result), plots)
 
 
 def main(argv=None):

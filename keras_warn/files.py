@@ -114,6 +114,36 @@ def check_replacing(path) -> None:
     _unfinished_folder(pathlib.Path(path).parent).cleanup()
 
 
+def check_new(
+    path, overwrite, name="`path`", how="`overwrite` must be True", folder=False
+) -> None:
+    """Raises unless something may be written to a path, before long work.
+
+    Args:
+        path: `pathlib.Path`, where it shall be.
+        overwrite: Whether what is there may be replaced.
+        name: What messages call the path.
+        how: What they say of replacing it.
+        folder: Whether it is a folder.
+
+    Raises:
+        FileExistsError: if there is something, without `overwrite`.
+        OSError: if there is a folder in the place of a file, or if nothing can
+            be written beside it.
+    """
+    if path.is_dir() and not folder:
+        raise IsADirectoryError(f"{name} must be a file. {path} is a folder.")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{name} must be new, or {how}. {path} exists.")
+    try:
+        check_replacing(path)
+    except OSError as error:
+        raise type(error)(
+            f"{name} must lie in a folder that can be written to. Received: "
+            f"{path} ({error.strerror})."
+        ) from error
+
+
 @contextlib.contextmanager
 def locked(path) -> collections.abc.Iterator:
     """Keeps other processes that lock it, too, from a file or folder.

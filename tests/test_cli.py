@@ -704,7 +704,7 @@ def test_report_of_class_folders(files, model, data, capsys):
     assert f"{100 * expected.output.accuracy():.1f}" in page
 
     assert run(*arguments) == 2
-    assert "exists. --overwrite" in capsys.readouterr().err
+    assert "--overwrite replaces it. " in capsys.readouterr().err
     path.write_text("old")
     assert run(*arguments, "--overwrite", "--examples", 0) == 0
     assert len(path.read_text()) < len(page)

@@ -1,4 +1,4 @@
-"""What benchmarks do before they measure."""
+"""What benchmarks do before they measure, and when they have."""
 
 import argparse
 
@@ -31,3 +31,13 @@ def opened(parser, s, **code):
         return runs.RunFolder(out, {**vars(s), **code}, overwrite)
     except (ImportError, OSError) as error:
         parser.error(str(error))
+
+
+def finish(run, result, name, text, plots):
+    """Writes a result as JSON, as Markdown, and as figures by name."""
+    run.write(f"{name}.md", text)
+    for name, figure in plots.items():
+        with run.replacing(f"{name}.png") as path:
+            figure.savefig(path)
+    run.finish(result)
+    print(f"\n{text}\nEverything is in {run.path}.")

@@ -27,13 +27,16 @@ def summary(of_seeds):
 
     `of_seeds` is what was measured of each model, on the same images.
     """
-    values = {
-        name: {
-            measure: np.array([s["measures"][name][measure] for s in of_seeds])
-            for measure in MEASURES
+    values, curves = (
+        {
+            name: {
+                key: np.array([seed[kind][name][key] for seed in of_seeds])
+                for key in of_map
+            }
+            for name, of_map in of_seeds[0][kind].items()
         }
-        for name in of_seeds[0]["measures"]
-    }
+        for kind in ("measures", "curves")
+    )
     return {
         "accuracy": {
             name: tables.spread([s["accuracy"][name] for s in of_seeds])
@@ -63,14 +66,10 @@ def summary(of_seeds):
         },
         "curves": {
             name: {
-                curve: np.mean(
-                    [s["curves"][name][curve] for s in of_seeds], axis=0
-                )
-                .round(4)
-                .tolist()
-                for curve in of_seeds[0]["curves"][name]
+                curve: found.mean(axis=0).round(4).tolist()
+                for curve, found in of_map.items()
             }
-            for name in values
+            for name, of_map in curves.items()
         },
     }
 

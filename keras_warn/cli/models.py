@@ -33,15 +33,7 @@ def image_input(model, arguments) -> model_inputs.ModelInput:
     """The image that a model takes, of --size if that is given and fits."""
     with usage_errors(ValueError, before=f"{arguments.model}: "):
         found = model_inputs.model_input(model)
-    given, size = arguments.size, found.size
-    if given is None:
+    if arguments.size is None:
         return found
-    if any(
-        length not in (None, wanted)
-        for length, wanted in zip(size, given, strict=True)
-    ):
-        raise UsageError(
-            f"--size must be that of the model, {size[0]}x{size[1]}, or be "
-            f"omitted. Received: {given[0]}x{given[1]}."
-        )
-    return found._replace(size=given)
+    with usage_errors(ValueError):
+        return found.with_size(arguments.size, "--size")

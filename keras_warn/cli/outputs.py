@@ -17,17 +17,8 @@ MARKER = {"keras_warn_explanations": 1}
 
 def check_out(path, overwrite) -> None:
     """Raises `UsageError` unless a file may be written to `path`."""
-    if path.is_dir():
-        raise UsageError(f"--out must be a file. {path} is a folder.")
-    if path.exists() and not overwrite:
-        raise UsageError(f"--out {path} exists. --overwrite replaces it.")
-    try:
-        files.check_replacing(path)
-    except OSError as error:
-        raise UsageError(
-            f"--out must lie in a folder that can be written to. "
-            f"{path.parent}: {error.strerror}."
-        ) from error
+    with usage_errors(OSError):
+        files.check_new(path, overwrite, "--out", "--overwrite replaces it")
 
 
 def keep_inputs(outputs, inputs) -> None:

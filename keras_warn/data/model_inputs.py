@@ -43,6 +43,27 @@ class ModelInput(typing.NamedTuple):
     size: tuple
     channels: int
 
+    def with_size(self, size, name="`size`") -> "ModelInput":
+        """The input with a size, which must be the model's unless it is open.
+
+        Args:
+            size: Height and width.
+            name: What messages call them.
+
+        Raises:
+            ValueError: if they are others than the model's.
+        """
+        if any(
+            length not in (None, given)
+            for length, given in zip(self.size, size, strict=True)
+        ):
+            raise ValueError(
+                f"{name} must be that of the model, "
+                f"{'x'.join(map(str, self.size))}, or be omitted. Received: "
+                f"{'x'.join(map(str, size))}."
+            )
+        return self._replace(size=tuple(size))
+
 
 def model_input(model) -> ModelInput:
     """What image a model takes.

@@ -193,22 +193,9 @@ def _check_path(path, written, overwrite):
             f"`path` must end in {written.SUFFIX!r} for this format. Received: "
             f"path={str(path)!r}."
         )
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"`path` must be new, or `overwrite` must be True. Received: "
-            f"path={str(path)!r}, which exists."
-        )
+    files.check_new(path, overwrite, folder=True)
     if path.exists() and not written.is_own(path):
         raise FileExistsError(
             "`path` must be new, or a model of the same format to overwrite. "
             f"Received: path={str(path)!r}, which is something else."
         )
-    try:
-        files.check_replacing(path)
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            "`path` must lie in a folder that can be written to: "
-            f"{error.strerror}",
-            str(path.parent),
-        ) from error

@@ -119,7 +119,8 @@ def make_plan(
         ValueError: if the arguments do not fit the model or each other.
     """
     attention_of(model)  # or an error
-    data_format, own, channels = model_inputs.model_input(model)
+    found = model_inputs.model_input(model)
+    data_format, own, channels = found
     known = metadata.of_model(model)
     if class_names is None:
         class_names = known.class_names
@@ -132,15 +133,7 @@ def make_plan(
     if size is not None:
         # `RESIZES[0]`, for the size alone to be checked.
         images.check_resize(images.RESIZES[0], size)
-        size = tuple(size)
-        if any(
-            length not in (None, given)
-            for length, given in zip(own, size, strict=True)
-        ):
-            raise ValueError(
-                f"`size` must be that of the model, {own[0]}x{own[1]}, or be "
-                f"omitted. Received: size={size}."
-            )
+        size = found.with_size(size).size
     prepared, fitted = preprocessing is not None, resize is not None
     wanted = preprocessing or known.preprocessing
     if wanted is None:

@@ -125,7 +125,8 @@ def report(
     """
     template = pages.template("report")
     import_pillow()
-    path = _checked_path(path, checks.flag("overwrite", overwrite))
+    path = pathlib.Path(path)
+    files.check_new(path, checks.flag("overwrite", overwrite))
     examples = checks.integer("examples", examples, 0)
     if title is not None and not isinstance(title, str):
         raise TypeError(f"`title` must be a string. Received: title={title!r}.")
@@ -525,34 +526,6 @@ def _facts(model, comparison):
         "Python": where["python"],
         "Date": where["date"].replace("T", " ").replace("+00:00", " UTC"),
     }
-
-
-def _checked_path(path, overwrite):
-    """`path`, where a file can be written."""
-    path = pathlib.Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"`path` must be a file. Received: path={str(path)!r}, a folder."
-        )
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            "`path` must be new, or `overwrite` True. Received: "
-            f"path={str(path)!r}, which exists."
-        )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            "`path` must lie in a folder that exists. Received: "
-            f"path={str(path)!r}."
-        )
-    try:
-        # Better known before the predictions.
-        files.check_replacing(path)
-    except OSError as error:
-        raise PermissionError(
-            "`path` must lie in a folder that can be written to. Received: "
-            f"path={str(path)!r} ({error.strerror})."
-        ) from error
-    return path
 
 
 def _checked_names(names, model):

@@ -126,27 +126,21 @@ class Ends:
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of its range or contradicts another.
+        ValueError: if an argument is out of its range.
     """
 
     input_shape: tuple | None = None
     classes: int = 10
     include_top: bool = True
     classifier_activation: object = "softmax"
-    weights: object = None
-    input_tensor: keras.KerasTensor | None = None
-    pooling: str | None = None
 
     def __post_init__(self):
         self.classes = checks.integer("classes", self.classes)
         checks.flag("include_top", self.include_top)
         checks.activation("classifier_activation", self.classifier_activation)
-        checks.one_of("pooling", self.pooling, (None, "avg", "max"))
 
     def images(self, size=32):
         """The images that the network starts from, as a `KerasTensor`."""
-        if self.input_tensor is not None:
-            return self.input_tensor
         first = channel_axis() == 1
         plane = (3, size, size) if first else (size, size, 3)
         images = keras.Input(self.input_shape or plane)
@@ -157,14 +151,11 @@ class Ends:
         return images
 
     def model(self, images, x, name):
-        """The model that ends in the map `x`, its mean, or its classes."""
-        if self.include_top or self.pooling == "avg":
-            x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
-        elif self.pooling == "max":
-            x = keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
+        """The model that ends in the map `x`, or in its classes."""
         if self.include_top:
+            x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
             x = self.classifier(x)
-        return self.loaded(images, x, name)
+        return keras.Model(images, x, name=name)
 
     def classifier(self, x):
         """The classes, predicted from pooled features."""
@@ -174,13 +165,3 @@ class Ends:
             kernel_initializer=initializer(),
             name="predictions",
         )(x)
-
-    def loaded(self, images, x, name):
-        """The model from what `images` are computed from, with its weights."""
-        inputs = keras.utils.get_source_inputs(images)
-        # A list of one would have to be called on lists.
-        inputs = inputs[0] if len(inputs) == 1 else inputs
-        made = keras.Model(inputs, x, name=name)
-        if self.weights is not None:
-            made.load_weights(self.weights)
-        return made

@@ -43,8 +43,7 @@ def DenseNetBC(
         name: Name of the model. Defaults to
             `"densenet_bc_<depth>_<growth>"`.
         **ends: `input_shape` (of 4 x 4 pixels or more), `classes`,
-            `include_top`, `classifier_activation`, `weights`, `input_tensor`
-            and `pooling`, as of `WideResNet`.
+            `include_top` and `classifier_activation`, as of `WideResNet`.
 
     Returns:
         A flat functional `keras.Model`. Its layers are named `stem_conv`,

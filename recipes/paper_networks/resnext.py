@@ -40,9 +40,8 @@ def ResNeXt(
             group.
         name: Name of the model. Defaults to
             `"resnext_<depth>_<cardinality>x<base_width>d"`.
-        **ends: `input_shape`, `classes`, `include_top`,
-            `classifier_activation`, `weights`, `input_tensor` and `pooling`,
-            as of `WideResNet`.
+        **ends: `input_shape`, `classes`, `include_top` and
+            `classifier_activation`, as of `WideResNet`.
 
     Returns:
         A flat functional `keras.Model`. Its layers are named `stem_conv`,

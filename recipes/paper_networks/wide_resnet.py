@@ -17,9 +17,6 @@ def WideResNet(
     dropout=0.0,
     include_top=True,
     classifier_activation="softmax",
-    weights=None,
-    input_tensor=None,
-    pooling=None,
     *,
     activate_stem=False,
     activate_shortcuts=True,
@@ -53,13 +50,6 @@ def WideResNet(
         include_top: Whether the network ends in its classifier.
         classifier_activation: Activation of the classifier, `None` for
             logits.
-        weights: Path of a file of weights, or `None` for random ones.
-        input_tensor: `KerasTensor` of images to start from instead, such as
-            the output of preprocessing layers. The model then takes what the
-            tensor is computed from.
-        pooling: What the network ends in without its classifier: `None` for
-            the last feature map, `"avg"` or `"max"` for its mean or maximum
-            over positions.
         activate_stem: Whether a normalisation and an activation follow the
             first convolution, too, as in the reference.
         activate_shortcuts: Whether the 1x1 convolutions of shortcuts read
@@ -105,13 +95,7 @@ def WideResNet(
         [Zagoruyko and Komodakis, 2016](https://arxiv.org/abs/1605.07146)
     """
     ends = building.Ends(
-        input_shape,
-        classes,
-        include_top,
-        classifier_activation,
-        weights,
-        input_tensor,
-        pooling,
+        input_shape, classes, include_top, classifier_activation
     )
     images = ends.images()
     groups = residual_groups(

@@ -42,8 +42,8 @@ def WideResNet50(
         width: Positive integer, the factor on the inner channels of blocks.
         name: Name of the model. Defaults to `"wide_resnet_50_<width>"`.
         **ends: `input_shape` (of 224 x 224 pixels by default), `classes`
-            (1,000 by default), `include_top`, `classifier_activation`,
-            `weights`, `input_tensor` and `pooling`, as of `WideResNet`.
+            (1,000 by default), `include_top` and `classifier_activation`, as
+            of `WideResNet`.
 
     Returns:
         A flat functional `keras.Model`. Its layers are named `stem_conv`,

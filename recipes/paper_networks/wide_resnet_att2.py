@@ -48,10 +48,9 @@ def WideResNetAtt2(
             before the classifier.
         name: Name of the model. Defaults to
             `"wide_resnet_<depth>_<width>_att2"`.
-        **ends: `input_shape`, `classes`, `include_top`,
-            `classifier_activation`, `weights` and `input_tensor`, as of
-            `WideResNet`. Without `include_top` it ends in what the classifier
-            reads, a vector.
+        **ends: `input_shape`, `classes`, `include_top` and
+            `classifier_activation`, as of `WideResNet`. Without `include_top`
+            it ends in what the classifier reads, a vector.
 
     Returns:
         A flat functional `keras.Model`. Its layers are those of `WideResNet`
@@ -90,8 +89,7 @@ def WideResNetAtt2(
         [Jetley et al., 2018](https://arxiv.org/abs/1804.02391)
     """
     checks.one_of("compatibility", compatibility, ("parametrised", "dot"))
-    # It pools by attention alone.
-    ends = building.Ends(**ends, pooling=None)
+    ends = building.Ends(**ends)
     images = ends.images()
     groups = residual_groups(images, depth, width, dropout)
     summary = _global_feature(groups[-1], dropout)
@@ -111,7 +109,7 @@ def WideResNetAtt2(
         x = ends.classifier(x)
     if name is None:
         name = f"wide_resnet_{depth}_{width}_att2"
-    return ends.loaded(images, x, name)
+    return keras.Model(images, x, name=name)
 
 
 def _global_feature(x, dropout):

@@ -50,8 +50,6 @@ def tiny_wide(**arguments):
 
 TINY = [tiny_wide, tiny_resnext, tiny_densenet, tiny_att2, tiny_50]
 POOLED = [tiny_wide, tiny_resnext, tiny_densenet, tiny_50]
-# It takes as long as all others, and has tests of its own.
-SLOW_50 = pytest.param(tiny_50, marks=pytest.mark.slow)
 IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
 # Of which `tiny_50`, too, leaves more than a position.
 LARGER = np.random.default_rng(1).normal(size=(2, 43, 37, 3)).astype("float32")
@@ -135,25 +133,6 @@ def test_endings(network):
     assert features.output.shape == last.shape
 
 
-@pytest.mark.parametrize("network", [tiny_resnext, tiny_densenet, SLOW_50])
-def test_pooling(network):
-    arguments = {"include_top": False, "input_shape": LARGER.shape[1:]}
-    features = network(**arguments)
-    by_hand.set_lively(features)
-    maps = to_numpy(features(LARGER))
-    for pooling, expected in (
-        ("avg", maps.mean(axis=(1, 2))),
-        ("max", maps.max(axis=(1, 2))),
-    ):
-        model = network(pooling=pooling, **arguments)
-        model.set_weights(features.get_weights())
-        found = to_numpy(model(LARGER))
-        np.testing.assert_allclose(
-            found, expected, rtol=1e-4, atol=1e-4 * np.abs(maps).max()
-        )
-    assert np.abs(maps.max(axis=(1, 2)) - maps.mean(axis=(1, 2))).max() > 0.1
-
-
 @pytest.mark.parametrize("network", TINY)
 def test_normalisation_is_that_of_pytorch(network):
     with without_weights():
@@ -163,26 +142,6 @@ def test_normalisation_is_that_of_pytorch(network):
             assert (layer.epsilon, layer.momentum) == (1e-5, 0.9)
         if isinstance(layer, keras.layers.Conv2D):
             assert not layer.use_bias
-
-
-@pytest.mark.parametrize(
-    "network", [tiny_wide, tiny_resnext, tiny_densenet, tiny_att2, SLOW_50]
-)
-def test_input_tensor_and_weights_from_a_file(network, tmp_path):
-    plain = network(input_shape=(32, 32, 3))
-    by_hand.set_lively(plain)
-    path = tmp_path / "some.weights.h5"
-    plain.save_weights(path)
-    pixels = keras.Input((32, 32, 3), dtype="uint8")
-    scaled = keras.layers.Rescaling(1 / 255)(pixels)
-    model = network(input_tensor=scaled, weights=path)
-    assert model.input is pixels
-    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
-    np.testing.assert_allclose(
-        to_numpy(model(images)),
-        to_numpy(plain(images.astype("float32") / 255)),
-        atol=1e-5,
-    )
 
 
 @pytest.mark.parametrize("network", TINY)
@@ -374,8 +333,6 @@ def test_images_too_small_for_transitions(shape, data_format):
     message = "`input_shape` must have h and w of at least 4, which"
     with pytest.raises(ValueError, match=message):
         tiny_densenet(input_shape=whole(shape))
-    with pytest.raises(ValueError, match=message):
-        tiny_densenet(input_tensor=keras.Input(whole(shape)))
     tiny_densenet(input_shape=whole((4, 4)))
 
 

@@ -86,18 +86,6 @@ def test_gradient_scale_changes_no_value():
     check_final(model)
 
 
-def test_pixels_normalised_before_by_layers():
-    images = keras.Input((32, 32, 3))
-    model = build({"input_tensor": keras.layers.Rescaling(0.5, 1.0)(images)})
-    load_reference_weights(model, WEIGHTS)
-    halved = keras.Model(model.input, model.output)
-    np.testing.assert_allclose(
-        to_numpy(halved((DATA["images"] - 1.0) * 2)),
-        DATA["final"],
-        rtol=1e-4,
-    )
-
-
 def test_saved_and_loaded(tmp_path):
     model = build()
     path = tmp_path / "warn.keras"

@@ -47,9 +47,6 @@ def test_shapes(data_format):
         )
     features = WideResNet(10, 3, include_top=False)
     assert features.output.shape == model.get_layer("final_relu").output.shape
-    for pooling in ("avg", "max"):
-        pooled = WideResNet(10, 3, include_top=False, pooling=pooling)
-        assert pooled.output_shape == (None, 192)
 
 
 def test_names():
@@ -240,11 +237,6 @@ def test_depth(depth):
             {"activate_shortcuts": None},
             TypeError,
             "`activate_shortcuts` must be True or",
-        ),
-        (
-            {"pooling": "mean", "include_top": False},
-            ValueError,
-            "None, 'avg', 'max'",
         ),
     ],
 )
