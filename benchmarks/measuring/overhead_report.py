@@ -126,16 +126,17 @@ def growth_figure(rows, settings):
     most = 1
     for i, (name, found) in enumerate(rows.groupby("setting", sort=False)):
         # Maps have as many positions as images have pixels.
-        values = found["value"] ** (2 if name == "image_size" else 1)
+        pixels = name == "image_size"
+        values = found["value"] ** (2 if pixels else 1)
         values = values / values.iloc[0]
+        first, *_, last = map("{}²".format if pixels else str, found["value"])
         most = max(most, values.max())
         axes.loglog(
             values,
             found["ms"] / found["ms"].iloc[0],
             color=figures.COLORS[i],
             marker=figures.MARKERS[i],
-            label={"image_size": "pixels"}.get(name, name)
-            + f" from {found['value'].iloc[0]} to {found['value'].iloc[-1]}",
+            label=f"{'pixels' if pixels else name} from {first} to {last}",
         )
     axes.loglog([1, most], [1, most], "k--", linewidth=0.8, label="linear")
     axes.set_xlabel("times the smallest value")
