@@ -170,8 +170,8 @@ def attention_of(model) -> Attention:
     Example:
 
     >>> from keras_warn.attention import attention_of
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
     >>> [module.masks.num_heads for module in attention_of(model).modules]

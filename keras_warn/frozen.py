@@ -34,8 +34,8 @@ def split(model) -> tuple:
 
     Example:
 
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> backbone.trainable = False
     >>> model = keras_warn.augment(backbone, classes=5)

@@ -188,8 +188,8 @@ def attach(model, metadata) -> None:
 
     Example:
 
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=2, depth=1)
     >>> attach(model, Metadata(["finch", "wren"], preprocessing="mobilenet_v2"))

@@ -56,8 +56,8 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
 
     Example:
 
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=1)
     >>> optimizer = keras_warn.optimizers.MultiRateOptimizer(

@@ -1,6 +1,7 @@
 """What several tests share."""
 
 import contextlib
+import re
 
 import keras
 import numpy as np
@@ -17,6 +18,24 @@ reads_saved_files = pytest.mark.skipif(
 
 def to_numpy(x):
     return ops.convert_to_numpy(x)
+
+
+def assert_all_equal(found, expected):
+    """Two lists of arrays, to the bit."""
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+
+
+def assert_all_close(found, expected, **tolerance):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(to_numpy(a), to_numpy(b), **tolerance)
+
+
+def refuses(error, rule, **arguments):
+    """Expects an error with the last argument, its rule, and its value."""
+    name, value = list(arguments.items())[-1]
+    received = re.escape(f"{name}={value!r}")
+    return pytest.raises(error, match=f"`{name}` must .*{rule}.*{received}")
 
 
 def in_tensorboard(folder):

@@ -1,12 +1,15 @@
 """The layers that `augment` adds, by what they do."""
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
 import keras_warn
+from keras_warn import metadata
 from keras_warn.attention import attention_of
 from keras_warn.attention import module_outputs
+from keras_warn.reporting.comparison import compare
 
 
 def backbone():
@@ -42,11 +45,32 @@ def test_every_layer_that_augment_adds_has_its_place(gates, tmp_path):
         assert sorted(added) == sorted([*found, *rest])
 
 
-def test_of_a_model_without_attention():
+@pytest.mark.parametrize(
+    "use",
+    [
+        attention_of,
+        keras_warn.inspect,
+        keras_warn.summary,
+        keras_warn.optimizers.attention_factors,
+        lambda model: keras_warn.explain(model, np.zeros((1, 16, 16, 3))),
+        lambda model: metadata.attach(model, metadata.Metadata()),
+        lambda model: compare(model, (np.zeros((1, 16, 16, 3)), [0])),
+        pytest.param(
+            lambda model: keras_warn.export(model, "model"),
+            marks=pytest.mark.skipif(
+                keras.backend.backend() != "tensorflow",
+                reason="models are exported on TensorFlow",
+            ),
+        ),
+    ],
+)
+def test_of_a_model_without_attention(use, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="made by `keras_warn.augment`"):
-        attention_of(backbone())
+        use(backbone())
     with pytest.raises(TypeError, match="must be a `keras.Model`"):
-        attention_of(backbone)
+        use("model.keras")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("gates", ["softmax", "linear"])

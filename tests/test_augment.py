@@ -1,11 +1,13 @@
 """Attention on whole networks."""
 
 import functools
+import itertools
 import warnings
 
 import fresh
 import keras
 import numpy as np
+import paper_networks
 import pytest
 from keras import layers
 from keras import ops
@@ -28,13 +30,14 @@ FAMILIES = {
     "MobileNet": {"alpha": 0.25},  # convolutional classifier
     "MobileNetV2": {"alpha": 0.35},
     "MobileNetV3Small": {},  # raw operations
-    "ResNet50V2": {},  # pre-activation
+    "WideResNet": {"depth": 10, "width": 1},  # pre-activation
 }
 SLOW_FAMILIES = {
     "ConvNeXtTiny": {},  # nested models, custom layers
     "DenseNet121": {},  # pre-activation
     "EfficientNetV2B0": {},  # rescaling inside
     "ResNet50": {},
+    "ResNet50V2": {},
     "NASNetMobile": {},  # cells with two inputs
     "EfficientNetB0": {},
     "InceptionResNetV2": {},
@@ -48,7 +51,8 @@ if keras.backend.backend() == "torch":
 
 def build(family, **options):
     """A network of `family` with random but lively weights."""
-    constructor = getattr(keras.applications, family)
+    module = paper_networks if family == "WideResNet" else keras.applications
+    constructor = getattr(module, family)
     options = {**{**FAMILIES, **SLOW_FAMILIES}[family], **options}
     size = 75 if family.startswith("Inception") else SIZE
     if family == "Xception":
@@ -59,9 +63,8 @@ def build(family, **options):
 
 
 def images_for(model):
-    _, height, width, _ = model.input_shape
-    rng = np.random.default_rng(0)
-    return rng.uniform(0, 255, (2, height, width, 3)).astype("float32")
+    random = np.random.default_rng(0)
+    return random.uniform(0, 255, (2, *model.input_shape[1:])).astype("float32")
 
 
 def small_backbone(top=True, **options):
@@ -199,14 +202,13 @@ def test_weights_load_before_or_after(tmp_path):
     donor.save_weights(tmp_path / "donor.weights.h5")
     images = IMAGES[:, :32, :32]
     found = []
-    for order in ("before", "after"):
-        keras.utils.set_random_seed(1)
+    for before in (True, False):
         backbone = small_backbone()
-        if order == "before":
+        if before:
             backbone.load_weights(tmp_path / "donor.weights.h5")
         keras.utils.set_random_seed(2)
         model = keras_warn.augment(backbone)
-        if order == "after":
+        if not before:
             backbone.load_weights(tmp_path / "donor.weights.h5")
         found.append(to_numpy(model(images)))
     np.testing.assert_array_equal(found[0], found[1])
@@ -215,18 +217,14 @@ def test_weights_load_before_or_after(tmp_path):
     )
 
 
-def test_summary_reads_like_figure_2():
-    model = keras_warn.augment(small_backbone(), depth=2)
+def test_layers_are_in_the_order_of_figure_2():
+    model = keras_warn.augment(small_backbone(), preset="paper", depth=2)
     names = [layer.name for layer in model.layers]
-    for i in (1, 2):
-        order = [
-            names.index(f"module_{i}_{part}")
-            for part in ("masks", "attended", "head_gates", "prediction")
-        ]
+    for i, middle in itertools.product((1, 2), ("hypotheses", "head_gates")):
+        parts = ("masks", "attended", middle, "prediction")
+        order = [names.index(f"module_{i}_{part}") for part in parts]
         assert order == sorted(order)
-        assert f"module_{i}_hypotheses" in names
-    assert names[-1] == "rectified"
-    assert "global_gates" in names
+    assert names[-1] == "rectified" and "global_gates" in names
 
 
 OPTIONS = [
@@ -256,6 +254,15 @@ def name_of(options):
     return "-".join(f"{k}={v}" for k, v in options.items()) or "defaults"
 
 
+def fit(model):
+    """One step of SGD on three images; its loss."""
+    model.compile(
+        "sgd", "sparse_categorical_crossentropy", run_eagerly=TENSORFLOW
+    )
+    history = model.fit(IMAGES[:, :32, :32], np.arange(3), verbose=0)
+    return history.history["loss"][0]
+
+
 # As `fit` does. Without, a step takes less time than it takes to be traced.
 TRACED = [{}, dict(preset="paper"), dict(preset="reference")]
 
@@ -278,7 +285,7 @@ def test_every_option_trains_saves_and_reloads(options, tmp_path):
     )
     before = {v.path: to_numpy(v) for v in model.trainable_variables}
     history = prepared(model, labels).fit(
-        images, labels, batch_size=3, epochs=2, verbose=0
+        images, labels, batch_size=3, verbose=0
     )
     assert np.isfinite(history.history["loss"]).all()
     if options.get("kernel_initializer") != "zeros":
@@ -473,28 +480,24 @@ def test_penalties_join_a_loss_of_another_precision(floatx):
     keras.config.set_floatx(floatx)
     if floatx == "float32":
         keras.config.set_dtype_policy("float64")
-    model = keras_warn.augment(
-        small_backbone(), diversity_weight=0.1, agreement_weight=0.5
+    loss = fit(
+        keras_warn.augment(
+            small_backbone(), diversity_weight=0.1, agreement_weight=0.5
+        )
     )
-    model.compile(
-        "sgd", "sparse_categorical_crossentropy", run_eagerly=TENSORFLOW
-    )
-    history = model.fit(IMAGES[:, :32, :32], np.arange(3), verbose=0)
-    (loss,) = history.history["loss"]
     assert np.isfinite(float(loss))
 
 
 def test_modules_start_apart_with_an_initializer_object():
     inputs = keras.Input((16, 16, 3))
     x = inputs
-    for _ in range(2):
-        x = layers.Conv2D(8, 3, strides=2, padding="same")(x)
-        x = layers.ReLU()(x)
-    x = layers.GlobalAveragePooling2D()(x)
+    for i in (1, 2):
+        x = layers.Conv2D(8, 3, strides=2, padding="same", name=f"{i}")(x)
     model = keras_warn.augment(
-        keras.Model(inputs, layers.Dense(CLASSES)(x)),
+        keras.Model(inputs, x),
+        CLASSES,
         preset="paper",
-        depth=2,
+        attend_at=["1", "2"],
         kernel_initializer=keras.initializers.HeNormal(),
     )
     for part in ("masks", "hypotheses", "head_gates"):
@@ -519,32 +522,23 @@ def test_diversity_is_averaged_over_modules():
     assert float(sum(model.losses)) == pytest.approx(np.mean(each), rel=1e-4)
 
 
-def test_blocked_gradients_leave_the_backbone_to_its_own_loss():
+@pytest.mark.parametrize("gradient_scale", [0, 1])
+def test_blocked_gradients_leave_the_backbone_to_its_own_loss(gradient_scale):
     """With factor 0 the masks' loss does not reach the convolutions."""
-
-    def first_kernel_after(gradient_scale):
-        keras.utils.set_random_seed(3)
-        backbone = small_backbone()
-        model = keras_warn.augment(
-            backbone,
-            preset="paper",
-            gradient_scale=gradient_scale,
-            diversity_weight=1e4,
-        )
-        model.compile(
-            "sgd", "sparse_categorical_crossentropy", run_eagerly=TENSORFLOW
-        )
-        # A network whose own prediction is constant: no gradient of its own.
-        for weight in model.get_layer("predictions").weights:
-            weight.assign(np.zeros(weight.shape))
-        before = to_numpy(backbone.get_layer("conv1").kernel)
-        model.fit(IMAGES[:, :32, :32], np.arange(3), verbose=0)
-        return np.abs(
-            to_numpy(backbone.get_layer("conv1").kernel) - before
-        ).max()
-
-    assert first_kernel_after(0) == 0
-    assert first_kernel_after(1) > 0
+    backbone = small_backbone()
+    model = keras_warn.augment(
+        backbone,
+        preset="paper",
+        gradient_scale=gradient_scale,
+        diversity_weight=1e4,
+    )
+    # A network whose own prediction is constant: no gradient of its own.
+    for weight in model.get_layer("predictions").weights:
+        weight.assign(np.zeros(weight.shape))
+    before = to_numpy(backbone.get_layer("conv1").kernel)
+    fit(model)
+    after = to_numpy(backbone.get_layer("conv1").kernel)
+    assert (after != before).any() == bool(gradient_scale)
 
 
 def parts_of_the_loss():
@@ -647,20 +641,17 @@ def test_tokens():
     x = layers.MultiHeadAttention(2, 4)(x, x)
     x = layers.LayerNormalization()(x)
     x = layers.GlobalAveragePooling1D()(x)
-    outputs = layers.Dense(CLASSES)(x)
-    model = keras_warn.augment(keras.Model(inputs, outputs), depth=1, width=4)
+    network = keras.Model(inputs, layers.Dense(CLASSES)(x))
+    model = keras_warn.augment(network, depth=1, width=4)
     intermediates = keras_warn.inspect(model)(IMAGES[:, :32, :32])
     assert ops.shape(intermediates["module_1_masks"]) == (3, 16, 4)
-    with pytest.raises(ValueError, match="`kernel_size` must be 1 on tokens"):
-        keras_warn.augment(keras.Model(inputs, outputs), depth=1, kernel_size=3)
-
-    with pytest.raises(ValueError, match="`diversity_pool` must be 1 on tok"):
-        keras_warn.augment(
-            keras.Model(inputs, outputs),
-            depth=1,
-            diversity_weight=0.1,
-            diversity_pool=2,
-        )
+    for options in (
+        {"kernel_size": 3},
+        {"diversity_weight": 0.1, "diversity_pool": 2},
+    ):
+        argument = list(options)[-1]
+        with pytest.raises(ValueError, match=f"`{argument}` must be 1 on tok"):
+            keras_warn.augment(network, depth=1, **options)
 
 
 def test_channels_first():
@@ -751,10 +742,6 @@ def test_inspect_shows_what_the_prediction_is_made_of():
     np.testing.assert_allclose(
         to_numpy(ops.softmax(logits)), intermediates["prediction"], atol=1e-5
     )
-    with pytest.raises(ValueError, match="must be made by `keras_warn.augm"):
-        keras_warn.inspect(small_backbone())
-    with pytest.raises(TypeError, match="must be a `keras.Model`"):
-        keras_warn.inspect("model.keras")
 
 
 @pytest.mark.skipif(
@@ -787,23 +774,9 @@ BAD = [
     (dict(depth=0), ValueError, "`depth` .* depth=0"),
     (dict(depth=1.5), TypeError, "`depth` .* depth=1.5"),
     (dict(depth=9), ValueError, "`depth` must be at most 3.* depth=9"),
-    (dict(width=0), ValueError, "width=0"),
-    (
-        dict(agreement_weight=-0.1),
-        ValueError,
-        "`agreement_weight` .* agreement_weight=-0.1",
-    ),
-    (
-        dict(agreement_weight=1, gates="linear"),
-        ValueError,
-        "`agreement_weight` must be 0 with gates='linear'.* agreement_weight=1",
-    ),
-    (
-        dict(agreement_weight=1, combination="probabilities"),
-        ValueError,
-        "`agreement_weight` must be 0 with combination='probabilities'",
-    ),
+    (dict(width=0), ValueError, "`width` .* width=0"),
     (dict(width="4"), TypeError, "`width` .* width='4'"),
+    (dict(agreement_weight=-0.1), ValueError, "finite.*agreement_weight=-0.1"),
     (dict(kernel_size=2), ValueError, "`kernel_size` must be odd"),
     (dict(projection=0), ValueError, "`projection` .* projection=0"),
     (dict(classes=9), ValueError, "`classes` .* 7, .* classes=9"),
@@ -813,35 +786,18 @@ BAD = [
     (dict(gates="max"), ValueError, "`gates` .*'average'.* gates='max'"),
     (dict(gate_batch_norm="yes"), TypeError, "gate_batch_norm='yes'"),
     (dict(combination="mean"), ValueError, "combination='mean'"),
-    (
-        dict(classifier_activation="linear"),
-        ValueError,
-        "`classifier_activation` .*'softmax', None.*='linear'",
-    ),
-    (
-        dict(diversity_weight=-1),
-        ValueError,
-        "`diversity_weight` .* diversity_weight=-1",
-    ),
+    (dict(classifier_activation="tanh"), ValueError, "softmax', None.*'tanh'"),
+    (dict(diversity_weight=-1), ValueError, "finite.* diversity_weight=-1"),
     (dict(diversity_pool=0), ValueError, "diversity_pool=0"),
     (dict(gradient_scale=-1), ValueError, "gradient_scale=-1"),
     (dict(attend_at="relu9"), ValueError, "'relu9'; did you mean 'relu"),
     (dict(attend_at=np.int64(-4)), ValueError, "attend_at=.*-4"),
-    (dict(attend_at=0), ValueError, "attend_at=0"),
     (dict(attend_at="average"), ValueError, "attend_at='average', of shape"),
     (dict(attend_at=[-1, -1]), ValueError, "different feature maps"),
     (dict(attend_at=2.5), TypeError, "attend_at=2.5"),
     (dict(attend_at=[-1], depth=2), ValueError, "depth=2"),
-    (
-        dict(gate_score_activation="tahn"),
-        ValueError,
-        "gate_score_activation='tahn'",
-    ),
-    (
-        dict(kernel_initializer="henormal"),
-        ValueError,
-        "kernel_initializer='henormal'",
-    ),
+    (dict(gate_score_activation="tahn"), ValueError, "activation='tahn'"),
+    (dict(kernel_initializer="henormal"), ValueError, "initializer='henormal'"),
     (
         dict(diversity_weight=0.1, diversity_pool=9),
         ValueError,
@@ -893,8 +849,6 @@ def test_a_failed_call_leaves_the_network_as_it_was():
     before = backbone.to_json()
     with pytest.raises(ValueError):
         keras_warn.augment(backbone, attend_at="nowhere")
-    assert backbone.to_json() == before
-    keras_warn.augment(backbone)
     assert backbone.to_json() == before
 
 

@@ -1,6 +1,7 @@
 """TensorBoardAttention writes what inspect shows, and disturbs nothing."""
 
 import copy
+import io
 import sys
 import textwrap
 from collections import Counter
@@ -10,6 +11,7 @@ import fresh
 import keras
 import numpy as np
 import pytest
+from support import assert_all_equal
 from support import in_tensorboard
 from support import prepared
 
@@ -21,10 +23,12 @@ from keras_warn.explanation.masks import module_masks
 from keras_warn.explanation.overlays import displayable
 from keras_warn.explanation.overlays import mask_overlay
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 event_file_writer = pytest.importorskip(
     "tensorboard.summary.writer.event_file_writer"
 )
-pytest.importorskip("PIL")
+image = pytest.importorskip("PIL.Image")
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 
@@ -37,14 +41,16 @@ def short_numbers(monkeypatch):
 
 
 def model(traced=False, **arguments):
+    """A compiled model; traced, it has all that remembers something."""
     x = inputs = keras.Input((24, 20, 1))
     for filters in (3, 5):
         x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
-        x = keras.layers.Dropout(0.1)(keras.layers.BatchNormalization()(x))
+        if traced:
+            x = keras.layers.Dropout(0.1)(keras.layers.BatchNormalization()(x))
     arguments = {"preset": "paper", "depth": 2, "width": 3, **arguments}
     found = keras_warn.augment(keras.Model(inputs, x), classes=7, **arguments)
     found.compile(
-        keras.optimizers.Adam(0.01),
+        "adam" if traced else "sgd",
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         # Tracing takes longer than two steps.
@@ -88,11 +94,7 @@ def steps(found):
 
 
 def from_png(content):
-    import io
-
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(content)))
+    return np.asarray(image.open(io.BytesIO(content)))
 
 
 def test_values_are_those_of_inspect(tmp_path):
@@ -102,37 +104,40 @@ def test_values_are_those_of_inspect(tmp_path):
     found = events(tmp_path)
     assert steps(found) == [0]
 
-    intermediates = keras_warn.inspect(trained)(images[:8], training=False)
-    intermediates = {
-        name: keras.ops.convert_to_numpy(x) for name, x in intermediates.items()
+    intermediates = keras_warn.inspect(trained).predict(images, verbose=0)
+    before = intermediates["backbone_prediction"].argmax(-1) == labels
+    after = intermediates["prediction"].argmax(-1) == labels
+    expected = {
+        "outcome/fixed": np.sum(~before & after),
+        "outcome/broken": np.sum(before & ~after),
+        "accuracy/backbone": before.mean(),
+        "accuracy/output": after.mean(),
     }
+    intermediates = {name: x[:8] for name, x in intermediates.items()}
+    gates = intermediates["global_gates"]
     for j, name in enumerate(("backbone", "module_1", "module_2")):
-        gate = intermediates["global_gates"][:, j]
-        np.testing.assert_allclose(
-            found[f"global_gate/{name}", 0], gate.mean(), rtol=1e-5
-        )
+        expected[f"global_gate/{name}"] = gates[:, j].mean()
         left, right, counts = found[f"global_gate/{name}/histogram", 0].T
-        expected = np.histogram(gate, len(counts), (0, 1))[0]
-        np.testing.assert_array_equal(counts, expected)
+        np.testing.assert_array_equal(
+            counts, np.histogram(gates[:, j], len(counts), (0, 1))[0]
+        )
         assert left[0] == 0 and right[-1] == 1
     for i in (1, 2):
-        for j in range(3):
-            np.testing.assert_allclose(
-                found[f"head_gate/module_{i}/head_{j + 1}", 0],
-                intermediates[f"module_{i}_head_gates"][:, j].mean(),
-                rtol=1e-5,
-            )
-        assert found[f"head_gate/module_{i}/histogram", 0][:, 2].sum() == 8 * 3
-        assert (
-            found[f"mask_entropy/module_{i}/histogram", 0][:, 2].sum() == 8 * 3
-        )
+        means = intermediates[f"module_{i}_head_gates"].mean(axis=0)
+        for j, mean in enumerate(means, start=1):
+            expected[f"head_gate/module_{i}/head_{j}"] = mean
+        for kind in ("head_gate", "mask_entropy"):
+            counts = found[f"{kind}/module_{i}/histogram", 0][:, 2]
+            assert counts.sum() == 8 * 3
+    for tag, value in expected.items():
+        assert found[tag, 0] == pytest.approx(value, rel=1e-5)
 
-    expected = {
+    each = module_masks(trained, intermediates, (24, 20))
+    for tag, mask in {
         "masks/all_modules": combined_mask(trained, intermediates, (24, 20)),
-        "masks/module_1": module_masks(trained, intermediates, (24, 20))[:, 0],
-        "masks/module_2": module_masks(trained, intermediates, (24, 20))[:, 1],
-    }
-    for tag, mask in expected.items():
+        "masks/module_1": each[:, 0],
+        "masks/module_2": each[:, 1],
+    }.items():
         width, height, *pngs = found[tag, 0]
         assert (int(width), int(height), len(pngs)) == (20, 24, 8)
         shown = np.stack([from_png(png) for png in pngs])
@@ -140,45 +145,27 @@ def test_values_are_those_of_inspect(tmp_path):
         # Rounding may fall the other way.
         assert np.abs(shown.astype(int) - overlay).max() <= 1
 
-    intermediates = keras_warn.inspect(trained).predict(images, verbose=0)
-    before = intermediates["backbone_prediction"].argmax(-1) == labels
-    after = intermediates["prediction"].argmax(-1) == labels
-    for tag, value in {
-        "outcome/fixed": np.sum(~before & after),
-        "outcome/broken": np.sum(before & ~after),
-        "accuracy/backbone": before.mean(),
-        "accuracy/output": after.mean(),
-    }.items():
-        assert found[tag, 0] == pytest.approx(value)
 
-
-def test_the_training_stays_what_it_was(tmp_path):
+def test_the_training_stays_what_it_was(tmp_path, traced):
     histories, weights, flags = [], [], []
     for watched in (False, True):
         keras.utils.set_random_seed(7)
         trained = model(traced=True)
         trained.layers[1].trainable = False
         prepared(trained, data()[1])
-        callbacks = []
-        if watched:
-            callbacks.append(
-                TensorBoardAttention(tmp_path, *data()[:1], data())
-            )
+        watch = TensorBoardAttention(tmp_path, data()[0], data())
+        callbacks = [watch] if watched else []
         histories.append(
             fit(trained, *callbacks, epochs=3, validation_data=data()).history
         )
         weights.append(trained.get_weights() + trained.optimizer.variables)
         flags.append([layer.trainable for layer in trained.layers])
         # Random numbers after the training.
-        weights[-1].append(keras.random.normal((3,)))
-        weights[-1].append(np.random.rand())
+        weights[-1] += [keras.random.normal((3,)), np.random.rand()]
     assert len(events(tmp_path)) > 0
     assert histories[0] == histories[1]
     assert flags[0] == flags[1]
-    for a, b in zip(*weights, strict=True):
-        np.testing.assert_array_equal(
-            keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
-        )
+    assert_all_equal(*weights)
 
 
 def test_every_few_epochs_and_the_last(tmp_path):
@@ -207,12 +194,8 @@ def test_going_on_replaces_what_is_trained_again(tmp_path):
     trained = model()
     fit(trained, TensorBoardAttention(tmp_path, images), epochs=4)
     first = events(tmp_path)
-    fit(
-        trained,
-        TensorBoardAttention(tmp_path, images),
-        epochs=5,
-        initial_epoch=2,
-    )
+    again = TensorBoardAttention(tmp_path, images)
+    fit(trained, again, epochs=5, initial_epoch=2)
     second = events(tmp_path)
     assert steps(second) == [0, 1, 2, 3, 4]
     changed = ("global_gate/backbone", 3)
@@ -359,12 +342,9 @@ def test_in_a_search(tmp_path):
         verbose=0,
         callbacks=[TensorBoardAttention(tmp_path / "logs", data()[0], data())],
     )
-    for run in ("run_0", "run_1"):
-        assert steps(events(tmp_path / "logs" / run)) == [0, 1]
-    assert sorted(p.name for p in (tmp_path / "logs").iterdir()) == [
-        "run_0",
-        "run_1",
-    ]
+    folders = sorted((tmp_path / "logs").iterdir())
+    assert [folder.name for folder in folders] == ["run_0", "run_1"]
+    assert [steps(events(folder)) for folder in folders] == [[0, 1]] * 2
 
 
 class Batches(keras.utils.PyDataset):
@@ -405,6 +385,16 @@ def test_other_gates(tmp_path, gates):
     assert ("global_gate" in tags) == (gates != "linear")
 
 
+def attending(map_of, name):
+    """A compiled model that attends to what `map_of` makes of images."""
+    inputs = keras.Input((24, 20, 1))
+    made = keras_warn.augment(
+        keras.Model(inputs, map_of(inputs)), 7, attend_at=name, width=3
+    )
+    made.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+    return made
+
+
 @pytest.mark.parametrize("batches", [False, True])
 def test_a_model_of_several_inputs(tmp_path, batches):
     x = inputs = keras.Input((24, 20, 1))
@@ -429,36 +419,27 @@ def test_a_model_of_several_inputs(tmp_path, batches):
     assert ("accuracy/output", 0) in found
 
 
-@pytest.mark.parametrize("of_a_grid", [True, False])
-def test_tokens_have_images_where_they_have_a_place(tmp_path, of_a_grid):
-    inputs = keras.Input((24, 20, 1))
-    x = keras.layers.Conv2D(5, 3, 2, "same")(inputs)
-    shape = (120, 5) if of_a_grid else (100, 6)
-    x = keras.layers.Reshape(shape, name="tokens")(x)
-    trained = keras_warn.augment(
-        keras.Model(inputs, x), classes=7, attend_at=["tokens"], width=3
-    )
-    trained.compile("sgd", "sparse_categorical_crossentropy")
-    watch = TensorBoardAttention(tmp_path, data()[0])
-    if of_a_grid:
-        fit(trained, watch)
-    else:
-        with pytest.warns(UserWarning, match="behind the layer 'tokens'"):
-            fit(trained, watch)
+@pytest.mark.filterwarnings("ignore:.*behind the layer 'tokens'")
+@pytest.mark.parametrize("shape", [(120, 5), (100, 6)])
+def test_tokens_have_images_where_they_have_a_place(tmp_path, shape):
+    """As they have of a grid, and have not of anything else."""
+
+    def tokens(x):
+        x = keras.layers.Conv2D(5, 3, 2, "same")(x)
+        return keras.layers.Reshape(shape, name="tokens")(x)
+
+    fit(attending(tokens, "tokens"), TensorBoardAttention(tmp_path, data()[0]))
     tags = {tag.split("/")[0] for tag, _ in events(tmp_path)}
-    assert "mask_entropy" in tags and ("masks" in tags) == of_a_grid
+    assert "mask_entropy" in tags and ("masks" in tags) == (shape == (120, 5))
 
 
 def test_masks_lie_where_the_model_crops(tmp_path):
-    inputs = keras.Input((24, 20, 1))
-    x = keras.layers.CenterCrop(8, 8)(inputs)
-    x = keras.layers.Conv2D(5, 3, 2, "same", name="map")(x)
-    trained = keras_warn.augment(
-        keras.Model(inputs, x), classes=7, attend_at="map", width=3
-    )
-    trained.compile("sgd", "sparse_categorical_crossentropy")
+    def cropped(x):
+        x = keras.layers.CenterCrop(8, 8)(x)
+        return keras.layers.Conv2D(5, 3, 2, "same", name="map")(x)
+
     images = np.ones((8, 24, 20, 1), "float32")
-    fit(trained, TensorBoardAttention(tmp_path, images))
+    fit(attending(cropped, "map"), TensorBoardAttention(tmp_path, images))
     *_, png = events(tmp_path)["masks/module_1", 0]
     lit = np.ptp(from_png(png), axis=-1) > 0
     assert lit[8:16, 6:14].any()
@@ -549,19 +530,6 @@ def test_what_does_not_fit_is_found_before_the_first_epoch(
     assert not epochs
 
 
-def test_a_model_without_attention(tmp_path):
-    plain = keras.Sequential(
-        [
-            keras.Input((24, 20, 1)),
-            keras.layers.Flatten(),
-            keras.layers.Dense(7, "softmax"),
-        ]
-    )
-    plain.compile("sgd", "sparse_categorical_crossentropy")
-    with pytest.raises(ValueError, match="made by `keras_warn.augment`"):
-        fit(plain, TensorBoardAttention(tmp_path, data()[0]))
-
-
 def test_a_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").write_text("")
     watch = TensorBoardAttention(tmp_path / "file" / "logs", data()[0])
@@ -572,10 +540,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
 
 @pytest.mark.parametrize(
     "module, package",
-    [
-        ("tensorboard.summary.writer.event_file_writer", "tensorboard"),
-        ("PIL", "pillow"),
-    ],
+    [(event_file_writer.__name__, "tensorboard"), ("PIL", "pillow")],
 )
 def test_without_a_package(tmp_path, monkeypatch, module, package):
     monkeypatch.setitem(sys.modules, module, None)

@@ -21,8 +21,7 @@ def read_classifier(model, classes=None):
     return classifiers.read_classifier(Graph(model), classes)
 
 
-def images():
-    return np.random.default_rng(3).normal(size=(4, 8, 8, 3))
+IMAGES = np.random.default_rng(3).normal(size=(4, 8, 8, 3))
 
 
 def features():
@@ -38,12 +37,16 @@ def dense(activation, **options):
     return keras.Model(inputs, x)
 
 
+def then(x, layers_or_functions):
+    for one in layers_or_functions:
+        x = one(x)
+    return x
+
+
 def dense_then(*following):
     inputs, x = features()
     x = layers.Dense(N, name="head")(layers.GlobalMaxPooling2D()(x))
-    for layer in following:
-        x = layer(x)
-    return keras.Model(inputs, x)
+    return keras.Model(inputs, then(x, following))
 
 
 def mobilenet(*following, activation=None):
@@ -52,25 +55,16 @@ def mobilenet(*following, activation=None):
     x = layers.GlobalAveragePooling2D(keepdims=True, name="pool")(x)
     x = layers.Dropout(0.5)(x)
     x = layers.Conv2D(N, 1, activation=activation, name="head")(x)
-    for layer in following:
-        x = layer(x)
-    return keras.Model(inputs, x)
+    return keras.Model(inputs, then(x, following))
 
 
 def squeezenet(*following, activation="relu"):
     """A 1x1 convolution of features that are pooled later."""
     inputs, x = features()
-    x = layers.Dropout(0.5)(x)
-    x = layers.Conv2D(N, 1, activation=activation, name="head")(x)
-    for layer in following:
-        x = layer(x)
-    return keras.Model(inputs, x)
-
-
-def ops_softmax():
-    inputs, x = features()
-    x = layers.Dense(N, name="head")(layers.GlobalAveragePooling2D()(x))
-    return keras.Model(inputs, ops.softmax(x))
+    x = layers.Conv2D(N, 1, activation=activation, name="head")(
+        layers.Dropout(0.5)(x)
+    )
+    return keras.Model(inputs, then(x, following))
 
 
 SOFTMAX = {
@@ -78,7 +72,7 @@ SOFTMAX = {
     "fused, no bias": lambda: dense("softmax", use_bias=False),
     "activation": lambda: dense_then(layers.Activation("softmax")),
     "softmax layer": lambda: dense_then(layers.Softmax()),
-    "operation": ops_softmax,
+    "operation": lambda: dense_then(ops.softmax),
     "float32 at the end": lambda: dense_then(
         layers.Activation("linear"),
         layers.Activation("softmax", dtype="float32"),
@@ -145,8 +139,8 @@ NOT_CLASSIFIERS = {
 }
 
 
-def run(model, output, x):
-    return to_numpy(keras.Model(model.inputs, output)([x]))
+def run(model, output):
+    return to_numpy(keras.Model(model.inputs, output)([IMAGES]))
 
 
 def parametrize(models):
@@ -168,6 +162,15 @@ def softmax_of_the_backend():
     return lambda x: torch.softmax(x, dim=-1)
 
 
+def assert_softmax_of_logits(model):
+    """It is the output, bit for bit."""
+    classifier = read_classifier(model)
+    assert classifier.classes == N
+    assert tuple(classifier.logits.shape) == (None, N)
+    found = run(model, keras.activations.softmax(classifier.logits))
+    np.testing.assert_array_equal(found, to_numpy(model(IMAGES)))
+
+
 @pytest.mark.parametrize(
     "function",
     [
@@ -177,29 +180,14 @@ def softmax_of_the_backend():
         layers.Activation("softmax"),
     ],
 )
-@pytest.mark.parametrize("fused", [True, False])
-def test_softmax_is_known_by_what_it_computes(function, fused):
-    if fused:
-        model = dense(function)
-    else:
-        model = dense_then(layers.Activation(function))
-    logits = read_classifier(model).logits
-    x = images()
-    found = run(model, keras.activations.softmax(logits), x)
-    np.testing.assert_array_equal(found, to_numpy(model(x)))
+def test_softmax_is_known_by_what_it_computes(function):
+    assert_softmax_of_logits(dense(function))
+    assert_softmax_of_logits(dense_then(layers.Activation(function)))
 
 
 @parametrize({**SOFTMAX, **BETWEEN})
 def test_softmax_of_the_logits_is_the_output(make):
-    """Bit for bit."""
-    model = make()
-    classifier = read_classifier(model)
-    assert classifier.classes == N
-    assert tuple(classifier.logits.shape) == (None, N)
-    probabilities = keras.activations.softmax(classifier.logits)
-    x = images()
-    found = run(model, probabilities, x)
-    np.testing.assert_array_equal(found, to_numpy(model(x)))
+    assert_softmax_of_logits(make())
 
 
 def test_the_axis_of_a_softmax_is_that_of_the_classes():
@@ -207,9 +195,8 @@ def test_the_axis_of_a_softmax_is_that_of_the_classes():
     model = mobilenet(
         layers.Permute((3, 1, 2)), layers.Softmax(axis=1), layers.Flatten()
     )
-    x = images()
-    found = run(model, ops.softmax(read_classifier(model).logits), x)
-    np.testing.assert_allclose(found, to_numpy(model(x)), rtol=1e-6)
+    found = run(model, ops.softmax(read_classifier(model).logits))
+    np.testing.assert_allclose(found, to_numpy(model(IMAGES)), rtol=1e-6)
 
 
 @parametrize(LINEAR)
@@ -224,10 +211,10 @@ def test_features_are_what_the_kernel_reads(make):
     model = make()
     classifier = read_classifier(model)
     assert tuple(classifier.features.shape) == (None, C)
-    x = images()
     pooled = keras.Model(model.input, classifier.features)
     np.testing.assert_array_equal(
-        to_numpy(pooled(x, training=True)), to_numpy(pooled(x, training=False))
+        to_numpy(pooled(IMAGES, training=True)),
+        to_numpy(pooled(IMAGES, training=False)),
     )
 
 
@@ -237,11 +224,10 @@ def test_features_are_what_the_kernel_reads(make):
 def test_logits_are_linear_in_the_features(make):
     model = make()
     classifier = read_classifier(model)
-    x = images()
     kernel = to_numpy(model.get_layer("head").kernel).reshape(C, N)
     np.testing.assert_allclose(
-        run(model, classifier.features, x) @ kernel,
-        run(model, classifier.logits, x),
+        run(model, classifier.features) @ kernel,
+        run(model, classifier.logits),
         atol=1e-5,
     )
 
@@ -264,17 +250,12 @@ def fused():
     return model, twin
 
 
-def test_the_model_itself_is_left_as_it_is(fused):
-    model, _ = fused
-    assert model.get_layer("head").activation is keras.activations.softmax
-    assert len(model.weights) == 4
-
-
-def test_the_twin_has_the_same_name_and_variables(fused):
+def test_the_twin_has_the_name_and_variables_of_its_layer(fused):
     model, twin = fused
     layer, other = model.get_layer("head"), twin.get_layer("head")
-    assert type(other) is layers.Dense
-    assert other is not layer
+    assert layer.activation is keras.activations.softmax
+    assert len(model.weights) == 4
+    assert type(other) is layers.Dense and other is not layer
     assert other.activation is keras.activations.linear
     assert [id(v) for v in other.weights] == [id(v) for v in layer.weights]
     assert twin.count_params() == model.count_params()
@@ -287,21 +268,13 @@ def test_training_either_trains_both(fused, trained):
         keras.optimizers.SGD(0.1),
         keras.losses.SparseCategoricalCrossentropy(from_logits=trained == 1),
     )
-    fused[trained].fit(images(), np.arange(4), verbose=0)
+    fused[trained].fit(IMAGES, np.arange(4), verbose=0)
     model, twin = fused
     kernels = [to_numpy(m.get_layer("head").kernel) for m in fused]
     assert np.all(kernels[0] == kernels[1])
     assert np.any(kernels[0] != before)
     np.testing.assert_allclose(
-        to_numpy(ops.softmax(twin(images()))), to_numpy(model(images()))
-    )
-
-
-def test_weights_loaded_into_the_model_are_in_the_twin(fused):
-    model, twin = fused
-    model.set_weights([w + 1 for w in model.get_weights()])
-    np.testing.assert_array_equal(
-        to_numpy(ops.softmax(twin(images()))), to_numpy(model(images()))
+        to_numpy(ops.softmax(twin(IMAGES))), to_numpy(model(IMAGES))
     )
 
 
@@ -311,11 +284,13 @@ def test_the_twin_is_saved_as_a_plain_layer(fused, tmp_path):
     twin.save_weights(tmp_path / "twin.weights.h5")
     loaded = keras.saving.load_model(tmp_path / "twin.keras")
     assert loaded.get_layer("head").get_config()["activation"] == "linear"
-    expected = to_numpy(twin(images()))
-    np.testing.assert_array_equal(to_numpy(loaded(images())), expected)
+    expected = to_numpy(twin(IMAGES))
+    np.testing.assert_array_equal(to_numpy(loaded(IMAGES)), expected)
+    # Weights that are set in the model are those of the twin.
     model.set_weights([0 * w for w in model.get_weights()])
+    assert not to_numpy(twin(IMAGES)).any()
     twin.load_weights(tmp_path / "twin.weights.h5")
-    np.testing.assert_array_equal(to_numpy(twin(images())), expected)
+    np.testing.assert_array_equal(to_numpy(twin(IMAGES)), expected)
 
 
 def test_regularizers_of_the_kernel_count_once():
@@ -329,14 +304,12 @@ def test_regularizers_of_the_kernel_count_once():
     "activation",
     ["sigmoid", "log_softmax", lambda x: x / 2, lambda x: ops.softmax(x, 0)],
 )
-@pytest.mark.parametrize("fused", [True, False])
-def test_other_predictions_are_refused(activation, fused):
-    if fused:
-        model = dense(activation)
-    else:
-        model = dense_then(layers.Activation(activation))
+@pytest.mark.parametrize(
+    "make", [dense, lambda one: dense_then(layers.Activation(one))]
+)
+def test_other_predictions_are_refused(activation, make):
     with pytest.raises(ValueError, match="softmax, once, or linear"):
-        read_classifier(model)
+        read_classifier(make(activation))
 
 
 @pytest.mark.parametrize(
@@ -420,15 +393,15 @@ def test_as_many_hidden_units_as_classes_are_features():
     assert read_classifier(dense("relu"), N) is None
 
 
-def test_quantized_classifiers_are_refused():
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda x: x.quantize("int8"), "quantize the result.*'head'.*int8"),
+        (lambda x: x.enable_lora(2), "without LoRA.*'head'.*lora_rank=2"),
+    ],
+)
+def test_changed_classifiers_are_refused(change, message):
     model = dense(None)
-    model.quantize("int8")
-    with pytest.raises(ValueError, match="quantize the result.*'head'.*int8"):
-        read_classifier(model)
-
-
-def test_lora_is_refused():
-    model = dense(None)
-    model.get_layer("head").enable_lora(2)
-    with pytest.raises(ValueError, match="without LoRA.*'head'.*lora_rank=2"):
+    change(model.get_layer("head"))
+    with pytest.raises(ValueError, match=message):
         read_classifier(model)

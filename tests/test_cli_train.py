@@ -12,9 +12,9 @@ import keras_warn
 from keras_warn.cli import main
 from keras_warn.data import synthetic
 
-WIDE = "paper_networks:WideResNet(depth=10, width=1)"
+NETWORK = "small_network:Small"
 SMALL = (
-    *("--backbone", WIDE, "--weights", "none"),
+    *("--backbone", NETWORK, "--weights", "none"),
     *("--image-size", "32", "--resize-shorter-edge", "36", "--batch-size", "8"),
     *("--epochs", "2", "--frozen-views", "2", "--attention", "width=2"),
 )

@@ -9,7 +9,6 @@ import keras
 import pytest
 
 from keras_warn.files import check_replacing
-from keras_warn.files import remove_unfinished
 from keras_warn.files import replacing
 
 
@@ -23,17 +22,6 @@ def write_folder(path, *names):
         unfinished.mkdir()
         for name in names:
             (unfinished / name).touch()
-
-
-def test_who_reads_the_old_file_keeps_it(tmp_path):
-    """A new file takes the name; nothing is written into the old one."""
-    path = tmp_path / "file"
-    write(path, "old")
-    with path.open() as reader:
-        write(path, "new")
-        assert reader.read() == "old"
-        assert os.fstat(reader.fileno()).st_ino != path.stat().st_ino
-    assert path.read_text() == "new"
 
 
 def test_a_reader_finds_one_or_the_other_but_no_part(tmp_path):
@@ -167,14 +155,3 @@ def test_checking_leaves_nothing_behind(tmp_path):
     check_replacing(tmp_path / "other")
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_text() == "old"
-
-
-def test_what_a_killed_process_left_is_removed(tmp_path):
-    write(tmp_path / "file", "whole")
-    # A process that is killed does not come out of the `with`.
-    with replacing(tmp_path / "model") as unfinished:
-        unfinished.mkdir()
-        (unfinished / "half").touch()
-        remove_unfinished(tmp_path)
-        assert os.listdir(tmp_path) == ["file"]
-        unfinished.mkdir(parents=True)

@@ -14,6 +14,8 @@ import keras_warn
 from keras_warn.explanation import geometry
 from keras_warn.explanation.masks import combined_mask
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 SIZE = (64, 48)
 
 

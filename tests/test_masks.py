@@ -13,6 +13,8 @@ from keras_warn.explanation.masks import masks_of
 from keras_warn.explanation.masks import pointing_accuracy
 from keras_warn.explanation.masks import random_baseline
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def softmax(x, axes):
     e = np.exp(x - x.max(axis=axes, keepdims=True))
@@ -22,30 +24,25 @@ def softmax(x, axes):
 def outputs(shapes=((5, 7), (11, 3)), b=2, k=3):
     """What `inspect` returns for modules with masks of these shapes."""
     random = np.random.default_rng(0)
-    intermediates = {
-        "global_gates": softmax(random.normal(size=(b, len(shapes) + 1)), (1,))
-    }
+
+    def drawn(shape, axes):
+        return softmax(random.normal(size=shape).astype("float32"), axes)
+
+    found = {"global_gates": drawn((b, len(shapes) + 1), (1,))}
     for i, (h, w) in enumerate(shapes, start=1):
-        scores = random.normal(size=(b, h, w, k))
-        intermediates[f"module_{i}_masks"] = softmax(scores, (1, 2))
-        intermediates[f"module_{i}_head_gates"] = softmax(
-            random.normal(size=(b, k)), (1,)
-        )
-    return {
-        name: value.astype("float32") for name, value in intermediates.items()
-    }
+        found[f"module_{i}_masks"] = drawn((b, h, w, k), (1, 2))
+        found[f"module_{i}_head_gates"] = drawn((b, k), (1,))
+    return found
 
 
-def over_whole(length, pixels):
-    return Axis.of_image(pixels).resized(length)
-
-
-def modules_in_pixels(intermediates, size, axes=(1, 2)):
+def modules_in_pixels(intermediates, size=(22, 21), axes=(1, 2)):
     """The masks of all modules, each stretched over the whole image."""
     placements = [
         Placement(
-            over_whole(masks.shape[axes[0]], size[0]),
-            over_whole(masks.shape[axes[1]], size[1]),
+            *(
+                Axis.of_image(pixels).resized(masks.shape[axis])
+                for axis, pixels in zip(axes, size, strict=True)
+            ),
             axes,
         )
         for name, masks in intermediates.items()
@@ -76,7 +73,7 @@ def test_gate_weighted_sum_at_the_masks_own_size():
 
 def test_coarse_and_fine_masks_weigh_as_their_gates():
     intermediates = outputs()
-    found = modules_in_pixels(intermediates, (22, 21))
+    found = modules_in_pixels(intermediates)
     assert found.shape == (2, 2, 22, 21)
     np.testing.assert_allclose(
         found.sum(axis=(2, 3)), intermediates["global_gates"][:, 1:], rtol=1e-4
@@ -85,21 +82,16 @@ def test_coarse_and_fine_masks_weigh_as_their_gates():
 
 def test_sigmoid_masks_are_brought_to_the_same_sum():
     intermediates = outputs()
-    expected = combined(intermediates, (22, 21))
+    expected = combined(intermediates)
     intermediates["module_1_masks"] = intermediates["module_1_masks"] * 13
-    np.testing.assert_allclose(
-        combined(intermediates, (22, 21)), expected, rtol=1e-4
-    )
+    np.testing.assert_allclose(combined(intermediates), expected, rtol=1e-4)
 
 
 def test_a_mask_of_zeros_stays_zero():
     intermediates = outputs()
-    intermediates["module_1_masks"] = np.zeros_like(
-        intermediates["module_1_masks"]
-    )
-    found = modules_in_pixels(intermediates, (22, 21))
-    assert not found[:, 0].any()
-    assert np.isfinite(found).all()
+    intermediates["module_1_masks"] *= 0
+    found = modules_in_pixels(intermediates)
+    assert not found[:, 0].any() and np.isfinite(found).all()
 
 
 def test_resizing_keeps_places():
@@ -114,7 +106,7 @@ def test_resizing_keeps_places():
 
 def test_channels_first_masks():
     intermediates = outputs()
-    expected = combined(intermediates, (22, 21))
+    expected = combined(intermediates)
     for i in (1, 2):
         masks = intermediates[f"module_{i}_masks"]
         intermediates[f"module_{i}_masks"] = masks.transpose(0, 3, 1, 2)
@@ -123,41 +115,30 @@ def test_channels_first_masks():
 
 
 def test_tensors_and_arrays_give_the_same():
-    intermediates = outputs()
-    tensors = {
-        name: keras.ops.convert_to_tensor(value)
-        for name, value in intermediates.items()
-    }
-    np.testing.assert_array_equal(
-        combined(tensors, (22, 21)), combined(intermediates, (22, 21))
-    )
+    arrays = outputs()
+    tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, arrays)
+    np.testing.assert_array_equal(combined(tensors), combined(arrays))
 
 
 def test_without_gates_all_weigh_the_same():
-    intermediates = outputs()
-    linear = {
-        name: value
-        for name, value in intermediates.items()
-        if "gates" not in name
-    }
-    for name in intermediates:
-        if "gates" in name:
-            intermediates[name] = np.full_like(intermediates[name], 1 / 3)
-    np.testing.assert_allclose(
-        combined(linear, (22, 21)),
-        combined(intermediates, (22, 21)),
-        rtol=1e-5,
-    )
+    gated = outputs()
+    linear = {name: x for name, x in gated.items() if "gates" not in name}
+    for name in gated.keys() - linear:
+        gated[name] = np.full_like(gated[name], 1 / 3)
+    np.testing.assert_allclose(combined(linear), combined(gated), rtol=1e-5)
+
+
+def a_model(**options):
+    x = inputs = keras.Input((24, 20, 1))
+    for filters in (3, 5):
+        x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
+    options = {"classes": 7, "depth": 2, "width": 3, **options}
+    return keras_warn.augment(keras.Model(inputs, x), **options)
 
 
 @pytest.mark.parametrize("gates", ["softmax", "average", "linear"])
 def test_of_a_model(gates):
-    x = inputs = keras.Input((24, 20, 1))
-    for filters in (3, 5):
-        x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
-    model = keras_warn.augment(
-        keras.Model(inputs, x), classes=7, depth=2, width=3, gates=gates
-    )
+    model = a_model(gates=gates)
     images = np.random.default_rng(0).random((2, 24, 20, 1), "float32")
     found = combined_mask(model, keras_warn.inspect(model)(images), (24, 20))
     assert found.shape == (2, 24, 20)
@@ -175,11 +156,8 @@ def test_of_a_model(gates):
     ],
 )
 def test_errors_of_masks(intermediates, size, error, message):
-    inputs = keras.Input((24, 20, 1))
-    x = keras.layers.Conv2D(3, 3, 2, "same", activation="relu")(inputs)
-    model = keras_warn.augment(keras.Model(inputs, x), classes=2, depth=1)
     with pytest.raises(error, match=message):
-        combined_mask(model, intermediates, size)
+        combined_mask(a_model(depth=1), intermediates, size)
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,13 @@ def with_byte(offset, value):
     return make
 
 
-def code_of_its_own(config):
-    layer = config["config"]["layers"][1]
-    layer.update(class_name="Sharpen", module=None, registered_name="my>S")
+def with_code(**others):
+    """A file of a layer that needs code of its own."""
+
+    def change(config):
+        config["config"]["layers"][1].update(class_name="Sharpen", **others)
+
+    return with_config(change)
 
 
 WEIGHTS = "model.weights.h5"
@@ -109,7 +113,8 @@ DAMAGED = {
     "no_layers": with_config(lambda c: c["config"].update(layers=[])),
     "no_settings": with_config(lambda c: c.update(config={})),
     "a_layer_alone": with_config(lambda c: c.update(c["config"]["layers"][1])),
-    "code_of_its_own": with_config(code_of_its_own),
+    "code": with_code(module=None, registered_name="my>Sharpen"),
+    "code_of_a_module": with_code(module="my_layers"),
     "negative_filters": with_layer("Conv2D", filters=-1),
     "more_filters": with_layer("Conv2D", filters=8),
     "strides_of_text": with_layer("Conv2D", strides="x"),
@@ -133,6 +138,9 @@ def test_damaged_files_are_named(name, good, tmp_path, capsys):
     assert cli.main(["summary", str(path)]) == 2
     said = capsys.readouterr().err
     assert f"{name}.keras" in said and said.count("\n") == 1
+    assert len(said) < 800
+    if "code" in name:
+        assert "Sharpen" in said and "needs code of its own" in said
 
 
 def test_a_folder_is_no_model(tmp_path, capsys):

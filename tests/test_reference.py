@@ -45,40 +45,27 @@ def golden_gate_scores(golden):
     )
 
 
-def test_attention_heads_agree(golden):
+def computed(golden, i):
+    """What the transcription makes of module `i`, by its name in the file."""
+
+    def given(*names):
+        return [golden[f"{name}_{i}"] for name in names]
+
+    maps = given("features", "masks")
+    return {
+        "masks": reference.attention_heads(*given("features", "mask_kernel")),
+        "head_outputs": reference.output_heads(*maps, *given("output_kernel")),
+        "head_gates": reference.head_gates(*maps, *given("gate_kernel")),
+        "module_output": reference.module_output(
+            *given("head_gates", "head_outputs")
+        ),
+    }
+
+
+def test_modules_agree(golden):
     for i in modules(golden):
-        masks = reference.attention_heads(
-            golden[f"features_{i}"], golden[f"mask_kernel_{i}"]
-        )
-        assert_close(masks, golden[f"masks_{i}"])
-
-
-def test_output_heads_agree(golden):
-    for i in modules(golden):
-        hypotheses = reference.output_heads(
-            golden[f"features_{i}"],
-            golden[f"masks_{i}"],
-            golden[f"output_kernel_{i}"],
-        )
-        assert_close(hypotheses, golden[f"head_outputs_{i}"])
-
-
-def test_head_gates_agree(golden):
-    for i in modules(golden):
-        gates = reference.head_gates(
-            golden[f"features_{i}"],
-            golden[f"masks_{i}"],
-            golden[f"gate_kernel_{i}"],
-        )
-        assert_close(gates, golden[f"head_gates_{i}"])
-
-
-def test_module_outputs_agree(golden):
-    for i in modules(golden):
-        output = reference.module_output(
-            golden[f"head_gates_{i}"], golden[f"head_outputs_{i}"]
-        )
-        assert_close(output, golden[f"module_output_{i}"])
+        for name, found in computed(golden, i).items():
+            assert_close(found, golden[f"{name}_{i}"])
 
 
 def test_diversity_agrees(golden):

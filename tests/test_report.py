@@ -7,7 +7,6 @@ import io
 import os
 import re
 import sys
-import tempfile
 from pathlib import Path
 
 import keras
@@ -23,6 +22,8 @@ from keras_warn.reporting.comparison import compare
 from keras_warn.reporting.report import choose_examples
 from keras_warn.reporting.report import place
 from keras_warn.reporting.report import report
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 NAMES = list("abcdefg")
 
@@ -106,26 +107,21 @@ def changing_model(**arguments):
 def test_the_page_says_what_was_found(tmp_path):
     augmented = changing_model()
     data = changed_set(augmented)
-    found = report(
-        augmented, data, tmp_path / "page.html", names=NAMES, verbose=0
-    )
-    page = Page(tmp_path / "page.html")
-    assert found.over_backbone.fixed > 0 and found.over_backbone.broken > 0
-    assert (
-        found.over_backbone.fixed
-        == compare(augmented, data, verbose=0).over_backbone.fixed
-    )
+    path = tmp_path / "page.html"
+    found = report(augmented, data, path, names=NAMES, verbose=0)
+    expected = found_in(augmented).over_backbone
+    assert found.over_backbone.fixed == expected.fixed > 0
     for text in (
         f"40 test images, {found.n} classes",
-        f"with attention gets {found.over_backbone.fixed} right.",
-        f"the model gets {found.over_backbone.broken} wrong.",
+        f"with attention gets {expected.fixed} right.",
+        f"the model gets {expected.broken} wrong.",
         f"Backbone alone {100 * found.backbone.accuracy():.1f} %",
         f"With attention {100 * found.output.accuracy():.1f} %",
         "is no model trained without attention",
         f"Parameters {augmented.count_params():,}",
         augmented.name,
     ):
-        assert text in page.text
+        assert text in Page(path).text
 
 
 def test_what_the_backbone_alone_stands_for(tmp_path):
@@ -141,14 +137,23 @@ def test_one_image(tmp_path):
     assert "1 test image, 7 classes" in page.text
 
 
-def test_examples_are_those_that_changed(tmp_path):
-    augmented = changing_model()
-    page = written(tmp_path, augmented, changed_set(augmented), names=NAMES)
+def found_in(augmented):
+    return compare(augmented, changed_set(augmented), verbose=0)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A page that several tests look at."""
+    data = changed_set(changing_model())
+    folder = tmp_path_factory.mktemp("page")
+    return written(folder, changing_model(), data, names=NAMES)
+
+
+def test_examples_are_those_that_changed(page):
     shown = [x["data-outcome"] for x in page.all("article")]
-    assert {"fixed", "broken"} <= set(shown)
-    found = compare(augmented, changed_set(augmented), verbose=0)
-    assert shown.count("fixed") == found.over_backbone.fixed
-    assert shown.count("broken") == found.over_backbone.broken
+    found = found_in(changing_model())
+    assert shown.count("fixed") == found.over_backbone.fixed > 0
+    assert shown.count("broken") == found.over_backbone.broken > 0
     index = np.flatnonzero(found.outcomes == "fixed")[0]
     label, network = found.labels[index], found.backbone.classes[index]
     assert (
@@ -162,8 +167,7 @@ def test_images_have_the_names_of_their_files(tmp_path):
     data = changed_set(augmented)
     files = [f"<bird {i}>.jpg" for i in range(len(data[0]))]
     page = written(tmp_path, augmented, data, image_name=files.__getitem__)
-    found = compare(augmented, data, verbose=0)
-    index = np.flatnonzero(found.outcomes == "fixed")[0]
+    index = np.flatnonzero(found_in(augmented).outcomes == "fixed")[0]
     assert f"✓ Fixed: <bird {index}>.jpg, true class" in page.text
     assert f"image {index}," not in page.text
 
@@ -171,21 +175,19 @@ def test_images_have_the_names_of_their_files(tmp_path):
 def test_an_example_explains_the_change(tmp_path):
     """The sum of its parts is what `explain` returns."""
     augmented = changing_model()
-    images, labels = changed_set(augmented)
-    found = compare(augmented, (images, labels), verbose=0)
+    data = changed_set(augmented)
+    found = found_in(augmented)
     (index,) = choose_examples(found, 1)
-    page = written(tmp_path, augmented, (images, labels), examples=1)
-    explanation = keras_warn.explain(augmented, images[index : index + 1])
+    page = written(tmp_path, augmented, data, examples=1)
+    explanation = keras_warn.explain(augmented, data[0][index : index + 1])
     assert found.outcomes[index] == "fixed"
     assert explanation.contrast[0] == found.backbone.classes[index]
     parts = [*explanation.contributions[0], explanation.contributions[0].sum()]
     texts = [f"{part:+.2f}".replace("-", "\N{MINUS SIGN}") for part in parts]
-    found = re.findall(r"[+\N{MINUS SIGN}]\d+\.\d\d", page.text)
-    assert found == texts
+    assert re.findall(r"[+\N{MINUS SIGN}]\d+\.\d\d", page.text) == texts
 
 
-def test_the_page_needs_nothing_else(tmp_path):
-    page = written(tmp_path)
+def test_the_page_needs_nothing_else(page):
     for tag, attributes in page.elements:
         for name in ("src", "href", "srcset", "data", "action", "poster"):
             address = attributes.get(name, "#")
@@ -237,13 +239,11 @@ def noise(random, count, size, channels):
 )
 def test_a_hundred_noisy_examples_stay_below_5_mb(tmp_path, size):
     x = inputs = keras.Input((size, size, 3))
-    for i in range(4):
-        x = keras.layers.Conv2D(3, 3, 2, "same", name=f"c{i}")(x)
+    names = [f"c{i}" for i in range(4)]
+    for name in names:
+        x = keras.layers.Conv2D(3, 3, 2, "same", name=name)(x)
     augmented = keras_warn.augment(
-        keras.Model(inputs, x),
-        classes=5,
-        attend_at=[f"c{i}" for i in range(4)],
-        width=2,
+        keras.Model(inputs, x), classes=5, attend_at=names, width=2
     )
     images = noise(np.random.default_rng(0), 100, size, 3)
     found = compare(augmented, (images, np.zeros(100, int)), verbose=0)
@@ -260,9 +260,7 @@ def test_a_hundred_noisy_examples_stay_below_5_mb(tmp_path, size):
     [
         {"gates": "linear"},
         {"preset": "side_by_side"},
-        {"classifier_activation": None},
-        {"combination": "probabilities"},
-        {"mask_activation": "sigmoid"},
+        {"combination": "probabilities", "classifier_activation": None},
     ],
     ids=str,
 )
@@ -271,11 +269,9 @@ def test_other_models(tmp_path, arguments):
     page = written(tmp_path, augmented, changed_set(augmented))
     assert page.all("article")
     assert "nan" not in page.text.split()
-    if arguments.get("gates") == "linear":
-        assert "This model has no gates" in page.text
-        assert "Mean gate" not in page.text
-    else:
-        assert "Mean gate" in page.text
+    gates = arguments.get("gates") != "linear"
+    assert ("Mean gate" in page.text) == gates
+    assert ("This model has no gates" in page.text) != gates
     scale = arguments.get("combination", "log-probabilities")
     assert f"both classes’ {scale}" in page.text
 
@@ -373,33 +369,23 @@ def test_the_baseline_is_what_attention_is_compared_with(tmp_path):
     images, labels = changed_set(augmented)
     flat = keras.Sequential([keras.Input((24, 20, 1)), keras.layers.Flatten()])
     flat.add(keras.layers.Dense(7))  # logits
-    found = report(
-        augmented,
-        (images, labels),
-        tmp_path / "page.html",
-        baseline=flat,
-        verbose=0,
-    )
-    predicted = flat.predict(images, verbose=0).argmax(axis=1)
-    right = predicted == labels
+    path = tmp_path / "page.html"
+    found = report(augmented, (images, labels), path, baseline=flat, verbose=0)
+    right = flat.predict(images, verbose=0).argmax(axis=1) == labels
     difference = found.over_baseline
     assert difference.fixed == np.sum(~right & found.output.correct)
     gain = found.output.accuracy() - right.mean()
     assert difference.gain == pytest.approx(gain, abs=1e-12)
-    assert (
-        found.over_backbone.fixed
-        == compare(augmented, (images, labels), verbose=0).over_backbone.fixed
-    )
-    page = Page(tmp_path / "page.html")
-    gain = 100 * difference.gain
+    expected = found_in(augmented).over_backbone.fixed
+    assert found.over_backbone.fixed == expected
     for text in (
         f"Baseline {100 * right.mean():.1f} %",
-        f"Difference {gain:+.1f}".replace("-", "\N{MINUS SIGN}"),
+        f"Difference {100 * gain:+.1f}".replace("-", "\N{MINUS SIGN}"),
         f"Of {np.sum(~right)} images in 40 that the baseline gets wrong",
         f"Backbone alone {100 * found.backbone.accuracy():.1f} %",
         "Gain, fixed and broken are those over the baseline.",
     ):
-        assert text in page.text
+        assert text in Page(path).text
     probabilities = keras.Sequential([flat, keras.layers.Softmax()])
     again = compare(augmented, (images, labels), 32, 0, probabilities)
     np.testing.assert_allclose(
@@ -423,10 +409,8 @@ def test_a_baseline_that_does_not_fit(tmp_path, baseline, error, message):
         written(tmp_path, baseline=baseline)
 
 
-def test_numbers_come_before_examples(tmp_path):
+def test_numbers_come_before_examples(page):
     """Of each outcome, a few examples are in sight, and the others fold."""
-    augmented = changing_model()
-    page = written(tmp_path, augmented, changed_set(augmented))
     sections = [x["id"] for x in page.all("section")]
     assert sections.index("examples") > sections.index("gates")
     folded = page.source.split("<details>")[1:]
@@ -461,17 +445,7 @@ def test_fair_shares_of_examples():
 def test_the_most_decisive_come_first():
     found = comparison([0] * 4, [1, 1, 0, 0], [0, 0, 1, 1])
     found.backbone.label_confidences[:] = [0.4, 0.1, 0.6, 0.9]
-    found = type(found)(
-        **{
-            **vars(found),
-            "output": type(found.output)(
-                **{
-                    **vars(found.output),
-                    "label_confidences": np.array([0.6, 0.8, 0.5, 0.1]),
-                }
-            ),
-        }
-    )
+    found.output.label_confidences[:] = [0.6, 0.8, 0.5, 0.1]
     assert choose_examples(found, 4).tolist() == [1, 0, 3, 2]
 
 
@@ -531,10 +505,6 @@ def test_images_that_cannot_be_shown(tmp_path):
         written(tmp_path, augmented, data)
 
 
-def fail(*args, **kwargs):
-    raise AssertionError("the work has begun")
-
-
 @pytest.mark.parametrize(
     "path, error, message",
     [
@@ -543,46 +513,20 @@ def fail(*args, **kwargs):
         ("old.html", FileExistsError, "`overwrite`.*old.html"),
     ],
 )
-def test_paths_are_checked_first(tmp_path, monkeypatch, path, error, message):
-    monkeypatch.setattr(
-        sys.modules["keras_warn.reporting.report"], "compared", fail
-    )
+def test_paths_are_checked_first(tmp_path, path, error, message):
     (tmp_path / "old.html").touch()
     with pytest.raises(error, match=f"`path`.*{message}"):
-        report(model(), test_set(), tmp_path / path)
-
-
-def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        sys.modules["keras_warn.reporting.report"], "compared", fail
-    )
-
-    def refuse(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
-
-    # Root may write anywhere, so that modes of folders prove nothing.
-    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
-    with pytest.raises(PermissionError, match="`path`.*Permission denied"):
-        report(model(), test_set(), tmp_path / "page.html")
+        report(model(), None, tmp_path / path)  # of no data that it could read
 
 
 def test_a_page_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "page.html"
     path.write_text("before")
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(AssertionError):
+    monkeypatch.delattr(os, "replace")
+    with pytest.raises(AttributeError):
         written(tmp_path)
     assert path.read_text() == "before"
     monkeypatch.undo()
     written(tmp_path)
     assert path.read_text("utf-8").endswith("</html>")
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
-
-
-@pytest.mark.parametrize(
-    "package, named", [("jinja2", "jinja2"), ("PIL", "pillow")]
-)
-def test_without_a_package(tmp_path, monkeypatch, package, named):
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=f"pip install {named}"):
-        written(tmp_path)

@@ -10,6 +10,8 @@ from test_report import changing_model
 
 from keras_warn.reporting.report import report
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 WIDE, NARROW = 1280, 320
 
 

@@ -245,8 +245,8 @@ def explain(
 
     Example:
 
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
     >>> images = keras.random.uniform((2, 96, 96, 3))
@@ -323,8 +323,8 @@ def contributions(model, intermediates) -> Contributions:
     Example:
 
     >>> from keras_warn.explanation.decomposition import contributions
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
     >>> intermediates = keras_warn.inspect(model)(ops.zeros((1, 96, 96, 3)))

@@ -45,8 +45,8 @@ def inspect(model) -> keras.Model:
 
     Example:
 
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=1, width=3)
     >>> intermediates = keras_warn.inspect(model)(ops.zeros((2, 96, 96, 3)))

@@ -44,8 +44,8 @@ def module_masks(model, intermediates, size) -> np.ndarray:
 
     Example:
 
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
     >>> intermediates = keras_warn.inspect(model)(ops.zeros((1, 96, 96, 3)))
@@ -140,8 +140,8 @@ def combined_mask(model, intermediates, size) -> np.ndarray:
 
     Example:
 
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
     >>> intermediates = keras_warn.inspect(model)(ops.zeros((2, 96, 96, 3)))

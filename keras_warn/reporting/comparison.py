@@ -330,8 +330,8 @@ def compare(model, data, batch_size=32, verbose=1, baseline=None) -> Comparison:
     Example:
 
     >>> from keras_warn.reporting.comparison import compare
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
     >>> images = keras.random.uniform((4, 96, 96, 3))

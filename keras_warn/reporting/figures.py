@@ -68,8 +68,8 @@ def explanation_figure(images, explanation, titles=None, names=None):
     Example:
 
     >>> from keras_warn.reporting.figures import explanation_figure
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=2, width=3)
     >>> images = keras.random.uniform((2, 96, 96, 3))

@@ -112,8 +112,8 @@ def report(
     Example:
 
     >>> import tempfile
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=3, depth=1, width=2)
     >>> data = keras.random.uniform((4, 96, 96, 3)), [0, 1, 2, 0]

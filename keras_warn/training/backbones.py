@@ -79,7 +79,7 @@ def build_network(
     Example:
 
     >>> network = build_network(
-    ...     "MobileNetV2(alpha=0.35)", 5, 64, weights="none"
+    ...     "MobileNet(alpha=0.25)", 5, 64, weights="none"
     ... )
     >>> network.input_shape, network.output_shape
     ((None, 64, 64, 3), (None, 5))

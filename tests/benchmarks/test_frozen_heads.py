@@ -14,6 +14,8 @@ from keras_warn.data import TestBatches
 from keras_warn.data import TrainingBatches
 from keras_warn.data import transforms
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 CLASSES, WIDTH = 3, 2
 
 

@@ -17,6 +17,8 @@ from support import without_weights
 
 from keras_warn.operations import operations
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 HEADS, MODULES, OFFSETS, CLASSES = 4, 3, 9, 10
 
 

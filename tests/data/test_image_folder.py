@@ -13,16 +13,14 @@ def write(folder, names):
         Image.new("RGB", (13, 17)).save(path)
 
 
-def table(path, text, encoding="utf-8"):
-    path.write_bytes(text.encode(encoding))
+def table(path, text):
+    path.write_text(text, "utf-8")
     return path
 
 
 def names(listing, split):
-    return [
-        (path.parent.name + "/" + path.name)
-        for path in listing.split(split).paths
-    ]
+    paths = listing.split(split).paths
+    return [f"{path.parent.name}/{path.name}" for path in paths]
 
 
 BIRDS = ["wren/1.jpg", "wren/2.PNG", "finch/1.jpg", "finch/garden/3.webp"]
@@ -62,12 +60,6 @@ def test_a_class_called_train(tmp_path):
     assert load_image_folder(tmp_path).names == ("bus", "train")
 
 
-def test_numbers_are_sorted_as_keras_sorts_them(tmp_path):
-    write(tmp_path, [f"{i}/a.jpg" for i in range(12)])
-    expected = ("0", "1", "10", "11", *"23456789")
-    assert load_image_folder(tmp_path).names == expected
-
-
 def test_what_is_skipped_is_said_and_counted(tmp_path):
     write(tmp_path, [*BIRDS, "@eaDir/wren/1.jpg", "wren/.2.jpg"])
     (tmp_path / "wren/3.heic").touch()
@@ -96,16 +88,9 @@ def test_letters_are_the_same_in_both_their_forms(tmp_path):
     assert drinks.split("test").labels.tolist() == [0]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "path,label\nwren/1.jpg,wren\nfinch/1.jpg,Fink Ä\n",
-        # Of a spreadsheet: a byte order mark, CRLF; columns in another order.
-        "\ufefflabel,note,path\r\nwren,,wren/1.jpg\r\nFink Ä,x,finch/1.jpg\r\n",
-    ],
-)
-def test_a_table(tmp_path, text):
+def test_a_table(tmp_path):
     write(tmp_path, BIRDS)
+    text = "path,label\nwren/1.jpg,wren\nfinch/1.jpg,Fink Ä\n"
     birds = load_image_folder(table(tmp_path / "my birds.csv", text))
     assert birds.name == "my birds"
     assert birds.names == ("Fink Ä", "wren")
@@ -147,16 +132,6 @@ def test_wrong_lines_are_named(tmp_path, lines, message):
         load_image_folder(path)
 
 
-def test_a_table_of_another_kind(tmp_path):
-    with pytest.raises(ValueError, match="names the columns path and label"):
-        load_image_folder(table(tmp_path / "a.csv", "file;class\na.jpg;b\n"))
-    text = "path,label\nä.jpg,wren\n"
-    with pytest.raises(ValueError, match="It is not UTF-8"):
-        load_image_folder(table(tmp_path / "b.csv", text, "latin-1"))
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        load_image_folder(tmp_path / "c.csv")
-
-
 def test_missing_and_broken_images_are_found_together(tmp_path):
     write(tmp_path, BIRDS)
     (tmp_path / "wren" / "1.jpg").write_bytes(b"")
@@ -173,44 +148,23 @@ def test_a_table_without_any_image(tmp_path):
         load_image_folder(path)
 
 
-def test_a_class_folder_without_images(tmp_path):
-    write(tmp_path, BIRDS)
-    (tmp_path / "tit").mkdir()
-    (tmp_path / "tit" / "notes.txt").touch()
-    with pytest.raises(ValueError, match="class folder .*tit holds no images"):
-        load_image_folder(tmp_path)
+def inside(folder):
+    return [f"{folder}/{name}" for name in BIRDS]
 
 
-def test_no_folders(tmp_path):
-    write(tmp_path, ["1.jpg"])
-    with pytest.raises(ValueError, match="a folder for each class"):
-        load_image_folder(tmp_path)
-
-
-def test_one_class(tmp_path):
-    """Such as the folder above the one that was meant."""
-    write(tmp_path, [f"my birds/{name}" for name in BIRDS])
-    with pytest.raises(ValueError, match="4 images are of 'my birds'"):
-        load_image_folder(tmp_path)
-
-
-def test_a_class_that_is_not_trained(tmp_path):
-    write(tmp_path, [f"train/{name}" for name in BIRDS])
-    write(tmp_path, ["test/tit/1.jpg"])
-    with pytest.raises(ValueError, match="'tit', of .* in test alone"):
-        load_image_folder(tmp_path)
-
-
-def test_splits_without_one_to_train_with(tmp_path):
-    write(tmp_path, [f"test/{name}" for name in BIRDS])
-    with pytest.raises(ValueError, match="to train with. .* in test alone"):
-        load_image_folder(tmp_path)
-
-
-def test_classes_beside_splits(tmp_path):
-    write(tmp_path, [f"train/{name}" for name in BIRDS])
-    write(tmp_path, ["tit/1.jpg"])
-    with pytest.raises(ValueError, match="splits train and, beside them, tit"):
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        # Such as the folder above the one that was meant.
+        (inside("my birds"), "4 images are of 'my birds'"),
+        ([*inside("train"), "test/tit/1.jpg"], "'tit', of .* in test alone"),
+        (inside("test"), "to train with. .* in test alone"),
+        ([*inside("train"), "tit/1.jpg"], "train and, beside them, tit"),
+    ],
+)
+def test_folders_that_are_not_what_was_meant(tmp_path, names, message):
+    write(tmp_path, names)
+    with pytest.raises(ValueError, match=message):
         load_image_folder(tmp_path)
 
 

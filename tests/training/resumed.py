@@ -1,8 +1,7 @@
 """A small training, for tests that kill it: `python resumed.py FOLDER ...`.
 
 With all that remembers something: dropout and random layers, moving averages
-of weights, MixUp, batch normalisation, learning rates by layer, a schedule,
-and an end by patience.
+of weights, MixUp, batch normalisation, learning rates by layer and a schedule.
 """
 
 import argparse
@@ -24,7 +23,6 @@ from keras_warn.data import Mix
 from keras_warn.data import TestBatches
 from keras_warn.data import TrainingBatches
 from keras_warn.data import transforms
-from keras_warn.training import devices
 
 SIDE, CLASSES, EPOCHS = 16, 3, 7
 
@@ -46,19 +44,16 @@ def images(count=77, seed=0):
     )
 
 
-def build(frozen):
+def build():
     """A compiled model, the same for the same seed."""
     x = inputs = keras.Input((SIDE, SIDE, 3))
     x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
-    if not frozen:
-        x = keras.layers.RandomTranslation(0.1, 0.1)(x)
+    x = keras.layers.RandomTranslation(0.1, 0.1)(x)
     x = keras.layers.Conv2D(5, 3, 2, padding="same")(x)
-    norm = keras.layers.BatchNormalization(momentum=0.9)
-    norm.trainable = not frozen
-    x = keras.layers.ReLU()(norm(x))
+    x = keras.layers.BatchNormalization(momentum=0.9)(x)
+    x = keras.layers.ReLU()(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    if not frozen:
-        x = keras.layers.Dropout(0.2)(x)
+    x = keras.layers.Dropout(0.2)(x)
     x = keras.layers.Dense(CLASSES, activation="softmax")(x)
     model = keras_warn.augment(
         keras.Model(inputs, x), depth=1, diversity_weight=0.1
@@ -71,7 +66,8 @@ def build(frozen):
         ),
         keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
         metrics=["accuracy"],
-        jit_compile=False,
+        # TensorFlow would trace for longer than it trains.
+        run_eagerly=keras.backend.backend() == "tensorflow",
     )
     return model
 
@@ -107,23 +103,16 @@ def kill_while_saving(number):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
-    parser.add_argument("--devices", nargs="+")
-    parser.add_argument("--patience", type=int, default=EPOCHS)
     parser.add_argument(
         "--signal", nargs=2, type=int, metavar=("NUMBER", "STEP")
     )
     parser.add_argument("--save-minutes", type=float, default=10)
     parser.add_argument("--kill-while-saving", type=int, metavar="NUMBER")
-    # Statistics of batch normalisation are each device's own; without any
-    # that are learned, and with random layers, which draw alike on all.
-    parser.add_argument("--frozen", action="store_true")
     arguments = parser.parse_args()
     if arguments.kill_while_saving:
         kill_while_saving(arguments.kill_while_saving)
-    strategy = devices.strategy(arguments.devices)
     keras.utils.set_random_seed(0)
-    with devices.scope(strategy):
-        model = build(arguments.frozen)
+    model = build()
     train, validation = images().hold_out(0.2, seed=0)
     trained = training.fit(
         model,
@@ -133,7 +122,6 @@ def main():
         EPOCHS,
         arguments.folder,
         TestBatches(validation, transforms.Identity(), 4),
-        patience=arguments.patience,
         save_minutes=arguments.save_minutes,
         callbacks=[Signals(*arguments.signal)] if arguments.signal else [],
         verbose=0,

@@ -1,14 +1,12 @@
 """Trainings on several devices, which the processor is divided into."""
 
 import json
-import pathlib
-import signal
 
 import fresh
 import keras
 import numpy as np
 import pytest
-from training import resumed
+from support import assert_all_close
 
 from keras_warn.training import devices
 
@@ -18,84 +16,78 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run(folder, *options):
-    """Trains in a new process: TensorFlow divides a processor only once."""
-    script = pathlib.Path(resumed.__file__)
-    found = fresh.Process(script, folder, "--frozen", *options).wait()
-    if found.returncode:
-        return found
-    with np.load(folder / "weights.npz") as content:
-        weights = [content[name] for name in content.files]
-    return json.loads(found.stdout)["history"], weights
-
-
-def test_two_devices_train_the_same_model_as_one(tmp_path):
-    """With a partial last batch in validation, and killed in between."""
-    history, weights = run(tmp_path / "one")
-    two = ("--devices", "CPU:0", "CPU:1")
-    killed = run(
-        tmp_path / "two", *two, "--signal", str(int(signal.SIGINT)), "18"
-    )
-    assert "after step 2 of 4 in epoch 5" in killed.stderr
-    other_history, other_weights = run(tmp_path / "two", *two)
-    for row, other in zip(history, other_history, strict=True):
-        assert row == pytest.approx(other, abs=1e-5)
-    for mine, own in zip(weights, other_weights, strict=True):
-        np.testing.assert_allclose(mine, own, rtol=0, atol=1e-5)
-
-
-STATISTICS = """
+# TensorFlow divides a processor only once in a process.
+TRAIN = """
 import json
 import signal
+import sys
 
 import keras
 
 from keras_warn import training
-from keras_warn.data import TestBatches, TrainingBatches, transforms
+from keras_warn.data import Mix, TestBatches, TrainingBatches, transforms
 from keras_warn.training import devices
 from training import resumed
 
-strategy = devices.strategy(["CPU:0", "CPU:1"])
+two = devices.strategy(["CPU:0", "CPU:1"])
 train, validation = resumed.images().hold_out(0.2, seed=0)
 validation = TestBatches(validation, transforms.Identity(), 4)
-for folder, step in [("whole", 0), ("killed", 6), ("killed", 0)]:
+for folder, strategy, statistics, step in [
+    ("one", None, False, 0),
+    ("two", two, False, 6),
+    ("two", two, False, 0),
+    ("whole", two, True, 0),
+    ("killed", two, True, 6),
+    ("killed", two, True, 0),
+]:
     keras.utils.set_random_seed(0)
-    with strategy.scope():
+    with devices.scope(strategy):
         x = inputs = keras.Input((resumed.SIDE, resumed.SIDE, 3))
         x = keras.layers.Dense(5)(keras.layers.Flatten()(x))
-        x = keras.layers.BatchNormalization(momentum=0.9)(x)
+        if statistics:
+            x = keras.layers.BatchNormalization(momentum=0.9)(x)
         x = keras.layers.Dense(resumed.CLASSES, "softmax")(x)
         model = keras.Model(inputs, x)
-        model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+        model.compile(
+            keras.optimizers.AdamW(use_ema=not statistics, ema_momentum=0.9),
+            "categorical_crossentropy",
+            metrics=["accuracy"],
+        )
+    mix = Mix(mixup=0.2)
+    batches = TrainingBatches(train, transforms.PadAndCrop(2), 14, 1, mix=mix)
+    signals = [resumed.Signals(signal.SIGINT, step)]
     try:
         trained = training.fit(
-            model,
-            TrainingBatches(train, transforms.PadAndCrop(2), 14, 1),
-            3,
-            folder,
-            validation,
-            callbacks=[resumed.Signals(signal.SIGINT, step)],
-            verbose=0,
+            model, batches, 3, folder, validation, callbacks=signals, verbose=0
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
+        print(stopped, file=sys.stderr)
         continue
     model.save(f"{folder}.keras")
     saved = keras.saving.load_model(f"{folder}.keras", compile=False)
     print(json.dumps([
         trained.history,
+        [weight.tolist() for weight in model.get_weights()],
         training.evaluate(model, validation),
         training.evaluate(saved, validation),
-        [weight.tolist() for weight in model.get_weights()],
     ]))
 """
 
 
-def test_two_devices_with_statistics_of_their_own(tmp_path):
-    """What resumes ends the same; what is evaluated is what is saved."""
-    found = fresh.run(STATISTICS, folder=tmp_path).stdout.splitlines()
-    whole, killed = map(json.loads, found)
+def test_two_devices_train_as_one(tmp_path):
+    """With a partial last batch in validation, and killed in between."""
+    process = fresh.run(TRAIN, folder=tmp_path)
+    assert process.stderr.count("after step 2 of 4 in epoch 2") == 2
+    one, two, whole, killed = map(json.loads, process.stdout.splitlines())
+    for row, other in zip(one[0], two[0], strict=True):
+        assert row == pytest.approx(other, abs=1e-5)
+    assert_all_close(
+        *([np.array(x) for x in found[1]] for found in (one, two)), atol=1e-5
+    )
+    # Statistics are each device's own: what resumes ends the same all the
+    # same, and what is evaluated is what is saved.
     assert whole == killed
-    history, evaluated, saved, _ = whole
+    history, _, evaluated, saved = whole
     assert evaluated == pytest.approx(saved, abs=1e-6)
     assert history[-1]["val_loss"] == evaluated["loss"]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from recipe import crops
+from support import assert_all_equal
 from support import in_tensorboard
 from support import to_numpy
 
@@ -24,8 +25,10 @@ from keras_warn.training import evaluate
 from keras_warn.training import outputs
 from keras_warn.training import runs
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 SMALL = Settings(
-    backbone="paper_networks:WideResNet(depth=10, width=1)",
+    backbone="small_network:Small",
     weights="none",
     attention={"depth": 2, "width": 3},
     image_size=32,
@@ -119,39 +122,35 @@ def test_every_optimizer_without_weight_decay(birds, optimizer):
     assert kind.__name__.lower() == optimizer
 
 
+# Of 24 images, which are 3 steps an epoch.
+COSINE = [(1 + np.cos(np.pi * i / 6)) / 2 for i in range(6)]
+WARM = [1 / 3, 2 / 3, 1]
+
+
 @pytest.mark.parametrize(
-    "changes, expected",
+    "schedule, options, expected",
     [
-        # 24 images are 3 steps an epoch.
         (
-            {"schedule": "steps", "decay_every": 2, "epochs": 5},
-            [1, 1, 1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01],
+            "steps",
+            {"decay_every": 2, "epochs": 5},
+            [1] * 6 + [0.1] * 6 + [0.01],
         ),
+        ("constant", {"warmup": 1, "epochs": 5}, WARM + [1, 1]),
         (
-            {"schedule": "constant", "warmup": 1, "epochs": 5},
-            [1 / 3, 2 / 3, 1, 1, 1],
+            "steps",
+            {"decay_every": 1, "warmup": 1, "epochs": 3},
+            WARM + [1] * 3 + [0.1],
         ),
-        (
-            {"schedule": "steps", "decay_every": 1, "warmup": 1, "epochs": 3},
-            [1 / 3, 2 / 3, 1, 1, 1, 1, 0.1],
-        ),
-        (
-            {"schedule": "cosine", "epochs": 2},
-            [(1 + np.cos(np.pi * i / 6)) / 2 for i in range(6)],
-        ),
-        (
-            {"schedule": "cosine", "warmup": 1, "epochs": 3},
-            [1 / 3, 2 / 3, 1]
-            + [(1 + np.cos(np.pi * i / 6)) / 2 for i in range(6)],
-        ),
+        ("cosine", {"epochs": 2}, COSINE),
+        ("cosine", {"warmup": 1, "epochs": 3}, WARM + COSINE),
     ],
 )
-def test_learning_rates(birds, changes, expected):
+def test_learning_rates(birds, schedule, options, expected):
     assert len(birds.training) == 24
-    optimizer = small(birds, attention=None, **changes).build().optimizer
-    schedule = optimizer.base_optimizer._learning_rate
+    one = small(birds, attention=None, schedule=schedule, **options)
+    rate = one.build().optimizer.base_optimizer._learning_rate
     found = [
-        float(to_numpy(schedule(i))) if callable(schedule) else schedule.value
+        float(to_numpy(rate(i))) if callable(rate) else rate.value
         for i in range(len(expected))
     ]
     np.testing.assert_allclose(found, np.array(expected) * 0.01, rtol=1e-4)
@@ -164,35 +163,27 @@ def test_both_variants_begin_alike(birds):
         for seed, attention in [(3, {"depth": 2}), (3, None), (4, None)]
     ]
     attention, baseline, other = (one.build() for one in variants)
-    differ = 0
-    for layer in baseline.layers:
-        for value, same, another in zip(
-            layer.get_weights(),
-            attention.get_layer(layer.name).get_weights(),
-            other.get_layer(layer.name).get_weights(),
-            strict=True,
-        ):
-            np.testing.assert_array_equal(value, same)
-            differ += (value != another).any()
+    shared = [attention.get_layer(layer.name) for layer in baseline.layers]
+    values, same, others = (
+        [value for layer in one for value in layer.get_weights()]
+        for one in (baseline.layers, shared, other.layers)
+    )
+    assert_all_equal(values, same)
     # Kernels; what begins with zeros and ones is alike for all.
-    assert differ > 7
+    pairs = zip(values, others, strict=True)
+    assert sum((one != other).any() for one, other in pairs) == 3
     assert baseline.get_layer("classifier").weights
-    for one, same in zip(
-        variants[0].batches().batch(1, 2),
-        variants[1].batches().batch(1, 2),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(one, same)
+    assert_all_equal(*(one.batches().batch(1, 2) for one in variants[:2]))
 
 
 def test_label_smoothing(birds):
     one = small(birds, attention=None, label_smoothing=0.3)
     model = one.build()
     images, labels = one.batches().batch(0, 0)
-    predictions = to_numpy(model(images.astype("float32")))
+    images = images.astype("float32")
     smooth = 0.7 * labels + 0.3 / 3
-    expected = -(smooth * np.log(predictions)).sum(axis=1).mean()
-    found = model.evaluate(images.astype("float32"), labels, verbose=0)[0]
+    expected = -(smooth * np.log(to_numpy(model(images)))).sum(axis=1).mean()
+    found = model.evaluate(images, labels, verbose=0)[0]
     assert found == pytest.approx(expected, rel=1e-5)
 
 
@@ -263,15 +254,10 @@ def test_figures_are_those_of_the_saved_models(finished, name, file):
 
 
 def test_curves_for_tensorboard(finished):
-    _, folder, results = finished
+    _, folder, _ = finished
     found = in_tensorboard(folder / "tensorboard")
-    for tag in (
-        "training/loss",
-        "training/accuracy",
-        "training/learning_rate",
-        "validation/loss",
-        "validation/accuracy",
-    ):
+    names = ("training/learning_rate", "validation/loss", "validation/accuracy")
+    for tag in ("training/loss", "training/accuracy", *names):
         assert [event.step for event in found[tag]] == [0, 1]
     watched = in_tensorboard(folder / "tensorboard" / "attention")
     assert [event.step for event in watched["masks/module_1"]] == [0, 1]

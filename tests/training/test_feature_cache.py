@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import pytest
 from resumed import images
+from support import assert_all_close
+from support import assert_all_equal
 
 import keras_warn
 from keras_warn import files
@@ -67,10 +69,6 @@ def cached(batches, folder, count=2, features=None, **options):
     return FeatureCache(features, batches, folder, count, verbose=0, **options)
 
 
-def weights_of(model):
-    return np.concatenate([x.ravel() for x in model.get_weights()])
-
-
 def test_trained_through_the_cache_as_without_it(tmp_path):
     """Resumed in the middle, with a validation by features, too."""
     model, _, _ = build()
@@ -87,9 +85,7 @@ def test_trained_through_the_cache_as_without_it(tmp_path):
             verbose=0,
             until=until,
         )
-    np.testing.assert_allclose(
-        weights_of(through), weights_of(model), atol=1e-5
-    )
+    assert_all_close(through.get_weights(), model.get_weights(), atol=1e-5)
     for one, other in zip(found.history, expected.history, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
     scores = evaluate(head, cached(tested, tmp_path, 1, features))
@@ -102,8 +98,7 @@ def test_batches_as_a_data_set_from_anywhere(tmp_path):
     for place, (features, labels) in zip([(1, 2), (2, 0)], found, strict=True):
         expected, expected_labels = cache.batch(*place)
         np.testing.assert_array_equal(labels, expected_labels)
-        for one, other in zip(features, expected, strict=True):
-            np.testing.assert_array_equal(one, other)
+        assert_all_equal(features, expected)
 
 
 def test_views_repeat_after_all_were_seen(tmp_path):
@@ -116,8 +111,7 @@ def test_views_repeat_after_all_were_seen(tmp_path):
         seen = np.stack([batches.see(epoch % 2, i) for i in chosen])
         np.testing.assert_array_equal(labels, batches.batch(epoch, 1)[1])
         expected = features.predict_on_batch(seen)
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-5)
+        assert_all_close(found, expected, atol=1e-5)
 
 
 def test_the_classifier_inside_learns_as_a_linear_probe_alone(tmp_path):
@@ -129,8 +123,7 @@ def test_the_classifier_inside_learns_as_a_linear_probe_alone(tmp_path):
         fit(head, cache, 3, tmp_path / f"{attention}", verbose=0)
         ended.append(model.get_layer("probe").get_weights())
     assert not np.allclose(ended[0][0], build()[0].get_layer("probe").kernel)
-    for one, other in zip(*ended, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert_all_close(*ended, atol=1e-4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,8 +214,7 @@ def test_killed_anywhere_it_resumes(whole, tmp_path, flushes):
     resumed = cached(training(), tmp_path)
     assert resumed.path == begun
     assert resumed.path.name == whole.path.name
-    for one, other in zip(resumed.arrays, whole.arrays, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(resumed.arrays, whole.arrays)
 
 
 def test_what_is_done_is_not_computed_again(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import fresh
 import keras
 import numpy as np
 import pytest
+from support import assert_all_equal
 from training import resumed
 
 from keras_warn import files
@@ -192,8 +193,7 @@ def test_a_finished_training_is_only_read(fit):
     )
     assert fit(count, patience=2) == trained
     assert not begun
-    for mine, own in zip(fit.model.get_weights(), weights, strict=True):
-        np.testing.assert_array_equal(mine, own)
+    assert_all_equal(fit.model.get_weights(), weights)
 
 
 def test_best_weights_are_those_of_the_best_epoch(fit):
@@ -220,10 +220,7 @@ def test_a_pause_changes_nothing(fit):
     trained = fit()
     other = Fit(fit.folder.with_name("other"))
     assert other().history == trained.history
-    for mine, own in zip(
-        fit.model.get_weights(), other.model.get_weights(), strict=True
-    ):
-        np.testing.assert_array_equal(mine, own)
+    assert_all_equal(fit.model.get_weights(), other.model.get_weights())
 
 
 def test_validation_is_of_the_moving_averages(fit):
@@ -236,10 +233,7 @@ def test_validation_is_of_the_moving_averages(fit):
     )
     other = Fit(fit.folder.with_name("other"))
     other(validation=None)
-    for mine, own in zip(
-        fit.model.get_weights(), other.model.get_weights(), strict=True
-    ):
-        np.testing.assert_array_equal(mine, own)
+    assert_all_equal(fit.model.get_weights(), other.model.get_weights())
 
 
 def test_a_loss_that_is_not_finite(fit):
@@ -326,13 +320,19 @@ def test_a_folder_that_is_gone(fit):
         fit(at_epoch(2, lambda: shutil.rmtree(fit.folder)))
 
 
-def test_a_checkpoint_that_cannot_be_read(fit):
+def stopped_in(fit, epoch):
+    """A training that ends in an error at the beginning of an epoch."""
+
     def stop():
         raise RuntimeError("stopped by the test")
 
     with pytest.raises(RuntimeError):
-        fit(at_epoch(3, stop))
-    state = fit.folder / "state.npz"
+        fit(at_epoch(epoch, stop))
+    return fit.folder / "state.npz"
+
+
+def test_a_checkpoint_that_cannot_be_read(fit):
+    state = stopped_in(fit, 3)
     whole = state.read_bytes()
     for broken in (b"", whole[: len(whole) // 2], whole[:-3000] + b"x" * 3000):
         state.write_bytes(broken)
@@ -352,15 +352,8 @@ def test_a_checkpoint_that_cannot_be_read(fit):
 def test_killed_between_the_two_renames(fit):
     """Only the checkpoint before is there."""
     expected = fit().history
-    state = fit.folder / "state.npz"
     again = Fit(fit.folder.with_name("again"))
-
-    def stop():
-        raise RuntimeError("stopped by the test")
-
-    with pytest.raises(RuntimeError):
-        again(at_epoch(3, stop))
-    (again.folder / state.name).unlink()
+    stopped_in(again, 3).unlink()
     assert (again.folder / "state.npz.previous").exists()
     assert again().history == expected
 
@@ -371,7 +364,6 @@ def test_another_training_in_the_folder(fit):
     with pytest.raises(ValueError, match="epochs=3 instead of 5. Choose"):
         fit()
     # As long, and of another model.
-    other = Fit(fit.folder, epochs=3)
     model = keras.Sequential(
         [
             keras.Input((resumed.SIDE, resumed.SIDE, 3)),
@@ -382,9 +374,8 @@ def test_another_training_in_the_folder(fit):
     model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
     before = model.get_weights()
     with pytest.raises(ValueError, match="must be a checkpoint of this model"):
-        other(model=model)
-    for mine, own in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, own)
+        Fit(fit.folder, epochs=3)(model=model)
+    assert_all_equal(model.get_weights(), before)
 
 
 def test_two_processes_in_one_folder(fit):
