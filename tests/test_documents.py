@@ -14,6 +14,8 @@ import keras_warn
 from keras_warn import cli
 from keras_warn import data
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 ROOT = Path(__file__).parents[1]
 # The guides run when the site is built: `website/test_site.py`.
 PAGES = sorted(
@@ -87,8 +89,10 @@ def given(photos, tmp_path, monkeypatch):
     ],
     ids=lambda p: str(p.relative_to(ROOT)),
 )
-def test_code_runs_in_order(page, given):
+def test_code_runs_in_order(page, given, request):
     """All blocks of a page, one after the other, as a reader would."""
+    if any("export(" in block for block in blocks(page, "python")):
+        request.getfixturevalue("traced")
     for block in blocks(page, "python"):
         # As many as `model` has classes, which a page may have made anew.
         classes = given["model"].output_shape[-1]

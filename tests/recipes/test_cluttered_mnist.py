@@ -21,8 +21,10 @@ from support import without_weights
 
 import keras_warn
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cluttered_mnist.py"
-SMALL = "--smoke --epochs 2 --train-size 640 --test-size 60".split()
+SMALL = "--smoke --epochs 2 --train-size 256 --test-size 60".split()
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_all_files_are_there(killed_and_continued):
 def test_results_are_complete(killed_and_continued):
     results = json.loads((killed_and_continued / "results.json").read_text())
     assert results["environment"]["backend"] == keras.backend.backend()
-    assert results["settings"]["train_size"] == 640
+    assert results["settings"]["train_size"] == 256
     baseline, attention = results["runs"]
     assert (baseline["arm"], attention["arm"]) == ("baseline", "attention")
     assert baseline["parameters"] < attention["parameters"]
