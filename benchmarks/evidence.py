@@ -17,6 +17,7 @@ Those are, of trainings with a row each, whose columns are `arm`, `seed`,
   name for each variant
 - `frozen.csv` and `fine_tuned.csv`, the rows of `benchmarks/frozen.py` and
   `benchmarks/fine_tuned.py`
+- `certainty.csv`, the rows of `benchmarks/certainty.py`
 - `table2.json`, the `results.json` of `benchmarks/table2.py` without `--smoke`
 
 What there is no file of, or no variant in it, is "not yet measured".
@@ -34,6 +35,7 @@ import sys
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from measuring import certainty_report
 from measuring import frozen_report
 from measuring import table2_report
 from measuring import variants
@@ -46,6 +48,7 @@ from keras_warn.reporting import figures
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 FIGURE_4, BIRDS = "figure4_mnist.csv", "cub50_study.csv"
 TABLE_2 = "table2.json"
+CERTAINTY = "certainty.csv"
 BESIDE_CONTROLS = {
     "frozen": "frozen.csv",
     "fine_tuned": "fine_tuned.csv",
@@ -191,6 +194,13 @@ def beside_controls(path):
     return table, frozen_report.plot(path)
 
 
+def certainty(path, name):
+    """One of the tables of what predictions know of themselves."""
+    if not path.exists():
+        return variants.NOT_MEASURED
+    return certainty_report.table(path, name)
+
+
 def evidence(results):
     """For each place its table, its plot or `None`, and their source."""
     mnist = variants.read(
@@ -208,6 +218,10 @@ def evidence(results):
         **{
             name: (*beside_controls(results / file), results / file)
             for name, file in BESIDE_CONTROLS.items()
+        },
+        **{
+            name: (certainty(results / CERTAINTY, name), None, None)
+            for name in certainty_report.TABLES
         },
         "table2": (*table_2(results / TABLE_2), results / TABLE_2),
     }

@@ -6,6 +6,7 @@ import re
 import evidence
 import pytest
 import table2
+from measuring import certainty_report
 from measuring import variants
 from measuring.table2_networks import constructors
 from measuring.timing import summary
@@ -96,6 +97,13 @@ def docs(tmp_path, monkeypatch):
                 ),
             ],
         )
+    rows(
+        results / evidence.CERTAINTY,
+        [
+            "data,backbone,seed,table,row,measure,value",
+            *(f"birds,net,0,{t},x,y,1" for t in certainty_report.TABLES),
+        ],
+    )
     write_table_2(results / evidence.TABLE_2, monkeypatch, tmp_path / "out")
     return tmp_path
 
@@ -171,6 +179,8 @@ def test_tables_and_plots_are_written(docs, capsys):
     row = "| depth 1 | 1,200 | 1 | 66.00 | +1.00 | – | 3 % |"
     assert row in unpadded(places["birds"])
     assert "not yet measured" not in page.read_text("utf-8")
+    for name in certainty_report.TABLES:
+        assert "birds, net: x" in places.pop(name)
     for name, text in places.items():
         assert text.endswith(f"(images/{name}.png)\n")
         assert (docs / f"images/{name}.png").stat().st_size > 10_000

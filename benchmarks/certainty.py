@@ -1,0 +1,430 @@
+"""How sure predictions are: calibration, unknown classes, exits, a second look.
+
+    python benchmarks/certainty.py "CUB, 50 birds" \\
+        --images CUB_200_2011_first50 --far grocery81 \\
+        --backbone "MobileNetV2(alpha=0.35)" --image-size 128 \\
+        --weights mobilenet_v2_0.35_128_notop.weights.h5 \\
+        --rate 0.01 --decay 0.3 --cache features
+
+Trains attention on a frozen backbone, as `benchmarks/frozen.py` does and with
+the rate and decay that it has chosen, and asks of each seed's model:
+
+- calibration: would a temperature, fitted on validation images, help?
+- unknown: do scores tell images of unknown classes, every fifth class (near)
+  or another data set (far), from those of known ones?
+- exits: how many images could be predicted by the first modules alone?
+- zoom: is a second look, at the box that masks show, worth its computation?
+
+What is chosen is chosen on validation images. Rows are added to `--out`, a
+number each; a seed that is there is not trained again.
+`benchmarks/evidence.py` draws the means over seeds.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+
+# First, for what it sets before TensorFlow is imported.
+import frozen  # isort: skip
+import keras
+import numpy as np
+import scipy.optimize
+import scipy.special
+from sklearn import metrics
+from sklearn import neighbors
+
+import keras_warn
+from keras_warn import data
+from keras_warn import operations
+from keras_warn import training
+from keras_warn.attention import attention_of
+from keras_warn.data import images
+from keras_warn.data import transforms
+from keras_warn.explanation import masks
+
+WIDTH = 8
+ACCURACY = "test accuracy (%)"
+BINS = 15  # of calibration errors
+UNKNOWN = slice(0, None, 5)  # classes that nobody is taught
+# Of a second look: share of a mask's peak, and of the image's side at least.
+ZOOMS = ((0.3, 0.6), (0.5, 0.4), (0.5, 0.6), (0.5, 0.8))
+
+
+@dataclasses.dataclass
+class Looks:
+    """What a model says of images.
+
+    Attributes:
+        logits: `(b, m + 1, n)`, of the backbone and of each module.
+        masks: `(b, height, width)`, of all modules together.
+    """
+
+    logits: np.ndarray
+    masks: np.ndarray
+
+    @property
+    def log_probabilities(self):
+        """Of the model: `(b, n)`."""
+        return scipy.special.log_softmax(self.logits.mean(axis=1), axis=-1)
+
+
+def looker(model):
+    """A function from images, uint8 `(b, height, width, 3)`, to `Looks`."""
+    inspected = keras_warn.inspect(model)
+    inspected.compile(jit_compile=False)
+    modules = range(1, len(attention_of(model).modules) + 1)
+    names = [
+        "backbone_prediction",
+        *(f"module_{i}_prediction" for i in modules),
+    ]
+
+    def look(pixels):
+        logits, found = [], []
+        for i in range(0, len(pixels), frozen.BATCH):
+            batch = pixels[i : i + frozen.BATCH].astype("float32")
+            parts = inspected.predict_on_batch(batch)
+            logits.append(np.stack([parts[name] for name in names], axis=1))
+            mask = masks.combined_mask(model, parts, pixels.shape[1:3])
+            found.append(mask.astype("float32"))
+        return Looks(np.concatenate(logits), np.concatenate(found))
+
+    return look
+
+
+def accuracy(log_probabilities, labels):
+    return 100 * float(np.mean(log_probabilities.argmax(axis=-1) == labels))
+
+
+def log_likelihood(logits, labels, temperature=1.0):
+    """Mean negative log-likelihood, in nats."""
+    found = scipy.special.log_softmax(logits / temperature, axis=-1)
+    return -float(found[np.arange(len(labels)), labels].mean())
+
+
+def calibration_error(logits, labels, temperature=1.0):
+    """Expected calibration error in %, over bins of equal width.
+
+    Guo et al., "On calibration of modern neural networks", ICML 2017.
+    """
+    probabilities = scipy.special.softmax(logits / temperature, axis=-1)
+    sure = probabilities.max(axis=-1)
+    right = probabilities.argmax(axis=-1) == labels
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, right - sure, minlength=BINS)
+    return 100 * float(np.abs(gaps).sum() / len(labels))
+
+
+def calibration(validation, test):
+    """Both of attention and of the linear probe, as they are and tempered."""
+    rows = {}
+    for name, of in (
+        ("attention", lambda looks: looks.logits.mean(axis=1)),
+        ("linear probe", lambda looks: looks.logits[:, 0]),
+    ):
+        logits, labels = of(validation[0]), validation[1]
+        fitted = scipy.optimize.minimize_scalar(
+            lambda x, of=(logits, labels): log_likelihood(*of, np.exp(x)),
+            bounds=(-3, 3),
+            method="bounded",
+        )
+        temperature = float(np.exp(fitted.x))
+        logits, labels = of(test[0]), test[1]
+        for who, t in ((name, 1.0), (f"{name}, tempered", temperature)):
+            error = calibration_error(logits, labels, t)
+            nats = log_likelihood(logits, labels, t)
+            rows[who, "temperature"] = t
+            rows[who, "calibration error (%)"] = error
+            rows[who, "negative log-likelihood"] = nats
+    return rows
+
+
+def scores(looks, nearest):
+    """How known an image looks, by several scores: higher is more known."""
+    logits = looks.logits.mean(axis=1)
+    own = scipy.special.log_softmax(looks.logits, axis=-1)
+    found = looks.log_probabilities
+    probe = looks.logits[:, 0]
+    chosen = found.argmax(axis=-1)
+    every = np.arange(len(found))
+    return {
+        "highest probability": found.max(axis=-1),
+        "negative entropy": (np.exp(found) * found).sum(axis=-1),
+        "energy": scipy.special.logsumexp(logits, axis=-1),
+        "highest logit": logits.max(axis=-1),
+        "linear probe: highest probability": own[:, 0].max(axis=-1),
+        "linear probe: energy": scipy.special.logsumexp(probe, axis=-1),
+        "nearest training image, features": nearest,
+        "agreement of modules": own[every, :, chosen].mean(axis=1),
+        "lowest of modules": own[every, :, chosen].min(axis=1),
+    }
+
+
+def told_apart(known, unknown):
+    """AUROC, and false positives where 95 % of known ones pass; in %."""
+    are_known = np.repeat([1, 0], [len(known), len(unknown)])
+    area = metrics.roc_auc_score(are_known, np.concatenate([known, unknown]))
+    passing = np.mean(unknown >= np.quantile(known, 0.05))
+    return 100 * area, 100 * float(passing)
+
+
+def exits(validation, test, costs):
+    """Predictions by the first modules alone, where they are sure.
+
+    The threshold is the lowest that loses no validation image.
+
+    Args:
+        validation: `Looks` and labels.
+        test: The same.
+        costs: Operations of the model up to each module, and of all of it.
+    """
+    rows = {}
+    for last, cost in enumerate(costs[:-1], start=1):
+        sides = []
+        for looks, labels in (validation, test):
+            early = looks.logits[:, 1 : last + 1].mean(axis=1)
+            early = scipy.special.log_softmax(early, axis=-1)
+            whole = looks.log_probabilities.argmax(axis=-1) == labels
+            sides.append((early, early.argmax(axis=-1) == labels, whole))
+        early, right, whole = sides[0]
+        order = np.argsort(-early.max(axis=-1))
+        lost = np.cumsum(whole[order].astype(int) - right[order])
+        kept = np.flatnonzero(lost <= 0)
+        threshold = early.max(axis=-1)[order[kept[-1]]] if len(kept) else 1.0
+        early, right, whole = sides[1]
+        leave = early.max(axis=-1) >= threshold
+        mixed = np.where(leave, right, whole)
+        name = f"after module {last}"
+        rows[name, "their accuracy (%)"] = 100 * right.mean()
+        rows[name, "images that leave (%)"] = 100 * leave.mean()
+        change = 100 * (mixed.mean() - whole.mean())
+        rows[name, "change of accuracy (points)"] = change
+        saved = 100 * leave.mean() * (1 - cost / costs[-1])
+        rows[name, "operations saved (%)"] = saved
+    return rows
+
+
+def zoom_boxes(found, threshold, least):
+    """Boxes around what masks show, in the shape of the image: `(b, 4)`.
+
+    A box holds all places where the mask has at least `threshold` of its peak,
+    and a twentieth of their extent on each side.
+
+    Args:
+        found: Masks, `(b, height, width)`.
+        threshold: Number in (0, 1].
+        least: The least share of the image's height and width, in (0, 1].
+    """
+    size = np.array(found.shape[1:])
+    boxes = []
+    for mask in found:
+        shown = np.argwhere(mask >= threshold * mask.max())
+        first, end = shown.min(axis=0), shown.max(axis=0) + 1
+        share = min(1.0, max(least, np.max(1.1 * (end - first) / size)))
+        corner = (first + end - share * size) / 2
+        corner = np.clip(corner, 0, (1 - share) * size)
+        boxes.append([*corner, *(corner + share * size)])
+    return np.array(boxes)
+
+
+def zoomed(pixels, looks, threshold, least, center):
+    """Views of what masks show: squares cut out of images, as they are stored.
+
+    Args:
+        pixels: List of images, uint8 `(height, width, 3)`.
+        looks: `Looks` at their `center` crops.
+        threshold: As of `zoom_boxes`.
+        least: The same.
+        center: `transforms.CenterCrop`.
+
+    Returns:
+        Two arrays `(b, size, size, 3)`: those squares, and as large ones from
+        the middle of each image.
+    """
+    there, middle = [], []
+    boxes = zoom_boxes(looks.masks, threshold, least)
+    for image, box in zip(pixels, boxes, strict=True):
+        shape = np.array(image.shape[:2])
+        scale = shape.min() / center.resize_shorter_edge
+        corner = (shape - center.size * scale) / 2 + box[:2] * scale
+        length = (box[2] - box[0]) * scale
+        for views, start in ((there, corner), (middle, (shape - length) / 2)):
+            part = (*start, *(start + length))
+            views.append(images.resample(image, part, (center.size,) * 2))
+    return np.stack(there), np.stack(middle)
+
+
+def second_looks(look, pixels, labels, validation, center):
+    """Accuracies of one look, and of two and six with equal weights.
+
+    Args:
+        look: What `looker` returns.
+        pixels: List of test images.
+        labels: Their classes.
+        validation: Images and classes to choose the square by.
+        center: `transforms.CenterCrop`.
+    """
+
+    def first(of):
+        views = np.stack([center(image) for image in of])
+        return views, look(views)
+
+    def together(*looks):
+        return sum(one.log_probabilities for one in looks)
+
+    best, chosen = -1.0, None
+    _, once = first(validation[0])
+    for zoom in ZOOMS:
+        there, _ = zoomed(validation[0], once, *zoom, center)
+        found = accuracy(together(once, look(there)), validation[1])
+        if found > best:
+            best, chosen = found, zoom
+    views, once = first(pixels)
+    there, middle = zoomed(pixels, once, *chosen, center)
+    mirrored = look(views[:, :, ::-1])
+    random = np.random.default_rng(0)
+    crop = transforms.RandomCrop(center.size, center.resize_shorter_edge)
+    crops = [
+        look(np.stack([crop(image, random) for image in pixels]))
+        for _ in range(5)
+    ]
+    found = {
+        "one look": once.log_probabilities,
+        "and its mirror image": together(once, mirrored),
+        "and a crop of the middle": together(once, look(middle)),
+        "and five random crops": together(once, *crops),
+        "and what masks show": together(once, look(there)),
+    }
+    rows = {(name, ACCURACY): accuracy(x, labels) for name, x in found.items()}
+    for name, value in zip(("peak", "side"), chosen, strict=True):
+        rows["and what masks show", f"share of the {name}"] = value
+    return rows
+
+
+def costs(model):
+    """Operations of `model` up to each module's prediction, and of it all."""
+    inspected = keras_warn.inspect(model)
+    outputs, found = inspected.output, []
+    for i in range(1, len(outputs)):
+        if (name := f"module_{i}_prediction") in outputs:
+            part = keras.Model(inspected.inputs, outputs[name])
+            found.append(part)
+    return [
+        sum(operations.operations(part).values()) for part in (*found, model)
+    ]
+
+
+def of_classes(dataset, classes):
+    """The examples of some classes, which are counted from 0 then."""
+    chosen = np.flatnonzero(np.isin(dataset.labels, classes))
+    dataset = dataset.select(chosen)
+    return dataclasses.replace(
+        dataset,
+        labels=np.searchsorted(classes, dataset.labels),
+        names=[dataset.names[i] for i in classes],
+        splits={},
+    )
+
+
+def pixels_of(dataset):
+    return [dataset.read(i) for i in range(len(dataset))]
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    frozen.add_arguments(parser, epochs=30, out="certainty.csv")
+    add = parser.add_argument
+    add("--far", required=True, type=pathlib.Path, metavar="DIR")
+    add("--rate", required=True, type=float)
+    add("--decay", required=True, type=float)
+    add("--cache", required=True, type=pathlib.Path, help="folder of features")
+    s = parser.parse_args(argv)
+
+    parts = frozen.load(s.images)
+    every = np.arange(len(parts[0].names))
+    unknown = every[UNKNOWN]
+    known = np.setdiff1d(every, unknown)
+    edges = s.image_size, s.image_size * 8 // 7
+    crop, center = transforms.RandomCrop(*edges), transforms.CenterCrop(*edges)
+    validation, test = (pixels_of(one) for one in parts[1:])
+    far = pixels_of(frozen.load(s.far)[2].select(np.arange(0, 2400, 3)))
+    name = pathlib.Path(s.backbone).name.removesuffix(".keras")
+    run = {"data": s.name, "backbone": name}
+
+    def middles(of):
+        return np.stack([center(image) for image in of])
+
+    def trained(learning, classes, seed):
+        network = training.build_network(
+            s.backbone, classes, s.image_size, s.weights, freeze=True
+        )
+        trunk = keras.Model(
+            network.inputs, network.get_layer("classifier").input
+        )
+        keras.utils.set_random_seed(seed)
+        model = keras_warn.augment(
+            trunk, classes, classifier_activation=None, width=WIDTH
+        )
+        features, head = keras_warn.split(model)
+        features.compile(jit_compile=False)
+        cache = training.FeatureCache(
+            features,
+            data.TrainingBatches(learning, crop, frozen.BATCH),
+            s.cache,
+            frozen.VIEWS,
+            limit=None,
+        )
+        frozen.train([head], cache, s.epochs, seed, s.rate, s.decay)
+        return model, trunk
+
+    for seed in s.seeds:
+        if len(frozen.rows(s.out, {**run, "seed": seed})):
+            continue
+        taught = of_classes(parts[0], known)
+        model, trunk = trained(taught, known.size, seed)
+        look = looker(model)
+        trunk.compile(jit_compile=False)
+        near = neighbors.NearestNeighbors(n_neighbors=10, metric="cosine")
+        near.fit(trunk.predict(middles(pixels_of(taught)), verbose=0))
+        views = middles(test)
+        is_unknown = np.isin(parts[2].labels, unknown)
+        of_known, *others = (
+            scores(
+                look(pixels),
+                -near.kneighbors(trunk.predict(pixels, verbose=0))[0][:, -1],
+            )
+            for pixels in (views[~is_unknown], views[is_unknown], middles(far))
+        )
+        apart = {}
+        for kind, of in zip(("near", "far"), others, strict=True):
+            for name, values in of.items():
+                area, passing = told_apart(of_known[name], values)
+                apart[name, f"AUROC, {kind} (%)"] = area
+                apart[name, f"false positives, {kind} (%)"] = passing
+
+        model, _ = trained(parts[0], every.size, seed)
+        look = looker(model)
+        judged = look(middles(validation)), parts[1].labels
+        tested = look(middles(test)), parts[2].labels
+        of_images = validation, parts[1].labels
+        found = {
+            "calibration": calibration(judged, tested),
+            "unknown": apart,
+            "exits": exits(judged, tested, costs(model)),
+            "zoom": second_looks(
+                look, test, parts[2].labels, of_images, center
+            ),
+        }
+        rows = [
+            {**run, "seed": seed, "table": table, "row": row, "measure": x}
+            | {"value": value}
+            for table, values in found.items()
+            for (row, x), value in values.items()
+        ]
+        frozen.add_rows(s.out, rows)
+        print(f"Seed {seed}: {found['zoom']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

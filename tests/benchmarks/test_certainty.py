@@ -1,0 +1,124 @@
+"""How sure a model is: its measures, on numbers that are known by hand."""
+
+import certainty
+import numpy as np
+import pytest
+from measuring import certainty_report
+
+from keras_warn.data import transforms
+
+
+def looks(probabilities, masks=None):
+    """Of a backbone and a module, `(b, 2, n)`."""
+    logits = np.log(np.array(probabilities, "float64"))
+    return certainty.Looks(logits, masks)
+
+
+def test_calibration_error_is_the_gap_between_sure_and_right():
+    # Of two predictions with 0.9, one is right; of two with 0.6, both.
+    logits = np.log([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
+    labels = np.array([0, 1, 0, 0])
+    error = certainty.calibration_error(logits, labels)
+    assert error == pytest.approx(100 * (0.5 * 0.4 + 0.5 * 0.4))
+    nats = certainty.log_likelihood(logits, labels)
+    assert nats == pytest.approx(-np.log([0.9, 0.1, 0.6, 0.6]).mean())
+
+
+def test_a_temperature_mends_what_is_too_sure():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(4000, 1, 5))
+    drawn = np.log(random.exponential(size=(4000, 5)))
+    labels = (logits[:, 0] - drawn).argmax(axis=-1)  # as probable as they say
+    # The probe, the first, is four times as sure as it should be.
+    both = certainty.Looks(np.concatenate([4 * logits, -2 * logits], 1), None)
+    rows = certainty.calibration((both, labels), (both, labels))
+    assert rows["attention", "temperature"] == 1
+    assert rows["attention, tempered", "temperature"] == pytest.approx(
+        1, abs=0.1
+    )
+    assert rows["linear probe, tempered", "temperature"] == pytest.approx(
+        4, abs=0.3
+    )
+    for measure in ("calibration error (%)", "negative log-likelihood"):
+        before, after = (
+            rows[name, measure]
+            for name in ("linear probe", "linear probe, tempered")
+        )
+        assert after < before
+
+
+def test_images_told_apart():
+    area, passing = certainty.told_apart(
+        np.arange(20.0) + 0.5, np.array([0.0, 5.0])
+    )
+    # Above 0 are all of 20, above 5 are 15.
+    assert area == pytest.approx(100 * 35 / 40)
+    assert passing == 50  # the lower one is below 95 % of the known
+    found = certainty.scores(
+        looks([[[0.9, 0.1]] * 2, [[0.5, 0.5]] * 2]), [1, 0]
+    )
+    for name, (known, unknown) in found.items():
+        assert known > unknown or "energy" in name, name
+
+
+def test_exits_keep_what_validation_images_keep():
+    # The module is right where it is sure, and wrong where it is not.
+    sure, unsure = [[0.8, 0.2], [0.9, 0.1]], [[0.99, 0.01], [0.4, 0.6]]
+    both = looks([sure, sure, unsure, unsure])
+    labels = np.zeros(4, int)
+    rows = certainty.exits((both, labels), (both, labels), [25, 100])
+    assert {measure: value for (_, measure), value in rows.items()} == {
+        "their accuracy (%)": 50,
+        "images that leave (%)": 50,
+        "change of accuracy (points)": 0,
+        "operations saved (%)": 37.5,
+    }
+
+
+def test_a_second_look_is_at_the_box_of_the_mask():
+    image = np.zeros((80, 100, 3), "uint8")
+    image[30:40, 60:70] = 255
+    center = transforms.CenterCrop(size=64, resize_shorter_edge=80)
+    # The crop is rows 8 to 72 and columns 18 to 82.
+    mask = np.zeros((1, 64, 64))
+    mask[:, 22:32, 42:52] = 1
+    there, middle = certainty.zoomed(
+        [image], looks([[[0.5, 0.5]]], mask), 0.5, 0.25, center
+    )
+    assert there.shape == middle.shape == (1, 64, 64, 3)
+    # 10 of 16 pixels across are white; none of those in the middle.
+    assert there.mean() / 255 == pytest.approx((10 / 16) ** 2, abs=0.02)
+    assert middle.mean() == 0
+
+
+def test_known_classes_are_counted_from_zero():
+    from keras_warn.data import ImageDataset
+
+    dataset = ImageDataset(
+        "made up",
+        "abcd",
+        [0, 1, 2, 3],
+        ("w", "x", "y", "z"),
+        splits={},
+        contents=np.zeros((4, 2, 2, 3), "uint8"),
+    )
+    chosen = certainty.of_classes(dataset, np.array([1, 3]))
+    assert chosen.names == ("x", "z")
+    assert chosen.labels.tolist() == [0, 1]
+
+
+def test_a_table_has_means_over_seeds(tmp_path):
+    path = tmp_path / "certainty.csv"
+    path.write_text(
+        "data,backbone,seed,table,row,measure,value\n"
+        "birds,net,0,zoom,one look,accuracy,60\n"
+        "birds,net,1,zoom,one look,accuracy,62\n"
+        "birds,net,0,zoom,two looks,accuracy,64\n"
+        "birds,net,0,exits,one look,accuracy,1\n"
+    )
+    *_, one, two = certainty_report.table(path, "zoom").splitlines()
+    assert one.split("|")[1:3] == [
+        " birds, net: one look  ",
+        " 61.00 ± 1.41 ",
+    ]
+    assert "two looks" in two and "64.00" in two
