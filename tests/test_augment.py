@@ -57,7 +57,8 @@ def build(family, **options):
     size = 75 if family.startswith("Inception") else SIZE
     if family == "Xception":
         size = 71
-    options.setdefault("weights", None)
+    if module is keras.applications:
+        options.setdefault("weights", None)
     options.setdefault("classes", CLASSES)
     return constructor(input_shape=(size, size, 3), **options)
 
