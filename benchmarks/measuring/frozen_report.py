@@ -35,14 +35,17 @@ def read(path):
     """
     rows = pd.read_csv(path, dtype={"correct": str})
     rows = rows[rows["part"] == "test"].sort_values("seed")
-    return {
-        ", ".join(place): {
+    found = {}
+    for place, group in rows.groupby(["data", "backbone"], sort=False):
+        # A seed of which heads are missing yet has no pairs.
+        heads = group.groupby("seed")["head"].transform("count")
+        group = group[heads == group["head"].nunique()]
+        found[", ".join(place)] = {
             head: group[group["head"] == head]
             for head in HEADS
             if head in set(group["head"])
         }
-        for place, group in rows.groupby(["data", "backbone"], sort=False)
-    }
+    return found
 
 
 def correct(rows):
