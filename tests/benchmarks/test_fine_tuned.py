@@ -9,6 +9,8 @@ from keras import layers
 
 from keras_warn.data import synthetic
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def tiny(network_classes):
     x = inputs = keras.Input((16, 16, 3))
