@@ -234,8 +234,9 @@ def check_configs(model) -> None:
         except (
             AttributeError,
             KeyError,
-            # Of Keras's own `get_config`, where a layer has arguments and no
-            # `get_config` that says them.
+            # `Layer.get_config` of Keras raises it for a class that takes
+            # arguments and has no `get_config` of its own: such a model could
+            # be neither saved nor loaded, and the user is told which layer.
             NotImplementedError,
             TypeError,
             ValueError,

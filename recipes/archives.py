@@ -511,7 +511,8 @@ def _read_mat(path, *names):
     except (
         IndexError,
         MemoryError,
-        # Of SciPy: "Please use HDF reader for matlab v7.3 files".
+        # `scipy.io.loadmat` raises it for files of version 7.3, which are
+        # HDF5: the message below says which versions can be read.
         NotImplementedError,
         OSError,
         TypeError,

@@ -95,7 +95,7 @@ def test_signatures_are_broken_into_lines(site):
     assert re.search(r"^ +depth=", text, re.MULTILINE)
 
 
-# What a browser loads by itself, from another host.
+# What a browser loads from another host without being asked.
 ELSEWHERE = re.compile(
     r"<(?:script|img|iframe|source|video|link)\b[^>]*?"
     r"\b(?:src|href)=\"?(?:https?:)?//[^>]*>"
