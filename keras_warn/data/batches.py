@@ -13,7 +13,6 @@ import os
 import numpy as np
 
 from keras_warn import checks
-from keras_warn.data import transforms
 from keras_warn.data.images import ImageError
 
 # What random numbers of one seed are used for; never for two of these.
@@ -46,16 +45,6 @@ class Batches:
                 f"{self._error} It could be read before: images must not "
                 "change while a model is trained."
             ) from error
-
-    def _transformed(self, i, random):
-        if type(self.transform) not in transforms.RESAMPLING:
-            return self.transform(self.images.read(i, self.cropped), random)
-        # Of what was decoded, only the part that is seen becomes an array.
-        return self.images.read(
-            i,
-            self.cropped,
-            transform=lambda image: self.transform(image, random),
-        )
 
     def parallel(self, numbers, make, example):
         """A data set of what `make` makes of numbers, in their order.
@@ -97,9 +86,9 @@ class TrainingBatches(Batches):
 
     Args:
         images: An `ImageDataset`.
-        transform: What the model sees of an image: a function of the image
-            and a `numpy.random.Generator`, such as `RandomCrop(224, 256)`.
-            All that it returns must have one shape.
+        transform: What the model sees of an image: a function of the image, a
+            `PIL.Image.Image`, and a `numpy.random.Generator`, such as
+            `RandomCrop(224, 256)`. All that it returns must have one shape.
         batch_size: Positive integer.
         seed: Non-negative integer.
         cropped: Whether images are cut to their `boxes` before.
@@ -228,7 +217,7 @@ class TrainingBatches(Batches):
     def see(self, epoch, i) -> np.ndarray:
         """What the model sees of an image in an epoch."""
         random = np.random.default_rng((VIEW, self.seed, epoch, i))
-        return self._transformed(i, random)
+        return self.transform(self.images.image(i, self.cropped), random)
 
 
 class TestBatches(Batches):
@@ -285,7 +274,7 @@ class TestBatches(Batches):
 
     def see(self, epoch, i) -> np.ndarray:
         """What the model sees of an image, the same in all epochs."""
-        return self._transformed(i, None)
+        return self.transform(self.images.image(i, self.cropped), None)
 
     def __iter__(self):
         """Pairs of images and labels, as `keras_warn.report` takes them."""

@@ -243,8 +243,8 @@ class ImageDataset:
             self.select(np.flatnonzero(held)),
         )
 
-    def read(self, i, cropped=False, channels=3, transform=None) -> np.ndarray:
-        """Reads an image.
+    def image(self, i, cropped=False, channels=3):
+        """Decodes an image.
 
         Args:
             i: Integer, the index of an example.
@@ -253,19 +253,39 @@ class ImageDataset:
                 of the image as it is stored: its EXIF orientation is then
                 not applied. Otherwise it is.
             channels: 3 for RGB, or 1 for brightness.
-            transform: `None`, or a function of the image as
-                `images.resample` takes it, to an array that is returned
-                instead.
 
         Returns:
-            A NumPy array of bytes (uint8), `(height, width, channels)`.
+            A `PIL.Image.Image`, as of `images.open_image`.
 
         Raises:
             ImportError: if Pillow is not installed.
-            TypeError: if an argument is of a wrong type.
             ValueError: if the image cannot be read, as of
-                `images.read_image`; if there are no `boxes` to cut out, or
-                this one shows nothing; or if an argument is out of its range.
+                `images.open_image`; or if there are no `boxes` to cut out, or
+                this one shows nothing.
+        """
+        i = checks.integer("i", i, 0, len(self) - 1)
+        if checks.flag("cropped", cropped) and self.boxes is None:
+            raise ValueError(
+                "`cropped` must be False where there are no `boxes`. Received: "
+                f"cropped=True for {self.name}."
+            )
+        image = images.open_image(
+            self._content(i), channels, not cropped, self.paths[i]
+        )
+        if not cropped:
+            return image
+        size = image.height, image.width
+        top, left, bottom, right = _whole(self.boxes[i], size)
+        if top >= bottom or left >= right:
+            reason = _shows_nothing(self.boxes[i], size)
+            raise images.ImageError(f"{self.paths[i]} {reason}")
+        return image.crop((left, top, right, bottom))
+
+    def read(self, i, cropped=False, channels=3) -> np.ndarray:
+        """Reads an image, as `image` does, into an array.
+
+        Returns:
+            A NumPy array of bytes (uint8), `(height, width, channels)`.
 
         Example:
 
@@ -277,44 +297,7 @@ class ImageDataset:
         >>> dots.read(0).shape, dots.read(0, cropped=True).shape
         ((7, 5, 3), (3, 2, 3))
         """
-        i = checks.integer("i", i, 0)
-        checks.flag("cropped", cropped)
-        if i >= len(self):
-            raise ValueError(
-                f"`i` must be an index from 0 to {len(self) - 1}. Received: "
-                f"i={i}."
-            )
-        if cropped and self.boxes is None:
-            raise ValueError(
-                "`cropped` must be False where there are no `boxes`. Received: "
-                f"cropped=True for {self.name}."
-            )
-
-        def finish(image):
-            if cropped:
-                image = self._cut(i, image)
-            return image if transform is None else transform(image)
-
-        content = self._content(i)
-        if isinstance(content, np.ndarray):
-            # A copy: drawing on it must not change the data.
-            return finish(images.with_channels(content, channels).copy())
-        return images.read_image(
-            content,
-            channels,
-            apply_exif=not cropped,
-            name=self.paths[i],
-            transform=finish if cropped or transform else None,
-        )
-
-    def _cut(self, i, image):
-        """What an image shows in its box."""
-        size = images.height_and_width(image)
-        top, left, bottom, right = _whole(self.boxes[i], size)
-        if top >= bottom or left >= right:
-            reason = _shows_nothing(self.boxes[i], size)
-            raise images.ImageError(f"{self.paths[i]} {reason}")
-        return images.cut(image, (top, left, bottom, right))
+        return images.as_array(self.image(i, cropped, channels))
 
     def problems(self, workers=8, verbose=1) -> list:
         """The images that cannot be used, found by reading all of them.

@@ -31,27 +31,23 @@ class ImageError(ValueError):
     """A file that holds no image that can be read; it is named."""
 
 
-def read_image(
-    path, channels=3, apply_exif=True, name=None, transform=None
-) -> np.ndarray:
-    """Reads an image file.
+def open_image(source, channels=3, apply_exif=True, name=None):
+    """Decodes an image.
 
     As it is meant to be seen: turned as its EXIF orientation says, on white
     where it is transparent, the first frame of an animation, and of 16 bits
     the upper 8. Color profiles are not applied.
 
     Args:
-        path: The file, in one of `FORMATS`; or what is in it, `bytes`.
+        source: The file, in one of `FORMATS`; what is in it, `bytes`; or
+            pixels, uint8 `(height, width, c)` with 1 or 3 channels.
         channels: 3 for RGB, or 1 for brightness (luma of Rec. 601).
         apply_exif: Whether to turn it as its EXIF orientation says. `False`
             leaves it as it is stored, which is how boxes are published.
         name: What messages call the image. Defaults to its path.
-        transform: `None`, or a function of the image, a `PIL.Image.Image` of
-            mode "RGB" or "L", to another or to an array, which is returned
-            instead. What it cuts away is never copied.
 
     Returns:
-        A NumPy array of bytes (uint8), `(height, width, channels)`.
+        A `PIL.Image.Image` of mode "RGB", or "L" for one channel.
 
     Raises:
         ImageError: if the file is missing, no image of `FORMATS`, broken or
@@ -62,21 +58,49 @@ def read_image(
 
     Example:
 
+    >>> open_image(b"P6 2 1 255 " + b"\\xff" * 6).size
+    (2, 1)
+    """
+    if channels not in (1, 3):
+        raise ValueError(
+            f"`channels` must be 1 or 3. Received: channels={channels!r}."
+        )
+    if isinstance(source, np.ndarray):
+        return _converted(as_pillow(source), channels)
+    with _decoded(source, apply_exif, name) as image:
+        return _converted(image, channels)
+
+
+def read_image(source, channels=3, apply_exif=True, name=None) -> np.ndarray:
+    """Reads an image, as `open_image` does, into an array.
+
+    Returns:
+        A NumPy array of bytes (uint8), `(height, width, channels)`.
+
+    Example:
+
     >>> read_image(b"P6 2 1 255 " + b"\\xff" * 6).shape
     (1, 2, 3)
     """
-    _check_channels(channels)
-    with _decoded(path, apply_exif, name) as image:
-        image = _converted(image, channels)
-    if transform is not None:
-        image = transform(image)
-    if isinstance(image, np.ndarray):
+    return as_array(open_image(source, channels, apply_exif, name))
+
+
+def as_array(image) -> np.ndarray:
+    """A copy of a `PIL.Image.Image` as bytes `(height, width, c)`."""
+    pixels = np.array(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def as_pillow(image):
+    """Bytes `(height, width, c)` as a `PIL.Image.Image`, as which one stays."""
+    if not isinstance(image, np.ndarray):
         return image
-    return np.reshape(np.array(image), (image.height, image.width, channels))
+    pixels = image[:, :, 0] if image.shape[2] == 1 else image
+    return import_pillow().Image.fromarray(pixels)
 
 
 def check_image(path, name=None) -> None:
-    """Raises what `read_image` would, with less memory than that takes.
+    """Raises what `open_image` would, with less memory than that takes.
 
     Args:
         path: The file, or what is in it, `bytes`.
@@ -116,35 +140,6 @@ def image_size(path, name=None) -> tuple:
     """
     with _opened(path, name) as (image, _):
         return image.height, image.width
-
-
-def with_channels(image, channels) -> np.ndarray:
-    """Brings pixels to a number of channels, as `read_image` does.
-
-    Args:
-        image: Array of bytes (uint8), `(height, width, c)`, with 1 or 3
-            channels.
-        channels: 3 for RGB, or 1 for brightness (luma of Rec. 601).
-
-    Returns:
-        An array of bytes, `(height, width, channels)`.
-
-    Raises:
-        ValueError: if `channels` is neither 1 nor 3.
-
-    Example:
-
-    >>> import numpy as np
-    >>> with_channels(np.zeros((20, 30, 1), "uint8"), 3).shape
-    (20, 30, 3)
-    """
-    _check_channels(channels)
-    if image.shape[2] == channels:
-        return image
-    if channels == 3:
-        return np.repeat(image, 3, axis=2)
-    gray = import_pillow().Image.fromarray(image).convert("L")
-    return np.array(gray)[:, :, None]
 
 
 def fit_image(
@@ -229,9 +224,7 @@ def resample(image, box, size, mirrored=False) -> np.ndarray:
     """
     pillow = import_pillow()
     top, left, bottom, right = box
-    if isinstance(image, np.ndarray):
-        image = image[:, :, 0] if image.shape[2] == 1 else image
-        image = pillow.Image.fromarray(image)
+    image = as_pillow(image)
     resized = image.resize(
         (size[1], size[0]),
         pillow.Image.Resampling.BILINEAR,
@@ -246,27 +239,7 @@ def resample(image, box, size, mirrored=False) -> np.ndarray:
     if mirrored:  # here, as copying a mirrored array takes much longer
         flip = pillow.Image.Transpose.FLIP_LEFT_RIGHT
         resized = resized.transpose(flip)
-    return np.reshape(resized, (*size, -1))
-
-
-def cut(image, box):
-    """A part of an image: of an array, or of a `PIL.Image.Image`.
-
-    Args:
-        image: As of `resample`.
-        box: Top, left, bottom and right, whole pixels.
-    """
-    top, left, bottom, right = box
-    if isinstance(image, np.ndarray):
-        return image[top:bottom, left:right]
-    return image.crop((left, top, right, bottom))
-
-
-def height_and_width(image) -> tuple:
-    """Of an array `(height, width, c)`, or of a `PIL.Image.Image`."""
-    if isinstance(image, np.ndarray):
-        return image.shape[:2]
-    return image.height, image.width
+    return as_array(resized)
 
 
 def placement(
@@ -369,13 +342,6 @@ def import_pillow() -> types.ModuleType:
             "Images need the package Pillow: `pip install pillow`."
         ) from error
     return PIL
-
-
-def _check_channels(channels):
-    if channels not in (1, 3):
-        raise ValueError(
-            f"`channels` must be 1 or 3. Received: channels={channels!r}."
-        )
 
 
 @contextlib.contextmanager

@@ -1,9 +1,10 @@
 """What a model sees of an image, in training and in testing.
 
-A transform is called with an image and a source of random numbers, and returns
-what the model gets. It is the paper's protocol: images are brought to a
-shorter edge of 256 pixels, of which a random 224x224 is cut in training,
-mirrored half of the time, and the middle in testing.
+A transform is called with a decoded image, a `PIL.Image.Image` of mode "RGB" or
+"L", and a source of random numbers, and returns what the model gets: an array.
+(Those of this file take arrays of bytes, too.) It is the paper's protocol:
+images are brought to a shorter edge of 256 pixels, of which a random 224x224 is
+cut in training, mirrored half of the time, and the middle in testing.
 """
 
 import dataclasses
@@ -23,16 +24,8 @@ class RandomCrop:
         resize_shorter_edge: Integer of at least `size`, the length that the
             image's shorter edge is brought to before.
 
-    Call arguments:
-        image: uint8 `(height, width, c)`.
-        random: `numpy.random.Generator`.
-
     Returns:
         uint8 `(size, size, c)`.
-
-    Raises:
-        TypeError: if an argument is not an integer.
-        ValueError: if one is out of its range.
 
     Example:
 
@@ -62,16 +55,8 @@ class CenterCrop:
         size: As of `RandomCrop`.
         resize_shorter_edge: As of `RandomCrop`.
 
-    Call arguments:
-        image: uint8 `(height, width, c)`.
-        random: Not used.
-
     Returns:
         uint8 `(size, size, c)`.
-
-    Raises:
-        TypeError: if an argument is not an integer.
-        ValueError: if one is out of its range.
 
     Example:
 
@@ -100,18 +85,10 @@ class PadAndCrop:
     of the time.
 
     Args:
-        pad: Positive integer.
-
-    Call arguments:
-        image: uint8 `(height, width, c)`, larger than `pad`.
-        random: `numpy.random.Generator`.
+        pad: Positive integer, smaller than the image.
 
     Returns:
         uint8 `(height, width, c)`.
-
-    Raises:
-        TypeError: if `pad` is not an integer.
-        ValueError: if it is not positive.
 
     Example:
 
@@ -128,6 +105,7 @@ class PadAndCrop:
         checks.integer("pad", self.pad)
 
     def __call__(self, image, random):
+        image = images.as_array(image)
         height, width = image.shape[:2]
         wide = np.pad(image, [(self.pad,) * 2] * 2 + [(0, 0)], "reflect")
         top, left = random.integers(2 * self.pad + 1, size=2)
@@ -137,14 +115,7 @@ class PadAndCrop:
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """The image as it is.
-
-    Call arguments:
-        image: uint8 `(height, width, c)`.
-        random: Not used.
-
-    Returns:
-        The image.
+    """The image as it is, an array.
 
     Example:
 
@@ -154,11 +125,7 @@ class Identity:
     """
 
     def __call__(self, image, random=None):
-        return image
-
-
-# These take images as `images.resample` does, and not arrays alone.
-RESAMPLING = (RandomCrop, CenterCrop)
+        return images.as_array(image)
 
 
 def _check_sizes(crop):
@@ -168,9 +135,9 @@ def _check_sizes(crop):
 
 def _square(image, crop, down, across, mirrored=False):
     """The square whose corner is this share of the way that it can go."""
-    height, width = images.height_and_width(image)
+    image = images.as_pillow(image)
     # In pixels of the image, which is so cut and resized in one go.
-    side = min(height, width) * crop.size / crop.resize_shorter_edge
-    top, left = down * (height - side), across * (width - side)
+    side = min(image.size) * crop.size / crop.resize_shorter_edge
+    top, left = down * (image.height - side), across * (image.width - side)
     box = top, left, top + side, left + side
     return images.resample(image, box, (crop.size, crop.size), mirrored)

@@ -121,7 +121,9 @@ def examples(experiment):
     _, firsts = np.unique(images.labels, return_index=True)
     firsts = firsts[:SHOWN]
     transform = experiment.transforms[1]
-    seen = [transform(images.read(i, experiment.cropped), None) for i in firsts]
+    seen = [
+        transform(images.image(i, experiment.cropped), None) for i in firsts
+    ]
     return np.stack(seen).astype("float32"), images.labels[firsts]
 
 

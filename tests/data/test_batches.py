@@ -67,7 +67,7 @@ def shown(batches, epoch):
 
 def unequal(image, random):
     """A view that tells what was drawn for it."""
-    return (image + random.integers(256)).astype("uint8")
+    return (np.asarray(image) + random.integers(256)).astype("uint8")
 
 
 def test_an_epoch_has_each_image_once():

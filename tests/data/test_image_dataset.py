@@ -455,7 +455,7 @@ def test_boxes_are_those_of_the_image_as_it_is_stored(tmp_path):
     "arguments, error, message",
     [
         ({"cropped": True}, ValueError, "no `boxes`. .*=True for things"),
-        ({"i": 2}, ValueError, "from 0 to 1. Received: i=2"),
+        ({"i": 2}, ValueError, "at most 1. Received: i=2"),
         ({"i": -1}, ValueError, "`i` must be a non-negative"),
         ({"cropped": 1}, TypeError, "`cropped` must be True or False"),
         ({"channels": 2}, ValueError, "channels=2"),

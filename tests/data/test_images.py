@@ -15,7 +15,6 @@ from keras_warn.data.images import fit_image
 from keras_warn.data.images import image_size
 from keras_warn.data.images import placement
 from keras_warn.data.images import read_image
-from keras_warn.data.images import with_channels
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 ORIENTATION = 0x0112
@@ -290,7 +289,7 @@ def test_channels_other_than_1_and_3(tmp_path):
     with pytest.raises(ValueError, match="channels=4"):
         read_image(tmp_path / "a.jpg", channels=4)
     with pytest.raises(ValueError, match="channels=2"):
-        with_channels(noise(), 2)
+        read_image(noise(), 2)
 
 
 def test_bytes_are_read_like_their_file(tmp_path):
@@ -336,7 +335,7 @@ def test_size_of_what_is_no_image(tmp_path):
 def test_channels_of_pixels_are_those_of_their_file(pixels):
     for channels in (1, 3):
         np.testing.assert_array_equal(
-            with_channels(pixels, channels),
+            read_image(pixels, channels),
             read(Image.fromarray(pixels.squeeze()), "PNG", channels),
         )
 
