@@ -23,13 +23,14 @@ from keras_warn.explanation.intermediates import inspect
 from keras_warn.explanation.masks import masks_of
 from keras_warn.explanation.overlays import displayable
 from keras_warn.explanation.overlays import mask_overlay
-from keras_warn.reporting.comparison import class_ids
+from keras_warn.reporting.comparison import TINY
+from keras_warn.reporting.comparison import batches_of
+from keras_warn.reporting.comparison import entropy
+from keras_warn.reporting.comparison import flat_masks
+from keras_warn.reporting.comparison import number_of_batches
 
 # How many images are watched.
 IMAGES = 8
-
-# Masks and gates of zeros count as even.
-TINY = 1e-30
 
 
 class TensorBoardAttention(keras.callbacks.Callback):
@@ -113,10 +114,17 @@ class TensorBoardAttention(keras.callbacks.Callback):
         super().__init__()
         check_installed()
         self.log_dir = pathlib.Path(log_dir)
-        self.images = _again("images", images)
-        self.validation_data = _finite(
-            _again("validation_data", validation_data)
-        )
+        if hasattr(images, "__next__"):
+            raise TypeError(
+                "`images` must be arrays, or batches that can be read again "
+                f"and again. Received: an iterator, {type(images).__name__}."
+            )
+        if validation_data is not None and not isinstance(
+            validation_data, tuple
+        ):
+            number_of_batches(validation_data, "validation_data")
+        self.images = images
+        self.validation_data = validation_data
         self.every = checks.integer("every", every)
         self._is_copy = False
         self._file = None
@@ -148,8 +156,7 @@ class TensorBoardAttention(keras.callbacks.Callback):
                 )
                 self._displayed = None
         if self.validation_data is not None:
-            batches = _pairs(self.validation_data, self.model.input)
-            self._outcomes(itertools.islice(batches, 1))
+            self._outcomes(1)
         self._close()
         folder = new_folder(self.log_dir) if self._is_copy else self.log_dir
         self._file = EventFile(folder)
@@ -179,23 +186,18 @@ class TensorBoardAttention(keras.callbacks.Callback):
             self._file.close()
         self._file = None
 
-    def _outcomes(self, batches):
-        """What attention made of each image of these batches."""
+    def _outcomes(self, most=None):
+        """What attention made of each image, of the first batches or all."""
         found = []
-        for images, labels in batches:
-            checks.images("validation_data", images, self.model.input)
+        _, batches = batches_of(
+            self.model, self.validation_data, 128, "validation_data"
+        )
+        for images, labels in itertools.islice(batches, most):
             intermediates = self._inspected.predict_on_batch(images)
             backbone, output = (
                 intermediates["backbone_prediction"],
                 intermediates["prediction"],
             )
-            labels = class_ids("validation_data", labels, output.shape[1])
-            if len(labels) != len(output):
-                raise ValueError(
-                    "`validation_data` must have as many labels as images. "
-                    f"Received: a batch of {len(output)} images and "
-                    f"{len(labels)} labels."
-                )
             found.append(
                 outcomes(backbone.argmax(-1), output.argmax(-1), labels)
             )
@@ -221,9 +223,7 @@ class TensorBoardAttention(keras.callbacks.Callback):
                 )
         scalars, histograms = statistics(intermediates, self._data_format)
         if self.validation_data is not None:
-            found = self._outcomes(
-                _pairs(self.validation_data, self.model.input)
-            )
+            found = self._outcomes()
             count = {name: np.sum(found == name) for name in np.unique(found)}
             fixed, broken, correct = (
                 count.get(name, 0) for name in ("fixed", "broken", "correct")
@@ -277,13 +277,10 @@ def statistics(intermediates, data_format=None) -> tuple:
         if gates is not None:
             for j, gate in enumerate(gates.T, start=1):
                 scalars[f"head_gate/{module}/head_{j}"] = gate.mean()
-            scalars[f"head_gate_entropy/{module}"] = _entropy(gates).mean()
+            scalars[f"head_gate_entropy/{module}"] = entropy(gates).mean()
             histograms[f"head_gate/{module}/histogram"] = gates
-        masks = outputs.masks
-        if masks.ndim == 3 or data_format == "channels_last":
-            masks = np.moveaxis(masks, -1, 1)
-        masks = masks.reshape(*masks.shape[:2], -1)  # (b, k, p)
-        entropies = _entropy(masks)
+        masks = flat_masks(outputs.masks, data_format)
+        entropies = entropy(masks)
         scalars[f"mask_entropy/{module}"] = entropies.mean()
         histograms[f"mask_entropy/{module}/histogram"] = entropies
         k = masks.shape[1]
@@ -295,42 +292,6 @@ def statistics(intermediates, data_format=None) -> tuple:
             scalars[f"mask_overlap/{module}"] = pairs.mean()
     scalars = {name: float(value) for name, value in scalars.items()}
     return scalars, histograms
-
-
-def _entropy(weights):
-    """Entropy of non-negative `weights` over the last axis, in [0, 1]."""
-    weights = weights + TINY
-    shares = weights / weights.sum(axis=-1, keepdims=True)
-    # A choice of one is no choice.
-    highest = np.log(max(2, weights.shape[-1]))
-    return -np.sum(shares * np.log(shares), axis=-1) / highest
-
-
-def _again(name, data):
-    """`data`, unless it can be read only once."""
-    if hasattr(data, "__next__"):
-        raise TypeError(
-            f"`{name}` must be arrays, or batches that can be read again and "
-            f"again. Received: an iterator, {type(data).__name__}."
-        )
-    return data
-
-
-def _finite(data):
-    """`data`, unless it is a data set of TensorFlow without an end."""
-    if hasattr(data, "cardinality") and int(data.cardinality()) == -1:
-        raise ValueError(
-            "`validation_data` must have an end. Received: an infinite "
-            f"{type(data).__name__}."
-        )
-    return data
-
-
-def _batches(data):
-    if isinstance(data, keras.utils.PyDataset):
-        # Which may have no end but its length.
-        return (data[i] for i in range(len(data)))
-    return iter(data)
 
 
 def _is_batch(images, model_input):
@@ -345,7 +306,7 @@ def _first_images(images, model_input):
     """The first images, as NumPy arrays that fit the model."""
     if not _is_batch(images, model_input):
         batches, count = [], 0
-        for batch in _batches(images):
+        for batch in images:
             batches.append(batch[0] if isinstance(batch, tuple) else batch)
             count += len(keras.tree.flatten(batches[-1])[0])
             if count >= IMAGES:
@@ -365,37 +326,6 @@ def _first_images(images, model_input):
     if any(len(array) == 0 for array in keras.tree.flatten(images)):
         raise ValueError("`images` must hold an image. Received: none.")
     return images
-
-
-def _pairs(data, model_input):
-    """Batches of images and labels."""
-    if (
-        isinstance(data, tuple)
-        and len(data) == 2
-        and _is_batch(data[0], model_input)
-    ):
-        images, labels = data
-        count = len(labels)
-        counts = [len(array) for array in keras.tree.flatten(images)]
-        if set(counts) != {count}:
-            raise ValueError(
-                "`validation_data` must have as many labels as images. "
-                f"Received: {counts[0]} images and {count} labels."
-            )
-        for start in range(0, count, 128):
-            batch = slice(start, start + 128)
-            yield (
-                keras.tree.map_structure(lambda x, b=batch: x[b], images),
-                labels[batch],
-            )
-        return
-    for batch in _batches(data):
-        if not isinstance(batch, tuple) or len(batch) < 2:
-            raise ValueError(
-                "`validation_data` must hold batches (images, labels). "
-                f"Received: a batch of type {type(batch).__name__}."
-            )
-        yield batch[:2]
 
 
 def _displayed(images, data_format):

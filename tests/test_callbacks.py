@@ -319,7 +319,7 @@ def test_a_data_set_without_an_end(tmp_path):
     import tensorflow as tf
 
     batches = tf.data.Dataset.from_tensor_slices(data()).batch(5).repeat()
-    with pytest.raises(ValueError, match="`validation_data` .*infinite"):
+    with pytest.raises(ValueError, match="must come to an end"):
         TensorBoardAttention(tmp_path, batches, batches)
     # Of the images, the first are enough.
     fit(model(), TensorBoardAttention(tmp_path, batches))
@@ -509,9 +509,9 @@ def test_errors_of_arguments(tmp_path, arguments, error, message):
         (data()[0] * np.nan, None, "`images` must be finite"),
         (data()[0], (data()[0][:, 1:], data()[1]), "`validation_data`.*23"),
         (data()[0], (data()[0], np.eye(5)[data()[1] % 5]), r"\(22, 5\)"),
-        (data()[0], data()[0], "`validation_data`.*batch of type ndarray"),
-        (data()[0], (data()[0], data()[1][:9]), "22 images and 9 labels"),
-        (data()[0], [(data()[0], data()[1][:9])], "22 images and 9 labels"),
+        (data()[0], data()[0], "`validation_data` must hold pairs"),
+        (data()[0], (data()[0], data()[1][:9]), r"\(22, .* 9 labels"),
+        (data()[0], [(data()[0], data()[1][:9])], r"\(22, .* 9 labels"),
         (data()[0], [], "`validation_data` must hold an image"),
         (data()[0], (data()[0], data()[1] + 1), "labels from 0 to 6.*label 7"),
         (data()[0], (data()[0], data()[1] + 0.5), "integers as labels"),

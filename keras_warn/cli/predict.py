@@ -6,7 +6,6 @@ import pathlib
 import numpy as np
 
 from keras_warn import files
-from keras_warn.attention import attention_of
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
@@ -22,6 +21,7 @@ from keras_warn.cli.options import count
 from keras_warn.cli.outputs import check_out
 from keras_warn.cli.outputs import keep_inputs
 from keras_warn.cli.progress import Progress
+from keras_warn.reporting.comparison import probabilities
 
 EPILOG = f"""\
 outputs:
@@ -68,7 +68,7 @@ def run(arguments) -> int:
         paths, preprocessor, arguments.batch_size, progress.fail
     ):
         found = model.predict_on_batch(preprocessor.prepare(pixels))
-        found = _probabilities(model, found.astype("float64"))
+        found = probabilities(model, found)
         for i, scores in zip(chosen, found, strict=True):
             path = paths[i]
             if np.isfinite(scores).all():
@@ -92,14 +92,6 @@ def run(arguments) -> int:
         return INCOMPLETE
     say(f"Predictions for {len(rows)} of {len(paths)} images are in {out}.")
     return INCOMPLETE if progress.failed else GOOD
-
-
-def _probabilities(model, found):
-    """What a model returns, which may be logits, as probabilities."""
-    if attention_of(model).rectified.activation is None:
-        found = np.exp(found - found.max(axis=-1, keepdims=True))
-        found /= found.sum(axis=-1, keepdims=True)
-    return found
 
 
 def _header(top):

@@ -38,6 +38,18 @@ from keras_warn.explanation.masks import masks_of
 from keras_warn.explanation.masks import to_pixels
 from keras_warn.layers import feature_maps
 
+# What an `Explanation` has of each image.
+ARRAYS = (
+    "backbone",
+    "heads",
+    "gates",
+    "backbone_probabilities",
+    "intermediates",
+    "targets",
+    "contrast",
+    "attribution",
+)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Contributions:
@@ -186,34 +198,14 @@ class Explanation(Contributions):
         """The explanation of some of the images.
 
         Args:
-            indices: Integers, or booleans `(b,)`.
-
-        Returns:
-            An `Explanation`.
-
-        Raises:
-            ValueError: if `indices` is a single number.
+            indices: Integers, or booleans `(b,)`; a list or an array.
         """
         if np.ndim(indices) != 1:
             raise ValueError(
                 "`indices` must be a list or an array of one axis. Received: "
                 f"indices={indices!r}."
             )
-        chosen = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-        }
-        images = (
-            "backbone gates backbone_probabilities targets contrast attribution"
-        )
-        for name in images.split():
-            if chosen[name] is not None:
-                chosen[name] = chosen[name][indices]
-        chosen["heads"] = [heads[indices] for heads in self.heads]
-        chosen["intermediates"] = {
-            name: array[indices] for name, array in self.intermediates.items()
-        }
-        return Explanation(**chosen)
+        return _each(lambda array: array[indices], self)
 
 
 def explain(
@@ -264,7 +256,12 @@ def explain(
     """
     attention = attention_of(model)
     batch_size = checks.integer("batch_size", batch_size)
-    images, count = _checked_images(model, images)
+    images = checks.images("images", images, model.input)
+    count = min(map(len, keras.tree.flatten(images)))
+    if not count:
+        raise ValueError(
+            "`images` must hold at least one image. Received: none."
+        )
     classes = model.output_shape[-1]
     if targets is not None:
         targets = _classes("targets", targets, count, classes)
@@ -280,20 +277,15 @@ def explain(
             stacklevel=2,
         )
 
-    # The maps that the modules read are large: one batch at a time.
-    batches = []
-    for start in range(0, count, batch_size):
-        batch = slice(start, start + batch_size)
+    def explained(start):
+        def batch(x):
+            return None if x is None else x[start : start + batch_size]
+
         intermediates, features = read(
-            model,
-            keras.tree.map_structure(lambda x, batch=batch: x[batch], images),
+            model, keras.tree.map_structure(batch, images)
         )
         parts = contributions(model, intermediates)
-        chosen = _chosen(
-            parts,
-            None if targets is None else targets[batch],
-            None if contrast is None else contrast[batch],
-        )
+        chosen = _chosen(parts, batch(targets), batch(contrast))
         attribution = None
         if why is None:
             attribution = _attribution(
@@ -305,8 +297,20 @@ def explain(
                 placements,
                 size,
             )
-        batches.append((parts, intermediates, *chosen, attribution))
-    return _joined(batches, placements, size, data_format)
+        return Explanation(
+            **vars(parts),
+            intermediates=intermediates,
+            targets=chosen[0],
+            contrast=chosen[1],
+            attribution=attribution,
+            placements=placements,
+            size=size,
+            data_format=data_format,
+        )
+
+    # The maps that the modules read are large: one batch at a time.
+    batches = map(explained, range(0, count, batch_size))
+    return _each(lambda *arrays: np.concatenate(arrays), *batches)
 
 
 def contributions(model, intermediates) -> Contributions:
@@ -367,19 +371,12 @@ class _Readout:
     """How the hypotheses of a module become contributions to the scores.
 
     `coefficients_k (hypotheses_k . matrices_k) factors + constants_k`
-
-    Attributes:
-        coefficients: Array `(b, k)` or `(1, 1)`, the gates.
-        matrices: Tuple of arrays `(k, n, n)` or `(n, n)`, one after the other.
-            Empty where classes stay apart.
-        factors: Array `(b, 1, n)`, or 1.
-        constants: Array `(b, k, n)`, or 0.
     """
 
-    coefficients: np.ndarray
-    matrices: tuple = ()
-    factors: np.ndarray | float = 1.0
-    constants: np.ndarray | float = 0.0
+    coefficients: np.ndarray  # the gates, (b, k) or (1, 1)
+    matrices: tuple = ()  # (k, n, n) or (n, n); none where classes stay apart
+    factors: np.ndarray | float = 1.0  # (b, 1, n), or 1
+    constants: np.ndarray | float = 0.0  # (b, k, n), or 0
 
     def __call__(self, hypotheses):
         """The contributions `(b, k, n)`, up to what all classes share."""
@@ -392,13 +389,8 @@ class _Readout:
     def contrast(self, kernel, targets, contrast):
         """What makes the score of one class differ from that of another.
 
-        Args:
-            kernel: Array `(k, f, n)`, of the output heads.
-            targets: Integers `(b,)`.
-            contrast: Integers `(b,)`.
-
-        Returns:
-            Array `(b, k, f)`, weights of the attended features.
+        By the kernel `(k, f, n)` of the output heads: weights `(b, k, f)` of
+        the attended features.
         """
         images = np.arange(len(targets))
         shape = (len(targets), 1, kernel.shape[-1])
@@ -531,14 +523,9 @@ def _attribution(
 def _located(attended, features, masks, weights):
     """What heads find at each place: `(b, k, h, w)`, or `(b, k, p)`.
 
-    It is found where the features are that the kernel of an output head
-    reads, not at the place of the mask that it is centred on.
-
-    Args:
-        attended: The layer `AttendedFeatures`.
-        features: Array, the map that the module reads.
-        masks: Array, its masks, heads first.
-        weights: Array `(b, k, f)`, of the attended features.
+    By weights `(b, k, f)` of the attended features: where the features are
+    that the kernel of an output head reads, not at the place of the mask that
+    it is centred on.
     """
     data_format = attended.data_format
     offsets = feature_maps.offsets(attended.kernel_size)
@@ -572,33 +559,16 @@ def _located(attended, features, masks, weights):
     return total
 
 
-def _joined(batches, placements, size, data_format):
-    """One `Explanation` of all batches."""
-    parts, intermediates, targets, contrast, attribution = zip(
-        *batches, strict=True
+def _each(function, *explanations):
+    """An `Explanation` of what a function makes of the arrays of several."""
+    arrays = (
+        {name: getattr(one, name) for name in ARRAYS} for one in explanations
     )
-
-    def joined(arrays):
-        return None if arrays[0] is None else np.concatenate(arrays)
-
-    return Explanation(
-        scale=parts[0].scale,
-        backbone=joined([part.backbone for part in parts]),
-        heads=[joined(h) for h in zip(*(p.heads for p in parts), strict=True)],
-        gates=joined([part.gates for part in parts]),
-        backbone_probabilities=joined(
-            [part.backbone_probabilities for part in parts]
+    return dataclasses.replace(
+        explanations[0],
+        **keras.tree.map_structure(
+            lambda *x: None if x[0] is None else function(*x), *arrays
         ),
-        intermediates={
-            name: joined([s[name] for s in intermediates])
-            for name in intermediates[0]
-        },
-        targets=joined(targets),
-        contrast=joined(contrast),
-        attribution=joined(attribution),
-        placements=placements,
-        size=size,
-        data_format=data_format,
     )
 
 
@@ -664,19 +634,6 @@ def _chosen(parts, targets, contrast):
             f"class {targets[same[0]]} twice."
         )
     return targets, contrast
-
-
-def _checked_images(model, images):
-    """`images` as arrays that fit `model`, and how many they are."""
-    images = checks.images("images", images, model.input)
-    flat = keras.tree.flatten(images)
-    counts = {len(array) for array in flat}
-    if len(counts) != 1 or 0 in counts:
-        raise ValueError(
-            "`images` must hold at least one image. Received: shapes "
-            f"{' and '.join(str(array.shape) for array in flat)}."
-        )
-    return images, len(flat[0])
 
 
 def _size(images, data_format):

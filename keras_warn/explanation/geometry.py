@@ -14,11 +14,11 @@ image, and on average the middle is nearer to what positions really read.
 
 import dataclasses
 import math
+import operator
 import weakref
 
 import keras
 import numpy as np
-from keras import layers
 from keras import ops
 
 from keras_warn import graph
@@ -30,20 +30,6 @@ MOST_TOKENS_WITHOUT_PLACE = 9
 
 # Lengths of images, to see what depends on them.
 ANY = (1024, 1536)
-
-# Operations that keep the shape of a map, but not the place of its positions.
-_MOVING = {
-    "AffineTransform",
-    "ElasticTransform",
-    "Flip",
-    "MapCoordinates",
-    "PerspectiveTransform",
-    "Roll",
-    "Rot90",
-    "ScaleAndTranslate",
-    "Sort",
-    "SpatialTransformer",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,8 +192,16 @@ class Placement:
     before: int = 0
 
     @property
+    def lengths(self) -> tuple:
+        return self.rows.length, self.columns.length
+
+    @property
     def positions(self) -> int:
         return self.rows.length * self.columns.length
+
+    @property
+    def of_tokens(self) -> bool:
+        return self.axes[0] == self.axes[1]
 
     def agrees(self, other) -> bool:
         return (
@@ -231,10 +225,9 @@ class Placement:
             maps: Tensor `(b, k, h, w)`, or `(b, k, p)` of tokens.
             of: `keras.ops`, or `numpy` for arrays.
         """
-        if self.axes[0] == self.axes[1]:
+        if self.of_tokens:
             maps = maps[:, :, self.before : self.before + self.positions]
-            grid = self.rows.length, self.columns.length
-            return of.reshape(maps, (-1, maps.shape[1], *grid))
+            return of.reshape(maps, (-1, maps.shape[1], *self.lengths))
         if self.axes[0] > self.axes[1]:
             return of.swapaxes(maps, 2, 3)
         return maps
@@ -354,7 +347,7 @@ def open_placements(model, size) -> list | None:
         return some[0]
     found = []
     for first, second in zip(*some, strict=True):
-        if first.axes[0] == first.axes[1]:
+        if first.of_tokens:
             return None
         axes = [
             both[0] if length else OpenAxis.of(both, lengths)
@@ -409,34 +402,25 @@ def _unknown(call, placement=None, shape=()):
 
 
 def _follow(call, given, shape):
-    """Where what a call returns lies, from where what it reads lies.
+    """Where what a call returns lies: a `Placement` or `Unknown`.
 
-    Args:
-        call: A `graph.Call`.
-        given: List of a `Placement` or `Unknown` and a shape, its inputs.
-        shape: Of what it returns.
-
-    Returns:
-        A `Placement` or `Unknown`.
+    From the same of each input, with its shape, and the shape of the output.
     """
-    operation = call.operation
     placed = [one for one in given if isinstance(one[0], Placement)]
+    rule = _rule(call.operation)
     if not placed:
-        return _patches(call, [unknown for unknown, _ in given], shape)
-    for kinds, rule in _RULES:
-        if _is(operation, kinds):
-            return rule(call, placed, shape) or _unknown(call, *placed[0])
-    return _kept(call, placed, shape)
+        return _patches(rule, [unknown for unknown, _ in given], shape)
+    if rule in (None, _concatenated):
+        found = (rule or _kept)(call, placed, shape)
+    else:
+        found = rule(call, *placed[0], shape)
+    return found or _unknown(call, *placed[0])
 
 
-def _is(operation, kinds):
-    """Whether it is one of these layers, or operations of these names."""
-    return any(
-        type(operation).__name__ == kind
-        if isinstance(kind, str)
-        else isinstance(operation, kind)
-        for kind in kinds
-    )
+def _rule(operation):
+    """What follows an operation, by the names of its class and its bases."""
+    names = (kind.__name__ for kind in type(operation).__mro__)
+    return next((_RULES[name] for name in names if name in _RULES), None)
 
 
 def _kept(call, placed, shape):
@@ -454,13 +438,11 @@ def _kept(call, placed, shape):
         return same[0]
     operation = call.operation
     of_others = not type(operation).__module__.startswith("keras.src.")
-    of_others = of_others or isinstance(operation, layers.Lambda)
+    of_others = of_others or isinstance(operation, keras.layers.Lambda)
     if not same and len(shape) == 3 and of_others:
         # Patches are embedded, or tokens are added.
-        tokens = _tokens(placed[0][0], shape[1])
-        if tokens is not None:
-            return tokens
-    return _unknown(call, *placed[0])
+        return _tokens(placed[0][0], shape[1])
+    return None
 
 
 def _tokens(placement, count):
@@ -469,7 +451,7 @@ def _tokens(placement, count):
         before = count - placement.positions
         if 0 <= before <= MOST_TOKENS_WITHOUT_PLACE:
             return dataclasses.replace(placement, before=before)
-    grid = _grid(count, (placement.rows.length, placement.columns.length))
+    grid = _grid(count, placement.lengths)
     if grid is None:
         return None
     rows, columns = grid
@@ -496,27 +478,24 @@ def _grid(tokens, size):
     return None
 
 
-def _patches(call, unknown, shape):
+def _patches(rule, unknown, shape):
     """Patches that come from reshaping and transposing a map."""
     unknown = next((one for one in unknown if one.placement), unknown[0])
     last = unknown.placement
     if (
         last is not None
         and len(shape) == 3
-        and _is(call.operation, _RESHAPING)
+        and rule is _reshaped
         and math.prod(shape[1:]) == unknown.elements
     ):
         return _tokens(last, shape[1]) or unknown
     return unknown
 
 
-def _convolved(call, placed, shape):
-    operation, (placement, given) = call.operation, placed[0]
-    size = getattr(operation, "pool_size", None)
-    if size is None:
-        size = getattr(operation, "kernel_size", None)
-    if size is None:
-        size = getattr(operation, "size", None)
+def _convolved(call, placement, given, shape):
+    operation = call.operation
+    names = ("pool_size", "kernel_size", "size")
+    size = next((n for n in map(vars(operation).get, names) if n), None)
     if size is None:  # `ops.conv`
         size = call.node.arguments.args[1].shape[:2]
     sizes = _pair(size)
@@ -531,63 +510,54 @@ def _convolved(call, placed, shape):
     return placement.each("strided", *arguments)
 
 
-def _transposed_convolution(call, placed, shape):
-    placement, _ = placed[0]
-    arguments = [
+def _transposed_convolution(call, placement, given, shape):
+    strides = _pair(call.operation.strides)
+    rows, columns = (
         (shape[axis], 1 / stride)
-        for axis, stride in zip(
-            placement.axes, _pair(call.operation.strides), strict=True
-        )
-    ]
-    return placement.each("strided", *arguments)
+        for axis, stride in zip(placement.axes, strides, strict=True)
+    )
+    return placement.each("strided", rows, columns)
 
 
-def _padded(call, placed, shape):
-    placement, _ = placed[0]
+def _padded(call, placement, given, shape):
     widths = getattr(call.operation, "padding", None)
     if widths is None:  # `ops.pad`
         widths = [call.operation.pad_width[axis] for axis in placement.axes]
-        if placement.axes[0] == placement.axes[1]:
-            before, _ = widths[0]
-            return _shifted(placement, before)
+        if placement.of_tokens:
+            return _shifted(placement, widths[0][0])
     return placement.each("padded", *widths)
 
 
-def _cropped(call, placed, shape):
-    placement, _ = placed[0]
+def _cropped(call, placement, given, shape):
     widths = [(-before, -after) for before, after in call.operation.cropping]
     return placement.each("padded", *widths)
 
 
-def _sliced(call, placed, shape):
-    placement, given = placed[0]
+def _sliced(call, placement, given, shape):
     arguments = call.node.arguments
     key = arguments.kwargs.get("key") or arguments.args[-1]
-    key = key if isinstance(key, tuple) else (key,)
-    if Ellipsis in key:
-        at = key.index(Ellipsis)
-        fill = [slice(None)] * (len(given) - len(key) + 1)
-        key = (*key[:at], *fill, *key[at + 1 :])
-    if not all(isinstance(part, slice) for part in key):
-        return None
-    key = (*key, *[slice(None)] * (len(given) - len(key)))
-    ranges = [key[axis].indices(given[axis]) for axis in placement.axes]
-    if any(step != 1 for _, _, step in ranges):
-        return None
-    if placement.axes[0] == placement.axes[1]:
-        start, stop, _ = ranges[0]
-        if stop < placement.before + placement.positions:
+    widths = []
+    for axis in placement.axes:
+        # Numbers of the positions along this axis, cut as the map is.
+        one = [slice(None) if i == axis else 0 for i in range(len(given))]
+        numbers = np.arange(given[axis])
+        numbers = numbers.reshape([-1 if n else 1 for n in map(bool, one)])
+        left = np.broadcast_to(numbers, (1, *given[1:]))[key]
+        if left.ndim != len(given):
             return None
-        return _shifted(placement, -start)
-    return placement.each(
-        "padded",
-        *(
-            (-start, stop - given[axis])
-            for axis, (start, stop, _) in zip(
-                placement.axes, ranges, strict=True
-            )
-        ),
-    )
+        left = left[tuple(one)]
+        if not len(left) or (np.diff(left) != 1).any():
+            return None
+        widths.append((-left[0], left[-1] + 1 - given[axis]))
+    if placement.of_tokens:
+        start, end = widths[0]
+        if (
+            given[placement.axes[0]] + end
+            < placement.before + placement.positions
+        ):
+            return None
+        return _shifted(placement, start)
+    return placement.each("padded", *widths)
 
 
 def _shifted(placement, before):
@@ -602,7 +572,7 @@ def _concatenated(call, placed, shape):
     operation, (placement, given) = call.operation, placed[0]
     if operation.axis % len(given) not in placement.axes:
         return _kept(call, placed, shape)
-    if placement.axes[0] != placement.axes[1] or len(placed) > 1:
+    if not placement.of_tokens or len(placed) > 1:
         return None
     # Class tokens and the like, before the image's or after them.
     more = 0
@@ -613,49 +583,44 @@ def _concatenated(call, placed, shape):
     return _shifted(placement, more)
 
 
-def _center_cropped(call, placed, shape):
-    operation, (placement, _) = call.operation, placed[0]
-    target = operation.height, operation.width
-    lengths = placement.rows.length, placement.columns.length
-    less = [length - goal for length, goal in zip(lengths, target, strict=True)]
-    if min(less) < 0:  # too small: enlarged and cropped
-        return _fitted(placement, target, crop=True)
-    widths = [(-(n // 2), n // 2 - n) for n in less]
-    return placement.each("padded", *widths)
+def _center_cropped(call, placement, given, shape):
+    goal = call.operation.height, call.operation.width
+    if any(map(operator.lt, placement.lengths, goal)):
+        return _fitted(placement, goal, crop=True)  # enlarged and cropped
+    return _centered(placement, goal)
 
 
-def _resized(call, placed, shape):
-    operation, (placement, _) = call.operation, placed[0]
-    target = [shape[axis] for axis in placement.axes]
+def _resized(call, placement, given, shape):
     return _fitted(
         placement,
-        target,
-        crop=getattr(operation, "crop_to_aspect_ratio", False),
-        pad=getattr(operation, "pad_to_aspect_ratio", False),
+        [shape[axis] for axis in placement.axes],
+        crop=getattr(call.operation, "crop_to_aspect_ratio", False),
+        pad=getattr(call.operation, "pad_to_aspect_ratio", False),
     )
 
 
 def _fitted(placement, target, crop=False, pad=False):
     """Resized, and cropped or padded before to the shape of `target`."""
-    height, width = placement.rows.length, placement.columns.length
+    height, width = placement.lengths
     goal = width * target[0] // target[1], height * target[1] // target[0]
     if crop:
         goal = max(min(height, goal[0]), 1), max(min(width, goal[1]), 1)
+        placement = _centered(placement, goal)
     elif pad:
         goal = max(height, goal[0]), max(width, goal[1])
-    else:
-        goal = height, width
-    widths = []
-    for length, wanted in zip((height, width), goal, strict=True):
-        before = abs(wanted - length) // 2
-        both = before, abs(wanted - length) - before
-        widths.append(both if wanted > length else [-n for n in both])
-    placement = placement.each("padded", *widths)
+        placement = _centered(placement, goal)
     return placement.each("resized", (target[0],), (target[1],))
 
 
-def _transposed(call, placed, shape):
-    placement, given = placed[0]
+def _centered(placement, goal):
+    """Cropped or padded to these lengths, about its middle."""
+    more = map(operator.sub, goal, placement.lengths)
+    return placement.each(
+        "padded", *((int(n / 2), n - int(n / 2)) for n in more)
+    )
+
+
+def _transposed(call, placement, given, shape):
     # Lengths that tell the axes apart.
     lengths = (2, 3, 5, 7, 11, 13)[: len(given)]
     spec = call.operation.compute_output_spec(keras.KerasTensor(lengths))
@@ -663,35 +628,29 @@ def _transposed(call, placed, shape):
     return dataclasses.replace(placement, axes=axes)
 
 
-def _reshaped(call, placed, shape):
-    placement, given = placed[0]
+def _reshaped(call, placement, given, shape):
     rows, columns = placement.axes
-    grid = placement.rows.length, placement.columns.length
-    if rows == columns and placement.positions == given[rows]:
-        if len(shape) == 4 and tuple(shape[rows : rows + 2]) == grid:
+    if placement.of_tokens and placement.positions == given[rows]:
+        if len(shape) == 4 and shape[rows : rows + 2] == placement.lengths:
             return dataclasses.replace(placement, axes=(rows, rows + 1))
     elif columns == rows + 1 and len(shape) == 3:
         if shape[rows] == placement.positions:
             return dataclasses.replace(placement, axes=(rows, rows))
-    if tuple(shape) == tuple(given):
-        return placement
-    return None
+    return placement if tuple(shape) == tuple(given) else None
 
 
-def _pipeline(call, placed, shape):
+def _pipeline(call, placement, given, shape):
     """Layers one after the other, in one layer."""
-    placement, given = placed[0]
     for layer in call.operation.layers:
         inner = graph.Call(layer, (), (), None)
         after = layer.compute_output_shape(given)
         placement = _follow(inner, [(placement, given)], after)
         given = after
-    if isinstance(placement, Unknown):
-        return None
-    return placement
+    return placement if isinstance(placement, Placement) else None
 
 
-def _moved(call, placed, shape):
+def _moved(call, placement, given, shape):
+    """Of what keeps the shape of a map, but not the place of its positions."""
     return None
 
 
@@ -699,34 +658,32 @@ def _pair(value):
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-_RESHAPING = (layers.Reshape, "Reshape")
-
-_RULES = (
-    ((layers.Conv2DTranspose, "ConvTranspose"), _transposed_convolution),
-    (
+# How layers, and operations of `keras.ops`, move what they read.
+_RULES = {
+    name: rule
+    for rule, names in (
         (
-            layers.Conv2D,
-            layers.DepthwiseConv2D,
-            layers.SeparableConv2D,
-            layers.MaxPooling2D,
-            layers.AveragePooling2D,
-            "Conv",
-            "DepthwiseConv",
-            "SeparableConv",
-            "MaxPool",
-            "AveragePool",
-            "ExtractPatches",
+            _convolved,
+            "Conv2D DepthwiseConv2D SeparableConv2D MaxPooling2D "
+            "AveragePooling2D Conv DepthwiseConv SeparableConv MaxPool "
+            "AveragePool ExtractPatches",
         ),
-        _convolved,
-    ),
-    ((layers.ZeroPadding2D, "Pad"), _padded),
-    ((layers.Cropping2D,), _cropped),
-    (("GetItem",), _sliced),
-    ((layers.CenterCrop,), _center_cropped),
-    ((layers.Resizing, layers.UpSampling2D, "Resize"), _resized),
-    ((layers.Permute, "Transpose", "Swapaxes", "Moveaxis"), _transposed),
-    (_RESHAPING, _reshaped),
-    ((layers.Concatenate, "Concatenate"), _concatenated),
-    ((layers.Pipeline,), _pipeline),
-    (_MOVING, _moved),
-)
+        (_transposed_convolution, "Conv2DTranspose ConvTranspose"),
+        (_padded, "ZeroPadding2D Pad"),
+        (_cropped, "Cropping2D"),
+        (_sliced, "GetItem"),
+        (_center_cropped, "CenterCrop"),
+        (_resized, "Resizing UpSampling2D Resize"),
+        (_transposed, "Permute Transpose Swapaxes Moveaxis"),
+        (_reshaped, "Reshape"),
+        (_concatenated, "Concatenate"),
+        (_pipeline, "Pipeline"),
+        (
+            _moved,
+            "AffineTransform ElasticTransform Flip MapCoordinates "
+            "PerspectiveTransform Roll Rot90 ScaleAndTranslate Sort "
+            "SpatialTransformer",
+        ),
+    )
+    for name in names.split()
+}

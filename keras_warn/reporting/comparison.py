@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import typing
 
 import keras
 import numpy as np
@@ -16,9 +17,11 @@ from keras_warn.explanation.intermediates import inspect
 # The quantile of the normal distribution that a 95 % interval reaches to.
 Z = 1.959963984540054
 
+# Weights of zeros count as even.
+TINY = 1e-30
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Predictions:
+
+class Predictions(typing.NamedTuple):
     """What one of the predictors says about `b` images.
 
     Attributes:
@@ -372,9 +375,8 @@ def compared(
             _check_finite("model", name, intermediates[name])
         parts = contributions(model, intermediates)
         modules = module_outputs(intermediates)
-        output = intermediates["prediction"].astype("float64")
-        if attention.rectified.activation is None:
-            output = _softmax(output)
+        output = probabilities(model, intermediates["prediction"])
+        gated = parts.gates is not None
         found.append(
             {
                 "labels": labels,
@@ -382,7 +384,9 @@ def compared(
                 "modules": _predictions(parts.attention_probabilities, labels),
                 "output": _predictions(output, labels),
                 "gates": parts.gates,
-                "head_gates": tuple(module.head_gates for module in modules),
+                "head_gates": tuple(module.head_gates for module in modules)
+                if gated
+                else None,
                 "entropies": np.stack(
                     [
                         mask_entropies(module.masks, attention.data_format)
@@ -403,39 +407,20 @@ def compared(
         raise ValueError("`data` must hold at least one image. Received: none.")
     if count is None:
         progress.update(len(found), finalize=True)
-    columns = {name: [part[name] for part in found] for name in found[0]}
-    gated = columns["gates"][0] is not None
-    return Comparison(
-        n=n,
-        labels=np.concatenate(columns["labels"]),
-        gates=np.concatenate(columns["gates"]) if gated else None,
-        head_gates=tuple(
-            np.concatenate(gates)
-            for gates in zip(*columns["head_gates"], strict=True)
-        )
-        if gated
-        else None,
-        entropies=np.concatenate(columns["entropies"]),
-        **{
-            name: Predictions(
-                *(
-                    np.concatenate([getattr(p, field.name) for p in parts])
-                    for field in dataclasses.fields(Predictions)
-                )
-            )
-            for name, parts in columns.items()
-            if isinstance(parts[0], Predictions)
-        },
+    joined = keras.tree.map_structure(
+        lambda *x: None if x[0] is None else np.concatenate(x), *found
     )
+    return Comparison(n=n, **joined)
 
 
-def batches_of(model, data, batch_size=32) -> tuple:
+def batches_of(model, data, batch_size=32, name="data") -> tuple:
     """Goes through a test set in batches, and checks it against a model.
 
     Args:
         model: A model that ends in classes.
         data: As for `compare`.
         batch_size: Positive integer, for arrays.
+        name: What messages call `data`.
 
     Returns:
         How many batches there are, `None` if nobody knows, and an iterator of
@@ -448,8 +433,7 @@ def batches_of(model, data, batch_size=32) -> tuple:
     """
     batch_size = checks.integer("batch_size", batch_size)
     if isinstance(data, tuple):
-        images, labels = _pair(data)
-        images, labels = _checked(model, images, labels)
+        images, labels = _checked(model, data, name)
 
         def batch(start):
             rows = slice(start, start + batch_size)
@@ -460,18 +444,25 @@ def batches_of(model, data, batch_size=32) -> tuple:
 
         starts = range(0, len(labels), batch_size)
         return len(starts), map(batch, starts)
+    return number_of_batches(data, name), (
+        _checked(model, batch, name) for batch in data
+    )
+
+
+def number_of_batches(data, name="data") -> int | None:
+    """How many batches `data` has; `None` if it does not say.
+
+    Raises:
+        TypeError: if they cannot be gone through more than once.
+        ValueError: if they do not come to an end.
+    """
     if not hasattr(data, "__iter__") or hasattr(data, "__next__"):
         raise TypeError(
-            "`data` must be a pair of arrays (images, labels), or batches of "
-            "them that can be gone through more than once, such as a "
+            f"`{name}` must be a pair of arrays (images, labels), or batches "
+            "of them that can be gone through more than once, such as a "
             "`tf.data.Dataset`, a `keras.utils.PyDataset` or a list. Received: "
-            f"data of type {type(data).__name__}."
+            f"{name} of type {type(data).__name__}."
         )
-    return _length(data), (_checked(model, *_pair(batch)) for batch in data)
-
-
-def _length(data):
-    """How many batches `data` has; `None` if it does not say."""
     if hasattr(data, "cardinality"):  # tf.data, whose -2 is "unknown"
         count = int(data.cardinality())
         endless, count = count == -1, count if count >= 0 else None
@@ -482,33 +473,31 @@ def _length(data):
         endless, count = False, len(data) if hasattr(data, "__len__") else None
     if endless:
         raise ValueError(
-            f"`data` must come to an end. Received: a {type(data).__name__} "
+            f"`{name}` must come to an end. Received: a {type(data).__name__} "
             "without one."
         )
     return count
 
 
-def _pair(batch):
-    """Images and labels, of a batch that may have weights as well."""
+def _checked(model, batch, name):
+    """Images and labels as arrays that fit the model and each other.
+
+    Of a batch that may have weights as well.
+    """
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         parts = (
             f" of {len(batch)} parts" if isinstance(batch, tuple | list) else ""
         )
         raise ValueError(
-            "`data` must hold pairs (images, labels). Received: a "
+            f"`{name}` must hold pairs (images, labels). Received: a "
             f"{type(batch).__name__}{parts}."
         )
-    return batch[:2]
-
-
-def _checked(model, images, labels):
-    """Images and labels as arrays that fit the model and each other."""
-    images = checks.images("data", images, model.input)
-    labels = class_ids("data", labels, model.output_shape[-1])
+    images = checks.images(name, batch[0], model.input)
+    labels = class_ids(name, batch[1], model.output_shape[-1])
     found = [array.shape for array in keras.tree.flatten(images)]
     if any(shape[0] != len(labels) for shape in found):
         raise ValueError(
-            "`data` must have one label an image. Received: images of shape "
+            f"`{name}` must have one label an image. Received: images of shape "
             f"{' and '.join(map(str, found))} and {len(labels)} labels."
         )
     return images, labels
@@ -606,6 +595,17 @@ def _probabilities(predictions):
     return _softmax(predictions)
 
 
+def probabilities(model, predictions) -> np.ndarray:
+    """What a model with attention predicts `(b, n)`, as probabilities.
+
+    Scores, if it was made with `classifier_activation=None`, by softmax.
+    """
+    predictions = predictions.astype("float64")
+    if attention_of(model).rectified.activation is None:
+        return _softmax(predictions)
+    return predictions
+
+
 def _softmax(logits):
     output = np.exp(logits - logits.max(axis=1, keepdims=True))
     return output / output.sum(axis=1, keepdims=True)
@@ -644,31 +644,34 @@ def mask_entropies(masks, data_format) -> np.ndarray:
 
     >>> import numpy as np
     >>> corner = np.array([[[[1.0], [0.0]], [[0.0], [0.0]]]])
-    >>> mask_entropies(corner, "channels_last").tolist()
+    >>> mask_entropies(corner, "channels_last").round(6).tolist()
     [0.0]
     """
-    masks = masks.astype("float64")
-    if masks.ndim == 4 and data_format == "channels_first":
-        masks = masks.transpose(0, 2, 3, 1)
-    masks = masks.reshape(len(masks), -1, masks.shape[-1])
-    positions = masks.shape[1]
-    if positions == 1:  # where both are true
-        return np.zeros(len(masks))
-    totals = masks.sum(axis=1, keepdims=True)
-    # A mask of zeros, as of sigmoids, looks at no place more than at others.
-    even = np.full_like(masks, 1 / positions)
-    shares = np.divide(masks, totals, out=even, where=totals > 0)
-    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    entropies = -(shares * logs).sum(axis=1) / math.log(positions)
-    return entropies.mean(axis=1)
+    return entropy(flat_masks(masks, data_format)).mean(axis=1)
+
+
+def flat_masks(masks, data_format) -> np.ndarray:
+    """Masks, as of `mask_entropies`, as `(b, k, p)`."""
+    if masks.ndim == 3 or data_format == "channels_last":
+        masks = np.moveaxis(masks, -1, 1)
+    return masks.reshape(*masks.shape[:2], -1).astype("float64")
+
+
+def entropy(weights) -> np.ndarray:
+    """Entropy of non-negative weights over the last axis, in [0, 1]."""
+    # Where all are zero, as in masks of sigmoids, they are alike.
+    weights = weights + TINY
+    shares = weights / weights.sum(axis=-1, keepdims=True)
+    # A choice of one is no choice.
+    highest = math.log(max(2, weights.shape[-1]))
+    return -np.sum(shares * np.log(shares), axis=-1) / highest
 
 
 def _sign_test(gains, losses):
     """Two-sided probability of counts this uneven, from fair coins."""
     n, k = gains + losses, min(gains, losses)
-    # Logarithms of binomial coefficients: those of thousands overflow.
-    steps = np.log(np.arange(n, n - k, -1)) - np.log(np.arange(1, k + 1))
-    logs = np.concatenate([[0.0], np.cumsum(steps)])
-    highest = logs.max()
-    tail = math.log(np.exp(logs - highest).sum()) + highest - n * math.log(2)
-    return min(1.0, 2 * math.exp(tail))
+    binomial = tail = 1  # exact: integers
+    for i in range(k):
+        binomial = binomial * (n - i) // (i + 1)
+        tail += binomial
+    return min(1.0, 2 * tail / 2**n)
