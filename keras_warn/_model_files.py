@@ -1,35 +1,26 @@
 """Model files: read, or refused with their name and the reason."""
 
 import json
-import lzma
 import pathlib
 import re
 import zipfile
-import zlib
 
 import keras
+
+from keras_warn import files
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
 # The configurations of the largest backbones have a few million bytes.
 MOST_BYTES = 2**26
 
-# What Keras, its layers, zipfile and h5py raise on files that hold no model,
-# or a broken one.
+# What Keras and its layers raise, too, on files that hold no model.
 ERRORS = (
+    *files.BROKEN,
     ArithmeticError,
     AssertionError,
     AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
     TypeError,
-    ValueError,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    zlib.error,
 )
 
 # How Keras says that a class or function of the user's is not there.

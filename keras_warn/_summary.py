@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keras_warn import checks
 from keras_warn import graph
 from keras_warn.attention import attention_of
 from keras_warn.augment import PRESETS
@@ -265,11 +266,8 @@ def _input_shapes(model, input_shape):
     given = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     if input_shape is not None:
         input_shape = tuple(input_shape)
-        fits = len(given) == 1 and len(input_shape) == len(given[0])
-        if not fits or any(
-            length is None or expected not in (None, length)
-            for length, expected in zip(input_shape, given[0], strict=True)
-        ):
+        fits = len(given) == 1 and checks.fits(input_shape, given[0])
+        if not fits or None in input_shape:
             raise ValueError(
                 "`input_shape` must fit the one input of `model`. Received: "
                 f"input_shape={input_shape}, a model with "

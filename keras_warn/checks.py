@@ -98,6 +98,14 @@ def data_format(value) -> str:
     return one_of("data_format", value, ("channels_last", "channels_first"))
 
 
+def fits(shape, wanted) -> bool:
+    """Whether a shape is the wanted one, whose unknown lengths may be any."""
+    return len(shape) == len(wanted) and all(
+        length in (None, found)
+        for found, length in zip(shape, wanted, strict=True)
+    )
+
+
 def images(name, value, inputs) -> object:
     """Returns images as NumPy arrays, if they have the shape for a model.
 
@@ -113,11 +121,7 @@ def images(name, value, inputs) -> object:
     value = keras.tree.map_structure(keras.ops.convert_to_numpy, value)
     found = [array.shape for array in keras.tree.flatten(value)]
     if len(found) != len(wanted) or not all(
-        len(one) == len(other)
-        and all(
-            length in (None, size)
-            for size, length in zip(one[1:], other[1:], strict=True)
-        )
+        fits(one, (None, *other[1:]))
         for one, other in zip(found, wanted, strict=True)
     ):
         raise ValueError(

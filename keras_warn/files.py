@@ -2,13 +2,33 @@
 
 import collections.abc
 import contextlib
+import io
+import lzma
 import os
 import pathlib
 import shutil
 import tempfile
+import zipfile
+import zlib
+
+import numpy as np
 
 # How the names of folders begin in which something is being written.
 UNFINISHED = ".unfinished-"
+
+# What zipfile, NumPy and others raise on archives that are broken, cut short
+# or none.
+BROKEN = (
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def displayed(path) -> str:
@@ -177,6 +197,28 @@ def locked(path) -> collections.abc.Iterator:
                 f"{path} is in use by another process, which must end first."
             ) from error
         yield
+
+
+def read_arrays(file) -> dict:
+    """The arrays in an `.npz` file, by name.
+
+    Args:
+        file: Its path, or a file that is open.
+
+    Raises:
+        ValueError: if it cannot be read, whatever is wrong with it.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            # Read whole, which compares checksums, before NumPy parses it.
+            return {
+                name.removesuffix(".npy"): np.lib.format.read_array(
+                    io.BytesIO(archive.read(name))
+                )
+                for name in archive.namelist()
+            }
+    except BROKEN as error:
+        raise ValueError(f"{error}") from error
 
 
 def is_unfinished(name) -> bool:

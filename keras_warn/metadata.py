@@ -209,15 +209,8 @@ def attach(model, metadata) -> None:
             model.output_shape[-1],
         )
     if metadata.size is not None:
-        taken = model_inputs.model_input(model).size
-        if any(
-            own not in (None, given)
-            for own, given in zip(taken, metadata.size, strict=True)
-        ):
-            raise ValueError(
-                "`metadata.size` must be that of the model, "
-                f"{taken[0]}x{taken[1]}. Received: {metadata.size}."
-            )
+        taken = model_inputs.model_input(model)
+        taken.with_size(metadata.size, "`metadata.size`")  # or an error
     attention.rectified.metadata = metadata.to_json()
 
 

@@ -11,12 +11,8 @@ killed resumes with exactly the canvases it would have seen.
 import collections.abc
 import copy
 import functools
-import io
 import itertools
-import lzma
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +20,7 @@ import keras
 import numpy as np
 
 from keras_warn import checks
+from keras_warn import files
 from keras_warn.data import downloads
 
 CLASSES = 10
@@ -336,25 +333,7 @@ class ClutteredDigits(keras.utils.PyDataset):
 
 def _checked(images, labels, distractors, canvas, patch, seed):
     """Checks what canvases are made of; returns the settings as integers."""
-    if (
-        not isinstance(images, np.ndarray)
-        or images.dtype != np.uint8
-        or images.ndim != 3
-        or images.size == 0
-    ):
-        raise ValueError(
-            "`images` must be a non-empty uint8 array of shape (n, h, w). "
-            f"Received: images={_summary(images)}."
-        )
-    if (
-        not isinstance(labels, np.ndarray)
-        or not np.issubdtype(labels.dtype, np.integer)
-        or labels.shape != images.shape[:1]
-    ):
-        raise ValueError(
-            "`labels` must be an integer array with one label an image, of "
-            f"shape ({len(images)},). Received: labels={_summary(labels)}."
-        )
+    _check_digits(images, labels, "images", "labels")
     settings = {
         "distractors": checks.integer("distractors", distractors, minimum=0),
         "canvas": checks.integer("canvas", canvas),
@@ -375,11 +354,33 @@ def _checked(images, labels, distractors, canvas, patch, seed):
     return settings
 
 
-def _summary(value):
-    """Describes an argument that should have been an array."""
-    if isinstance(value, np.ndarray):
-        return f"a {value.dtype} array of shape {value.shape}"
-    return f"a {type(value).__name__}"
+def _check_digits(images, labels, x, y, where=""):
+    """Checks digits and their labels, which messages call `x` and `y`."""
+
+    def summary(value):
+        if isinstance(value, np.ndarray):
+            return f"a {value.dtype} array of shape {value.shape}{where}"
+        return f"a {type(value).__name__}{where}"
+
+    if (
+        not isinstance(images, np.ndarray)
+        or images.dtype != np.uint8
+        or images.ndim != 3
+        or images.size == 0
+    ):
+        raise ValueError(
+            f"`{x}` must be a non-empty uint8 array of shape (n, h, w). "
+            f"Received: {x}={summary(images)}."
+        )
+    if (
+        not isinstance(labels, np.ndarray)
+        or not np.issubdtype(labels.dtype, np.integer)
+        or labels.shape != images.shape[:1]
+    ):
+        raise ValueError(
+            f"`{y}` must be an integer array with one label an image, of "
+            f"shape ({len(images)},). Received: {y}={summary(labels)}."
+        )
 
 
 def _canvases(images, labels, start, count, distractors, canvas, patch, seed):
@@ -574,48 +575,23 @@ def _from_npz(path):
         )
     names = ("x_train", "y_train", "x_test", "y_test")
     try:
-        with zipfile.ZipFile(path) as archive:
-            there = [n for n in names if f"{n}.npy" in archive.namelist()]
-            # Read whole, which compares checksums, before NumPy parses it.
-            files = [io.BytesIO(archive.read(f"{n}.npy")) for n in there]
-        arrays = dict(
-            zip(there, map(np.lib.format.read_array, files), strict=True)
-        )
-    # What a cut-off, damaged or foreign file makes zipfile and NumPy raise.
-    except (
-        EOFError,
-        MemoryError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        lzma.LZMAError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+        arrays = files.read_arrays(path)
+    except ValueError as error:
         raise ValueError(
             f"`source` cannot be read as an .npz file; it may be cut off or "
             f"damaged ({error}). Received: {path}."
         ) from error
-    if missing := [name for name in names if name not in there]:
+    if missing := [name for name in names if name not in arrays]:
         raise ValueError(
             f"`source` must hold the arrays {', '.join(names)}. Received: "
             f"{path} without {', '.join(missing)}."
         )
-    for part in ("train", "test"):
-        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.dtype != np.uint8 or x.shape[1:] != (SIDE, SIDE) or len(x) == 0:
+    for x, y in (names[:2], names[2:]):
+        _check_digits(arrays[x], arrays[y], x, y, f" in {path}")
+        low, high = arrays[y].min(), arrays[y].max()
+        if low < 0 or high >= CLASSES:
             raise ValueError(
-                f"`x_{part}` must be a uint8 array of shape "
-                f"(n, {SIDE}, {SIDE}). Received: {_summary(x)} in {path}."
-            )
-        if not np.issubdtype(y.dtype, np.integer) or y.shape != x.shape[:1]:
-            raise ValueError(
-                f"`y_{part}` must be an integer array of shape ({len(x)},), "
-                f"one label an image. Received: {_summary(y)} in {path}."
-            )
-        if y.min() < 0 or y.max() >= CLASSES:
-            raise ValueError(
-                f"`y_{part}` must be labels from 0 to {CLASSES - 1}. "
-                f"Received: labels from {y.min()} to {y.max()} in {path}."
+                f"`{y}` must be labels from 0 to {CLASSES - 1}. "
+                f"Received: labels from {low} to {high} in {path}."
             )
     return [arrays[name] for name in names]

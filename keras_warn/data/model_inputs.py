@@ -53,10 +53,7 @@ class ModelInput(typing.NamedTuple):
         Raises:
             ValueError: if they are others than the model's.
         """
-        if any(
-            length not in (None, given)
-            for length, given in zip(self.size, size, strict=True)
-        ):
+        if not checks.fits(size, self.size):
             raise ValueError(
                 f"{name} must be that of the model, "
                 f"{'x'.join(map(str, self.size))}, or be omitted. Received: "

@@ -170,14 +170,7 @@ def _representative(plan, images):
     if plan.data_format == "channels_first" and not plan.prepared:
         shape = (plan.channels, *plan.size)
     found = np.shape(images)
-    if (
-        len(found) != 4
-        or not found[0]
-        or any(
-            wanted not in (None, length)
-            for wanted, length in zip(shape, found[1:], strict=True)
-        )
-    ):
+    if not checks.fits(found, (None, *shape)) or not found[0]:
         raise ValueError(
             "`representative_images` must be images that `serve` takes, of "
             f"shape {(None, *shape)}, for quantization='int8'. Received: "

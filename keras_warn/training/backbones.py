@@ -307,12 +307,7 @@ def _from_file(path, image_size):
             f"{path}, which has {len(shapes)} inputs."
         )
     (shape,) = shapes
-    if len(shape) != 4 or any(
-        own not in (None, wanted)
-        for own, wanted in zip(
-            shape[1:], (image_size, image_size, 3), strict=True
-        )
-    ):
+    if not checks.fits((image_size, image_size, 3), shape[1:]):
         raise ValueError(
             f"`backbone` must take images of shape {(image_size,) * 2 + (3,)}. "
             f"Received: {path}, which takes {shape}. Change `image_size`."

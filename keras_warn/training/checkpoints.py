@@ -8,7 +8,6 @@ not the place in an epoch, nor the history.
 import io
 import json
 import os
-import zipfile
 
 import keras
 import numpy as np
@@ -101,15 +100,12 @@ def read(path):
     if not content:
         return None
     try:
-        return _parsed(content)
-    except (
-        EOFError,
-        KeyError,
-        MemoryError,
-        RuntimeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
+        arrays = files.read_arrays(io.BytesIO(content))
+        about = json.loads(arrays.pop(FORMAT).tobytes())
+        if about["arrays"] != list(arrays):
+            raise ValueError("arrays are missing")
+        return about["notes"], arrays
+    except (KeyError, ValueError) as error:
         advice = "begin anew"
         if file == path and previous(path).exists():
             advice = f"resume from the one before it, {previous(path).name}"
@@ -118,22 +114,6 @@ def read(path):
             f"Received a file that cannot be used ({error}). Remove it to "
             f"{advice}."
         ) from error
-
-
-def _parsed(content):
-    arrays = {}
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for member in archive.infolist():
-            if member.compress_type != zipfile.ZIP_STORED:
-                raise zipfile.BadZipFile(f"{member.filename} is packed")
-            # Read whole, which compares checksums, before NumPy parses it.
-            array = io.BytesIO(archive.read(member))
-            name = member.filename.removesuffix(".npy")
-            arrays[name] = np.lib.format.read_array(array)
-    about = json.loads(arrays.pop(FORMAT).tobytes())
-    if about["arrays"] != list(arrays):
-        raise ValueError("arrays are missing")
-    return about["notes"], arrays
 
 
 def restore(path, model, arrays, metrics=True):
