@@ -23,13 +23,8 @@ BUCKETS = 30
 class EventFile:
     """A new event file, which grows by one summary at a time.
 
-    All that was added before `flush` outlives the process.
-
-    Args:
-        folder: The folder to write to. It is made if it does not exist.
-
-    Raises:
-        OSError: if the folder cannot be made or written to, now or later.
+    All that was added before `flush` outlives the process. Where the folder
+    cannot be made or written to, each method raises an `OSError`.
     """
 
     def __init__(self, folder):
@@ -44,9 +39,6 @@ class EventFile:
         TensorBoard then drops what it has read of this step and later ones:
         from other files of the folder, which a process wrote that was killed,
         or whose training is done again.
-
-        Args:
-            step: The first step that this file will hold.
         """
         from tensorboard.compat.proto import event_pb2
 
@@ -54,40 +46,24 @@ class EventFile:
         self._add(step, session_log=event_pb2.SessionLog(status=status))
 
     def scalar(self, tag, step, value) -> None:
-        """Adds a number.
-
-        Args:
-            tag: Name of the curve.
-            step: Place of the number in the curve.
-            value: A number.
-        """
+        """Adds a number."""
         from tensorboard.plugins.scalar import metadata
 
         self._add_summary(metadata, tag, step, np.float32(value))
 
     def histogram(self, tag, step, values) -> None:
-        """Adds a histogram of numbers in [0, 1].
+        """Adds a histogram of numbers in [0, 1]; of those that are finite."""
+        from tensorboard.plugins.histogram import metadata
 
-        Args:
-            tag: Name of the histograms.
-            step: Place of the histogram among them.
-            values: Array of any shape. What is not finite is omitted.
-        """
         values = np.clip(values[np.isfinite(values)], 0, 1)
         counts, edges = np.histogram(values, BUCKETS, (0, 1))
         buckets = np.stack([edges[:-1], edges[1:], counts], axis=-1)
-        from tensorboard.plugins.histogram import metadata
-
         self._add_summary(metadata, tag, step, buckets)
 
     def images(self, tag, step, images) -> None:
-        """Adds images.
+        """Adds images, bytes `(b, height, width, 3)`."""
+        from tensorboard.plugins.image import metadata
 
-        Args:
-            tag: Name of the images.
-            step: Which point in time they show.
-            images: Array of bytes, `(b, height, width, 3)`.
-        """
         pillow = import_pillow()
         height, width = images.shape[1:3]
         content = [str(width).encode(), str(height).encode()]
@@ -96,8 +72,6 @@ class EventFile:
             # Masks are smooth: small files without an effort.
             pillow.Image.fromarray(image).save(png, "png", compress_level=1)
             content.append(png.getvalue())
-        from tensorboard.plugins.image import metadata
-
         self._add_summary(metadata, tag, step, np.array(content, object))
 
     def flush(self) -> None:
@@ -131,17 +105,7 @@ class EventFile:
 
 
 def new_folder(folder) -> pathlib.Path:
-    """Makes a folder in another that no other training has.
-
-    Args:
-        folder: The folder around it. It is made if it does not exist.
-
-    Returns:
-        The path of the new folder: `run_0`, or the next number that is free.
-
-    Raises:
-        OSError: if the folder cannot be made.
-    """
+    """Makes `run_0` in a folder, or the next number that is free."""
     for i in itertools.count():
         path = pathlib.Path(folder) / f"run_{i}"
         with _explained(folder), contextlib.suppress(FileExistsError):

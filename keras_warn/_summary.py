@@ -206,7 +206,6 @@ def summary(model, input_shape=None) -> Summary:
 
     Raises:
         ImportError: if the backend cannot count operations.
-        TypeError: if `model` is not a Keras model.
         ValueError: if `model` has no attention of `keras_warn.augment`, or
             `input_shape` does not fit it.
 

@@ -155,7 +155,6 @@ def resolve(network, attend_at=None, depth=None) -> list:
         to deep.
 
     Raises:
-        TypeError: if an argument has the wrong type.
         ValueError: if an argument names no tensor of the model, or none that
             can be attended; or if `depth` and `attend_at` contradict each
             other.

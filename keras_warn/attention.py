@@ -163,10 +163,6 @@ def attention_of(model) -> Attention:
     Returns:
         An `Attention`, whose layers are those of `model`.
 
-    Raises:
-        TypeError: if `model` is not a Keras model.
-        ValueError: if `model` has no attention of `keras_warn.augment`.
-
     Example:
 
     >>> from keras_warn.attention import attention_of

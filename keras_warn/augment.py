@@ -189,7 +189,6 @@ def augment(
         what they do, and `keras_warn.inspect` their outputs.
 
     Raises:
-        TypeError: if an argument has the wrong type.
         ValueError: if an argument is out of its range or contradicts the
             backbone; if that has no graph to read (a subclassed model), has
             attention already, has fewer attachment points than `depth`, ends

@@ -74,7 +74,7 @@ def replacing(path) -> collections.abc.Iterator:
     'whole'
     """
     target = pathlib.Path(path)
-    with naming(target), _unfinished_folder(target.parent) as folder:
+    with _naming(target), _unfinished_folder(target.parent) as folder:
         new = pathlib.Path(folder, target.name)
         yield new
         # A folder that is not empty cannot be replaced in one step. The old
@@ -93,24 +93,8 @@ def replacing(path) -> collections.abc.Iterator:
 
 
 @contextlib.contextmanager
-def naming(path) -> collections.abc.Iterator:
-    """A context in which errors of the file system name a file.
-
-    Those of a disk that is full do not.
-
-    Args:
-        path: The file that is written in it.
-
-    Raises:
-        OSError: as was raised, with the path if it had none.
-
-    Example:
-
-    >>> with naming("notes.txt"):
-    ...     raise OSError(28, "No space left on device")
-    Traceback (most recent call last):
-    OSError: notes.txt cannot be written: [Errno 28] No space left on device.
-    """
+def _naming(path):
+    """Errors of the file system name a file; those of a full disk do not."""
     try:
         yield
     except OSError as error:
@@ -121,15 +105,9 @@ def naming(path) -> collections.abc.Iterator:
 
 
 def check_replacing(path) -> None:
-    """Does all that `replacing` does before it hands out a path.
+    """Raises `OSError` if nothing can be written beside `path`.
 
     A way to know before long work that its result can be written.
-
-    Args:
-        path: As of `replacing`.
-
-    Raises:
-        OSError: if nothing can be written beside `path`.
     """
     _unfinished_folder(pathlib.Path(path).parent).cleanup()
 
@@ -229,11 +207,7 @@ def is_unfinished(name) -> bool:
 def remove_unfinished(folder) -> None:
     """Removes what killed processes left in the middle of `replacing`.
 
-    Args:
-        folder: A folder that no other process writes to.
-
-    Raises:
-        OSError: if something cannot be removed.
+    Of a folder that no other process writes to.
     """
     for path in pathlib.Path(folder).glob(f"{UNFINISHED}*"):
         shutil.rmtree(path)

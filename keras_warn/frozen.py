@@ -25,7 +25,6 @@ def split(model) -> tuple:
         from these to the output of `model`. `head(features(x))` is `model(x)`.
 
     Raises:
-        TypeError: if `model` is not a Keras model.
         ValueError: if it has no graph to read, no frozen layers before the
             first that is trained, or none to train; or if frozen layers read
             what differs from step to step: of a layer that draws random

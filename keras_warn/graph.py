@@ -181,7 +181,6 @@ def flatten(model) -> keras.Model:
         nested model.
 
     Raises:
-        TypeError: if `model` is not a Keras model.
         ValueError: if it has no graph to read, has several outputs, or if
             different layers in it have the same name.
     """
@@ -206,9 +205,6 @@ def read(model) -> Graph:
 
     Args:
         model: As of `flatten`.
-
-    Raises:
-        TypeError, ValueError: as `flatten`.
     """
     return Graph(flatten(model))
 

@@ -156,9 +156,6 @@ def from_json(found) -> Metadata:
 
     Returns:
         `Metadata`. What is not known is `None`, its version too.
-
-    Raises:
-        TypeError, ValueError: as of `Metadata`.
     """
     if not isinstance(found, dict | None):
         raise TypeError(f"It must be a dictionary. Received: {found!r}.")
@@ -182,7 +179,6 @@ def attach(model, metadata) -> None:
         metadata: `Metadata`, which replaces what the model has.
 
     Raises:
-        TypeError: if an argument has the wrong type.
         ValueError: if `model` has no attention of `keras_warn.augment`, or
             `metadata` is of a model with other classes or another size.
 

@@ -47,7 +47,6 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         name: Name of the optimizer.
 
     Raises:
-        TypeError: if an argument has the wrong type.
         ValueError: if `optimizer` is not new or cannot be combined with this
             one, or if a factor is negative or not finite. When training
             starts, if a pattern matches no variable, if two match the same
@@ -352,7 +351,6 @@ def attention_factors(model, factor=10.0) -> dict:
         the variables of these layers.
 
     Raises:
-        TypeError: if an argument has the wrong type.
         ValueError: if `model` has no attention of `keras_warn.augment`, if
             `factor` is out of range, or if other layers have variables of the
             same path.

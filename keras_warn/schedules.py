@@ -17,10 +17,6 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         schedule: A Keras schedule, or a number for a rate that stays.
         steps: Non-negative integer.
 
-    Raises:
-        TypeError: if `steps` is not an integer.
-        ValueError: if it is negative.
-
     Example:
 
     >>> rate = WarmUp(0.1, steps=4)

@@ -163,9 +163,8 @@ def _explained(paths, preprocessor, explain_all, fail):
     """Reads and explains images, a bounded number at once.
 
     Yields:
-        For each image that can be read and explained its index; it as bytes,
-        a batch of one as the model's layers lay it out; its own height and
-        width; and its `Explanation`.
+        The index of an image; it as bytes, a batch of one as the model's
+        layers lay it out; its own height and width; and its `Explanation`.
     """
     at_once = max(1, PIXELS_AT_ONCE // math.prod(preprocessor.size))
     for chosen, pixels, sizes in read_batches(

@@ -22,16 +22,7 @@ from keras_warn.data import model_inputs
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessor:
-    """How image files are made into what a model takes.
-
-    Attributes:
-        size: Height and width.
-        channels: 1 or 3.
-        data_format: `"channels_last"` or `"channels_first"`.
-        preprocessing: One of `model_inputs.PREPROCESSING`.
-        resize: One of `images.RESIZES`.
-        resize_shorter_edge: As of `images.placement`.
-    """
+    """How image files are made into what a model takes."""
 
     size: tuple
     channels: int
@@ -61,15 +52,9 @@ class Preprocessor:
         return pixels
 
     def original(self, row, column, image_size) -> tuple | None:
-        """The place in the image that lies in the middle of a pixel.
+        """Row and column in an image of a pixel of what the model takes.
 
-        Args:
-            row: Of the pixel, in what the model takes.
-            column: Of the same.
-            image_size: Height and width of the image.
-
-        Returns:
-            Its row and column in the image; `None` on the padding.
+        `None` on the padding.
         """
         source, target = images.placement(
             image_size, self.size, self.resize, self.resize_shorter_edge
@@ -87,11 +72,7 @@ class Preprocessor:
 
 
 def find_preprocessor(model, arguments) -> Preprocessor:
-    """How `model` takes images, where options leave it open.
-
-    Raises:
-        UsageError: if it is not known, or the options do not fit the model.
-    """
+    """How `model` takes images, where options leave it open."""
     data_format, size, channels = image_input(model, arguments)
     known = metadata.of_model(model)
     if None in size:
@@ -131,12 +112,7 @@ def load(arguments) -> tuple:
 def listed(given, out) -> list:
     """The image files that are named, or in folders that are.
 
-    Args:
-        given: Strings, paths of files and folders.
-        out: Path of the output, whose images do not count.
-
-    Raises:
-        UsageError: if a folder cannot be read, or holds none.
+    Without those in `out`: figures of an earlier call are no images to explain.
     """
     out = os.path.realpath(out)
     paths = []
@@ -149,7 +125,6 @@ def listed(given, out) -> list:
         ):
             found, skipped = image_files.list_images(one)
         others = image_files.described(skipped)
-        # Figures of an earlier call are no images to explain.
         inside = [
             path
             for path in found
@@ -175,13 +150,7 @@ def listed(given, out) -> list:
 def read_batches(
     paths, preprocessor, batch_size, fail
 ) -> collections.abc.Iterator:
-    """Reads images, batch by batch, but for those that cannot be read.
-
-    Args:
-        paths: List of paths.
-        preprocessor: A `Preprocessor`.
-        batch_size: Positive integer, how many of them to read at once.
-        fail: Function that is told each path that cannot be read, and why.
+    """Reads images, batch by batch; `fail` is told what cannot be, and why.
 
     Yields:
         Triples: which of `paths` are in a batch, as indices; the images as
@@ -203,17 +172,9 @@ def read_batches(
 
 
 def find_names(model, path) -> list | None:
-    """The names of a model's classes: of a file, or of the model itself.
+    """The names of a model's classes, or `None` where they are not known.
 
-    Args:
-        model: A model with attention.
-        path: String, a file with one name a line; or `None`.
-
-    Returns:
-        A list of strings; `None` where they are not known.
-
-    Raises:
-        UsageError: if the file cannot be read, or holds anything else.
+    Of a file with one name a line, or else of the model itself.
     """
     if path is None:
         known = metadata.of_model(model).class_names

@@ -28,18 +28,7 @@ COMMANDS = {
 
 
 def main(argv=None) -> int:
-    """Runs the command `keras-warn`.
-
-    Args:
-        argv: List of strings, its arguments. Defaults to those of the process.
-
-    Returns:
-        The exit code, an integer.
-
-    Raises:
-        SystemExit: after `--help`, or if the arguments are wrong, as argparse
-            does.
-    """
+    """Runs the command `keras-warn`, and returns its exit code."""
     arguments = _parser().parse_args(argv)
     # Pillow's, of large photos. They are fine; what is too large is an error.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")

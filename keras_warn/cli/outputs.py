@@ -22,12 +22,7 @@ def check_out(path, overwrite) -> None:
 
 
 def keep_inputs(outputs, inputs) -> None:
-    """Raises `UsageError` if a command would replace what it reads.
-
-    Args:
-        outputs: Paths that are about to be written.
-        inputs: Paths that are read, `None` for what was not given.
-    """
+    """Raises `UsageError` if one of the outputs is an input, or `None`."""
     # By identity: names of one file differ by case, links and `..`.
     read = {_identity(path) for path in inputs if path is not None} - {None}
     for path in outputs:

@@ -40,15 +40,7 @@ def interruptible():
 
 
 class Progress:
-    """A bar on stderr, where that is a terminal, and files that fail.
-
-    Args:
-        what: What is counted.
-        total: How many there are.
-
-    Attributes:
-        failed: What is wrong with the files that failed, by their paths.
-    """
+    """A bar on stderr, where that is a terminal, and files that fail."""
 
     def __init__(self, what, total):
         stderr = console.Console(stderr=True)
@@ -61,7 +53,7 @@ class Progress:
             disable=not stderr.is_terminal,
         )
         self._task = self._bar.add_task(what, total=total)
-        self.failed = {}
+        self.failed = {}  # what is wrong, by paths
 
     def update(self, done) -> None:
         """Shows that `done` of them are done."""

@@ -131,12 +131,6 @@ class Batches:
 
     Files that cannot be read are omitted, and named once.
 
-    Args:
-        paths: List of paths.
-        labels: Integers, their classes.
-        preprocessor: An `inputs.Preprocessor`.
-        batch_size: Positive integer.
-
     Attributes:
         read: The paths of the last whole pass that could be read.
         progress: `Progress`, with those that could not.

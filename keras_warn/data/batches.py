@@ -98,7 +98,6 @@ class TrainingBatches(Batches):
             one makes the `index`-th of `number` equal parts.
 
     Raises:
-        TypeError: if an argument is of a wrong type.
         ValueError: if there are fewer images than one batch has, a batch
             does not divide by the processes, or an argument is out of range.
 
@@ -302,9 +301,6 @@ class TestBatches(Batches):
 
         Returns:
             Its predictions, `(len(images), n)`.
-
-        Raises:
-            As `ImageDataset.read`.
         """
         with self.reading():
             found = model.predict(self.dataset, verbose=0)
@@ -371,7 +367,6 @@ class Mix:
         Images and labels of the same shapes, float32.
 
     Raises:
-        TypeError: if an argument is no number.
         ValueError: if one is out of its range, or both are 0.
 
     Example:

@@ -164,7 +164,6 @@ def cluttered(
         drawn, is whatever of the digit is brighter than a fifth of white.
 
     Raises:
-        TypeError: If a number is not an integer.
         ValueError: If an argument is out of range or an array of another
             shape or type.
 
@@ -209,9 +208,6 @@ class ClutteredDigits(keras.utils.PyDataset):
         drop_remainder: Whether to leave out a last batch that is smaller.
         fresh: Whether every epoch has clutter of its own. `False` for
             validation and test, whose canvases should be the same each time.
-
-    Raises:
-        TypeError, ValueError: as `cluttered`.
 
     Example:
 

@@ -204,7 +204,6 @@ class ImageDataset:
             A pair of `ImageDataset`s: to train, and to validate with.
 
         Raises:
-            TypeError: if an argument is of a wrong type.
             ValueError: if one is out of its range, or a part would be empty,
                 or there are test images among the examples: use the
                 `split("train")` first.

@@ -162,10 +162,6 @@ def fit_image(
     Returns:
         An array of bytes, `(*size, c)`.
 
-    Raises:
-        TypeError: if `size` is not a pair of integers.
-        ValueError: if an argument is out of its range.
-
     Example:
 
     >>> import numpy as np
@@ -262,7 +258,6 @@ def placement(
 
     Raises:
         TypeError: if a size is not a pair of integers.
-        ValueError: if an argument is out of its range.
 
     Example:
 
@@ -312,7 +307,6 @@ def check_resize(resize, size, resize_shorter_edge=None) -> None:
     Raises:
         TypeError: if `size` is not a pair of integers, or
             `resize_shorter_edge` is no integer.
-        ValueError: if an argument is out of its range.
     """
     checks.one_of("resize", resize, RESIZES)
     size = _pair("size", size)

@@ -230,7 +230,6 @@ def explain(
         model predicts NaN, the parts for that image are NaN.
 
     Raises:
-        TypeError: if an argument has the wrong type.
         ValueError: if `model` has no attention of `keras_warn.augment`, or
             `images`, `targets` or `contrast` do not fit it, or a class is
             compared with itself.

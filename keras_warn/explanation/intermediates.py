@@ -39,10 +39,6 @@ def inspect(model) -> keras.Model:
         - `backbone_prediction`: `(b, n)`; logits of the backbone.
         - `prediction`: `(b, n)`; the output of `model`.
 
-    Raises:
-        TypeError: if `model` is not a Keras model.
-        ValueError: if `model` has no attention of `keras_warn.augment`.
-
     Example:
 
     >>> backbone = keras.applications.MobileNet(

@@ -36,7 +36,6 @@ def module_masks(model, intermediates, size) -> np.ndarray:
         an image sums to its global gate: its share in the prediction.
 
     Raises:
-        TypeError: if `size` is not a pair of integers.
         ValueError: if `intermediates` holds no masks; if it is not known
             where in the image the positions of a mask lie, as behind layers
             that change their number in a way of their own; or if an argument
@@ -68,9 +67,6 @@ def masks_of(intermediates, placements, size):
 
     Returns:
         A tensor `(b, m, height, width)` of float32.
-
-    Raises:
-        ValueError: as `module_masks`.
     """
     found = module_outputs(intermediates)
     if not found or any(outputs.masks is None for outputs in found):
@@ -134,9 +130,6 @@ def combined_mask(model, intermediates, size) -> np.ndarray:
     Returns:
         A NumPy array `(b, height, width)`. An image's sum is what its global
         gates leave to the modules; the rest is the backbone's own.
-
-    Raises:
-        TypeError, ValueError: as `module_masks`.
 
     Example:
 
@@ -260,7 +253,6 @@ def random_baseline(boxes, size) -> float:
         A float in [0, 1].
 
     Raises:
-        TypeError: if `size` is not a pair of integers.
         ValueError: if a box is empty or reaches beyond the image.
 
     Example:

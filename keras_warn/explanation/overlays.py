@@ -149,9 +149,6 @@ def mask_overlay(images, masks) -> np.ndarray:
     Returns:
         An array of bytes `(b, height, width, 3)`.
 
-    Raises:
-        ValueError: if the shapes do not fit.
-
     Example:
 
     >>> import numpy as np
@@ -180,9 +177,6 @@ def attribution_overlay(images, attribution) -> np.ndarray:
 
     Returns:
         An array of bytes `(b, height, width, 3)`.
-
-    Raises:
-        ValueError: if the shapes do not fit.
 
     Example:
 

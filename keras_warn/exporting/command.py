@@ -82,7 +82,6 @@ def export(
         ImportError: if a package is not installed that the format needs.
         OSError: if `path` cannot be written. What was there is still there.
         RuntimeError: if Keras does not run on TensorFlow.
-        TypeError: if an argument has the wrong type.
         ValueError: if an argument is out of its range or does not fit the
             model, if `model` has no attention of `keras_warn.augment`, or
             operations that the format has not.

@@ -115,7 +115,6 @@ def make_plan(
     """Decides what arguments of `keras_warn.export` leave open.
 
     Raises:
-        TypeError: if `model` is not a Keras model.
         ValueError: if the arguments do not fit the model or each other.
     """
     attention_of(model)  # or an error

@@ -175,7 +175,7 @@ class Signatures:
 def as_keras_model(plan) -> tuple:
     """The function `explain` as a Keras model, and what it takes.
 
-    For exporters of Keras that take models. Its graph has the weights inside,
+    Its graph has the weights inside,
     as all other constants: those that a layer holds as tensors, such as the
     mean of `Normalization`, tf2onnx 1.17 would make inputs of.
     """
@@ -203,11 +203,9 @@ def as_keras_model(plan) -> tuple:
 
 
 def _frozen(function, spec):
-    """The graph of a function, with variables as constants.
+    """The `GraphDef` of a function, with variables as constants.
 
-    Returns:
-        A pair: a `GraphDef`, whose input has the name of `spec`, and a
-        dictionary from the keys to the names of the outputs in the graph.
+    And the names in it of the outputs, by their keys.
     """
     import tensorflow as tf
     from tensorflow.python.framework import convert_to_constants

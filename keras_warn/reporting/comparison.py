@@ -324,7 +324,6 @@ def compare(model, data, batch_size=32, verbose=1, baseline=None) -> Comparison:
         A `Comparison`.
 
     Raises:
-        TypeError: if an argument has the wrong type.
         ValueError: if `model` has no attention of `keras_warn.augment` or
             predicts NaN; if `baseline` does not fit `model`; or if `data` is
             empty, does not fit the model, or has a label that is none of its

@@ -103,7 +103,6 @@ def report(
         FileExistsError: if there is a file at `path`, without `overwrite`.
         ImportError: if Jinja2 or Pillow is not installed.
         OSError: if `path` cannot be written.
-        TypeError: if an argument has the wrong type.
         ValueError: if `model` has no attention of `keras_warn.augment` or does
             not take images of 1 or 3 channels; if `names` are not as many as
             its classes; if `baseline` does not fit `model`; or if `data` does

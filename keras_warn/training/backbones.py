@@ -18,6 +18,7 @@ from keras_warn import _model_files
 from keras_warn import checks
 from keras_warn import graph
 from keras_warn._classifier import find_ending
+from keras_warn._classifier import pooled
 from keras_warn._classifier import read_classifier
 from keras_warn.data import model_inputs
 from keras_warn.training import settings
@@ -72,7 +73,6 @@ def build_network(
         ConnectionError: if weights of ImageNet are not on this machine and
             cannot be downloaded.
         FileNotFoundError: if a file does not exist.
-        TypeError: if an argument has the wrong type.
         ValueError: if an argument is not what it must be, or if weights are
             of another network.
 
@@ -162,10 +162,6 @@ def check_names(backbone, weights):
     """Raises what `build_network` would of names and of files that are gone.
 
     Without building anything: to say so before long work.
-
-    Args:
-        backbone: As of `build_network`.
-        weights: As of `build_network`.
     """
     if str(backbone).endswith(".keras"):
         _existing("backbone", backbone, "a file")
@@ -193,11 +189,6 @@ def _existing(name, path, rule):
 
 def _constructor(backbone):
     """The function that a string names, and its keyword arguments."""
-    if len(str(backbone)) > settings.LONGEST:
-        raise ValueError(
-            f"`backbone` must have at most {settings.LONGEST} letters. "
-            f"Received: {str(backbone)[:40]!r}... with {len(str(backbone))}."
-        )
     before, _, expression = str(backbone).partition(":")
     module, expression = (before, expression) if expression else ("", before)
     try:
@@ -224,10 +215,9 @@ def _constructor(backbone):
             "`backbone` must be a constructor of keras.applications, such as "
             "'ResNet50V2' or 'MobileNetV2(alpha=0.35)', one of another module, "
             "such as 'my_networks:Tiny', or a file that ends in .keras. "
-            f"Received: {backbone!r} ({error}). There are: "
+            f"Received: {backbone!r:.99} ({error}). There are: "
             f"{', '.join(_applications())}."
         ) from error
-    settings.check_plain(arguments)
     return constructor, arguments
 
 
@@ -382,12 +372,7 @@ def _classifying(network, classes):
         return network
     x = network.output
     if len(x.shape) > 2:
-        pool = (
-            keras.layers.GlobalAveragePooling2D
-            if len(x.shape) == 4
-            else keras.layers.GlobalAveragePooling1D
-        )
-        x = pool(name="pooled")(x)
+        x = pooled(x, "channels_last", "pooled")
     # float32, for probabilities as small as they are.
     x = keras.layers.Dense(
         classes, activation="softmax", dtype="float32", name="classifier"

@@ -20,13 +20,9 @@ FORMAT = "keras_warn_checkpoint_3"
 
 
 def arrays(model):
-    """All that changes while a model trains, by name.
+    """All that changes while a model trains: copies as NumPy arrays, by name.
 
-    Args:
-        model: A compiled `keras.Model` with its optimizer built.
-
-    Returns:
-        A dictionary of NumPy arrays, which the next step does not change.
+    Of a compiled model with its optimizer built.
     """
     return {name: to_numpy(value) for name, value in _variables(model).items()}
 
@@ -39,20 +35,11 @@ def to_numpy(variable):
 
 
 def save(path, arrays, notes):
-    """Writes a checkpoint.
+    """Writes a checkpoint: arrays by name, and notes, which JSON can hold.
 
     The one that was there stays as `previous(path)`. All else is written to
     the disk before either name changes: whatever happens, one of the two is
-    whole.
-
-    Args:
-        path: `pathlib.Path` of the file, in a folder that exists.
-        arrays: Dictionary of NumPy arrays.
-        notes: What JSON can hold: where the training is.
-
-    Raises:
-        FloatingPointError: if a number is not finite. What was there stays.
-        OSError: if the file cannot be written. What was there stays.
+    whole. Raises `FloatingPointError` if a number is not finite.
     """
     if wrong := _not_finite(arrays):
         raise FloatingPointError(f"Not all of {wrong} is finite")
@@ -80,17 +67,9 @@ def find(path):
 
 
 def read(path):
-    """Reads the newest checkpoint, in the first process for all.
+    """Notes and arrays of the newest checkpoint, or `None` without one.
 
-    Args:
-        path: As of `save`.
-
-    Returns:
-        The notes, and a dictionary from names to arrays; `None` without a
-        checkpoint.
-
-    Raises:
-        ValueError: if the file cannot be read, with what can be done.
+    Read by the first process for all.
     """
     file = find(path)
     content = b""
@@ -117,18 +96,10 @@ def read(path):
 
 
 def restore(path, model, arrays, metrics=True):
-    """Brings back what `arrays` of a model has found.
+    """Brings back what `arrays` of such a model has found.
 
-    Args:
-        path: What the checkpoint is called in messages.
-        model: A compiled model, built from the same settings, with its
-            optimizer built.
-        arrays: Dictionary of NumPy arrays.
-        metrics: Whether to bring back metrics, too, which exist from the
-            first step of `fit` on.
-
-    Raises:
-        ValueError: if they are of another model. The model stays as it was.
+    With `metrics`, which exist from the first step of `fit` on, or without.
+    If the arrays are of another model, this one stays as it was.
     """
     own, arrays = (
         {k: v for k, v in of.items() if metrics or not k.startswith("metrics")}

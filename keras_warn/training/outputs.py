@@ -25,15 +25,7 @@ SHOWN = 6
 
 
 def results(experiment, model, trained, metrics, over_backbone):
-    """The content of `results.json`.
-
-    Args:
-        experiment: An `Experiment`.
-        model: Its model.
-        trained: What `fit` returned.
-        metrics: Loss and accuracy of the last epoch, and of the best.
-        over_backbone: What `show` returned.
-    """
+    """The content of `results.json`, of what `fit` and `show` returned."""
     identity = experiment.identity()
     del identity["backend"]  # which is in the environment
     return {
@@ -75,16 +67,7 @@ def to_csv(history):
 
 
 def metadata(experiment, measured):
-    """What a model's file says of its use.
-
-    Args:
-        experiment: An `Experiment`.
-        measured: Of an epoch: its number, and loss and accuracy on the
-            validation and test images. A dictionary.
-
-    Returns:
-        `keras_warn.metadata.Metadata`.
-    """
+    """What a model's file says of its use, with what was measured of it."""
     s = experiment.settings
     # Of small images that are seen as they are, the shorter edge is the size,
     # too.
@@ -131,13 +114,7 @@ def show(experiment, model, run, other=None):
     """Writes figure and report of a finished training.
 
     Whichever variant ends last writes the report, beside the model with
-    attention, and compares both.
-
-    Args:
-        experiment: An `Experiment`.
-        model: Its model.
-        run: Its `RunFolder`, with `model.keras`.
-        other: The folder of the other variant, or `None`.
+    attention, and compares both. `other` is the folder of the other variant.
 
     Returns:
         Test accuracies with attention and of the backbone's own prediction,

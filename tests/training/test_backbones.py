@@ -335,9 +335,8 @@ def test_wrong_files(tmp_path):
         ({"backbone": "MobileNetV2("}, ValueError, "`backbone` must be a con"),
         ({"backbone": "MobileNetV2(beta=1)"}, ValueError, "takes.*{'beta'"),
         ({"backbone": "MobileNetV2(alpha='x')"}, ValueError, "arguments that"),
-        ({"backbone": "MobileNetV2(alpha=1e999)"}, ValueError, "alpha=inf."),
         ({"backbone": f"A(alpha={'-' * 900}1)"}, ValueError, "a constructor"),
-        ({"backbone": "-" * 100_000}, ValueError, "at most 1000 letters"),
+        ({"backbone": "-" * 100_000}, ValueError, "`backbone` must be a con"),
         ({"backbone": "VGG16(include_top=1)"}, ValueError, "leave include_top"),
         ({"backbone": WIDE.replace("0", "1")}, ValueError, "`depth` must be"),
         (
