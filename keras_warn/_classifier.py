@@ -87,17 +87,12 @@ def read_classifier(network, classes=None) -> Classifier | None:
     come from another layer of the same class and name on the same variables;
     the model's own layer is left as it is.
 
-    Args:
-        network: The `graph.Graph` of the model.
-        classes: Integer or `None`, the number of classes that a new classifier
-            would have.
-
     Returns:
         A `Classifier`, or `None` if the model ends in features.
 
     Raises:
         ValueError: if the model ends in predictions whose logits cannot be
-            recovered, or in what may be logits of as many classes as a new
+            recovered, or in what may be logits of `classes`, as many as a new
             classifier would have; or if its kernel is quantized or has LoRA
             enabled.
     """
@@ -131,14 +126,7 @@ def read_classifier(network, classes=None) -> Classifier | None:
 
 
 def find_ending(network) -> Ending | None:
-    """Finds the last calls of a backbone, from its classifier's kernel on.
-
-    Args:
-        network: A `graph.Graph`.
-
-    Returns:
-        An `Ending`, or `None` if the backbone ends in features.
-    """
+    """The last calls of a backbone, or `None` if it ends in features."""
     head, tail = _last_calls(network)
     softmaxes = [c for c in (head, *tail) if _activation(c) == "softmax"]
     if softmaxes:
@@ -278,11 +266,10 @@ def _named(call):
 
 
 def _activation(call):
-    """What kind of function ends a call.
+    """What kind of function ends a call; `None` for what is no activation.
 
-    Returns:
-        `"softmax"`, `"linear"`, `"hidden"` for what makes features, another
-        function as `"name(x)"`, or `None` for what is no activation.
+    `"softmax"`, `"linear"`, `"hidden"` for what makes features, or another
+    function as `"name(x)"`.
     """
     operation = call.operation
     if isinstance(operation, keras.layers.Layer):

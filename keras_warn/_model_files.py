@@ -28,18 +28,10 @@ MISSING_CODE = re.compile(r"Could not (locate|deserialize) \w+ '[^'\n]*'")
 
 
 def load_model(path) -> keras.Model:
-    """The model in a file that `model.save` wrote.
+    """The model in a file that `model.save` wrote, not compiled.
 
-    Args:
-        path: The file.
-
-    Returns:
-        A `keras.Model`, not compiled.
-
-    Raises:
-        OSError: if the file cannot be read.
-        ValueError: if there is none that can be loaded. The message names the
-            file.
+    Raises `OSError` if the file cannot be read, and `ValueError`, with its
+    name, if it holds no model that can be loaded.
     """
     file = pathlib.Path(path)
     if file.suffix not in SUFFIXES:
@@ -68,15 +60,7 @@ def load_model(path) -> keras.Model:
 def read_config(path) -> dict:
     """The configuration in a file that ends in `.keras`, without loading it.
 
-    Args:
-        path: The file.
-
-    Returns:
-        A dictionary.
-
-    Raises:
-        OSError: if the file cannot be read.
-        ValueError: if there is none. The message names the file.
+    Raises as `load_model`.
     """
     with open(path, "rb") as file:
         try:

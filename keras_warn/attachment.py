@@ -140,24 +140,16 @@ def _points(network):
 
 
 def resolve(network, attend_at=None, depth=None) -> list:
-    """The tensors that modules will read.
+    """The tensors that modules will read, in the order of `attend_at`.
 
     Args:
         network: The `graph.Graph` of a model, as `graph.read` returns it.
         attend_at: A layer name, a negative index into the attachment points
             of the model (-1 is the deepest), a `KerasTensor` of it, or a
-            list or tuple of these. Defaults to the `depth` deepest points.
+            list or tuple of these. Defaults to the `depth` deepest points,
+            from shallow to deep.
         depth: Positive integer, the number of tensors. Defaults to 3, or to
             as many points as there are if they are fewer.
-
-    Returns:
-        A list of `KerasTensor`s, in the order of `attend_at`, or from shallow
-        to deep.
-
-    Raises:
-        ValueError: if an argument names no tensor of the model, or none that
-            can be attended; or if `depth` and `attend_at` contradict each
-            other.
     """
     if depth is not None:
         depth = checks.integer("depth", depth)
@@ -210,13 +202,7 @@ def _deepest(network, points, depth):
 
 
 def _resolve_one(network, points, entry):
-    """The tensor for one entry of `attend_at`.
-
-    Args:
-        network: The `graph.Graph`.
-        points: Function that returns its attachment points.
-        entry: The entry.
-    """
+    """The tensor for one entry; `points` returns the attachment points."""
     if isinstance(entry, str):
         tensor = _named(network, entry)
     elif isinstance(entry, keras.KerasTensor):
@@ -467,12 +453,9 @@ def _separators(network):
 
     Consider a tensor and all that it is computed from, and count the tensors
     in there that are read outside: 1 if all data flows through the tensor, 2
-    if one other tensor bypasses it, such as a shortcut.
-
-    Returns:
-        A dictionary with an entry for all tensors that count 1, and for those
-        that merge several and count 2: from `id(tensor)` to the pair of
-        whether it counts 1, and the number of calls it is computed by.
+    if one other tensor bypasses it, such as a shortcut. All that count 1, and
+    those that merge several and count 2, by `id(tensor)`: whether it counts 1,
+    and the number of calls it is computed by.
     """
     # Sets of calls are bits of integers: networks have a thousand of them.
     index = {id(call): i for i, call in enumerate(network.calls)}

@@ -244,14 +244,8 @@ class TensorBoardAttention(keras.callbacks.Callback):
 def statistics(intermediates, data_format=None) -> tuple:
     """What `TensorBoardAttention` says of gates and masks in numbers.
 
-    Args:
-        intermediates: The outputs of `keras_warn.inspect(model)`.
-        data_format: `"channels_last"` or `"channels_first"`, the masks'.
-            Defaults to `keras.config.image_data_format()`.
-
-    Returns:
-        Two dictionaries by name: of numbers, and of arrays that belong into
-        histograms. All values are in [0, 1].
+    Of the outputs of `keras_warn.inspect(model)`: a dictionary of numbers, and
+    one of arrays that belong into histograms. All values are in [0, 1].
 
     Example:
 

@@ -115,19 +115,11 @@ def check_replacing(path) -> None:
 def check_new(
     path, overwrite, name="`path`", how="`overwrite` must be True", folder=False
 ) -> None:
-    """Raises unless something may be written to a path, before long work.
+    """Raises `OSError` unless something may be written to a path.
 
-    Args:
-        path: `pathlib.Path`, where it shall be.
-        overwrite: Whether what is there may be replaced.
-        name: What messages call the path.
-        how: What they say of replacing it.
-        folder: Whether it is a folder.
-
-    Raises:
-        FileExistsError: if there is something, without `overwrite`.
-        OSError: if there is a folder in the place of a file, or if nothing can
-            be written beside it.
+    Before long work: if it is there, without `overwrite`; if there is a folder
+    in the place of a file; or if nothing can be written beside it. Messages
+    call the path `name`, and say `how` it is replaced.
     """
     if path.is_dir() and not folder:
         raise IsADirectoryError(f"{name} must be a file. {path} is a folder.")
@@ -146,13 +138,7 @@ def check_new(
 def locked(path) -> collections.abc.Iterator:
     """Keeps other processes that lock it, too, from a file or folder.
 
-    The end of the process, of whatever kind, unlocks it.
-
-    Args:
-        path: The file or folder, there or not, in a folder that exists.
-
-    Raises:
-        BlockingIOError: if another process has locked it.
+    They get a `BlockingIOError`. The end of the process unlocks it.
 
     Example:
 

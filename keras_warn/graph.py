@@ -94,13 +94,8 @@ class Graph:
     def counterpart(self, tensor) -> keras.KerasTensor | None:
         """The tensor of this graph for one of a model it was flattened from.
 
-        Args:
-            tensor: A `KerasTensor`.
-
-        Returns:
-            `tensor` if it is in the graph; otherwise what the same operation
-            returns in this graph, if it is in it and called only once; or
-            `None`.
+        What the same operation returns in this graph, if it is in it and called
+        only once, or else `None`.
         """
         if tensor in self:
             return tensor
@@ -113,14 +108,11 @@ class Graph:
         return calls[0].outputs[history.tensor_index]
 
     def shapes(self, size) -> dict:
-        """Shapes of all tensors for images of a known size.
+        """Shapes of all tensors for images of a known size, by `id(tensor)`.
 
         Args:
             size: Integer, taken for each unknown dimension of the inputs but
                 the batch; or a list of the shapes of the inputs.
-
-        Returns:
-            A dictionary from `id(tensor)` to its shape.
         """
         if isinstance(size, int):
             size = [
@@ -321,15 +313,10 @@ def _layers(operation):
 
 
 def linear_twin(layer) -> keras.layers.Layer:
-    """The same layer without its activation, on the same variables.
+    """The same `Dense` or convolution without activation, on its variables.
 
-    Args:
-        layer: A built `Dense` or convolution.
-
-    Returns:
-        A layer of the same class and name whose kernel and bias are those of
-        `layer`, by reference: what is loaded into or trained in either is in
-        both, and what is frozen in either is saved as frozen from both.
+    What is loaded into or trained in either is in both, and what is frozen in
+    either is saved as frozen from both.
     """
     config = layer.get_config()
     twin = type(layer).from_config({**config, "activation": "linear"})
@@ -437,16 +424,10 @@ def _operations(model, outermost=True):
 
 
 def _replay(model, inputs, context):
-    """Runs the graph of `model` on other tensors.
+    """Runs the graph of a functional model on other tensors.
 
-    Args:
-        model: A functional model.
-        inputs: List of `KerasTensor`s.
-        context: Arguments such as `training` that override those of the
-            calls, as a nested model's do.
-
-    Returns:
-        The list of outputs.
+    Arguments in `context`, such as `training`, override those of the calls, as
+    a nested model's do.
     """
     tensors = {}
     for given, tensor in zip(inputs, model.inputs, strict=True):

@@ -119,10 +119,6 @@ def class_names(name, value, classes=None) -> tuple:
         name: What messages call them.
         value: Names of all classes in their order.
         classes: How many there must be, or `None`.
-
-    Raises:
-        TypeError: if they are no list of strings.
-        ValueError: if they are not as many as the classes, or one is empty.
     """
     if (
         isinstance(value, str | dict)
@@ -149,13 +145,8 @@ def class_names(name, value, classes=None) -> tuple:
 def from_json(found) -> Metadata:
     """The `Metadata` that `Metadata.to_json` made a dictionary of.
 
-    What a later version may have added is omitted.
-
-    Args:
-        found: Dictionary, or `None`.
-
-    Returns:
-        `Metadata`. What is not known is `None`, its version too.
+    What is not known is `None`, its version too. What a later version may have
+    added is omitted.
     """
     if not isinstance(found, dict | None):
         raise TypeError(f"It must be a dictionary. Received: {found!r}.")
@@ -213,12 +204,8 @@ def attach(model, metadata) -> None:
 def of_model(model) -> Metadata:
     """The `Metadata` of a model with attention.
 
-    Args:
-        model: A model made by `keras_warn.augment`, fresh or loaded from disk.
-
-    Returns:
-        `Metadata`. All of it is `None` where nothing is known, as of models
-        that versions before 0.2 saved.
+    All of it is `None` where nothing is known, as of models that versions
+    before 0.2 saved.
     """
     found = from_json(attention_of(model).rectified.metadata)
     if found.class_names is not None:
@@ -227,13 +214,7 @@ def of_model(model) -> Metadata:
 
 
 def read_file(path) -> Metadata:
-    """The `Metadata` in a file that `model.save` wrote, without loading it.
-
-    Args:
-        path: A file that ends in `.keras`.
-
-    Returns:
-        `Metadata`, as of `of_model`.
+    """The `Metadata` in a `.keras` file, as of `of_model`, without loading it.
 
     Raises:
         OSError: if the file cannot be read.
@@ -255,14 +236,7 @@ def read_file(path) -> Metadata:
 
 
 def described(metadata) -> str:
-    """A few lines that say what is known, for people.
-
-    Args:
-        metadata: `Metadata`.
-
-    Returns:
-        A string; empty where nothing is known.
-    """
+    """A few lines that say what is known, for people; "" if nothing is."""
     lines = []
     if metadata.class_names is not None:
         names = ", ".join(metadata.class_names[:4])

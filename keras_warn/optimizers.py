@@ -105,11 +105,7 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         self._loaded = None
 
     def build(self, variables) -> None:
-        """Gives each variable to the optimizer of its factor.
-
-        Args:
-            variables: List of the variables to train.
-        """
+        """Gives each variable to the optimizer of its factor."""
         if self.built:
             return
         if not variables:
@@ -158,13 +154,7 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         self._loaded = None
 
     def apply(self, grads, trainable_variables=None) -> None:
-        """Updates variables by their gradients.
-
-        Args:
-            grads: List of gradients, `None` where there is none.
-            trainable_variables: List of their variables. Defaults to those
-                that the optimizer was built on.
-        """
+        """Updates variables by their gradients, `None` where there is none."""
         grads = list(grads)
         if not grads:
             return  # as in Keras

@@ -161,10 +161,6 @@ class TrainingBatches(Batches):
     def batch(self, epoch, step) -> tuple:
         """Makes a batch.
 
-        Args:
-            epoch: Non-negative integer.
-            step: Non-negative integer, its number in the epoch.
-
         Returns:
             Images, uint8 `(b, h, w, c)`, or float32 if they are mixed; and
             one-hot labels, float32 `(b, n)`.
@@ -186,16 +182,10 @@ class TrainingBatches(Batches):
     def dataset(self, epoch=0, step=0):
         """The batches of all epochs, as an endless `tf.data.Dataset`.
 
+        It begins with batch `step` of an epoch, and works ahead, on all cores.
         For `model.fit` with `steps_per_epoch=len(batches)`. One epoch at a
         time would be worse: Keras 3.15 with TensorFlow counts a step too many
         where data come to an end without their number known before.
-
-        Args:
-            epoch: Non-negative integer, the epoch to begin with.
-            step: Non-negative integer, the batch in it to begin with.
-
-        Returns:
-            A `tf.data.Dataset` that works ahead, on all cores.
         """
         import tensorflow as tf
 
@@ -294,14 +284,7 @@ class TestBatches(Batches):
         )
 
     def predict(self, model) -> np.ndarray:
-        """What a model says of each image.
-
-        Args:
-            model: A `keras.Model`.
-
-        Returns:
-            Its predictions, `(len(images), n)`.
-        """
+        """What a model says of each image, `(len(images), n)`."""
         with self.reading():
             found = model.predict(self.dataset, verbose=0)
         return found[: len(self.images)]

@@ -282,17 +282,10 @@ class ClutteredDigits(keras.utils.PyDataset):
         return canvases.images, canvases.labels
 
     def dataset(self, epoch=0, step=0) -> collections.abc.Iterator:
-        """The batches of all epochs, without an end.
+        """The batches of all epochs, without an end, from one of an epoch on.
 
         For `model.fit` with `steps_per_epoch=len(dataset)`; the epoch that
         `set_epoch` sets does not count.
-
-        Args:
-            epoch: Number of the epoch to begin with, from 0.
-            step: Number of the batch in it to begin with, from 0.
-
-        Returns:
-            A generator of pairs of images and labels.
         """
         twin = copy.copy(self)
         for number in itertools.count(epoch * len(self) + step):
@@ -301,11 +294,7 @@ class ClutteredDigits(keras.utils.PyDataset):
             yield twin[step]
 
     def set_epoch(self, epoch) -> None:
-        """Makes the batches those of an epoch; no-op unless `fresh`.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-        """
+        """Makes the batches those of an epoch; no-op unless `fresh`."""
         epoch = checks.integer("epoch", epoch, minimum=0)
         if self.fresh:
             self._epoch = epoch
@@ -502,11 +491,7 @@ def _below(n, words):
 
 
 def _hold_out(images, labels, size, seed=0):
-    """Splits off `size` images with the classes in their proportions.
-
-    Returns:
-        Two `Split`s: what is left, and what was held out.
-    """
+    """Two `Split`s: of `size` images, classes in proportion, after the rest."""
     # `RandomState` is frozen for good: the parts are the same everywhere.
     order = np.random.RandomState(seed).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]

@@ -19,10 +19,6 @@ def prepared(name, advice, data_dir=None):
 
     Returns:
         A `tfds.core.DatasetBuilder`.
-
-    Raises:
-        ConnectionError: if it is not there, and cannot be downloaded.
-        ImportError: if TensorFlow Datasets is not installed.
     """
     try:
         import tensorflow_datasets as tfds

@@ -95,16 +95,7 @@ class ImageDataset:
         return len(self.paths)
 
     def split(self, *names) -> "ImageDataset":
-        """The examples of one of the `splits`, or of several.
-
-        Args:
-            *names: Names of splits.
-
-        Returns:
-            An `ImageDataset`, in the order of this one.
-
-        Raises:
-            ValueError: if there is no such split.
+        """The examples of one of the `splits`, or of several, in this order.
 
         Example:
 
@@ -126,10 +117,6 @@ class ImageDataset:
         Returns:
             An `ImageDataset` of these examples, in this order. `names` and
             `skipped` stay as they are; `splits` without examples are gone.
-
-        Raises:
-            ValueError: if an index is not one of an example, or is given
-                twice.
         """
         indices = np.asarray(indices)
         if indices.size == 0:
@@ -162,7 +149,7 @@ class ImageDataset:
         )
 
     def without(self, paths) -> "ImageDataset":
-        """What is left without some of the images, which it counts.
+        """What is left without some of the images.
 
         Args:
             paths: Paths of images, as in `paths`: those of `problems`.
@@ -170,9 +157,6 @@ class ImageDataset:
         Returns:
             An `ImageDataset`. Its `skipped` counts the examples that are gone,
             as "cannot be read".
-
-        Raises:
-            ValueError: if a path is none of the images'.
         """
         paths = set(map(Path, paths))
         unknown = sorted(paths - set(self.paths))
@@ -310,9 +294,6 @@ class ImageDataset:
 
         Returns:
             A list of pairs, a path and a reason, in the order of `paths`.
-
-        Raises:
-            ImportError: if Pillow is not installed.
         """
         workers = checks.integer("workers", workers)
         images.import_pillow()
@@ -337,16 +318,11 @@ class ImageDataset:
         return list(found.items())
 
     def check(self, workers=8, verbose=1) -> None:
-        """Reads all images, and raises if some cannot be used.
+        """Reads all images, and raises an `ImageError` with all `problems`.
 
         Args:
             workers: As of `problems`.
             verbose: As of `problems`.
-
-        Raises:
-            ImportError: if Pillow is not installed.
-            images.ImageError: with the list of all `problems`. It is a
-                `ValueError`.
         """
         found = self.problems(workers, verbose)
         if found:
@@ -402,12 +378,6 @@ def contents_digest(dataset) -> str:
 
     Reads all files, once for all trainings of a process on the same data set.
     A file that cannot be read counts as empty: reading says so later.
-
-    Args:
-        dataset: An `ImageDataset`.
-
-    Returns:
-        A string.
     """
     contents = dataset.paths if dataset.contents is None else dataset.contents
     digest = hashlib.sha256()

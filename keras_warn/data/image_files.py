@@ -109,16 +109,10 @@ def list_images(folder) -> tuple:
 
     Links to folders are followed.
 
-    Args:
-        folder: The folder.
-
     Returns:
         A pair: a sorted list of `pathlib.Path`s, and what else is there, a
         `collections.Counter` of reasons why it was skipped: "hidden",
         "*.txt", "@eaDir".
-
-    Raises:
-        OSError: if a folder cannot be read.
     """
     paths, skipped = [], collections.Counter()
 
@@ -237,12 +231,6 @@ def class_number(label, classes, names=None, found=None) -> int:
         classes: Integer, the number of classes `n`.
         names: Names of the classes, or `None`.
         found: The `ImageRecord` that the label is of, for the error.
-
-    Returns:
-        An integer in `[0, n)`.
-
-    Raises:
-        ValueError: if it names no class, or several.
 
     Example:
 

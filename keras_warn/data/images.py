@@ -102,10 +102,6 @@ def as_pillow(image):
 def check_image(path, name=None) -> None:
     """Raises what `open_image` would, with less memory than that takes.
 
-    Args:
-        path: The file, or what is in it, `bytes`.
-        name: What messages call the image. Defaults to its path.
-
     Example:
 
     >>> check_image(b"")
@@ -121,17 +117,6 @@ def image_size(path, name=None) -> tuple:
 
     Its EXIF orientation is not applied, and its pixels are not read: they may
     be broken.
-
-    Args:
-        path: The file, or what is in it, `bytes`.
-        name: What messages call the image. Defaults to its path.
-
-    Returns:
-        A pair of integers.
-
-    Raises:
-        ImageError: if the file is missing, or no image.
-        ImportError: if Pillow is not installed.
 
     Example:
 
@@ -297,17 +282,7 @@ def placement(
 
 
 def check_resize(resize, size, resize_shorter_edge=None) -> None:
-    """Raises what `placement` would of arguments that do not fit.
-
-    Args:
-        resize: As of `fit_image`.
-        size: As of `placement`.
-        resize_shorter_edge: As of `placement`.
-
-    Raises:
-        TypeError: if `size` is not a pair of integers, or
-            `resize_shorter_edge` is no integer.
-    """
+    """Raises what `placement` would of arguments that do not fit."""
     checks.one_of("resize", resize, RESIZES)
     size = _pair("size", size)
     if resize_shorter_edge is None:

@@ -46,12 +46,7 @@ class ModelInput(typing.NamedTuple):
     def with_size(self, size, name="`size`") -> "ModelInput":
         """The input with a size, which must be the model's unless it is open.
 
-        Args:
-            size: Height and width.
-            name: What messages call them.
-
-        Raises:
-            ValueError: if they are others than the model's.
+        Messages call it `name`.
         """
         if not checks.fits(size, self.size):
             raise ValueError(
@@ -63,18 +58,7 @@ class ModelInput(typing.NamedTuple):
 
 
 def model_input(model) -> ModelInput:
-    """What image a model takes.
-
-    Args:
-        model: A model with attention.
-
-    Returns:
-        A `ModelInput`.
-
-    Raises:
-        ValueError: if the model takes anything but one image of 1 or 3
-            channels.
-    """
+    """The `ModelInput` of a model that takes one image of 1 or 3 channels."""
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     if len(shapes) == 1 and len(shapes[0]) == 3:
         data_format = attention_of(model).data_format

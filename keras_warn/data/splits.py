@@ -103,15 +103,8 @@ def check_images(images, skip=False):
 
     Args:
         images: An `ImageDataset`.
-        skip: Whether to train without those that cannot be used.
-
-    Returns:
-        The `ImageDataset`, or what is left of it, which counts them in
-        `skipped`.
-
-    Raises:
-        ValueError: with the list of all of them, if `skip` is `False`; or if
-            a class loses all its images.
+        skip: Whether to train without those that cannot be used, which it then
+            counts in `skipped`, unless a class loses all its images.
     """
     verbose = int(sys.stdout.isatty())
     if not skip:

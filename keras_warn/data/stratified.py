@@ -16,8 +16,7 @@ def folds(dataset, number) -> dict:
         number: Positive integer, how many folds.
 
     Returns:
-        Dictionary from "fold_0", ... to int64 indices, the folds: the same on
-        every machine.
+        Dictionary from "fold_0", ... to int64 indices.
     """
     counts = np.bincount(dataset.labels, minlength=len(dataset.names))
     wanted = counts / number
@@ -76,8 +75,7 @@ def _drawn(dataset, seed):
 def _quotas(counts, share, seed):
     """How many examples of every class to hold out, int64 `(n,)`.
 
-    Each class's share, rounded so that they sum to the share of them all:
-    classes may have fewer examples than it takes for one.
+    Each class's share, rounded so that they sum to the share of them all.
     """
     wanted = np.floor(counts * share).astype("int64")
     missing = round(share * int(counts.sum())) - int(wanted.sum())

@@ -69,13 +69,7 @@ def inspect(model) -> keras.Model:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Reader:
-    """A compiled model that returns what `read` does, and what it was made of.
-
-    Attributes:
-        model: A `keras.Model`.
-        variables: Those of the model that it reads.
-        run_eagerly: Whether that model runs eagerly.
-    """
+    """A compiled model that returns what `read` does, and what it reads."""
 
     model: keras.Model
     variables: list
@@ -97,13 +91,8 @@ _READERS = weakref.WeakKeyDictionary()
 def read(model, images) -> tuple:
     """What the attention of `model` did, and the maps that its modules read.
 
-    Args:
-        model: A model made by `keras_warn.augment`.
-        images: A batch of what it takes.
-
-    Returns:
-        A pair of NumPy arrays: what `inspect(model)` returns, and a list with
-        the map of each module.
+    Of a batch of images: what `inspect(model)` returns, and a list with the map
+    of each module, NumPy arrays.
     """
     reader = _READERS.get(model)
     if reader is None or not reader.fits(model):

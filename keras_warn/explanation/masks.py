@@ -59,14 +59,7 @@ def module_masks(model, intermediates, size) -> np.ndarray:
 def masks_of(intermediates, placements, size):
     """`module_masks` as a tensor, for use inside of a graph.
 
-    Args:
-        intermediates: As of `module_masks`, tensors.
-        placements: As `keras_warn.explanation.geometry.placements` returns
-            them.
-        size: Height and width, a pair.
-
-    Returns:
-        A tensor `(b, m, height, width)` of float32.
+    Of `placements` as of `keras_warn.explanation.geometry`.
     """
     found = module_outputs(intermediates)
     if not found or any(outputs.masks is None for outputs in found):
@@ -94,16 +87,13 @@ def masks_of(intermediates, placements, size):
 
 
 def head_masks(masks, placement, size):
-    """The masks of a module's heads in pixels, each with a sum of 1.
+    """A module's masks in pixels `(b, k, height, width)`, each of the sum 1.
 
     Args:
-        masks: A module's masks, as `keras_warn.inspect` returns them.
+        masks: As `keras_warn.inspect` returns them.
         placement: A `keras_warn.explanation.geometry.Placement`, where their
             positions lie.
         size: Height and width of the images, a pair.
-
-    Returns:
-        A tensor `(b, k, height, width)` of float32.
     """
     masks = ops.cast(ops.convert_to_tensor(masks), "float32")
     first = 3 in placement.axes
@@ -121,11 +111,6 @@ def combined_mask(model, intermediates, size) -> np.ndarray:
 
     The sum of `module_masks`: masks weighed as the predictions made from them
     are weighed.
-
-    Args:
-        model: A model made by `keras_warn.augment`.
-        intermediates: The outputs of `keras_warn.inspect(model)`.
-        size: Height and width of the images, a pair of integers.
 
     Returns:
         A NumPy array `(b, height, width)`. An image's sum is what its global

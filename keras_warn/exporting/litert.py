@@ -22,12 +22,7 @@ def is_own(path) -> bool:
 
 
 def write(plan, path) -> None:
-    """Writes the file of a `Plan`.
-
-    Raises:
-        OSError: if it cannot be written.
-        ValueError: if the model has operations that LiteRT has not.
-    """
+    """Writes the file of a `Plan`, or says what of its model LiteRT has not."""
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 

@@ -20,13 +20,7 @@ def is_own(path) -> bool:
 
 
 def write(plan, path) -> None:
-    """Writes the file of a `Plan`.
-
-    Raises:
-        ImportError: if a package is missing.
-        OSError: if it cannot be written.
-        ValueError: if the model has operations that ONNX has not.
-    """
+    """Writes the file of a `Plan`, or says what of its model ONNX has not."""
     try:
         import onnx
         import tf2onnx  # noqa: F401, which Keras imports

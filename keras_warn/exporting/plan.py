@@ -112,11 +112,7 @@ def make_plan(
     resize_shorter_edge,
     encoded,
 ) -> Plan:
-    """Decides what arguments of `keras_warn.export` leave open.
-
-    Raises:
-        ValueError: if the arguments do not fit the model or each other.
-    """
+    """Decides what arguments of `keras_warn.export` leave open."""
     attention_of(model)  # or an error
     found = model_inputs.model_input(model)
     data_format, own, channels = found

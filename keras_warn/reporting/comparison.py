@@ -417,7 +417,8 @@ def batches_of(model, data, batch_size=32, name="data") -> tuple:
 
     Args:
         model: A model that ends in classes.
-        data: As for `compare`.
+        data: As for `compare`. Some of what is wrong with it is found only when
+            the batches come.
         batch_size: Positive integer, for arrays.
         name: What messages call `data`.
 
@@ -425,10 +426,6 @@ def batches_of(model, data, batch_size=32, name="data") -> tuple:
         How many batches there are, `None` if nobody knows, and an iterator of
         pairs `(images, labels)`: NumPy arrays as the model takes them, and
         int64 `(b,)`.
-
-    Raises:
-        TypeError, ValueError: as `compare` about `data`, some of them only
-            when the batches come.
     """
     batch_size = checks.integer("batch_size", batch_size)
     if isinstance(data, tuple):
@@ -503,18 +500,12 @@ def _checked(model, batch, name):
 
 
 def class_ids(name, labels, n) -> np.ndarray:
-    """Labels, as integers or one-hot, as integers `(b,)` below `n`.
+    """Labels, as integers or one-hot, as int64 `(b,)` below `n`.
 
     Args:
         name: What messages call the data.
         labels: Array `(b,)`, `(b, 1)`, or one-hot `(b, n)`.
         n: The number of classes.
-
-    Returns:
-        int64 `(b,)`.
-
-    Raises:
-        ValueError: if labels have another shape, or are none of the classes.
 
     Example:
 

@@ -6,11 +6,7 @@ import warnings
 
 
 class Lettering:
-    """Fonts for some text, and how wide it is in them.
-
-    Args:
-        text: All that will be written.
-        size: Of the letters, in points.
+    """Fonts for some text in a size in points, and how wide it is in them.
 
     Attributes:
         families: Names of fonts: what `matplotlib.rcParams` says, and those

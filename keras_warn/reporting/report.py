@@ -192,19 +192,12 @@ def _counted(kinds):
 
 
 def choose_examples(comparison, count) -> np.ndarray:
-    """Which images to show.
+    """Which images to show, at most `count`: their indices.
 
     Half are fixed and half are broken, or more of one where there are fewer
     of the other. If both together are fewer than `count`, up to a quarter of
     `count` are others, as many correct as wrong. Of each outcome, those come
     first whose true class gained or lost most.
-
-    Args:
-        comparison: A `keras_warn.reporting.comparison.Comparison`.
-        count: How many images at most.
-
-    Returns:
-        An int64 array of indices: fixed, broken, correct, then wrong ones.
     """
     change = np.abs(
         comparison.output.label_confidences
@@ -232,9 +225,6 @@ class _Kept:
 
     So an image and what was found for it are of one batch, whatever the next
     pass through the data would bring.
-
-    Args:
-        count: As of `choose_examples`.
     """
 
     def __init__(self, count):

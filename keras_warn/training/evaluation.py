@@ -70,11 +70,7 @@ def _evaluate(model, batches):
 
 
 def take_averages(model):
-    """Sets weights to their moving averages, if there are any.
-
-    Args:
-        model: A compiled `keras.Model`.
-    """
+    """Sets weights to their moving averages, if there are any."""
     model.optimizer.finalize_variable_values(model.trainable_variables)
     if keras.backend.backend() == "jax":
         # In Keras 3.15 both would be the same memory, which `predict` gives
@@ -89,9 +85,6 @@ def averaged(model):
 
     Those of an optimizer with `use_ema`. Afterwards the model has the weights
     that it had.
-
-    Args:
-        model: A compiled `keras.Model`.
     """
     variables = model.trainable_variables
     kept = [keras.ops.convert_to_numpy(v).copy() for v in variables]

@@ -127,12 +127,7 @@ def on_first(function, *args):
 
 
 def check_same(name, value):
-    """Raises a `ValueError` in all processes unless all have the same value.
-
-    Args:
-        name: What it is, for the error.
-        value: What JSON can hold.
-    """
+    """Raises a `ValueError` in all processes unless JSON of all is the same."""
     if not _several():
         return
     from jax.experimental import multihost_utils

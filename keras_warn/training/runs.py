@@ -86,16 +86,10 @@ class RunFolder:
         return (self / PARTS / f"{name}.json").exists()
 
     def part(self, name, function, *args, **kwargs):
-        """The result of a part, which runs unless it has been finished.
+        """The result of a part, which a function computes if it is missing.
 
-        Args:
-            name: A file name, without extension, that tells parts apart.
-            function: What computes the part. Its result is kept as JSON.
-            *args: Arguments of `function`.
-            **kwargs: Keyword arguments of `function`.
-
-        Returns:
-            The result as JSON keeps it: tuples as lists, keys as strings.
+        As JSON keeps it: tuples as lists, keys as strings. The name of a part
+        is that of a file without extension.
         """
         file = f"{PARTS}/{name}.json"
         if not self.has(name):
@@ -103,20 +97,11 @@ class RunFolder:
         return _read(self / file)
 
     def finish(self, results):
-        """Writes `results.json`, by which a run is known as finished.
-
-        Args:
-            results: Anything that JSON can hold, a string included.
-        """
+        """Writes `results.json`, by which a run is known as finished."""
         self.write(RESULTS, _to_json(results))
 
     def write(self, name, content):
-        """Writes a string as it is, or anything else as JSON.
-
-        Args:
-            name: Name of the file in this folder.
-            content: A string, or what JSON can hold.
-        """
+        """Writes a string as it is, or anything else as JSON."""
         if not isinstance(content, str):
             content = _to_json(content)
         with self.replacing(name) as path:
@@ -161,14 +146,6 @@ def check_same(path, settings):
     """Raises unless a folder holds a run with these settings.
 
     For processes that join a run, whose folder another one has made.
-
-    Args:
-        path: The folder.
-        settings: As of `RunFolder`.
-
-    Raises:
-        FileExistsError: if it holds another run, or no run.
-        FileNotFoundError: if there is no run in it.
     """
     path = pathlib.Path(path)
     _check_same(path, _read_settings(path / SETTINGS), _as_read_back(settings))

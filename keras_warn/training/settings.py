@@ -236,16 +236,7 @@ def _checked(field, value):
 
 
 def check_attention(name, value):
-    """Returns arguments of `keras_warn.augment`, or says what is wrong.
-
-    Args:
-        name: What they are called in errors.
-        value: A dictionary.
-
-    Raises:
-        TypeError: if it is no dictionary.
-        ValueError: if it holds what `augment` does not take.
-    """
+    """Returns arguments of `keras_warn.augment`, or says what is wrong."""
     if not isinstance(value, dict):
         raise TypeError(
             f"`{name}` must be a dictionary of arguments of "
@@ -262,12 +253,7 @@ def check_attention(name, value):
 
 
 def add_arguments(parser, settings):
-    """Adds an option for each setting to a parser of arguments.
-
-    Args:
-        parser: `argparse.ArgumentParser`.
-        settings: `Checked`, the defaults.
-    """
+    """Adds an option for each setting to an `argparse.ArgumentParser`."""
     group = parser.add_argument_group("settings")
     for field in _fields(settings):
         default, (kind, optional) = getattr(settings, field.name), _kind(field)
@@ -295,15 +281,9 @@ def add_arguments(parser, settings):
 
 
 def from_arguments(arguments, settings):
-    """The settings with what the arguments say otherwise.
+    """The settings with what the arguments of `add_arguments` say otherwise.
 
-    Args:
-        arguments: What a parser made of `add_arguments` returns.
-        settings: `Checked`, the defaults. Arguments of attention are put into
-            theirs.
-
-    Returns:
-        Settings of the same class.
+    Arguments of attention are put into theirs.
     """
     names = {field.name for field in _fields(settings)}
     given = {k: v for k, v in vars(arguments).items() if k in names}
