@@ -37,8 +37,9 @@ def pytest_configure(config):
         config.option.loadscopereorder = False
 
 
-def pytest_collection_finish():
-    # What is imported stays: collections of garbage, of which Keras asks for
+@pytest.fixture(autouse=True, scope="module")
+def what_stays_is_left_out_of_collections():
+    # Such as what is imported: collections of garbage, of which Keras asks for
     # one in each `clear_session`, need not look through it.
     gc.collect()
     gc.freeze()

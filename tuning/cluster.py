@@ -8,6 +8,8 @@ import time
 # Seconds that a worker waits for a chief: one that may be starting, and one
 # that was there before and may be started again.
 STARTING, RESTARTING = 30.0, 600.0
+# Seconds between two attempts to reach it.
+ASKING = 3.0
 
 
 class Cluster:
@@ -74,4 +76,4 @@ class Cluster:
                         f"command without --worker. Received: {self.chief}."
                     ) from error
                 print(f"{words}. Waiting for {left:.0f} s.", file=sys.stderr)
-                time.sleep(min(3, left))
+                time.sleep(min(ASKING, left))

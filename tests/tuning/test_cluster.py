@@ -65,6 +65,7 @@ def test_a_chief_that_is_not_there_is_missed_in_seconds(
 
 
 def test_a_chief_that_comes_late(address, monkeypatch):
+    monkeypatch.setattr(cluster, "ASKING", 0.1)
     host, port = address.split(":")
 
     def listen():

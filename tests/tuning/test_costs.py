@@ -45,10 +45,10 @@ def test_latency_is_that_of_both_models_side_by_side():
 
 
 def test_only_what_is_within_the_limits_is_accepted():
-    searched = toy.space(depth=(), width=(1, 4, 16), skip=())
+    searched = toy.space(depth=(), width=(1, 16), skip=())
     counted = toy.costs(searched, operations=0.04, parameters=1.0)
     accepted = []
-    for depth, width, skip in itertools.product((1, 2, 3), (1, 4, 16), (0, 1)):
+    for depth, width, skip in itertools.product((1, 2, 3), (1, 16), (0, 1)):
         values = {"depth": depth, "width": width, "skip": skip}
         fits = depth + skip <= 3
         if fits:
@@ -57,7 +57,7 @@ def test_only_what_is_within_the_limits_is_accepted():
             fits = fits and found["parameters_added"] <= 1.0
         assert counted.accept(values) == fits
         accepted.append(fits)
-    assert 2 < sum(accepted) < 12
+    assert 1 < sum(accepted) < 9
 
 
 def test_values_that_contradict_each_other_are_not_tried():

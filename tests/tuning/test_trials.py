@@ -21,7 +21,7 @@ def run(monkeypatch, tmp_path):
     """Runs the command in `s`, a folder; returns the table of its trials."""
     found = toy.Adapter, None, pathlib.Path("recipes/toy.py")
     monkeypatch.setattr(adapters, "load", lambda name: found)
-    # Both take longer than the training.
+    # They take longer than the training.
     monkeypatch.setattr(costs.Costs, "latency_added", lambda *of: 0.1)
     monkeypatch.setattr(
         costs, "operations", lambda model: {"MatMul": model.count_params()}
@@ -29,6 +29,7 @@ def run(monkeypatch, tmp_path):
 
     # Tests of the page are elsewhere.
     monkeypatch.setattr(results, "page", lambda *of: str(of[2]))
+    monkeypatch.setattr(tuner.keras.utils, "clear_session", lambda **of: None)
 
     def run(*arguments, retrain=0):
         folder = tmp_path / "s"
@@ -37,6 +38,23 @@ def run(monkeypatch, tmp_path):
         return pd.read_csv(folder / "trials.csv", dtype={"trial": str})
 
     return run
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Trials, and the seeds of the best, end at once."""
+
+    def fit(model, data, epochs, folder, *args, until=3, **options):
+        folder.mkdir(parents=True)
+        row = {"epoch": until, "val_accuracy": 0.5, "val_loss": 0.25}
+        return training.Trained([row], 1, 1.0, [])
+
+    def retrain(adapter, setting, seed, folder, verbose):
+        return {"validation": 0.5, "test": 0.5}
+
+    monkeypatch.setattr(toy.Adapter, "training", lambda *of: (None,) * 4)
+    monkeypatch.setattr(toy.Adapter, "retrain", retrain)
+    monkeypatch.setattr(tuner.training, "fit", fit)
 
 
 def trained(setting, folder, epochs=None):
@@ -88,7 +106,9 @@ def test_a_failing_trial_is_recorded_and_others_follow(
     assert "space.width='4, 8, 2' instead of" in capsys.readouterr().err
 
 
-def test_many_failures_in_a_row_stop_the_search(run, monkeypatch, capsys):
+def test_many_failures_in_a_row_stop_the_search(
+    run, untrained, monkeypatch, capsys
+):
     space = ("--space", "width=4,8,2", "depth", "--max-trials", "6")
     with monkeypatch.context() as patch:
         refuse(patch, width=None)
@@ -99,7 +119,7 @@ def test_many_failures_in_a_row_stop_the_search(run, monkeypatch, capsys):
 
 
 def test_what_is_wrong_with_the_machine_stops_the_search(
-    run, monkeypatch, capsys
+    run, untrained, monkeypatch, capsys
 ):
     def full(*args, **options):
         raise OSError(28, "No space left on device")
@@ -111,7 +131,7 @@ def test_what_is_wrong_with_the_machine_stops_the_search(
     assert [*run(*PAIR).status] == ["completed"] * 2
 
 
-def test_a_loss_on_validation_that_is_not_finite(run, monkeypatch):
+def test_a_loss_on_validation_that_is_not_finite(run, untrained, monkeypatch):
     def nan(*args, **options):
         row = {"epoch": 3, "val_accuracy": 0.1, "val_loss": math.nan}
         return training.Trained([row], 1, 1.0, [])
@@ -148,7 +168,7 @@ def test_a_trial_that_was_killed(run, monkeypatch, tmp_path):
 
 def test_hyperband_resumes_where_a_trial_ended(run, tmp_path):
     """As if it had been trained at once, by the same schedule."""
-    found = run("--tuner", "hyperband", "--space", "learning_rate", "width")
+    found = run("--tuner", "hyperband", "--space", "learning_rate", "width=2,4")
     assert {*found.epochs} == {1, 3}
     row = found[found.resumes.notna()].iloc[0]
     before = found[found.trial.astype(int) == int(row.resumes)].iloc[0]
@@ -161,14 +181,13 @@ def test_hyperband_resumes_where_a_trial_ended(run, tmp_path):
     assert best.epochs == 3
 
 
-def test_the_mean_of_executions_counts(run, monkeypatch):
+def test_the_mean_of_executions_counts(run, untrained, monkeypatch):
     """Of trainings by different seeds."""
     seeds, losses = [], [0.25, 0.5]
-    whole = toy.Adapter.training
 
     def prepare(adapter, setting, seed):
         seeds.append(seed)
-        return whole(adapter, setting, seed)
+        return (None,) * 4
 
     def fit(model, data, epochs, folder, *args, **options):
         folder.mkdir(parents=True)
@@ -183,7 +202,7 @@ def test_the_mean_of_executions_counts(run, monkeypatch):
     assert found.loss[0] == 0.375
 
 
-def test_the_best_and_what_it_is_compared_with(run, tmp_path):
+def test_the_best_and_what_it_is_compared_with(run, untrained, tmp_path):
     found = run(
         *("--space", "learning_rate=0.001,0.002", "--max-trials", "2"),
         retrain=1,
@@ -205,12 +224,14 @@ def test_the_best_and_what_it_is_compared_with(run, tmp_path):
     assert variants["baseline"]["operations_added"] == 0
     rate = found.learning_rate[found.accuracy.idxmax()]
     assert known["command"] == (
-        "python recipes/toy.py --attention preset=paper depth=2 width=4 "
+        "python recipes/toy.py --attention preset=paper depth=1 width=4 "
         f"--learning-rate {rate}"
     )
 
 
-def test_a_retraining_that_diverges_is_recorded(run, monkeypatch, tmp_path):
+def test_a_retraining_that_diverges_is_recorded(
+    run, untrained, monkeypatch, tmp_path
+):
     """And the others follow."""
 
     def retrain(adapter, setting, seed, folder, verbose):
@@ -226,7 +247,9 @@ def test_a_retraining_that_diverges_is_recorded(run, monkeypatch, tmp_path):
     assert reasons == ["The loss is nan.", None] * 2
 
 
-def test_a_process_that_trained_enough_is_replaced(run, monkeypatch, capsys):
+def test_a_process_that_trained_enough_is_replaced(
+    run, untrained, monkeypatch
+):
     """It resumes, and so ends."""
     replaced = []
 
