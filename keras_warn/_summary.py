@@ -211,15 +211,15 @@ def summary(model, input_shape=None) -> Summary:
 
     Example:
 
-    >>> backbone = keras.applications.MobileNetV2(
-    ...     (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=5, depth=1, width=3)
     >>> found = summary(model)
     >>> found.modules[0].reads, found.modules[0].shape
-    ('out_relu', (3, 3, 1280))
-    >>> found.modules[0].cost.parameters  # 1280 * (3 + 3 * 5)
-    23040
+    ('conv_pw_13_relu', (3, 3, 256))
+    >>> found.modules[0].cost.parameters  # 256 * (3 + 3 * 5)
+    4608
     """
     attention = attention_of(model)
     counter = COUNTERS[counting_backend()]

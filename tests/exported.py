@@ -2,16 +2,27 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import textwrap
 
+import fresh
 import keras
 import numpy as np
 
 import keras_warn
 
 NAMES = ["finch", "wren", "jay", "crow", "tit"]
+PAGE = pathlib.Path(__file__).parents[1] / "docs/production.md"
+# The code of that page that loads exported models, by format.
+LOADING = dict(
+    re.findall(
+        r"<!-- (\w+), executed by .*?-->\n```python\n(.*?)```",
+        PAGE.read_text(),
+        re.S,
+    )
+)
 
 
 def network(size=(29, 31), channels=3):
@@ -46,7 +57,7 @@ def lively(model, seed=0):
 
 
 def run_elsewhere(script, *arguments, without):
-    """Runs a script in a new process, where packages are not there.
+    """Runs a script in a process of its own, where packages are not there.
 
     Args:
         script: Python code, which finds `arguments` in `sys.argv[1:]`.
@@ -56,11 +67,18 @@ def run_elsewhere(script, *arguments, without):
     Returns:
         What it printed.
     """
-    head = (
-        f"import sys\nfor name in {list(without)!r}: sys.modules[name] = None\n"
-    )
+    script = f"""
+import sys
+for name in [*sys.modules]:
+    if name.split(".")[0] in {list(without)!r}:
+        del sys.modules[name]
+for name in {list(without)!r}:
+    sys.modules[name] = None
+{textwrap.dedent(script)}"""
+    if "tensorflow" not in without:  # which takes seconds to import
+        return fresh.run(script, *arguments).stdout
     done = subprocess.run(
-        [sys.executable, "-c", head + textwrap.dedent(script), *arguments],
+        [sys.executable, "-c", script, *arguments],
         capture_output=True,
         text=True,
         cwd=pathlib.Path(sys.executable).parent,

@@ -98,6 +98,8 @@ def _run(script, arguments, folder, files):
         file = os.open(files / str(number), os.O_CREAT | os.O_WRONLY)
         os.dup2(file, number)
     os.chdir(folder)
+    # As in a terminal: what runs in the background may ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     named = isinstance(script, pathlib.Path)
     sys.argv = [str(script) if named else "-c", *arguments]
     try:

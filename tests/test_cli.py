@@ -1,5 +1,6 @@
 """The command, from files to files."""
 
+import functools
 import gc
 import json
 import os
@@ -9,18 +10,20 @@ import resource
 import runpy
 import shutil
 import signal
-import subprocess
 import sys
 import sysconfig
 import time
 
+import fresh
 import keras
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from support import convolves_channels_first
 
 import keras_warn
+from keras_warn import _model_files
 from keras_warn._summary import summary
 from keras_warn.cli import main
 from keras_warn.cli.inputs import Preprocessor
@@ -33,6 +36,7 @@ from keras_warn.data.image_files import find_images
 from keras_warn.explanation.decomposition import explain
 from keras_warn.metadata import Metadata
 from keras_warn.metadata import attach
+from keras_warn.reporting import figures
 from keras_warn.reporting.comparison import compare
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -78,6 +82,33 @@ def save_image(path, seed=0, size=SIZE):
     return path
 
 
+load_once = functools.cache(_model_files.load_model)
+
+
+def show(pixels, explanation, titles, names):
+    """In place of a figure, which takes longest: the image."""
+    figure = Figure((2, 2))
+    figure.figimage(np.squeeze(pixels) / 255)
+    return figure
+
+
+@pytest.fixture(autouse=True)
+def quick(request, monkeypatch):
+    """But for one test, and `test_figures.py`: what takes long is left out."""
+    if "slow" not in request.fixturenames:
+        monkeypatch.setattr(
+            _model_files,
+            "load_model",
+            lambda path: load_once(pathlib.Path(path).absolute()),
+        )
+        monkeypatch.setattr(figures, "explanation_figure", show)
+
+
+@pytest.fixture
+def slow():
+    """Nothing is left out."""
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Models on disk, which no test changes."""
@@ -121,7 +152,7 @@ def everything(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
 
 
-def test_explanation_of_one_image(files, model, work, capsys):
+def test_explanation_of_one_image(files, model, work, capsys, slow):
     # Twice the model's size.
     path = save_image(work / "a.png", size=(52, 44))
     names = files / "names.txt"
@@ -218,19 +249,11 @@ def test_images_of_the_same_name_get_figures_of_their_own(files, work):
     assert len({figure.casefold() for figure in figures}) == 5
     assert (figures[0], figures[3]) == ("a.png", "a-2.png")
     assert everything(work / "out") == sorted([*figures, "explanations.json"])
-    # Every figure is that of its image.
-    for i in (1, 4):
-        run("explain", model, paths[i], "--out", f"{i}")
-        (alone,) = explanations(work / f"{i}")["images"]
-        one, other = (
-            np.asarray(Image.open(work / folder / figure))
-            for folder, figure in (
-                (f"{i}", alone["figure"]),
-                ("out", figures[i]),
-            )
-        )
-        # The title is the file's name, at the left.
-        np.testing.assert_array_equal(one[:, 100:400], other[:, 100:400])
+    for path, figure in zip(paths, figures, strict=True):
+        with Image.open(path) as image:
+            expected = np.asarray(image.convert("RGB"))
+        shown = np.asarray(Image.open(work / "out" / figure).convert("RGB"))
+        np.testing.assert_array_equal(shown[-26:, :22], expected)
 
 
 @pytest.mark.parametrize("form, start", [("pdf", b"%PDF"), ("svg", b"<?xml")])
@@ -346,7 +369,8 @@ def test_one_bad_image_among_many(files, work, capsys):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
-def test_names_that_are_not_utf8_and_links_in_a_loop(files, data, capsys):
+def test_names_that_are_not_utf8_and_links_in_a_loop(files, work, capsys):
+    data = work / "data"
     for name in NAMES:
         odd = os.fsdecode(os.fsencode(data / name) + b"/caf\xe9.png")
         save_image(pathlib.Path(odd))
@@ -600,7 +624,7 @@ def small_files_only():
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_no_room_for_figures(files, work, capsys, small_files_only):
+def test_no_room_for_figures(files, work, capsys, slow, small_files_only):
     paths = [save_image(work / name) for name in ("a.png", "b.png")]
     model = files / "model.keras"
     assert run("explain", model, *paths, "--out", "out") == 1
@@ -748,32 +772,18 @@ def test_summary(files, model, capsys):
     assert "--size must be that of the model, 26x22" in said
 
 
-@pytest.mark.parametrize(
-    "full",
-    [
-        pytest.param(False, id="pipe", marks=pytest.mark.slow),
-        pytest.param(True, id="disk"),
-    ],
-)
-def test_a_table_that_nobody_takes(files, full):
+@pytest.mark.parametrize("full", [False, True], ids=["pipe", "disk"])
+def test_a_table_that_nobody_takes(files, capsys, monkeypatch, full):
     """As of `keras-warn summary model.keras | head -1`, or on a full disk."""
     if full:
         out = os.open("/dev/full", os.O_WRONLY)
     else:
         unread, out = os.pipe()
         os.close(unread)
-    command = [sys.executable, "-m", "keras_warn", "summary"]
-    finished = subprocess.run(
-        [*command, files / "model.keras"],
-        stdout=out,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    os.close(out)
-    assert finished.returncode == 1
-    assert "Traceback" not in finished.stderr
-    assert "Exception ignored" not in finished.stderr
-    assert ("No space left" in finished.stderr) == full
+    with os.fdopen(out, "w") as out:  # closed without an error, as at the end
+        monkeypatch.setattr(sys, "stdout", out)
+        assert run("summary", files / "model.keras") == 1
+    assert ("No space left" in capsys.readouterr().err) == full
 
 
 @pytest.mark.parametrize(
@@ -836,22 +846,15 @@ def test_installed_command_stopped_by_ctrl_c(files, work):
     paths = [save_image(work / f"photos/{i}.png", i).name for i in range(300)]
     command = pathlib.Path(sysconfig.get_path("scripts"), "keras-warn")
     arguments = ["explain", files / "model.keras", "photos", "--out", "out"]
-    process = subprocess.Popen(
-        [command, *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-        # As in a terminal: what runs in the background may ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = fresh.Process(command, *arguments)
     deadline = time.monotonic() + 120
     while not list(work.glob("out/*.png")):
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.returncode is None and time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
-    assert "keras-warn explain: stopped." in said
-    assert "Traceback" not in said
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60).returncode == 130
+    assert "keras-warn explain: stopped." in process.stderr
+    assert "Traceback" not in process.stderr
     names = everything(work / "out")
     assert 2 <= len(names) < len(paths)
     assert not any(name.startswith(".") for name in names)

@@ -30,7 +30,7 @@ IMAGES = IMAGES.astype("float32")
 def augmented(**options):
     """A small model whose modules disagree with the network."""
     keras.utils.set_random_seed(3)
-    options = {"preset": "paper", "width": 3, **options}
+    options = {"preset": "paper", "width": 2, **options}
     model = keras_warn.augment(small_backbone(), depth=2, **options)
     rng = np.random.default_rng(1)
     for layer in model.layers:
@@ -47,7 +47,7 @@ def centered(scores):
 
 def assert_parts_are_all(model, images, tolerance=1e-5):
     """The parts of an explanation are the model's own output."""
-    explanation = keras_warn.explain(model, images, batch_size=2)
+    explanation = keras_warn.explain(model, images, batch_size=3)
     total = explanation.backbone.copy()
     for heads in explanation.heads:
         total += heads.sum(axis=1)
@@ -201,8 +201,10 @@ def test_parts_add_up_in_mixed_precision(policy):
 @pytest.mark.parametrize(
     "gates, mode",
     [
-        *(("softmax", mode) for mode in ("int8", "int4", "float8")),
-        *((gates, "int8") for gates in ("sigmoid", "average", "linear")),
+        ("softmax", "int8"),
+        ("softmax", "int4"),
+        ("softmax", "float8"),
+        ("linear", "int8"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*`quantize` method")
@@ -237,11 +239,11 @@ def test_what_the_parts_are():
         atol=1e-5,
     )
     np.testing.assert_allclose(
-        explanation.heads[1][:, 2],
+        explanation.heads[1][:, 1],
         centered(
             gates[:, 2:]
-            * intermediates["module_2_head_gates"][:, 2:]
-            * intermediates["module_2_hypotheses"][:, 2]
+            * intermediates["module_2_head_gates"][:, 1:]
+            * intermediates["module_2_hypotheses"][:, 1]
         ),
         atol=1e-5,
     )

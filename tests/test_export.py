@@ -5,11 +5,13 @@ import json
 import resource
 import shutil
 import signal
+import textwrap
 
 import keras
 import numpy as np
 import odd_images
 import pytest
+from exported import LOADING
 from exported import NAMES
 from exported import augmented
 from exported import metadata_of
@@ -112,25 +114,37 @@ def prepared(photos):
     return model_inputs.preprocess(np.stack(fitted), "mobilenet_v2")
 
 
-def test_runs_where_keras_warn_is_not_installed(model, folder, tmp_path):
+WITHOUT_KERAS = """
+    import os
+    import numpy as np
+    import tensorflow as tf
+
+    path, folder = sys.argv[1:]
+    loaded = tf.saved_model.load(path)
+    images = tf.constant(np.load(f"{folder}/photos.npy"))
+    np.savez(f"{folder}/found.npz", **loaded.explain(images))
+    served = loaded.signatures["serving_default"](images=images)
+    np.savez(f"{folder}/served.npz", **served)
+    os.chdir(os.path.dirname(path))
+    """
+
+
+def test_runs_where_keras_warn_is_not_installed(
+    model, folder, loaded, tmp_path
+):
     photos = np.stack([photo(seed=seed) for seed in range(2)])
     np.save(tmp_path / "photos.npy", photos.astype("float32"))
-    run_elsewhere(
-        """
-        import numpy as np
-        import tensorflow as tf
-
-        path, folder = sys.argv[1:]
-        loaded = tf.saved_model.load(path)
-        images = tf.constant(np.load(f"{folder}/photos.npy"))
-        np.savez(f"{folder}/found.npz", **loaded.explain(images))
-        served = loaded.signatures["serving_default"](images=images)
-        np.savez(f"{folder}/served.npz", **served)
-        """,
+    file = encoded(photos[0])
+    (folder.parent / "photo.jpg").write_bytes(file)
+    printed = run_elsewhere(
+        textwrap.dedent(WITHOUT_KERAS) + LOADING["saved_model"],
         str(folder),
         str(tmp_path),
         without=["keras_warn", "keras"],
     )
+    explained = loaded.explain_bytes(np.array([file]))
+    name = NAMES[np.argmax(explained["probabilities"])]
+    assert printed.split("\n")[:2] == [name, "(1, 2, 29, 31)"]
     found = np.load(tmp_path / "found.npz", allow_pickle=True)
     served = np.load(tmp_path / "served.npz", allow_pickle=True)
     # The same pixels, to leave the rounding of Pillow out.
@@ -260,7 +274,7 @@ def test_says_what_it_takes(folder, loaded):
     ("kind", "size"), [("maps", (29, 31)), ("heads", None)]
 )
 def test_masks_of_heads_and_as_they_are(tmp_path, kind, size):
-    model, taken = augmented(network((None, None))), drawn(29, 31)
+    model, taken = augmented(network((None, None)), depth=1), drawn(29, 31)
     intermediates = keras_warn.inspect(model)(taken)
     loaded = exported(model, tmp_path / "m", masks=kind, size=size)
     assert metadata_of(tmp_path / "m")["size"] == list(size or (None, None))
@@ -289,7 +303,7 @@ def test_masks_of_heads_and_as_they_are(tmp_path, kind, size):
     ids=str,
 )
 def test_every_kind_of_gates(tmp_path, arguments):
-    model, taken = augmented(**arguments), drawn(29, 31)
+    model, taken = augmented(depth=1, **arguments), drawn(29, 31)
     loaded = exported(model, tmp_path / "m")
     found = loaded.explain(taken)
     expected = keras_warn.explain(model, taken).probabilities
@@ -302,11 +316,12 @@ def test_every_kind_of_gates(tmp_path, arguments):
 @pytest.mark.parametrize(
     "front",
     [
-        keras.layers.ZeroPadding2D(((0, 6), (9, 0))),
+        lambda x: keras.layers.Conv2D(3, 9)(
+            keras.layers.ZeroPadding2D(((0, 6), (9, 0)))(x)
+        ),
         keras.layers.Resizing(20, 24),
-        keras.layers.Conv2D(3, 9, trainable=False),
     ],
-    ids=lambda layer: type(layer).__name__,
+    ids=["pixels", "shares"],
 )
 def test_masks_in_images_of_any_size(tmp_path, front):
     model = looking_at(front)
@@ -378,8 +393,9 @@ def test_what_is_there_is_kept(model, small, tmp_path):
     # Nor is a folder of others replaced, whoever says so.
     with pytest.raises(FileExistsError, match="something else"):
         keras_warn.export(model, kept, overwrite=True)
-    keras_warn.export(model, kept / "m", overwrite=True)
-    assert metadata_of(kept / "m")["masks"] == "modules"
+    more = {"masks": "maps", "class_names": NAMES}
+    keras_warn.export(model, kept / "m", overwrite=True, **more)
+    assert metadata_of(kept / "m")["class_names"] == NAMES
     assert [path.name for path in kept.iterdir()] == ["m"]
 
 
@@ -413,7 +429,6 @@ def test_wrong_arguments(model, tmp_path, arguments, message):
 
 
 def test_other_models(tmp_path):
-
     gray = augmented(network(channels=1))
     with pytest.raises(ValueError, match="made for 3"):
         keras_warn.export(gray, tmp_path / "m", preprocessing="mobilenet_v2")

@@ -3,10 +3,12 @@
 import importlib.util
 import json
 import sys
+import textwrap
 
 import keras
 import numpy as np
 import pytest
+from exported import LOADING
 from exported import NAMES
 from exported import augmented
 from exported import network
@@ -71,17 +73,18 @@ def needing(file_format):
         )
 
 
-def elsewhere(file_format, path, taken, folder):
-    """Outputs and metadata of a file, by a process without TensorFlow."""
+def elsewhere(file_format, path, taken, folder, then=""):
+    """Outputs, metadata and what is printed, without TensorFlow."""
     np.save(folder / "images.npy", taken)
     printed = run_elsewhere(
-        SCRIPTS[file_format] + SAVE,
+        textwrap.dedent(SCRIPTS[file_format] + SAVE) + then,
         str(path),
         str(folder),
         without=["keras_warn", "keras", "tensorflow"],
     )
+    metadata, end = json.JSONDecoder().raw_decode(printed)
     with np.load(folder / "found.npz") as found:
-        return dict(found), json.loads(printed)
+        return dict(found), metadata, printed[end:].strip().split("\n")
 
 
 def close(found, wanted):
@@ -103,8 +106,12 @@ def test_runs_without_tensorflow(tmp_path, file_format):
     )
     pixels = np.random.default_rng(0).integers(0, 256, (3, 29, 31, 3), "uint8")
     taken = model_inputs.preprocess(pixels, "mobilenet_v2")
-    found, metadata = elsewhere(
-        file_format, path, pixels.astype("float32"), tmp_path
+    found, metadata, printed = elsewhere(
+        file_format,
+        path,
+        pixels.astype("float32"),
+        tmp_path,
+        f"import os\nos.chdir(folder)\n{LOADING[file_format]}",
     )
     intermediates = keras_warn.inspect(model)(taken)
     assert (
@@ -123,6 +130,8 @@ def test_runs_without_tensorflow(tmp_path, file_format):
     else:  # first, for programs that go by number
         outputs = metadata["signatures"]["explain"]["outputs"]
         assert list(outputs)[0] == "probabilities"
+    name = NAMES[np.argmax(found["probabilities"][0])]
+    assert printed == [name, "(3, 2, 29, 31)"]
     assert metadata["class_names"] == NAMES
     assert metadata["size"] == [29, 31]
     assert metadata["format"] == file_format
@@ -140,7 +149,7 @@ def test_mixed_precision_is_exported_in_float32(tmp_path, policy):
     exact.set_weights(model.get_weights())
     keras_warn.export(model, tmp_path / "m.onnx", "onnx", masks="maps")
     taken = np.random.default_rng(0).normal(size=(2, 29, 31, 3))
-    found, _ = elsewhere(
+    found, *_ = elsewhere(
         "onnx", tmp_path / "m.onnx", taken.astype("f4"), tmp_path
     )
     close(found["probabilities"], exact(taken))
@@ -169,7 +178,7 @@ def test_quantized_models_are_small_and_near(tmp_path):
         more = {"masks": "maps", "quantization": kind, **more}
         keras_warn.export(model, path, "litert", **more)
         sizes[kind] = path.stat().st_size
-        found, metadata = elsewhere("litert", path, taken[:2], tmp_path)
+        found, metadata, _ = elsewhere("litert", path, taken[:2], tmp_path)
         assert metadata["quantization"] == kind
         errors[kind] = np.abs(found["probabilities"] - model(taken[:2])).max()
     assert sizes["int8"] < sizes["float16"] < sizes[None]
@@ -269,7 +278,7 @@ def test_onnx_of_what_tf2onnx_leaves_out(tmp_path):
     taken = taken.astype("float32")
     path = tmp_path / "m.onnx"
     keras_warn.export(model, path, "onnx")
-    found, _ = elsewhere("onnx", path, taken, tmp_path)
+    found, *_ = elsewhere("onnx", path, taken, tmp_path)
     close(found["probabilities"], model(taken))
 
 

@@ -80,7 +80,7 @@ def test_everything_is_there_and_nothing_complains(page):
     broken = page.execute_script(
         "return [...document.images].filter(i => !i.naturalWidth).length"
     )
-    assert len(elements(page, "img")) > 50
+    assert len(elements(page, "img")) > 40
     assert broken == 0
     assert page.get_log("browser") == []
 

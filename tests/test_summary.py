@@ -88,7 +88,6 @@ def test_products_of_the_whole_by_hand():
 @pytest.mark.parametrize(
     "arguments",
     [
-        {},
         {"kernel_size": 3, "projection": 2, "gradient_scale": 0.5},
         {"gates": "average", "mask_activation": "sigmoid"},
         {"gates": "linear", "combination": "probabilities"},

@@ -46,7 +46,8 @@ IMAGES = """
 def folder(tmp_path_factory):
     """With what was written of a training of two epochs."""
     folder = tmp_path_factory.mktemp("logs")
-    fit(model(), TensorBoardAttention(folder, data()[0], data()), epochs=2)
+    watch = TensorBoardAttention(folder, data()[0], data())
+    fit(model(depth=2), watch, epochs=2)
     return folder
 
 

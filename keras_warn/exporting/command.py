@@ -89,8 +89,8 @@ def export(
     Example:
 
     >>> import pathlib, tempfile
-    >>> backbone = keras.applications.MobileNet(
-    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
+    >>> backbone = keras.Sequential(
+    ...     [keras.Input((24, 24, 3)), keras.layers.Conv2D(8, 3, 2)]
     ... )
     >>> model = keras_warn.augment(backbone, classes=2, depth=1)
     >>> with tempfile.TemporaryDirectory() as folder:

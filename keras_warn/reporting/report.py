@@ -111,11 +111,11 @@ def report(
     Example:
 
     >>> import tempfile
-    >>> backbone = keras.applications.MobileNet(
-    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
+    >>> backbone = keras.Sequential(
+    ...     [keras.Input((24, 24, 3)), keras.layers.Conv2D(8, 3, 2)]
     ... )
     >>> model = keras_warn.augment(backbone, classes=3, depth=1, width=2)
-    >>> data = keras.random.uniform((4, 96, 96, 3)), [0, 1, 2, 0]
+    >>> data = keras.random.uniform((4, 24, 24, 3)), [0, 1, 2, 0]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = f"{folder}/report.html"
     ...     found = keras_warn.report(model, data, path, verbose=0)
