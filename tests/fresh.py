@@ -5,6 +5,7 @@ imported Keras, and nothing else: it knows no model, nothing of this package
 and no device, as a new process does not.
 """
 
+import gc
 import multiprocessing
 import os
 import pathlib
@@ -98,6 +99,7 @@ def _run(script, arguments, folder, files):
         file = os.open(files / str(number), os.O_CREAT | os.O_WRONLY)
         os.dup2(file, number)
     os.chdir(folder)
+    gc.freeze()  # as `conftest.py` does
     # As in a terminal: what runs in the background may ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     named = isinstance(script, pathlib.Path)

@@ -853,8 +853,8 @@ def test_installed_command_stopped_by_ctrl_c(files, work):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     assert process.wait(60).returncode == 130
-    assert "keras-warn explain: stopped." in process.stderr
-    assert "Traceback" not in process.stderr
+    # Before it may stand what Python drops in a garbage collection.
+    assert process.stderr.endswith("keras-warn explain: stopped.\n")
     names = everything(work / "out")
     assert 2 <= len(names) < len(paths)
     assert not any(name.startswith(".") for name in names)
