@@ -20,9 +20,9 @@ import keras
 
 # Other backends do not go along with forks: each process begins anew.
 _FORKS = sys.platform == "linux" and keras.backend.backend() == "tensorflow"
-_context = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
+CONTEXT = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 if _FORKS:
-    _context.set_forkserver_preload(["keras"])
+    CONTEXT.set_forkserver_preload(["keras"])
 
 
 class Process:
@@ -43,7 +43,7 @@ class Process:
 
     def __init__(self, script, *arguments, folder="."):
         self._files = tempfile.TemporaryDirectory(prefix="fresh-")
-        self._process = _context.Process(
+        self._process = CONTEXT.Process(
             target=_run,
             args=(
                 script,

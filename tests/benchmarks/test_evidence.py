@@ -7,6 +7,7 @@ import evidence
 import pytest
 import table2
 from measuring import certainty_report
+from measuring import frozen_report
 from measuring import variants
 from measuring.table2_networks import constructors
 from measuring.timing import summary
@@ -45,24 +46,32 @@ def runs(tmp_path):
     )
 
 
-def write_table_2(path, monkeypatch, out, *arguments):
-    """What the benchmark writes, but for its measuring."""
+@pytest.fixture(scope="module")
+def of_table_2(tmp_path_factory):
+    """What the benchmark writes, but for its measuring, and its smoke test."""
     time = summary("", "ms", [{"ours": 3.0, "backbone": 2.0}])
     one = {"parameters": 1000, "products": 5000, "time": time}
     names = constructors(smoke=True)
-    monkeypatch.setattr(
-        table2, "measure_all", lambda s: dict.fromkeys(names, one)
-    )
-    monkeypatch.setattr(
-        table2, "measure_pair", lambda s, *pair: {"names": pair, **one}
-    )
-    table2.main(["--out", str(out), *arguments])
-    path.write_text((out / "results.json").read_text("utf-8"), "utf-8")
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            table2, "measure_all", lambda s: dict.fromkeys(names, one)
+        )
+        patch.setattr(
+            table2, "measure_pair", lambda s, *pair: {"names": pair, **one}
+        )
+        for arguments in ([], ["--smoke"]):
+            out = tmp_path_factory.mktemp("table2")
+            table2.main(["--out", str(out), *arguments])
+            found.append((out / "results.json").read_text("utf-8"))
+    return found
 
 
 @pytest.fixture
-def docs(tmp_path, monkeypatch):
+def docs(tmp_path, of_table_2, monkeypatch):
     """The page, and results of all that it shows."""
+    # Of which numbers that are written do not depend.
+    monkeypatch.setattr(frozen_report, "RESAMPLES", 50)
     (tmp_path / "images").mkdir()
     results = tmp_path / "results"
     results.mkdir()
@@ -104,7 +113,7 @@ def docs(tmp_path, monkeypatch):
             *(f"birds,net,0,{t},x,y,1" for t in certainty_report.TABLES),
         ],
     )
-    write_table_2(results / evidence.TABLE_2, monkeypatch, tmp_path / "out")
+    (results / evidence.TABLE_2).write_text(of_table_2[0], "utf-8")
     return tmp_path
 
 
@@ -270,9 +279,9 @@ def test_a_table_2_that_is_none(docs, text, capsys):
     assert "table2.json, another file." in capsys.readouterr().err
 
 
-def test_a_smoke_test_is_no_evidence(docs, tmp_path, monkeypatch, capsys):
+def test_a_smoke_test_is_no_evidence(docs, of_table_2, capsys):
     path = docs / "results" / evidence.TABLE_2
-    write_table_2(path, monkeypatch, tmp_path / "tiny", "--smoke")
+    path.write_text(of_table_2[1], "utf-8")
     with pytest.raises(SystemExit):
         run(docs)
     assert "one of a smoke test." in capsys.readouterr().err

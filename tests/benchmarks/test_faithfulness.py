@@ -15,10 +15,13 @@ from measuring import saliency
 
 import keras_warn
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="the benchmark takes gradients with TensorFlow",
-)
+pytestmark = [
+    pytest.mark.usefixtures("eager"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow",
+        reason="the benchmark takes gradients with TensorFlow",
+    ),
+]
 
 H, W, CLASSES = 11, 13, 3
 BOX = np.array([[2, 3, 7, 8]])
@@ -242,8 +245,9 @@ def test_intervals_are_of_paired_differences():
 @pytest.fixture
 def small(monkeypatch):
     """The training on birds, small enough for a test."""
-    changed = {"image_size": 24, "resize_shorter_edge": 28, "batch_size": 4}
-    changed["backbone"] = "paper_networks:WideResNet(depth=10, width=1)"
+    changed = {"image_size": 24, "resize_shorter_edge": 28, "batch_size": 6}
+    changed["backbone"] = "small_network:Small"
+    changed["attention"] = {**faithfulness.BIRDS.attention, "depth": 1}
     settings = dataclasses.replace(faithfulness.BIRDS, **changed)
     monkeypatch.setattr(faithfulness, "BIRDS", settings)
 
@@ -299,12 +303,11 @@ def test_boxes_follow_the_images(small, birds):
 def test_whole_run(small, birds, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(saliency, "FRACTIONS", np.linspace(0, 1, 3))
     monkeypatch.setattr(faithfulness, "EXAMPLES", 1)
-    paths = [str(tmp_path / f"attention_{i}.keras") for i in range(2)]
-    for path in paths:
-        network((40, 40, 1), 10).save(path)
+    path = str(tmp_path / "attention_0.keras")
+    network((40, 40, 1), 10, depth=1).save(path)
     out = tmp_path / "out"
-    given = ["--digits", *paths, "--cub", str(birds), "--weights", "none"]
-    given += "--images 5 --epochs 1 --seeds 1 --out".split() + [str(out)]
+    given = ["--digits", path, "--cub", str(birds), "--weights", "none"]
+    given += "--images 3 --epochs 1 --seeds 1 --out".split() + [str(out)]
     faithfulness.main(given)
     printed = capsys.readouterr().out
     assert (out / "faithfulness.md").read_text() in printed
@@ -322,7 +325,7 @@ def test_whole_run(small, birds, tmp_path, monkeypatch, capsys):
                 assert curve[::2] == found["curves"]["box"][name][::2]
     with (out / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == (2 + 1) * 11
+    assert len(rows) == (1 + 1) * 11
     with pytest.raises(SystemExit):
         faithfulness.main(given)
     assert "finished run" in capsys.readouterr().err

@@ -31,7 +31,7 @@ def command(tmp_path, monkeypatch):
         "build_network",
         lambda backbone, classes, size, weights: tiny(classes),
     )
-    images = synthetic.write_image_folder(tmp_path / "shapes", 2, 8, 3)
+    images = synthetic.write_image_folder(tmp_path / "shapes", 2, 4, 3)
     out = tmp_path / "fine_tuned.csv"
     words = ["shapes", "--images", str(images), "--backbone", "tiny"]
     words += ["--image-size", "16", "--epochs", "2", "--out", str(out)]

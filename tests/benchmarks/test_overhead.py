@@ -3,6 +3,7 @@
 import json
 import os
 
+import fresh
 import keras
 import numpy as np
 import overhead
@@ -19,6 +20,8 @@ from support import to_numpy
 
 from keras_warn.operations import PRODUCTS
 from keras_warn.operations import operations
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 # Every size another prime, so that a swapped one cannot pass.
 SIZE, WIDTH, CLASSES, BATCH = 22, 3, 7, 2
@@ -218,9 +221,12 @@ def test_tables_of_several_models(
         assert found["value"].tolist() == [1, len(MAPS)]
 
 
-def test_memory_of_a_step(build):
+def test_memory_of_a_step(build, monkeypatch):
     if memory.device_memory() is None:
         pytest.skip("memory cannot be read here")
+    monkeypatch.setattr(
+        memory.multiprocessing, "get_context", lambda kind: fresh.CONTEXT
+    )
     # The first convolution's map of so many images is 24 MB. In a process that
     # has used as much before, none of it would be new.
     used = memory._in_a_fresh_process(

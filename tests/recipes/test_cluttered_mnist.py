@@ -24,7 +24,16 @@ import keras_warn
 pytestmark = pytest.mark.usefixtures("eager")
 
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cluttered_mnist.py"
-SMALL = "--smoke --epochs 2 --train-size 256 --test-size 60".split()
+SMALL = "--smoke --epochs 2 --train-size 128 --test-size 20".split()
+# As this file's own process, it traces nothing.
+EAGERLY = """
+import runpy, sys
+import tensorflow as tf
+tf.config.run_functions_eagerly(True)
+sys.path.insert(0, sys.argv[1].rpartition("/")[0])
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +64,7 @@ def killed_and_continued(recipe, tmp_path_factory):
     """The folder of a run killed after its first part, then finished."""
     out = tmp_path_factory.mktemp("runs") / "small"
     arguments = [*SMALL, "--out", str(out)]
-    process = fresh.Process(RECIPE, *arguments)
+    process = fresh.Process(EAGERLY, RECIPE, *arguments)
     first = out / "parts" / "baseline_0.json"
     while not first.exists() and process.returncode is None:
         time.sleep(0.02)
@@ -93,7 +102,7 @@ def test_all_files_are_there(killed_and_continued):
 def test_results_are_complete(killed_and_continued):
     results = json.loads((killed_and_continued / "results.json").read_text())
     assert results["environment"]["backend"] == keras.backend.backend()
-    assert results["settings"]["train_size"] == 256
+    assert results["settings"]["train_size"] == 128
     baseline, attention = results["runs"]
     assert (baseline["arm"], attention["arm"]) == ("baseline", "attention")
     assert baseline["parameters"] < attention["parameters"]
@@ -168,7 +177,6 @@ def test_another_run_is_never_mixed_in(
         (["--attention", "depth=5"], "depth=5"),
         (["--attention", "width=-1"], "Received: width=-1"),
         (["--attention", "wide=1"], "Received: 'wide'"),
-        (["--attention", "width=100000"], "Received: width=100000"),
         (["--attention", "width=2000", "kernel_size=99"], "parameters"),
         (["--attention", "depth=x"], "Received: depth='x'"),
         (["--learning-rate", "nan"], "Received: learning_rate=nan"),

@@ -24,7 +24,7 @@ from keras_warn.data import TestBatches
 from keras_warn.data import TrainingBatches
 from keras_warn.data import transforms
 
-SIDE, CLASSES, EPOCHS = 16, 3, 7
+SIDE, CLASSES, EPOCHS = 16, 3, 5
 
 
 def images(count=77, seed=0):

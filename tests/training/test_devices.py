@@ -27,17 +27,19 @@ import keras
 from keras_warn import training
 from keras_warn.data import Mix, TestBatches, TrainingBatches, transforms
 from keras_warn.training import devices
+from support import prepared
 from training import resumed
 
 two = devices.strategy(["CPU:0", "CPU:1"])
 train, validation = resumed.images().hold_out(0.2, seed=0)
 validation = TestBatches(validation, transforms.Identity(), 4)
+mix = Mix(mixup=0.2)
+batches = TrainingBatches(train, transforms.PadAndCrop(2), 14, 1, mix=mix)
 for folder, strategy, statistics, step in [
     ("one", None, False, 0),
-    ("two", two, False, 6),
     ("two", two, False, 0),
     ("whole", two, True, 0),
-    ("killed", two, True, 6),
+    ("killed", two, True, 2),
     ("killed", two, True, 0),
 ]:
     keras.utils.set_random_seed(0)
@@ -49,35 +51,34 @@ for folder, strategy, statistics, step in [
         x = keras.layers.Dense(resumed.CLASSES, "softmax")(x)
         model = keras.Model(inputs, x)
         model.compile(
-            keras.optimizers.AdamW(use_ema=not statistics, ema_momentum=0.9),
+            keras.optimizers.AdamW(use_ema=True, ema_momentum=0.9),
             "categorical_crossentropy",
             metrics=["accuracy"],
+            run_eagerly=strategy is None,
         )
-    mix = Mix(mixup=0.2)
-    batches = TrainingBatches(train, transforms.PadAndCrop(2), 14, 1, mix=mix)
+        prepared(model, batches.batch(0, 0)[1])
     signals = [resumed.Signals(signal.SIGINT, step)]
     try:
         trained = training.fit(
-            model, batches, 3, folder, validation, callbacks=signals, verbose=0
+            model, batches, 1, folder, validation, callbacks=signals, verbose=0
         )
     except KeyboardInterrupt as stopped:
         print(stopped, file=sys.stderr)
         continue
-    model.save(f"{folder}.keras")
-    saved = keras.saving.load_model(f"{folder}.keras", compile=False)
-    print(json.dumps([
-        trained.history,
-        [weight.tolist() for weight in model.get_weights()],
-        training.evaluate(model, validation),
-        training.evaluate(saved, validation),
-    ]))
+    evaluated = []
+    if folder == "whole":
+        model.save("whole.keras")
+        saved = keras.saving.load_model("whole.keras", compile=False)
+        evaluated = [training.evaluate(m, validation) for m in (model, saved)]
+    weights = [weight.tolist() for weight in model.get_weights()]
+    print(json.dumps([trained.history, weights, evaluated]))
 """
 
 
 def test_two_devices_train_as_one(tmp_path):
     """With a partial last batch in validation, and killed in between."""
     process = fresh.run(TRAIN, folder=tmp_path)
-    assert process.stderr.count("after step 2 of 4 in epoch 2") == 2
+    assert process.stderr.count("after step 2 of 4 in epoch 1") == 1
     one, two, whole, killed = map(json.loads, process.stdout.splitlines())
     for row, other in zip(one[0], two[0], strict=True):
         assert row == pytest.approx(other, abs=1e-5)
@@ -86,8 +87,8 @@ def test_two_devices_train_as_one(tmp_path):
     )
     # Statistics are each device's own: what resumes ends the same all the
     # same, and what is evaluated is what is saved.
-    assert whole == killed
-    history, _, evaluated, saved = whole
+    assert whole[:2] == killed[:2]
+    history, _, (evaluated, saved) = whole
     assert evaluated == pytest.approx(saved, abs=1e-6)
     assert history[-1]["val_loss"] == evaluated["loss"]
 

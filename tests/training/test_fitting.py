@@ -58,14 +58,14 @@ def test_resumes_to_the_bit(never_killed, tmp_path):
     """After kills in an epoch and in a write, Ctrl-C and SIGTERM."""
     # An epoch has 4 steps. All states are saved, of each step.
     often = ("--save-minutes", 1e-9)
-    code, _, _ = run(tmp_path, *often, "--signal", int(signal.SIGKILL), 7)
+    code, _, _ = run(tmp_path, *often, "--signal", int(signal.SIGKILL), 6)
     assert code == -signal.SIGKILL
-    code, _, _ = run(tmp_path, *often, "--kill-while-saving", 5)
+    code, _, _ = run(tmp_path, *often, "--kill-while-saving", 3)
     assert code == -signal.SIGKILL
-    code, _, errors = run(tmp_path, "--signal", int(signal.SIGINT), 7)
+    code, _, errors = run(tmp_path, "--signal", int(signal.SIGINT), 6)
     assert code == -signal.SIGINT
     assert "Stopping after this step" in errors
-    assert "has the state after step 1 of 4 in epoch 5" in errors
+    assert "has the state after step 1 of 4 in epoch 4" in errors
     code, _, _ = run(tmp_path, "--signal", int(signal.SIGTERM), 3)
     assert code == 128 + signal.SIGTERM
     code, out, errors = run(tmp_path)
@@ -120,8 +120,8 @@ class Fit:
     def __init__(self, folder, epochs=3):
         self.folder, self.epochs = folder, epochs
         train, validation = resumed.images().hold_out(0.2, seed=0)
-        self.batches = TrainingBatches(train, transforms.PadAndCrop(2), 14, 1)
-        self.validation = TestBatches(validation, transforms.Identity(), 4)
+        self.batches = TrainingBatches(train, transforms.PadAndCrop(2), 30, 1)
+        self.validation = TestBatches(validation, transforms.Identity(), 9)
 
     def epoch_saved(self):
         notes, _ = checkpoints.read(self.folder / "state.npz")
@@ -146,6 +146,14 @@ class Fit:
 @pytest.fixture
 def fit(tmp_path):
     return Fit(tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """History of a training of the same seed, and the weights at its end."""
+    fit = Fit(tmp_path_factory.mktemp("undisturbed"))
+    history = fit().history
+    return history, fit.model.get_weights()
 
 
 def at_epoch(number, function):
@@ -186,7 +194,7 @@ def test_a_finished_training_is_only_read(fit):
     best = trained.best_epoch
     assert len(trained.history) == best + 2 < fit.epochs
     other = Fit(fit.folder.with_name("other"), fit.epochs)
-    assert trained.history == other().history[: best + 2]
+    assert trained.history == other(until=best + 2).history
     weights, begun = fit.model.get_weights(), []
     count = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: begun.append(epoch)
@@ -209,7 +217,7 @@ def test_best_weights_are_those_of_the_best_epoch(fit):
     assert found["loss"] == pytest.approx(row["val_loss"], abs=1e-6)
 
 
-def test_a_pause_changes_nothing(fit):
+def test_a_pause_changes_nothing(fit, undisturbed):
     """Whoever pauses ends with the weights of whoever does not."""
     assert [row["epoch"] for row in fit(until=1).history] == [1]
     found = training.evaluate(fit.model, fit.validation)
@@ -217,23 +225,19 @@ def test_a_pause_changes_nothing(fit):
     trained = fit(until=1)
     assert trained.history[0]["val_loss"] == pytest.approx(found["loss"])
     assert training.evaluate(fit.model, fit.validation) == found
-    trained = fit()
-    other = Fit(fit.folder.with_name("other"))
-    assert other().history == trained.history
-    assert_all_equal(fit.model.get_weights(), other.model.get_weights())
+    history, weights = undisturbed
+    assert fit().history == history
+    assert_all_equal(fit.model.get_weights(), weights)
 
 
-def test_validation_is_of_the_moving_averages(fit):
+def test_validation_is_of_the_moving_averages(fit, undisturbed):
     """And leaves the weights in training as they were."""
-    trained = fit()
-    # The model that `fit` returns has the averages of the last epoch.
+    history, weights = undisturbed
+    fit(validation=None)
+    # `fit` leaves the averages of the last epoch in the model.
+    assert_all_equal(fit.model.get_weights(), weights)
     found = training.evaluate(fit.model, fit.validation)
-    assert found["loss"] == pytest.approx(
-        trained.history[-1]["val_loss"], abs=1e-6
-    )
-    other = Fit(fit.folder.with_name("other"))
-    other(validation=None)
-    assert_all_equal(fit.model.get_weights(), other.model.get_weights())
+    assert found["loss"] == pytest.approx(history[-1]["val_loss"], abs=1e-6)
 
 
 def test_a_loss_that_is_not_finite(fit):
@@ -243,7 +247,7 @@ def test_a_loss_that_is_not_finite(fit):
 
     with pytest.raises(
         FloatingPointError,
-        match=r"loss is nan after step 1 of 4 in epoch 2\. .*state\.npz has "
+        match=r"loss is nan after step 1 of 2 in epoch 2\. .*state\.npz has "
         r"the state after epoch 1\. A lower learning rate",
     ):
         fit(at_epoch(2, spoil))
@@ -349,13 +353,11 @@ def test_a_checkpoint_that_cannot_be_read(fit):
     assert [row["epoch"] for row in fit().history] == [1, 2, 3]
 
 
-def test_killed_between_the_two_renames(fit):
+def test_killed_between_the_two_renames(fit, undisturbed):
     """Only the checkpoint before is there."""
-    expected = fit().history
-    again = Fit(fit.folder.with_name("again"))
-    stopped_in(again, 3).unlink()
-    assert (again.folder / "state.npz.previous").exists()
-    assert again().history == expected
+    stopped_in(fit, 3).unlink()
+    assert (fit.folder / "state.npz.previous").exists()
+    assert fit().history == undisturbed[0]
 
 
 def test_another_training_in_the_folder(fit):

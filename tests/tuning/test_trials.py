@@ -247,9 +247,7 @@ def test_a_retraining_that_diverges_is_recorded(
     assert reasons == ["The loss is nan.", None] * 2
 
 
-def test_a_process_that_trained_enough_is_replaced(
-    run, untrained, monkeypatch
-):
+def test_a_process_that_trained_enough_is_replaced(run, untrained, monkeypatch):
     """It resumes, and so ends."""
     replaced = []
 
