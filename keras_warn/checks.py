@@ -53,6 +53,16 @@ def real(name, value, minimum=0.0, maximum=float("inf")) -> float:
     return value
 
 
+def size(name, value) -> tuple:
+    """Returns a pair of positive integers, a height and a width."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(
+            f"`{name}` must be a pair (height, width). Received: "
+            f"{name}={value!r}."
+        )
+    return tuple(integer(name, length) for length in value)
+
+
 def flag(name, value) -> bool:
     """Returns `value` if it is `True` or `False`."""
     if not isinstance(value, bool):

@@ -74,7 +74,7 @@ class Metadata:
             images.check_resize(
                 self.resize, self.size, self.resize_shorter_edge
             )
-            put("size", tuple(int(length) for length in self.size))
+            put("size", checks.size("size", self.size))
         elif self.resize is not None or self.resize_shorter_edge is not None:
             raise ValueError(
                 "`resize` and `resize_shorter_edge` must come with `size`. "
@@ -85,11 +85,6 @@ class Metadata:
         if self.preprocessing is not None:
             checks.one_of(
                 "preprocessing", self.preprocessing, model_inputs.PREPROCESSING
-            )
-        if self.keras_warn is not None and not isinstance(self.keras_warn, str):
-            raise TypeError(
-                "`keras_warn` must be a version, a string. Received: "
-                f"keras_warn={self.keras_warn!r}."
             )
         if self.training is not None:
             if not isinstance(self.training, dict):

@@ -319,24 +319,13 @@ class ClutteredDigits(keras.utils.PyDataset):
 def _checked(images, labels, distractors, canvas, patch, seed):
     """Checks what canvases are made of; returns the settings as integers."""
     _check_digits(images, labels, "images", "labels")
-    settings = {
+    h, w = images.shape[1:]
+    return {
         "distractors": checks.integer("distractors", distractors, minimum=0),
-        "canvas": checks.integer("canvas", canvas),
-        "patch": checks.integer("patch", patch),
+        "canvas": checks.integer("canvas", canvas, max(h, w)),
+        "patch": checks.integer("patch", patch, 1, min(h, w)),
         "seed": checks.integer("seed", seed, minimum=0),
     }
-    h, w = images.shape[1:]
-    if canvas < max(h, w):
-        raise ValueError(
-            f"`canvas` must be at least {max(h, w)}, to hold the images. "
-            f"Received: canvas={canvas}."
-        )
-    if patch > min(h, w):
-        raise ValueError(
-            f"`patch` must be at most {min(h, w)}, to be cut out of the "
-            f"images. Received: patch={patch}."
-        )
-    return settings
 
 
 def _check_digits(images, labels, x, y, where=""):

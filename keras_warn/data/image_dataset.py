@@ -60,22 +60,24 @@ class ImageDataset:
 
         put("paths", tuple(map(Path, self.paths)))
         put("names", tuple(self.names))
-        put("labels", np.asarray(self.labels, "int32"))
-        put(
-            "splits",
-            {
-                name: np.asarray(indices, "int64")
-                for name, indices in self.splits.items()
-            },
-        )
         put("skipped", dict(self.skipped))
-        self._shape("labels", (len(self),))
-        if self.boxes is not None:
-            put("boxes", np.asarray(self.boxes, "float32"))
-            self._shape("boxes", (len(self), 4))
-        if self.groups is not None:
-            put("groups", np.asarray(self.groups, "int64"))
-            self._shape("groups", (len(self),))
+        splits = self.splits.items()
+        put("splits", {k: np.asarray(one, "int64") for k, one in splits})
+        for name, dtype, shape in (
+            ("labels", "int32", (len(self),)),
+            ("boxes", "float32", (len(self), 4)),
+            ("groups", "int64", (len(self),)),
+        ):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            put(name, np.asarray(value, dtype))
+            found = getattr(self, name).shape
+            if found != shape:
+                raise ValueError(
+                    f"`{name}` must have shape {shape}, for {len(self)} paths. "
+                    f"Received: shape {found}."
+                )
         if self.contents is not None:
             put("contents", _contents(self.contents, len(self)))
         wrong = self.labels[
@@ -133,20 +135,14 @@ class ImageDataset:
             name: np.sort(places[old][places[old] >= 0])
             for name, old in self.splits.items()
         }
-        contents = self.contents
-        if isinstance(contents, np.ndarray):
-            contents = contents[indices]
-        elif contents is not None:
-            contents = tuple(contents[i] for i in indices)
-        return dataclasses.replace(
-            self,
-            paths=tuple(self.paths[i] for i in indices),
-            labels=self.labels[indices],
-            splits={name: new for name, new in splits.items() if new.size},
-            boxes=None if self.boxes is None else self.boxes[indices],
-            groups=None if self.groups is None else self.groups[indices],
-            contents=contents,
-        )
+        chosen = {"splits": {k: new for k, new in splits.items() if new.size}}
+        for name in ("paths", "labels", "boxes", "groups", "contents"):
+            values = getattr(self, name)
+            if isinstance(values, np.ndarray):
+                chosen[name] = values[indices]
+            elif values is not None:
+                chosen[name] = tuple(values[i] for i in indices)
+        return dataclasses.replace(self, **chosen)
 
     def without(self, paths) -> "ImageDataset":
         """What is left without some of the images.
@@ -362,14 +358,6 @@ class ImageDataset:
     def _units(self):
         """Numbers of what stays together, a list."""
         return range(len(self)) if self.groups is None else self.groups.tolist()
-
-    def _shape(self, name, shape):
-        value = getattr(self, name)
-        if value.shape != shape:
-            raise ValueError(
-                f"`{name}` must have shape {shape}, for {len(self)} paths. "
-                f"Received: shape {value.shape}."
-            )
 
 
 @functools.lru_cache(maxsize=1)

@@ -254,8 +254,8 @@ def placement(
     ((5.0, 10.0, 15.0, 20.0), (0, 0, 10, 10))
     """
     check_resize(resize, size, resize_shorter_edge)
-    height, width = _pair("image_size", image_size)
-    rows, columns = _pair("size", size)
+    height, width = checks.size("image_size", image_size)
+    rows, columns = checks.size("size", size)
     if resize == "stretch":
         return (0, 0, height, width), (0, 0, rows, columns)
     if resize == "crop":
@@ -284,7 +284,7 @@ def placement(
 def check_resize(resize, size, resize_shorter_edge=None) -> None:
     """Raises what `placement` would of arguments that do not fit."""
     checks.one_of("resize", resize, RESIZES)
-    size = _pair("size", size)
+    size = checks.size("size", size)
     if resize_shorter_edge is None:
         return
     checks.integer("resize_shorter_edge", resize_shorter_edge, min(size))
@@ -431,12 +431,3 @@ def _converted(image, channels):
         image = image.convert("RGB")
     mode = "L" if channels == 1 else "RGB"
     return image if image.mode == mode else image.convert(mode)
-
-
-def _pair(name, size):
-    if not isinstance(size, tuple | list) or len(size) != 2:
-        raise TypeError(
-            f"`{name}` must be a pair (height, width). Received: "
-            f"{name}={size!r}."
-        )
-    return tuple(checks.integer(name, length) for length in size)

@@ -51,7 +51,7 @@ def module_masks(model, intermediates, size) -> np.ndarray:
     >>> module_masks(model, intermediates, (96, 96)).shape
     (1, 2, 96, 96)
     """
-    size = _size(size)
+    size = checks.size("size", size)
     found = masks_of(intermediates, geometry.placements(model, size), size)
     return ops.convert_to_numpy(found)
 
@@ -246,7 +246,7 @@ def random_baseline(boxes, size) -> float:
     >>> random_baseline(np.array([[0, 0, 2, 2], [0, 0, 4, 4]]), (4, 4))
     0.625
     """
-    size = _size(size)
+    size = checks.size("size", size)
     top, left, bottom, right = _boxes(boxes, size).T
     return float(np.mean((bottom - top) * (right - left)) / (size[0] * size[1]))
 
@@ -258,14 +258,6 @@ def _shares(intermediates, modules):
     return ops.cast(
         ops.convert_to_tensor(intermediates[GLOBAL_GATES]), "float32"
     )
-
-
-def _size(size):
-    if not isinstance(size, tuple | list) or len(size) != 2:
-        raise TypeError(
-            f"`size` must be a pair (height, width). Received: size={size!r}."
-        )
-    return tuple(checks.integer("size", length) for length in size)
 
 
 def _boxes(boxes, size):

@@ -22,7 +22,9 @@ class Lettering:
             font_manager.FontProperties(family=self.families),
             rebuild_if_missing=False,
         )
-        self._size, self._paths = size, [own]
+        self._font = font_manager.FontProperties(
+            family=self.families, size=size
+        )
         missing = {c for c in text if not c.isspace() and not _index(own, c)}
         if not missing:
             return
@@ -43,7 +45,7 @@ class Lettering:
                 break
             missing -= found(best)
             self.families.append(best.name)
-            self._paths.append(best.fname)
+        self._font.set_family(self.families)
         if missing:
             named = ", ".join(f"{c} (U+{ord(c):04X})" for c in sorted(missing))
             warnings.warn(
@@ -76,9 +78,12 @@ class Lettering:
 
     def _width(self, text):
         """How wide a line is, in inches."""
-        return sum(
-            _advance(letter, tuple(self._paths), self._size) for letter in text
+        from matplotlib.textpath import text_to_path
+
+        width, _, _ = text_to_path.get_text_width_height_descent(
+            text, self._font, ismath=False
         )
+        return width / 72
 
 
 _REGULAR = (("normal", "400"), ("normal", "normal"), ("normal", "regular"))
@@ -90,15 +95,3 @@ def _index(path, letter):
     from matplotlib import font_manager
 
     return font_manager.get_font(path).get_char_index(ord(letter))
-
-
-@functools.cache
-def _advance(letter, paths, size):
-    """How far the next letter is away, in inches."""
-    from matplotlib import font_manager
-
-    path = next((path for path in paths if _index(path, letter)), paths[0])
-    font = font_manager.get_font(path)
-    font.set_size(size, 72)
-    glyph = font.load_glyph(_index(path, letter))
-    return glyph.linearHoriAdvance / 65536 / 72
