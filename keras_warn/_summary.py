@@ -204,11 +204,6 @@ def summary(model, input_shape=None) -> Summary:
         of each, of the backbone alone and of the whole. The backbone alone ends
         at its own logits.
 
-    Raises:
-        ImportError: if the backend cannot count operations.
-        ValueError: if `model` has no attention of `keras_warn.augment`, or
-            `input_shape` does not fit it.
-
     Example:
 
     >>> backbone = keras.applications.MobileNet(

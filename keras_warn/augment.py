@@ -350,9 +350,6 @@ def with_preset(preset, combination="log_probabilities", **given) -> dict:
 
     Returns:
         A dictionary with every argument that is in `PRESETS`.
-
-    Raises:
-        ValueError: if `preset` is unknown.
     """
     values = dict(PRESETS[checks.one_of("preset", preset, PRESETS)])
     if given.get("gates") == "linear" or combination == "probabilities":

@@ -42,12 +42,6 @@ class Metadata:
             the recipe, its settings, and the accuracy that was measured.
         keras_warn: The version of this package that wrote this.
 
-    Raises:
-        TypeError: if an attribute has the wrong type, or JSON cannot hold
-            `training`.
-        ValueError: if one is out of its range, or `resize` and
-            `resize_shorter_edge` come without what they need.
-
     Example:
 
     >>> Metadata(class_names=["finch", "wren"], size=(96, 96)).resize
@@ -163,10 +157,6 @@ def attach(model, metadata) -> None:
     Args:
         model: A model made by `keras_warn.augment`.
         metadata: `Metadata`, which replaces what the model has.
-
-    Raises:
-        ValueError: if `model` has no attention of `keras_warn.augment`, or
-            `metadata` is of a model with other classes or another size.
 
     Example:
 

@@ -51,10 +51,6 @@ def operations(model, shapes=None) -> dict:
         A dictionary from types of operations, as the backend calls them, to
         integers.
 
-    Raises:
-        ImportError: if the backend is none of these three.
-        ValueError: if the shape of an input is not known.
-
     Example:
 
     >>> inputs = keras.Input((7,))

@@ -340,11 +340,6 @@ def attention_factors(model, factor=10.0) -> dict:
         A dictionary with one pattern for `MultiRateOptimizer`, which matches
         the variables of these layers.
 
-    Raises:
-        ValueError: if `model` has no attention of `keras_warn.augment`, if
-            `factor` is out of range, or if other layers have variables of the
-            same path.
-
     Example:
 
     >>> inputs = keras.Input((32, 32, 3))

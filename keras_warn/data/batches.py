@@ -97,10 +97,6 @@ class TrainingBatches(Batches):
         part: Index and number of the processes that share each batch: this
             one makes the `index`-th of `number` equal parts.
 
-    Raises:
-        ValueError: if there are fewer images than one batch has, a batch
-            does not divide by the processes, or an argument is out of range.
-
     Example:
 
     >>> import numpy as np
@@ -348,9 +344,6 @@ class Mix:
 
     Returns:
         Images and labels of the same shapes, float32.
-
-    Raises:
-        ValueError: if one is out of its range, or both are 0.
 
     Example:
 

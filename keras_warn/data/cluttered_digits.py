@@ -163,10 +163,6 @@ def cluttered(
         `Canvases(images, labels, boxes)`. Ink, around which boxes are
         drawn, is whatever of the digit is brighter than a fifth of white.
 
-    Raises:
-        ValueError: If an argument is out of range or an array of another
-            shape or type.
-
     Example:
 
     >>> import numpy as np

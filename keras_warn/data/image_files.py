@@ -81,11 +81,6 @@ def find_images(data) -> tuple:
         the order of the table; and what was skipped in the folders, as of
         `list_images`.
 
-    Raises:
-        OSError: if `data` cannot be read.
-        ValueError: if it holds no labelled images, or a part without them, or
-            folders that are no classes.
-
     Example:
 
     >>> import pathlib, tempfile

@@ -241,9 +241,6 @@ def placement(
         Two boxes, each top, left, bottom and right: a part of the image, in
         pixels that may be broken, and where it lies in the result.
 
-    Raises:
-        TypeError: if a size is not a pair of integers.
-
     Example:
 
     >>> placement((20, 30), (10, 10), "crop")
@@ -297,11 +294,7 @@ def check_resize(resize, size, resize_shorter_edge=None) -> None:
 
 
 def import_pillow() -> types.ModuleType:
-    """The package PIL, with its modules `Image` and `ImageOps`.
-
-    Raises:
-        ImportError: if it is not installed.
-    """
+    """The package PIL, with its modules `Image` and `ImageOps`."""
     try:
         import PIL
         import PIL.Image

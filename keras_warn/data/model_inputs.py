@@ -95,10 +95,6 @@ def preprocess(images, name) -> np.ndarray:
     Returns:
         A NumPy array of the same shape, float32.
 
-    Raises:
-        ValueError: if `name` is none of `PREPROCESSING`, or of networks for 3
-            channels and the images have another number.
-
     Example:
 
     >>> import numpy as np

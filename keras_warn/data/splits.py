@@ -74,9 +74,6 @@ def split(images, validation_share, fold=None):
 
     Returns:
         `Splits`. They are the same on every machine.
-
-    Raises:
-        ValueError: if there is no such fold, or a split would be empty.
     """
     folds = [name for name in images.splits if name.startswith("fold_")]
     if folds:

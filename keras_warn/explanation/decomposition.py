@@ -229,11 +229,6 @@ def explain(
         `scores`, of which its `probabilities` are the prediction. Where a
         model predicts NaN, the parts for that image are NaN.
 
-    Raises:
-        ValueError: if `model` has no attention of `keras_warn.augment`, or
-            `images`, `targets` or `contrast` do not fit it, or a class is
-            compared with itself.
-
     Example:
 
     >>> backbone = keras.applications.MobileNet(
@@ -583,9 +578,6 @@ def outcomes(backbone_classes, classes, labels) -> np.ndarray:
         An array of strings `(b,)`: `"fixed"` if the backbone is wrong and the
         model correct, `"broken"` if it is the other way round, `"correct"` or
         `"wrong"` if both are.
-
-    Raises:
-        ValueError: if the arguments differ in shape.
 
     Example:
 

@@ -187,10 +187,6 @@ def pointing_accuracy(masks, boxes) -> float:
     Returns:
         A float in [0, 1].
 
-    Raises:
-        ValueError: if shapes do not fit, or a box is empty or reaches beyond
-            the image.
-
     Example:
 
     >>> import numpy as np
@@ -236,9 +232,6 @@ def random_baseline(boxes, size) -> float:
 
     Returns:
         A float in [0, 1].
-
-    Raises:
-        ValueError: if a box is empty or reaches beyond the image.
 
     Example:
 

@@ -83,9 +83,6 @@ def displayable(images, data_format=None) -> np.ndarray:
     Returns:
         A NumPy array of bytes, `(b, height, width, 3)`.
 
-    Raises:
-        ValueError: if images have another shape, or are not finite.
-
     Example:
 
     >>> images = ops.array([[[[-1.0], [0.0], [1.0]]]])

@@ -323,12 +323,6 @@ def compare(model, data, batch_size=32, verbose=1, baseline=None) -> Comparison:
     Returns:
         A `Comparison`.
 
-    Raises:
-        ValueError: if `model` has no attention of `keras_warn.augment` or
-            predicts NaN; if `baseline` does not fit `model`; or if `data` is
-            empty, does not fit the model, or has a label that is none of its
-            classes.
-
     Example:
 
     >>> from keras_warn.reporting.comparison import compare

@@ -59,12 +59,6 @@ def explanation_figure(images, explanation, titles=None, names=None):
         font of `matplotlib.rcParams` has not are taken from other installed
         fonts; a warning names those that none of them has.
 
-    Raises:
-        ImportError: if matplotlib is not installed.
-        ValueError: if images, explanation and titles are not equally many, or
-            names and classes are not; or if the images have another shape, or
-            are not finite.
-
     Example:
 
     >>> from keras_warn.reporting.figures import explanation_figure
@@ -186,10 +180,6 @@ def curves_figure(x, curves, x_label, y_label, log2=False):
 
     Returns:
         A `matplotlib.figure.Figure`.
-
-    Raises:
-        ImportError: if matplotlib is not installed.
-        ValueError: if a curve has another shape.
 
     Example:
 

@@ -33,10 +33,6 @@ def template(name, folder=None):
         A `jinja2.Template`: its `render(**content)` returns the page, and
         fails if something is missing in `content`.
 
-    Raises:
-        ImportError: if Jinja2 is not installed.
-        jinja2.TemplateNotFound: if there is no such page.
-
     Example:
 
     >>> import pathlib, tempfile

@@ -27,9 +27,6 @@ def evaluate(model, batches):
         A dictionary: `loss`, the mean negative log-likelihood of the labels,
         in nats, and `accuracy`, from 0 to 1.
 
-    Raises:
-        ValueError: if the model's predictions are not of these classes.
-
     Example:
 
     >>> from keras_warn.data import ImageDataset, TestBatches, transforms

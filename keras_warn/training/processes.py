@@ -31,10 +31,6 @@ def initialize(addresses, index):
         addresses: List of strings, `HOST:PORT` of each process. The first one
             must be reached by all others: there they meet.
         index: Which of them this process is, from 0.
-
-    Raises:
-        ValueError: if an argument is not what it must be, Keras's backend is
-            not JAX, or processes have not as many devices each.
     """
     ports = [address.rpartition(":")[2] for address in addresses]
     if len(set(addresses)) < 2 or not all(map(str.isdecimal, ports)):

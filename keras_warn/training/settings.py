@@ -59,9 +59,6 @@ class Settings(Checked):
     The defaults are those of the paper's fine-tuning (section 4.4). Each
     setting is described by its `help`, which `python RECIPE --help` shows.
 
-    Raises:
-        ValueError: if one is out of its range, or contradicts another.
-
     Example:
 
     >>> settings = Settings(epochs=30, batch_size=32)

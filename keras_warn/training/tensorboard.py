@@ -15,10 +15,6 @@ class TensorBoardHistory(keras.callbacks.Callback):
     Args:
         log_dir: The folder to write to, which nothing else writes to.
 
-    Raises:
-        ImportError: if tensorboard is not installed.
-        OSError: when the training begins, if `log_dir` cannot be written to.
-
     Example:
 
     >>> import tempfile
