@@ -50,34 +50,22 @@ _HIDDEN = frozenset(
 class Classifier:
     """A classifier at the end of a backbone.
 
-    Attributes:
-        logits: `KerasTensor` `(b, n)`, the scores before the softmax.
-        features: `KerasTensor` `(b, c)`, what the classifier reads, pooled or
-            flattened, before any dropout.
-        classes: Integer, the number of classes `n`.
+    It reads `features`, pooled or flattened, before any dropout.
     """
 
-    logits: keras.KerasTensor
-    features: keras.KerasTensor
+    logits: keras.KerasTensor  # (b, n)
+    features: keras.KerasTensor  # (b, c)
     classes: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ending:
-    """The last calls of a backbone that ends in predictions.
+    """The last calls of a backbone that ends in predictions."""
 
-    Attributes:
-        head: The call of the layer that owns the classifier's kernel, or of
-            what stands in its place.
-        tail: List of the calls that follow it, up to the output.
-        softmax: The one of these calls that has the softmax, or `None`.
-        fault: What hides the logits, in words, or `None`.
-    """
-
-    head: graph.Call
-    tail: list
-    softmax: graph.Call | None = None
-    fault: str | None = None
+    head: graph.Call  # owns the classifier's kernel, or stands in its place
+    tail: list  # of the calls that follow it, up to the output
+    softmax: graph.Call | None = None  # which of these has it
+    fault: str | None = None  # what hides the logits, in words
 
 
 def read_classifier(network, classes=None) -> Classifier | None:

@@ -218,13 +218,14 @@ def summary(model, input_shape=None) -> Summary:
     """
     attention = attention_of(model)
     counter = COUNTERS[counting_backend()]
-    shapes, nominal = _input_shapes(model, input_shape)
+    inputs, nominal = _input_shapes(model, input_shape)
+    shapes = keras.tree.pack_sequence_as(model.input, inputs)
     logits = attention.backbone_logits
 
     sources = [module.source for module in attention.modules]
     known = keras.Model(model.input, sources).compute_output_shape(
-        keras.tree.map_structure_up_to(
-            model.input, lambda _, shape: (None, *shape), model.input, shapes
+        keras.tree.pack_sequence_as(
+            model.input, [(None, *shape) for shape in inputs]
         )
     )
     modules = [
@@ -241,7 +242,7 @@ def summary(model, input_shape=None) -> Summary:
     return Summary(
         name=model.name,
         classes=logits.shape[-1],
-        inputs=[tuple(shape) for shape in _flat_shapes(model, shapes)],
+        inputs=inputs,
         nominal=nominal,
         modules=modules,
         preset=_preset(attention),
@@ -256,37 +257,23 @@ def summary(model, input_shape=None) -> Summary:
 
 
 def _input_shapes(model, input_shape):
-    """Shapes in the structure of `model.input`, and whether one was chosen."""
+    """Shapes of the inputs, a list, and whether one was chosen here."""
     given = [tuple(tensor.shape[1:]) for tensor in model.inputs]
-    if input_shape is not None:
-        input_shape = tuple(input_shape)
-        fits = len(given) == 1 and checks.fits(input_shape, given[0])
-        if not fits or None in input_shape:
-            raise ValueError(
-                "`input_shape` must fit the one input of `model`. Received: "
-                f"input_shape={input_shape}, a model with "
-                f"{' and '.join(map(str, given))}."
-            )
-        return keras.tree.map_structure(
-            lambda tensor: input_shape, model.input
-        ), False
-    shapes = keras.tree.map_structure(
-        lambda tensor: tuple(
-            NOMINAL_SIZE if length is None else length
-            for length in tensor.shape[1:]
-        ),
-        model.input,
-    )
-    return shapes, any(None in shape for shape in given)
-
-
-def _flat_shapes(model, shapes):
-    """The shapes, in the order of `model.inputs`."""
-    found = []
-    keras.tree.map_structure_up_to(
-        model.input, lambda _, shape: found.append(shape), model.input, shapes
-    )
-    return found
+    if input_shape is None:
+        shapes = [
+            tuple(NOMINAL_SIZE if n is None else n for n in shape)
+            for shape in given
+        ]
+        return shapes, shapes != given
+    input_shape = tuple(input_shape)
+    fits = len(given) == 1 and checks.fits(input_shape, given[0])
+    if not fits or None in input_shape:
+        raise ValueError(
+            "`input_shape` must fit the one input of `model`. Received: "
+            f"input_shape={input_shape}, a model with "
+            f"{' and '.join(map(str, given))}."
+        )
+    return [input_shape], False
 
 
 def _module(module, shape):

@@ -86,19 +86,12 @@ _ACTIVATION_OPERATIONS = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Map:
-    """A tensor that a module may read.
-
-    Attributes:
-        tensor: The `KerasTensor`.
-        positions: The number of its positions, at the nominal size.
-        cut: Whether all data flows through it alone.
-        depth: The number of calls that it takes to compute it.
-    """
+    """A tensor that a module may read."""
 
     tensor: keras.KerasTensor
-    positions: int
-    cut: bool
-    depth: int
+    positions: int  # at the nominal size
+    cut: bool  # whether all data flows through it alone
+    depth: int  # how many calls it takes to compute it
 
 
 def attachment_points(model) -> list:

@@ -149,18 +149,16 @@ def _sentence(results):
     """What attention is worth on the test images, or is not."""
     found = results["over_backbone"]
     low, high = (100 * end for end in found["interval"])
-    frozen = results["settings"]["frozen_views"] > 0
-    beside = (
-        "by the linear probe that was trained beside it"
-        if frozen
-        else "by the backbone's own prediction inside the model"
-    )
+    beside = "by the backbone's own prediction inside the model"
+    if results["settings"]["frozen_views"]:
+        beside = "by the linear probe that was trained beside it"
+    unclear = ""
+    if low < 0 < high:
+        unclear = ", which these images cannot tell from none"
     return (
         f"Of {found['images']:,} test images, {100 * found['attention']:.1f} % "
         f"are predicted correctly with attention, and "
         f"{100 * found['backbone']:.1f} % {beside}: a difference of "
         f"{100 * found['difference']:+.1f} points (95 % confidence interval: "
-        f"{low:+.1f} to {high:+.1f})"
-        + (", which these images cannot tell from none." * (low < 0 < high))
-        + ("." * (not low < 0 < high))
+        f"{low:+.1f} to {high:+.1f}){unclear}."
     )

@@ -189,13 +189,12 @@ def class_numbers(found, classes, names=None, folders=False) -> tuple:
     labels = sorted(firsts)
     if names is None and (folders or not all(map(_is_number, labels))):
         if len(labels) != classes:
-            listed = ", ".join(map(repr, labels[:3]))
-            more = ", ..." if len(labels) > 3 else ""
             raise ValueError(
                 f"Found {len(labels)} different "
-                f"label{'' if len(labels) == 1 else 's'} ({listed}{more}) for "
-                f"the {classes} classes of the model. Give the names of "
-                "all its classes, in their order, to tell which is which."
+                f"label{'' if len(labels) == 1 else 's'} "
+                f"({_first(map(repr, labels))}) for the {classes} classes of "
+                "the model. Give the names of all its classes, in their order, "
+                "to tell which is which."
             )
         names = labels
     elif folders:

@@ -1,4 +1,4 @@
-"""Images of images with what a model saw in them, as arrays of bytes."""
+"""Images, and what a model saw in them drawn over, as arrays of bytes."""
 
 import typing
 

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from keras_warn.exporting.signatures import IMAGES
 from keras_warn.exporting.signatures import as_keras_model
+from keras_warn.exporting.signatures import described
 
 SUFFIX = ".onnx"
 # Where the metadata lie in the file.
@@ -51,20 +51,10 @@ def write(plan, path) -> None:
         ]
         for output in proto.graph.output
     }
-    described = {
-        "explain": {
-            "takes": plan.takes,
-            "input": {
-                "name": IMAGES,
-                "shape": spec.shape.as_list(),
-                "dtype": "float32",
-            },
-            "outputs": outputs,
-        }
-    }
+    about = {"explain": described(plan.takes, spec, outputs)}
     entry = proto.metadata_props.add()
     entry.key = METADATA
-    entry.value = json.dumps(plan.metadata("onnx", described))
+    entry.value = json.dumps(plan.metadata("onnx", about))
     path.write_bytes(proto.SerializeToString())
 
 

@@ -19,43 +19,24 @@ MARKER = {"keras_warn_export": 1}
 class Plan:
     """A model, and how it is exported.
 
-    Attributes:
-        model: A model with attention.
-        size: Height and width of the images of `serve` and `explain` as the
-            model takes them; `None` for any.
-        channels: 1 or 3.
-        data_format: `"channels_last"` or `"channels_first"`.
-        class_names: Tuple of strings, or `None`.
-        masks: `"modules"`, `"heads"` or `"maps"`.
-        placements: As of `keras_warn.explanation.geometry.placements`; `None`
-            for `"maps"`.
-        preprocessing: How the model takes images, one of
-            `model_inputs.PREPROCESSING`, or `None` where it is not known.
-        resize: How images are brought to `size`, or `None` where it is not
-            known.
-        resize_shorter_edge: As of `images.placement`.
-        prepared: Whether `serve` and `explain` do the preprocessing.
-        fitted: Whether they bring images to `size` before.
-        encoded: Whether there are signatures that take encoded images.
-        quantization: `None`, `"float16"` or `"int8"`.
-        representative_images: What `serve` takes, for `"int8"`; an array.
+    `None` stands for what is not known.
     """
 
     model: object
-    size: tuple
+    size: tuple  # of images as the model takes them, with `None` for any
     channels: int
     data_format: str
     class_names: tuple | None
-    masks: str
-    placements: list | None
-    preprocessing: str | None
-    resize: str | None
+    masks: str  # "modules", "heads" or "maps"
+    placements: list | None  # as of `geometry.placements`, but for "maps"
+    preprocessing: str | None  # how the model takes images
+    resize: str | None  # how they are brought to `size`
     resize_shorter_edge: int | None
-    prepared: bool
-    fitted: bool
-    encoded: bool
+    prepared: bool  # whether `serve` and `explain` do the preprocessing
+    fitted: bool  # whether they bring images to `size` before
+    encoded: bool  # whether there are signatures that take encoded images
     quantization: str | None = None
-    representative_images: object = None
+    representative_images: object = None  # an array, for "int8"
 
     @property
     def classes(self) -> int:

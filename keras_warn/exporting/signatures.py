@@ -59,25 +59,17 @@ class Signatures:
 
     def described(self, traced) -> dict:
         """What a program needs to know of them as `tf.function`s, for JSON."""
-        return {
-            name: {
-                "takes": "files of JPEG or PNG"
-                if name.endswith("_bytes")
-                else self.plan.takes,
-                "input": {
-                    "name": spec.name,
-                    "shape": spec.shape.as_list(),
-                    "dtype": spec.dtype.name,
-                },
-                "outputs": {
-                    key: output.shape.as_list()
-                    for key, output in traced[name]
-                    .get_concrete_function()
-                    .structured_outputs.items()
-                },
+        found = {}
+        for name, spec in self.specs().items():
+            function = traced[name].get_concrete_function()
+            shapes = {
+                key: output.shape.as_list()
+                for key, output in function.structured_outputs.items()
             }
-            for name, spec in self.specs().items()
-        }
+            of_files = name.endswith("_bytes")
+            takes = "files of JPEG or PNG" if of_files else self.plan.takes
+            found[name] = described(takes, spec, shapes)
+        return found
 
     def _images(self, images):
         plan = self.plan
@@ -170,6 +162,19 @@ class Signatures:
         images = tf.shape(found["probabilities"])[0]
         names = tf.tile(tf.constant([self._names]), (images, 1))
         return {**found, "class_names": names}
+
+
+def described(takes, spec, shapes) -> dict:
+    """What a program needs to know of one function, for JSON."""
+    return {
+        "takes": takes,
+        "input": {
+            "name": spec.name,
+            "shape": spec.shape.as_list(),
+            "dtype": spec.dtype.name,
+        },
+        "outputs": shapes,
+    }
 
 
 def as_keras_model(plan) -> tuple:

@@ -304,7 +304,9 @@ class Comparison:
         )
 
 
-def compare(model, data, batch_size=32, verbose=1, baseline=None) -> Comparison:
+def compare(
+    model, data, batch_size=32, verbose=1, baseline=None, watch=None
+) -> Comparison:
     """Compares the predictions of a model with those of its backbone.
 
     Args:
@@ -319,6 +321,8 @@ def compare(model, data, batch_size=32, verbose=1, baseline=None) -> Comparison:
         baseline: A `keras.Model` that was trained in the same way without
             attention, to compare with as well. It takes what `model` takes,
             and predicts probabilities or logits of the same classes.
+        watch: `None`, or a function of the images of a batch and a dictionary
+            of what was found for them, which sees all batches as they pass.
 
     Returns:
         A `Comparison`.
@@ -342,17 +346,6 @@ def compare(model, data, batch_size=32, verbose=1, baseline=None) -> Comparison:
         - McNemar, "Note on the sampling error of the difference between
           correlated proportions or percentages", Psychometrika 1947
         - Guo et al., "On calibration of modern neural networks", ICML 2017
-    """
-    return compared(model, data, batch_size, verbose, baseline)
-
-
-def compared(
-    model, data, batch_size, verbose, baseline, watch=None
-) -> Comparison:
-    """What `compare` returns, for who must see the images as they pass.
-
-    `watch` is called with the images of each batch, and the dictionary of what
-    was found for them.
     """
     reader = inspect(model)
     verbose = checks.integer("verbose", verbose, 0)

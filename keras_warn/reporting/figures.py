@@ -12,6 +12,7 @@ from keras_warn.explanation.overlays import FOR
 from keras_warn.explanation.overlays import attribution_overlay
 from keras_warn.explanation.overlays import displayable
 from keras_warn.explanation.overlays import mask_overlay
+from keras_warn.layers import feature_maps
 from keras_warn.reporting.lettering import Lettering
 
 # Okabe and Ito's colours, told apart with any colour vision; line styles and
@@ -117,8 +118,10 @@ def explanation_figure(images, explanation, titles=None, names=None):
     for i, outputs in enumerate(
         module_outputs(explanation.intermediates), start=1
     ):
-        shape = outputs.masks.shape
-        places = "×".join(str(n) for n in _places(shape, explanation))
+        shape = feature_maps.spatial_shape(
+            outputs.masks.shape, explanation.data_format
+        )
+        places = "×".join(map(str, shape))
         heads.append(f"module {i} ({places})")
 
     height, width = explanation.size
@@ -304,14 +307,6 @@ def _what_modules_said(explanation, names):
                 )
             ]
     return texts
-
-
-def _places(shape, explanation):
-    """Height and width of masks, or the number of tokens."""
-    if len(shape) == 3:
-        return shape[1:2]
-    first = explanation.data_format == "channels_first"
-    return shape[2:] if first else shape[1:3]
 
 
 def _show(axes, image):

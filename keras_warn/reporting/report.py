@@ -23,7 +23,7 @@ from keras_warn.explanation.decomposition import outcomes
 from keras_warn.reporting import pages
 from keras_warn.reporting.comparison import Comparison
 from keras_warn.reporting.comparison import batches_of
-from keras_warn.reporting.comparison import compared
+from keras_warn.reporting.comparison import compare
 
 # The longest side of the images, in pixels: of the image, of what is drawn
 # over it. Smaller images are shown pixel by pixel.
@@ -139,7 +139,7 @@ def report(
 
     _check_order(model, data, batch_size)
     kept = _Kept(examples)
-    comparison = compared(model, data, batch_size, verbose, baseline, kept)
+    comparison = compare(model, data, batch_size, verbose, baseline, kept)
     chosen = choose_examples(comparison, examples)
     shown = _examples(
         model, kept.images(chosen), comparison, chosen, names, batch_size
@@ -236,7 +236,7 @@ class _Kept:
         self._seen = 0
 
     def __call__(self, images, found):
-        """Sees a batch. The arguments are those of `compared`'s `watch`."""
+        """Sees a batch: the `watch` of `compare`."""
         before, after = found["backbone"], found["output"]
         change = np.abs(after.label_confidences - before.label_confidences)
         kinds = outcomes(before.classes, after.classes, found["labels"])

@@ -110,12 +110,9 @@ def fit(
     """
     epochs = checks.integer("epochs", epochs)
     save_minutes = checks.real("save_minutes", save_minutes)
-    until = epochs if until is None else checks.integer("until", until)
-    if until > epochs:
-        raise ValueError(
-            "`until` must be at most `epochs`. Received: "
-            f"until={until} and epochs={epochs}."
-        )
+    if until is None:
+        until = epochs
+    until = checks.integer("until", until, 1, epochs)
     if patience is not None:
         patience = checks.integer("patience", patience)
         if validation is None:
