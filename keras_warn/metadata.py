@@ -124,9 +124,9 @@ def class_names(name, value, classes=None) -> tuple:
             f"the model. Received: {len(value)} names."
         )
     if not value or "" in value:
+        what = f"an empty one at {value.index('')}" if value else "none"
         raise ValueError(
-            f"`{name}` must be names that are not empty. Received: "
-            f"{name}={list(value)!r}."
+            f"`{name}` must be names that are not empty. Received: {what}."
         )
     return value
 

@@ -540,8 +540,16 @@ def test_a_model_that_predicts_nan(files, work, capsys):
         ("short.keras", "", "short.keras is not a model .* cut short"),
         ("plain.keras", "", "plain.keras holds a model without attention"),
         ("silent.keras", "", "--preprocessing: The model 'tiny_warn' does not"),
-        ("model.keras", "--names two.txt", "3 classes.*two.txt has 2 lines"),
-        ("model.keras", "--names gap.txt", "gap.txt, line 2, is empty"),
+        (
+            "model.keras",
+            "--names two.txt",
+            "two.txt: .*3 classes.*Received: 2 names",
+        ),
+        (
+            "model.keras",
+            "--names gap.txt",
+            "gap.txt: .*not empty.*an empty one at 1",
+        ),
         ("model.keras", "--names no.txt", "--names no.txt cannot be read"),
         ("model.keras", "--size 32", "must be that of the model, 26x22"),
         ("model.keras", "--out file/out", "file"),

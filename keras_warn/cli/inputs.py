@@ -5,7 +5,6 @@ import dataclasses
 import itertools
 import os
 import pathlib
-import unicodedata
 
 import numpy as np
 
@@ -186,17 +185,7 @@ def find_names(model, path) -> list | None:
         after=".",
     ):
         text = pathlib.Path(path).read_text("utf-8-sig")
-    text = unicodedata.normalize("NFC", text)
     names = [line.strip() for line in text.rstrip().splitlines()]
-    classes = model.output_shape[-1]
-    if len(names) != classes:
-        raise UsageError(
-            f"--names must have one name a line for each of the {classes} "
-            f"classes of the model. {path} has {len(names)} lines."
-        )
-    if "" in names:
-        raise UsageError(
-            f"--names must not have empty lines between names. {path}, line "
-            f"{names.index('') + 1}, is empty."
-        )
-    return names
+    with usage_errors(ValueError, before=f"--names {path}: "):
+        names = metadata.class_names("names", names, model.output_shape[-1])
+    return list(names)
