@@ -224,9 +224,8 @@ class TensorBoardAttention(keras.callbacks.Callback):
         scalars, histograms = statistics(intermediates, self._data_format)
         if self.validation_data is not None:
             found = self._outcomes()
-            count = {name: np.sum(found == name) for name in np.unique(found)}
             fixed, broken, correct = (
-                count.get(name, 0) for name in ("fixed", "broken", "correct")
+                np.sum(found == name) for name in ("fixed", "broken", "correct")
             )
             scalars["outcome/fixed"] = fixed
             scalars["outcome/broken"] = broken

@@ -494,9 +494,10 @@ def _patches(rule, unknown, shape):
 
 def _convolved(call, placement, given, shape):
     operation = call.operation
-    names = ("pool_size", "kernel_size", "size")
-    size = next((n for n in map(vars(operation).get, names) if n), None)
-    if size is None:  # `ops.conv`
+    for name in ("pool_size", "kernel_size", "size"):
+        if size := getattr(operation, name, None):
+            break
+    else:  # `ops.conv`
         size = call.node.arguments.args[1].shape[:2]
     sizes = _pair(size)
     strides = sizes if operation.strides is None else _pair(operation.strides)
@@ -536,27 +537,24 @@ def _cropped(call, placement, given, shape):
 def _sliced(call, placement, given, shape):
     arguments = call.node.arguments
     key = arguments.kwargs.get("key") or arguments.args[-1]
+    parts = key if isinstance(key, tuple) else (key,)
+    if not all(part is Ellipsis or isinstance(part, slice) for part in parts):
+        return None
     widths = []
     for axis in placement.axes:
         # Numbers of the positions along this axis, cut as the map is.
-        one = [slice(None) if i == axis else 0 for i in range(len(given))]
-        numbers = np.arange(given[axis])
-        numbers = numbers.reshape([-1 if n else 1 for n in map(bool, one)])
+        others = [i for i in range(len(given)) if i != axis]
+        numbers = np.expand_dims(np.arange(given[axis]), others)
         left = np.broadcast_to(numbers, (1, *given[1:]))[key]
-        if left.ndim != len(given):
-            return None
-        left = left[tuple(one)]
+        left = np.moveaxis(left, axis, -1)[(0,) * len(others)]
         if not len(left) or (np.diff(left) != 1).any():
             return None
-        widths.append((-left[0], left[-1] + 1 - given[axis]))
+        start, stop = int(left[0]), int(left[-1]) + 1
+        widths.append((-start, stop - given[axis]))
     if placement.of_tokens:
-        start, end = widths[0]
-        if (
-            given[placement.axes[0]] + end
-            < placement.before + placement.positions
-        ):
+        if stop < placement.before + placement.positions:
             return None
-        return _shifted(placement, start)
+        return _shifted(placement, -start)
     return placement.each("padded", *widths)
 
 
