@@ -117,9 +117,9 @@ def check_new(
 ) -> None:
     """Raises `OSError` unless something may be written to a path.
 
-    Before long work: if it is there, without `overwrite`; if there is a folder
-    in the place of a file; or if nothing can be written beside it. Messages
-    call the path `name`, and say `how` it is replaced.
+    To know before long work that it is there, without `overwrite`, that a
+    folder is in the place of a file, or that nothing can be written beside it.
+    Messages call the path `name`, and say `how` it is replaced.
     """
     if path.is_dir() and not folder:
         raise IsADirectoryError(f"{name} must be a file. {path} is a folder.")

@@ -22,7 +22,7 @@ def check_out(path, overwrite) -> None:
 
 
 def keep_inputs(outputs, inputs) -> None:
-    """Raises `UsageError` if one of the outputs is an input, or `None`."""
+    """Raises `UsageError` if an output is among the inputs, some `None`."""
     # By identity: names of one file differ by case, links and `..`.
     read = {_identity(path) for path in inputs if path is not None} - {None}
     for path in outputs:
@@ -52,20 +52,16 @@ class OutFolder:
         self.path = pathlib.Path(path)
         self._new = not self.path.exists()
         # What an earlier call wrote, or someone else: kept, for `undo`.
-        self._before = None
-        # Figures of an earlier call, and what is not of this command.
-        self._old = []
-        self._others = []
-        if self._new:
-            return
-        if not self.path.is_dir():
-            raise UsageError(f"--out must be a folder. {path} is a file.")
-        with usage_errors(
-            OSError, before=f"--out {path} cannot be read: ", after="."
-        ):
-            names = sorted(os.listdir(self.path))
-            if EXPLANATIONS in names:
-                self._before = (self.path / EXPLANATIONS).read_bytes()
+        self._before, names = None, []
+        if not self._new:
+            if not self.path.is_dir():
+                raise UsageError(f"--out must be a folder. {path} is a file.")
+            with usage_errors(
+                OSError, before=f"--out {path} cannot be read: ", after="."
+            ):
+                names = sorted(os.listdir(path))
+                if EXPLANATIONS in names:
+                    self._before = (self.path / EXPLANATIONS).read_bytes()
         names = [name for name in names if not files.is_unfinished(name)]
         old = _figures_of(self._before)
         if names and old is None and not overwrite:
@@ -75,9 +71,10 @@ class OutFolder:
                 f"{' and more' if len(names) > 3 else ''}. --overwrite "
                 "replaces files of the same names there, and keeps others."
             )
+        # Figures of an earlier call, and what is not of this command.
         self._old = old or []
-        if not overwrite:
-            self._others = set(names) - {EXPLANATIONS, *self._old}
+        others = {*names} - {EXPLANATIONS, *self._old}
+        self._others = set() if overwrite else others
 
     def start(self, planned) -> None:
         """Makes the folder ready, and proves that it can be written to.

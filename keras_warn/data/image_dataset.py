@@ -97,7 +97,7 @@ class ImageDataset:
         return len(self.paths)
 
     def split(self, *names) -> "ImageDataset":
-        """The examples of one of the `splits`, or of several, in this order.
+        """The examples of one or several of the `splits`, in the same order.
 
         Example:
 

@@ -92,7 +92,7 @@ def as_array(image) -> np.ndarray:
 
 
 def as_pillow(image):
-    """Bytes `(height, width, c)` as a `PIL.Image.Image`, as which one stays."""
+    """An image as a `PIL.Image.Image`, which may be bytes `(h, w, c)`."""
     if not isinstance(image, np.ndarray):
         return image
     pixels = image[:, :, 0] if image.shape[2] == 1 else image
