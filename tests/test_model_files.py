@@ -181,7 +181,7 @@ def test_backbones_that_do_not_fit_are_named(make, tmp_path):
 
 
 # What later versions add is omitted.
-RIGHT = [("training", {"a": 1}), ("keras_warn", "x"), (None, {"a": 1})]
+RIGHT = [("training", {"a": 1}), (None, {"a": 1})]
 
 
 @pytest.mark.parametrize("value", [5, "x", [1], {"a": 1}, [None], True, -1.5])
@@ -195,7 +195,7 @@ RIGHT = [("training", {"a": 1}), ("keras_warn", "x"), (None, {"a": 1})]
             "resize_shorter_edge",
             "preprocessing",
         ),
-        *("training", "keras_warn", None),
+        *("training", None),
     ],
 )
 def test_metadata_of_the_wrong_type(field, value, good, tmp_path):
