@@ -592,13 +592,6 @@ def test_by_default_each_prediction_is_trained_on_its_own():
         assert trained == {f"module_{i}_{part}/kernel" for part in parts}
 
 
-def test_without_top():
-    model = keras_warn.augment(small_backbone(top=False), classes=5, depth=2)
-    assert model.output_shape == (None, 5)
-    assert model.get_layer("network_logits").units == 5
-    assert model.get_layer("pooled_features").output.shape == (None, 8)
-
-
 def test_sequential_and_nested_and_loaded(tmp_path):
     """What people have: a Sequential around a network, saved and loaded."""
     sequential = keras.Sequential(
@@ -702,31 +695,6 @@ def test_double_precision():
     model = keras_warn.augment(small_backbone())
     assert model.output.dtype == "float64"
     assert {v.dtype for v in model.trainable_variables} == {"float64"}
-
-
-def test_inspect_shows_what_the_prediction_is_made_of():
-    model = keras_warn.augment(small_backbone(), depth=2, width=3)
-    intermediates = {
-        name: to_numpy(value)
-        for name, value in keras_warn.inspect(model)(IMAGES).items()
-    }
-    logits = (
-        intermediates["global_gates"][:, :1]
-        * intermediates["backbone_prediction"]
-    )
-    for i in (1, 2):
-        module = np.einsum(
-            "bk,bkn->bn",
-            intermediates[f"module_{i}_head_gates"],
-            intermediates[f"module_{i}_hypotheses"],
-        )
-        np.testing.assert_allclose(
-            module, intermediates[f"module_{i}_prediction"], atol=1e-5
-        )
-        logits = logits + intermediates["global_gates"][:, i : i + 1] * module
-    np.testing.assert_allclose(
-        to_numpy(ops.softmax(logits)), intermediates["prediction"], atol=1e-5
-    )
 
 
 @pytest.mark.skipif(

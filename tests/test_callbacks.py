@@ -436,20 +436,6 @@ def test_tokens_have_images_where_they_have_a_place(tmp_path, shape):
     assert "mask_entropy" in tags and ("masks" in tags) == (shape == (120, 5))
 
 
-def test_masks_lie_where_the_model_crops(tmp_path):
-    def cropped(x):
-        x = keras.layers.CenterCrop(8, 8)(x)
-        return keras.layers.Conv2D(5, 3, 2, "same", name="map")(x)
-
-    images = np.ones((8, 24, 20, 1), "float32")
-    fit(attending(cropped, "map"), TensorBoardAttention(tmp_path, images))
-    *_, png = events(tmp_path)["masks/module_1", 0]
-    lit = np.ptp(from_png(png), axis=-1) > 0
-    assert lit[8:16, 6:14].any()
-    lit[8:16, 6:14] = False
-    assert not lit.any()
-
-
 def test_a_model_that_diverges_goes_on(tmp_path):
     trained = model()
     trained.get_layer("module_1_masks").set_weights(

@@ -237,11 +237,6 @@ def test_models_that_end_in_features_have_no_classifier(make):
     assert read_classifier(make()) is None
 
 
-def test_unfused_classifiers_keep_their_layers():
-    model = dense_then(layers.Softmax())
-    assert read_classifier(model).logits is model.get_layer("head").output
-
-
 @pytest.fixture
 def fused():
     """A model with fused softmax, and one of its logits."""

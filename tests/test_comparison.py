@@ -187,11 +187,6 @@ def test_bins_of_confidence_hold_their_upper_end():
     assert found.counts.tolist() == [1, 1, 1, 1, 2]
 
 
-def test_the_defaults_of_calibration():
-    labels = np.zeros(1, int)
-    assert len(predictions(labels, labels).reliability().counts) == 15
-
-
 @pytest.mark.parametrize(
     "arguments",
     [

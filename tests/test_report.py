@@ -131,12 +131,6 @@ def test_what_the_backbone_alone_stands_for(tmp_path):
     assert "is no model trained without attention" not in page.text
 
 
-def test_one_image(tmp_path):
-    images, labels = test_set()
-    page = written(tmp_path, data=(images[:1], labels[:1]), examples=0)
-    assert "1 test image, 7 classes" in page.text
-
-
 def found_in(augmented):
     return compare(augmented, changed_set(augmented), verbose=0)
 
@@ -493,15 +487,6 @@ def test_errors(tmp_path, arguments, error, message):
     with pytest.raises(error, match=message):
         written(tmp_path, **arguments)
     assert not list(tmp_path.iterdir())
-
-
-def test_images_that_cannot_be_shown(tmp_path):
-    x = inputs = keras.Input((24, 20, 5))
-    x = keras.layers.Conv2D(3, 3, 2)(x)
-    augmented = keras_warn.augment(keras.Model(inputs, x), classes=7, depth=1)
-    data = np.zeros((2, 24, 20, 5)), [0, 1]
-    with pytest.raises(ValueError, match=r"1 or 3 channels.*24, 20, 5\)"):
-        written(tmp_path, augmented, data)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from keras_warn.data import ImageDataset
-from keras_warn.data import TrainingBatches
 from keras_warn.data import load_image_folder
 from keras_warn.data import splits
 from keras_warn.data import synthetic
-from keras_warn.data import transforms
 
 TRAIN, TEST = range(30), range(30, 40)
 
@@ -116,55 +113,22 @@ def test_summary_of_data_that_are_other_data():
     assert splits.split(moved, 0.2).summary() == found.summary()
 
 
-def image(mode="RGB", size=(40, 50)):
-    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), "uint8")
-    return Image.fromarray(pixels).convert(mode)
-
-
 @pytest.fixture
-def mixed(tmp_path):
-    """A folder of images of all kinds."""
-    synthetic.write_image_folder(tmp_path / "data", classes=2, train=6, test=2)
-    folder = tmp_path / "data" / "train" / "Disc_1"
-    image("L").save(folder / "gray.jpg")
-    image("CMYK").save(folder / "cmyk.jpg")
-    frames = [image("P"), image("P").rotate(90)]
-    frames[0].save(
-        folder / "moving.gif", save_all=True, append_images=frames[1:]
-    )
-    (folder / "moving.gif").rename(folder / "gif.jpg")
-    wide = np.linspace(0, 65535, 40 * 50).reshape(40, 50).astype("uint16")
-    Image.fromarray(wide).save(folder / "wide.png")
-    image("RGBA").save(folder / "clear.png")
-    return tmp_path / "data"
+def photos(tmp_path):
+    folder = tmp_path / "data"
+    return synthetic.write_image_folder(folder, classes=2, train=6, test=2)
 
 
-def test_images_of_all_kinds(mixed):
-    images = load_image_folder(mixed)
-    assert splits.check_images(images) is images
-    training = splits.split(images, 0).training
-    transform = transforms.RandomCrop(32, 36)
-    batch, _ = TrainingBatches(training, transform, 17).batch(0, 0)
-    assert batch.shape == (17, 32, 32, 3)
-    names = [path.name for path in training.paths]
-    for name in ("gray.jpg", "wide.png"):
-        pixels = training.read(names.index(name))
-        # Gray, and of all shades.
-        assert (pixels == pixels[..., :1]).all()
-        assert pixels.min() < 20 and pixels.max() > 235
-    assert training.read(names.index("gif.jpg")).shape == (40, 50, 3)
-
-
-def test_bad_images_are_all_named_or_skipped_and_counted(mixed, capsys):
-    good = (mixed / "train" / "Disc_1" / "0.jpg").read_bytes()
+def test_bad_images_are_all_named_or_skipped_and_counted(photos, capsys):
+    good = (photos / "train" / "Disc_1" / "0.jpg").read_bytes()
     bad = {
-        mixed / "train" / "Disc_1" / "short.jpg": good[: len(good) // 2],
-        mixed / "train" / "Square_2" / "empty.jpg": b"",
-        mixed / "test" / "Disc_1" / "text.jpg": b"This is not an image.",
+        photos / "train" / "Disc_1" / "short.jpg": good[: len(good) // 2],
+        photos / "train" / "Square_2" / "empty.jpg": b"",
+        photos / "test" / "Disc_1" / "text.jpg": b"This is not an image.",
     }
     for path, content in bad.items():
         path.write_bytes(content)
-    images = load_image_folder(mixed)
+    images = load_image_folder(photos)
     with pytest.raises(ValueError, match="3 of the ") as error:
         splits.check_images(images)
     assert all(str(path) in str(error.value) for path in bad)
@@ -173,19 +137,19 @@ def test_bad_images_are_all_named_or_skipped_and_counted(mixed, capsys):
     assert set(images.paths) - set(left.paths) == bad.keys()
     summary = splits.split(left, 0).summary()
     assert summary["skipped"] == {"cannot be read": 3}
-    assert (summary["training"], summary["test"]) == (17, 4)
+    assert (summary["training"], summary["test"]) == (12, 4)
     said = capsys.readouterr().err
     assert all(f"skipped: {path}: " in said for path in bad)
 
 
-def test_a_class_without_a_good_image_is_named(mixed):
+def test_a_class_without_a_good_image_is_named(photos):
     """Or, with none to train with, keeps its number."""
-    for path in (mixed / "train" / "Disc_1").iterdir():
+    for path in (photos / "train" / "Disc_1").iterdir():
         path.write_bytes(b"")
-    left = splits.check_images(load_image_folder(mixed), skip=True)
+    left = splits.check_images(load_image_folder(photos), skip=True)
     assert left.names == ("Disc_1", "Square_2")
-    assert left.skipped["cannot be read"] == 11
-    for path in (mixed / "test" / "Disc_1").iterdir():
+    assert left.skipped["cannot be read"] == 6
+    for path in (photos / "test" / "Disc_1").iterdir():
         path.write_bytes(b"")
     with pytest.raises(ValueError, match="Received: none of Disc_1"):
-        splits.check_images(load_image_folder(mixed), skip=True)
+        splits.check_images(load_image_folder(photos), skip=True)
