@@ -51,7 +51,7 @@ def constructors(smoke):
     if smoke:
         resnext = {"depth": 11, "cardinality": 2, "base_width": 4}
         densenet = {"depth": 10, "growth": 4}
-        shallow, deep = (10, 1), (16, 1)
+        shallow = deep = (10, 1)
     else:
         resnext, densenet = {}, {}
         shallow, deep = (28, 10), (40, 10)

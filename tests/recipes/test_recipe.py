@@ -23,6 +23,8 @@ from keras_warn.data import splits
 from keras_warn.data import synthetic
 from keras_warn.training import Experiment
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
 # Those that take `--smoke`; others are what recipes share.
 NAMES = sorted(
@@ -37,7 +39,7 @@ TINY = Recipe(
     name="tiny",
     load=load_image_folder,
     settings=training.Settings(
-        backbone="paper_networks:WideResNet(depth=10, width=1)",
+        backbone="small_network:Small",
         weights="none",
         attention={"depth": 1, "width": 2},
         image_size=32,
@@ -274,7 +276,7 @@ def test_data_of_one_class_and_few_images():
             "tiny: .* at most 1,000,000,000 parameters. .* 8,.*",
         ),
         (
-            ["--attention", "width=2000", "kernel_size=99"],
+            ["--attention", "width=20000", "kernel_size=99"],
             "tiny: .* at most 1,000,000,000 parameters.",
         ),
     ],

@@ -67,6 +67,15 @@ def data_format(request):
     "network, name, maps",
     [
         (
+            tiny_wide,
+            "wide_resnet_10_1",
+            {
+                "group1_block1_add": (32, 16),
+                "group2_block1_add": (16, 32),
+                "group3_block1_add": (8, 64),
+            },
+        ),
+        (
             tiny_resnext,
             "resnext_11_2x3d",
             {
@@ -175,6 +184,10 @@ def test_channels_first_computes_the_same(network, data_format):
         ),
         (tiny_densenet, ["transition1_relu", "transition2_relu", "final_relu"]),
         (
+            tiny_wide,
+            ["group2_block1_relu1", "group3_block1_relu1", "final_relu"],
+        ),
+        (
             tiny_att2,
             ["group2_block1_relu1", "group3_block1_relu1", "final_relu"],
         ),
@@ -215,14 +228,16 @@ def test_grouped_convolutions_are_apart():
 
 
 def test_shortcuts_of_resnext():
-    names = [layer.name for layer in tiny_resnext(depth=20).layers]
+    with without_weights():
+        names = [layer.name for layer in tiny_resnext(depth=20).layers]
     assert [name for name in names if name.endswith("shortcut")] == [
         f"group{group}_block1_shortcut" for group in (1, 2, 3)
     ]
 
 
 def test_layers_of_a_dense_block_read_all_before_them():
-    model = tiny_densenet(depth=22)
+    with without_weights():
+        model = tiny_densenet(depth=22)
     first, second, third = (
         model.get_layer(f"block1_layer{i}_concat") for i in (1, 2, 3)
     )
@@ -234,8 +249,9 @@ def test_layers_of_a_dense_block_read_all_before_them():
 
 
 def test_dropout_while_training():
-    for network, count in ((tiny_densenet, 14), (tiny_att2, 5)):
-        model = network(dropout=0.5, classifier_activation=None)
+    for network, count in ((tiny_wide, 3), (tiny_densenet, 8), (tiny_att2, 5)):
+        depth = {"depth": 10}  # as few layers as there can be
+        model = network(dropout=0.5, classifier_activation=None, **depth)
         dropouts = [
             layer
             for layer in model.layers
@@ -316,6 +332,7 @@ def test_depth_of_resnext(depth):
     "network, rule",
     [
         (DenseNetBC, r"6 \* layers \+ 4, .* each layer of the 3 blocks\."),
+        (WideResNet, r"6 \* blocks \+ 4.*"),
         (WideResNetAtt2, r"6 \* blocks \+ 4, .* each block of the 3 groups\."),
     ],
 )
@@ -331,14 +348,28 @@ def test_images_too_small_for_transitions(shape, data_format):
         return (3, *size) if first else (*size, 3)
 
     message = "`input_shape` must have h and w of at least 4, which"
-    with pytest.raises(ValueError, match=message):
-        tiny_densenet(input_shape=whole(shape))
-    tiny_densenet(input_shape=whole((4, 4)))
+    with without_weights():
+        with pytest.raises(ValueError, match=message):
+            tiny_densenet(depth=10, input_shape=whole(shape))
+        tiny_densenet(depth=10, input_shape=whole((4, 4)))
 
 
 @pytest.mark.parametrize(
     "network, arguments, error, message",
     [
+        (tiny_wide, {"depth": 16.0}, TypeError, "`depth` must be a positive"),
+        (tiny_wide, {"width": 0}, ValueError, "`width` must be a positive"),
+        (tiny_wide, {"dropout": 1.5}, ValueError, "`dropout` must be .*most 1"),
+        *(
+            (tiny_wide, {name: 1}, TypeError, f"`{name}` must be True or False")
+            for name in ("include_top", "activate_stem", "activate_shortcuts")
+        ),
+        (
+            tiny_wide,
+            {"classifier_activation": "sofmax"},
+            ValueError,
+            "`classifier_activation` must be None, a function",
+        ),
         (tiny_resnext, {"cardinality": 0}, ValueError, "`cardinality` must be"),
         (tiny_resnext, {"base_width": 6.0}, TypeError, "`base_width` must be"),
         (tiny_densenet, {"growth": -1}, ValueError, "`growth` must be a pos"),
