@@ -202,11 +202,12 @@ def test_what_differs_is_named(docs, capsys):
     """A number that somebody typed, and runs that were exchanged."""
     run(docs)
     page = docs / "evidence.md"
-    page.write_text(page.read_text("utf-8").replace("66.00", "67.00"))
+    right = page.read_text("utf-8")
+    page.write_text(right.replace("66.00", "67.00"))
     assert run(docs, "--check") == 1
     (said,) = capsys.readouterr().out.splitlines()
     assert said.endswith("evidence.md: birds")
-    run(docs)
+    page.write_text(right)
     birds = docs / "results" / evidence.BIRDS
     birds.write_text(birds.read_text("utf-8").replace("0.660", "0.66"))
     assert run(docs, "--check") == 1
@@ -221,15 +222,13 @@ HEADER = "arm,seed,parameters,accuracy"
     "lines, message",
     [
         ([], "runs.csv: No columns"),
-        (["arm,seed,accuracy"], "runs.csv: .*parameters"),
         ([HEADER, "attention,0,1,0.5"], "must be 'baseline'.*with attention"),
         ([HEADER], "must be 'baseline'.*with no run"),
         ([HEADER, "baseline,7,many,0.5"], "runs.csv: .*'many'"),
-        ([HEADER, "baseline,7,1,much"], "runs.csv: .*'much'"),
         ([HEADER, *["baseline,0,1,0.5"] * 2], "runs.csv: .*duplicate"),
         *(
             ([HEADER, f"baseline,7,1{cell}"], "from 0 to 1.*baseline, seed=7")
-            for cell in ("", ",", ",nan", ",84.0")
+            for cell in ("", ",nan", ",84.0")
         ),
     ],
 )
@@ -257,20 +256,8 @@ def test_pages_with_other_places(page, message):
         evidence.filled(page, {"a": "text"})
 
 
-def test_all_columns_are_asked_for(docs, capsys):
-    """Before one of them is looked for."""
-    rows(
-        docs / "results" / evidence.FIGURE_4,
-        ["arm,seed,parameters,accuracy_8", "baseline,0,1000,0.9"],
-    )
-    with pytest.raises(SystemExit):
-        run(docs)
-    said = capsys.readouterr().err
-    assert f"{evidence.FIGURE_4}: " in said and "accuracy_64" in said
-
-
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"settings": {"smoke": false}, "networks": {}}']
+    "text", ["[]", '{"settings": {"smoke": false}, "networks": {}}']
 )
 def test_a_table_2_that_is_none(docs, text, capsys):
     (docs / "results" / evidence.TABLE_2).write_text(text)

@@ -107,14 +107,6 @@ def test_products_of_an_unknown_layer(layer):
         products(keras.Model(inputs, layer(inputs)))
 
 
-def test_products_of_a_network_with_attention_of_another_kind():
-    """`MultiHeadAttention` has kernels, but inside of layers of its own."""
-    inputs = keras.Input((7, 3))
-    outputs = keras.layers.MultiHeadAttention(2, 5)(inputs, inputs)
-    with pytest.raises(TypeError, match="Products of MultiHeadAttention"):
-        products(keras.Model(inputs, outputs))
-
-
 def test_the_papers_seconds_are_too_few():
     """Each of its networks would outrun the GPU it ran on."""
     for paper in PUBLISHED.values():
@@ -146,44 +138,3 @@ def test_whole_run(capsys, tmp_path):
     with pytest.raises(SystemExit):
         table2.main(arguments)
     assert "finished run" in capsys.readouterr().err
-
-
-def test_a_stopped_run_goes_on(capsys, monkeypatch, tmp_path):
-    arguments = ["--smoke", "--out", str(tmp_path)]
-    measured = {"networks": 0, "pairs": 0}
-    one = {"ours": 1.0, "backbone": 1.0}
-    time = table2.summary("", "ms", [one])
-
-    def measure_all(s):
-        measured["networks"] += 1
-        counted = {"parameters": 1, "products": 1, "time": time}
-        return {name: counted for name in constructors(s.smoke)}
-
-    def measure_pair(s, *names):
-        measured["pairs"] += 1
-        if measured["pairs"] == 2:
-            raise KeyboardInterrupt
-        counted = {"parameters": 1, "products": 1, "time": time}
-        return {"names": names, **counted}
-
-    monkeypatch.setattr(table2, "measure_all", measure_all)
-    monkeypatch.setattr(table2, "measure_pair", measure_pair)
-    with pytest.raises(KeyboardInterrupt):
-        table2.main(arguments)
-    table2.main(arguments)
-    assert measured == {"networks": 1, "pairs": 3}
-    assert (tmp_path / "results.json").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ("--images 0", "at least 1. Received: 0"),
-        ("--batch-size many", "Received: many"),
-        (f"--out {__file__}", "must be a folder"),
-    ],
-)
-def test_errors_come_early(arguments, message, capsys):
-    with pytest.raises(SystemExit):
-        table2.main(arguments.split())
-    assert message in capsys.readouterr().err

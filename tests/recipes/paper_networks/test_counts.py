@@ -134,69 +134,39 @@ def check(build, count):
         assert by_hand.products(model) == count.products
 
 
-def check_paper(count, millions, billions):
-    assert round(count.parameters / 1e6) == millions
-    assert count.products / 1e9 == pytest.approx(billions, rel=0.01)
+def near(billions, **tolerance):
+    return pytest.approx(billions * 1e9, **(tolerance or {"rel": 0.01}))
 
 
+# As their authors say, and torchvision of the last; in brackets, as the paper.
 @full_size
-def test_resnext_29_16x64d():
-    """68.1M, as its authors say."""
-    count = resnext(29, 16, 64)
-    assert count.parameters == 68_155_210
-    check(ResNeXt, count)
-    check_paper(count, 68, 10.7)
-
-
-@full_size
-def test_resnext_29_8x64d():
-    """34.4M, as its authors say."""
-    count = resnext(29, 8, 64)
-    assert count.parameters == 34_426_698
-    check(lambda: ResNeXt(cardinality=8), count)
-
-
-@full_size
-def test_densenet_190():
-    """25.6M, as its authors say."""
-    count = densenet(190, 40)
-    assert count.parameters == 25_624_430
-    check(DenseNetBC, count)
-    check_paper(count, 26, 9.3)
-
-
-@full_size
-def test_wide_resnet_28():
-    """36.5M, as its authors say."""
-    count = wide_resnet(28, 10)
-    assert count.parameters == 36_479_194
-    check(WideResNet, count)
-
-
-@full_size
-def test_wide_resnet_40():
-    count = wide_resnet(40, 10)
-    assert count.parameters == 55_841_754
-    check(lambda: WideResNet(40), count)
-    check_paper(count, 56, 8.1)
-
-
-@full_size
-def test_wide_resnet_att2():
-    """8.55 billion operations, which the paper rounds to 8.6."""
-    count = wide_resnet_att2(40, 10)
-    assert count.parameters == 63_838_554
-    check(WideResNetAtt2, count)
-    check_paper(count, 64, 8.6)
-
-
-@full_size
-def test_wide_resnet_50_2():
-    """As many as torchvision says: 68,883,240 parameters, 11.40 GFLOPS."""
-    count = wide_resnet_50(2, 1000)
-    assert count.parameters == 68_883_240
-    assert count.products / 1e9 == pytest.approx(11.4, abs=0.005)
-    check(WideResNet50, count)
+@pytest.mark.parametrize(
+    "build, count, parameters, paper",
+    [
+        (ResNeXt, resnext(29, 16, 64), 68_155_210, (68, near(10.7))),
+        (lambda: ResNeXt(cardinality=8), resnext(29, 8, 64), 34_426_698, None),
+        (DenseNetBC, densenet(190, 40), 25_624_430, (26, near(9.3))),
+        (WideResNet, wide_resnet(28, 10), 36_479_194, None),
+        (
+            lambda: WideResNet(40),
+            wide_resnet(40, 10),
+            55_841_754,
+            (56, near(8.1)),
+        ),
+        (WideResNetAtt2, wide_resnet_att2(40, 10), 63_838_554, (64, near(8.6))),
+        (
+            WideResNet50,
+            wide_resnet_50(2, 1000),
+            68_883_240,
+            (69, near(11.4, abs=0.005e9)),
+        ),
+    ],
+)
+def test_full_size(build, count, parameters, paper):
+    assert count.parameters == parameters
+    if paper is not None:
+        assert (round(count.parameters / 1e6), count.products) == paper
+    check(build, count)
 
 
 @pytest.mark.parametrize(
