@@ -115,14 +115,6 @@ def test_a_blur_leaves_no_details_and_no_darker_borders():
     assert saliency.blurred(half)[0, [0, -1], 20, 0].round(2).tolist() == [1, 0]
 
 
-def test_mean_colour():
-    mean = saliency.mean_colour(images(2, H, W, 3))
-    assert mean.shape == (2, H, W, 3)
-    np.testing.assert_allclose(
-        mean[:, 4, 5], images(2, H, W, 3).mean(axis=(1, 2)), rtol=1e-5
-    )
-
-
 def test_centre_prior():
     found = saliency.centre((H, W))
     assert np.unravel_index(found.argmax(), found.shape) == (H // 2, W // 2)
@@ -212,10 +204,6 @@ def test_of_network_and_output(loaded):
     for maps, coarse in zip(found, expected, strict=True):
         expected = saliency.resized(np.maximum(coarse, 0), (H, W))
         np.testing.assert_allclose(maps, expected, atol=1e-6)
-
-
-def test_the_deepest_of_several_maps(loaded):
-    assert saliency.deepest_features(loaded(network())).shape[1:] == (3, 4, 7)
 
 
 def test_maps_of_a_model(loaded):

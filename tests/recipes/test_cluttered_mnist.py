@@ -170,18 +170,11 @@ def test_another_run_is_never_mixed_in(
     "arguments, message",
     [
         (["--source", "nonsense"], "source='nonsense'"),
-        (["--source", "missing.npz"], "missing.npz"),
         (["--seeds", 0], "at most 1000. Received: seeds=0"),
-        (["--seeds", "many"], "invalid int value: 'many'"),
-        (["--seeds", "+-5"], "invalid int value: '+-5'"),
         (["--attention", "depth=5"], "depth=5"),
-        (["--attention", "width=-1"], "Received: width=-1"),
-        (["--attention", "wide=1"], "Received: 'wide'"),
         (["--attention", "width=2000", "kernel_size=99"], "parameters"),
-        (["--attention", "depth=x"], "Received: depth='x'"),
         (["--learning-rate", "nan"], "Received: learning_rate=nan"),
         (["--train-size", 127], "at least 128, at most 100000000. Received: t"),
-        (["--distractors", -1], "at most 1000. Received: distractors=-1"),
         (["--ablate", "everything"], "--ablate"),
     ],
 )
@@ -248,24 +241,20 @@ def settings(recipe, attention=None, **others):
 
 
 @pytest.mark.parametrize(
-    "depth, attended", [(1, ["relu5"]), (3, ["pool2", "pool3", "relu5"])]
+    "attention, attended",
+    [
+        ({"depth": 1}, ["relu5"]),
+        ({"depth": 3}, ["pool2", "pool3", "relu5"]),
+        ({"depth": 2, "attend_at": ["relu4", "relu5"]}, ["relu4", "relu5"]),
+    ],
 )
 def test_attention_goes_backwards_from_the_fifth_convolution(
-    recipe, depth, attended
+    recipe, attention, attended
 ):
-    model = recipe.build("attention", settings(recipe, {"depth": depth}))
-    found = [
-        model.get_layer(f"module_{i}_masks").input._keras_history.operation.name
-        for i in range(1, depth + 1)
-    ]
+    with without_weights():
+        model = recipe.build("attention", settings(recipe, attention))
+    found = [one.reads for one in keras_warn.summary(model).modules]
     assert found == attended
-
-
-def test_attention_at_other_layers(recipe):
-    attention = {"depth": 2, "attend_at": ["relu4", "relu5"]}
-    model = recipe.build("attention", settings(recipe, attention))
-    relu4 = model.get_layer("relu4").output
-    assert model.get_layer("module_1_masks").input is relu4
 
 
 def test_every_ablation_changes_the_model(recipe):

@@ -331,12 +331,9 @@ def test_wrong_files(tmp_path):
         ({"backbone": "mobilenet_v2"}, ValueError, "`backbone` must be a con"),
         ({"backbone": "os.system('ls')"}, ValueError, "`backbone` must be a"),
         ({"backbone": "MobileNetV2(0.35)"}, ValueError, "given by name"),
-        ({"backbone": "MobileNetV2(alpha=a)"}, ValueError, "`backbone` must"),
         ({"backbone": "MobileNetV2("}, ValueError, "`backbone` must be a con"),
         ({"backbone": "MobileNetV2(beta=1)"}, ValueError, "takes.*{'beta'"),
         ({"backbone": "MobileNetV2(alpha='x')"}, ValueError, "arguments that"),
-        ({"backbone": f"A(alpha={'-' * 900}1)"}, ValueError, "a constructor"),
-        ({"backbone": "-" * 100_000}, ValueError, "`backbone` must be a con"),
         ({"backbone": "VGG16(include_top=1)"}, ValueError, "leave include_top"),
         ({"backbone": WIDE.replace("0", "1")}, ValueError, "`depth` must be"),
         (

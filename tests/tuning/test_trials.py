@@ -166,10 +166,18 @@ def test_a_trial_that_was_killed(run, monkeypatch, tmp_path):
     assert first == trained(toy.OWN, tmp_path / "t")
 
 
-def test_hyperband_resumes_where_a_trial_ended(run, tmp_path):
+def test_hyperband_resumes_where_a_trial_ended(run, monkeypatch, tmp_path):
     """As if it had been trained at once, by the same schedule."""
+    resumed, fit = [], training.fit
+
+    def noting(model, batches, epochs, folder, *of, **options):
+        resumed.append((folder / "state.npz").exists())
+        return fit(model, batches, epochs, folder, *of, **options)
+
+    monkeypatch.setattr(tuner.training, "fit", noting)
     found = run("--tuner", "hyperband", "--space", "learning_rate", "width=2,4")
     assert {*found.epochs} == {1, 3}
+    assert sum(resumed) == found.resumes.notna().sum() > 0
     row = found[found.resumes.notna()].iloc[0]
     before = found[found.trial.astype(int) == int(row.resumes)].iloc[0]
     assert before.epochs < row.epochs
