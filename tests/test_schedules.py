@@ -78,7 +78,7 @@ def test_configuration(inner):
     assert rates(loaded, range(9)) == rates(schedule, range(9))
 
 
-def test_saved_and_loaded_with_its_optimizer(tmp_path):
+def test_saved_and_loaded_with_its_optimizer(tmp_path, eager):
     """And goes on at the same step."""
     schedule = WarmUp(step_decay(0.3, 2, 6), steps=3)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])

@@ -119,10 +119,10 @@ def test_parts_add_up_and_say_what_was_asked_for(arguments, tmp_path):
         assert module.mask_activation == masks
         assert module.reads in ("fine", "coarse")
 
-    # The same of a model from disk.
-    model.save(tmp_path / "model.keras")
-    reloaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert summary(reloaded) == found
+    if "projection" in arguments:  # the same of a model from disk
+        model.save(tmp_path / "model.keras")
+        model = keras.saving.load_model(tmp_path / "model.keras")
+        assert summary(model) == found
 
 
 @pytest.mark.parametrize(

@@ -132,15 +132,6 @@ def test_wrong_lines_are_named(tmp_path, lines, message):
         load_image_folder(path)
 
 
-def test_missing_and_broken_images_are_found_together(tmp_path):
-    write(tmp_path, BIRDS)
-    (tmp_path / "wren" / "1.jpg").write_bytes(b"")
-    text = "path,label\nwren/1.jpg,wren\ngone.jpg,wren\nfinch/1.jpg,finch\n"
-    birds = load_image_folder(table(tmp_path / "a.csv", text))
-    found = [path.name for path, _ in birds.problems(verbose=0)]
-    assert found == ["1.jpg", "gone.jpg"]
-
-
 def test_a_table_without_any_image(tmp_path):
     text = "path,label\n1.jpg,wren\n2.jpg,finch\n"
     path = table(tmp_path / "a.csv", text)

@@ -126,11 +126,6 @@ def test_shifted_crop_leaves_the_image_as_it_is():
     np.testing.assert_array_equal(pixels, before)
 
 
-def test_whole():
-    pixels = slope(9, 13)
-    np.testing.assert_array_equal(transforms.Identity()(pixels), pixels)
-
-
 @pytest.mark.parametrize("crop", [transforms.RandomCrop, transforms.CenterCrop])
 @pytest.mark.parametrize(
     "arguments, error, message",
