@@ -92,6 +92,13 @@ class Metadata:
                 json.loads(json.dumps(self.training, allow_nan=False)),
             )
 
+    def resizing(self, size, resize, resize_shorter_edge) -> tuple:
+        """How images come to a size: as given, or as is known for that size."""
+        if size == self.size and resize in (None, self.resize):
+            edge = resize_shorter_edge or self.resize_shorter_edge
+            return self.resize, edge
+        return resize, resize_shorter_edge
+
     def to_json(self) -> dict:
         """A dictionary for JSON, which `from_json` takes."""
         found = {**MARKER, **dataclasses.asdict(self)}

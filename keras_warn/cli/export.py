@@ -7,7 +7,7 @@ from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import say
 from keras_warn.cli.inputs import find_names
-from keras_warn.cli.models import load_model
+from keras_warn.cli.inputs import load_model
 from keras_warn.cli.options import add_options
 from keras_warn.cli.outputs import keep_inputs
 from keras_warn.data import images

@@ -1,4 +1,4 @@
-"""What a model is given: image files made ready, and names of its classes."""
+"""What commands read: models, names of their classes, and image files."""
 
 import collections.abc
 import dataclasses
@@ -6,17 +6,45 @@ import itertools
 import os
 import pathlib
 
+import keras
 import numpy as np
 
+from keras_warn import _model_files
 from keras_warn import metadata
+from keras_warn.attention import attention_of
 from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import say
 from keras_warn.cli.errors import usage_errors
-from keras_warn.cli.models import image_input
-from keras_warn.cli.models import load_model
 from keras_warn.data import image_files
 from keras_warn.data import images
 from keras_warn.data import model_inputs
+
+
+def load_model(path) -> keras.Model:
+    """The model with attention in a file, not compiled, or a `UsageError`."""
+    if not pathlib.Path(path).exists():
+        raise UsageError(f"the model file {path} does not exist.")
+    with usage_errors(OSError, ValueError):
+        model = _model_files.load_model(path)
+    for check, what in (
+        (attention_of, "a model without attention of keras_warn"),
+        (metadata.of_model, "wrong metadata"),
+    ):
+        with usage_errors(
+            TypeError, ValueError, before=f"{path} holds {what}. "
+        ):
+            check(model)
+    return model
+
+
+def image_input(model, arguments) -> model_inputs.ModelInput:
+    """The image that a model takes, of --size if that is given and fits."""
+    with usage_errors(ValueError, before=f"{arguments.model}: "):
+        found = model_inputs.model_input(model)
+    if arguments.size is None:
+        return found
+    with usage_errors(ValueError):
+        return found.with_size(arguments.size, "--size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,10 +117,9 @@ def find_preprocessor(model, arguments) -> Preprocessor:
             name = model_inputs.default_preprocessing(model)
         # Better known before the work whether it can be done.
         model_inputs.check_preprocessing(name, channels)
-    resize, edge = arguments.resize, arguments.resize_shorter_edge
-    if size == known.size and resize in (None, known.resize):
-        resize = known.resize
-        edge = edge or known.resize_shorter_edge
+    resize, edge = known.resizing(
+        size, arguments.resize, arguments.resize_shorter_edge
+    )
     resize = resize or "crop"
     with usage_errors(ValueError):
         images.check_resize(resize, size, edge)

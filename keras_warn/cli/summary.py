@@ -10,8 +10,8 @@ from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import say
 from keras_warn.cli.errors import usage_errors
-from keras_warn.cli.models import image_input
-from keras_warn.cli.models import load_model
+from keras_warn.cli.inputs import image_input
+from keras_warn.cli.inputs import load_model
 from keras_warn.cli.options import add_options
 
 EPILOG = f"""\

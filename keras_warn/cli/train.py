@@ -12,8 +12,9 @@ from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
 from keras_warn.cli.errors import UsageError
+from keras_warn.cli.errors import say
 from keras_warn.cli.errors import usage_errors
-from keras_warn.cli.models import load_model
+from keras_warn.cli.inputs import load_model
 from keras_warn.cli.options import count
 from keras_warn.data import images
 from keras_warn.data import splits
@@ -107,15 +108,11 @@ def run(arguments) -> int:
         ):
             results = _train(arguments, out)
     except (FloatingPointError, OSError) as error:
-        print(f"keras-warn train: {error}", file=sys.stderr)
+        say(f"keras-warn train: {error}")
         return INCOMPLETE
     saved = out / "saved_model"
     if keras.backend.backend() != "tensorflow":
-        print(
-            f"keras-warn train: without {saved}, which needs Keras on "
-            "TensorFlow.",
-            file=sys.stderr,
-        )
+        say(f"keras-warn train: no {saved}, which needs Keras on TensorFlow.")
     elif not saved.exists() or arguments.overwrite:
         exporting.export(
             load_model(out / "model.keras"),
@@ -124,7 +121,7 @@ def run(arguments) -> int:
             overwrite=saved.exists(),
         )
     print(_sentence(results))
-    print(f"The model and its report are in {out}.", file=sys.stderr)
+    say(f"The model and its report are in {out}.")
     return GOOD
 
 
@@ -141,7 +138,7 @@ def _train(arguments, out):
     crops = transforms.RandomCrop(*edges), transforms.CenterCrop(*edges)
     one = training.Experiment("train", s, photos, crops, seed=arguments.seed)
     if (out / "results.json").exists() and not arguments.overwrite:
-        print(f"{out} holds a finished training.", file=sys.stderr)
+        say(f"{out} holds a finished training.")
     return one.run(out, arguments.overwrite, 1 if sys.stdout.isatty() else 2)
 
 

@@ -410,7 +410,7 @@ def _follow(call, given, shape):
     rule = _rule(call.operation)
     if not placed:
         return _patches(rule, [unknown for unknown, _ in given], shape)
-    if rule in (None, _concatenated):
+    if rule in (None, _concatenated):  # which look at all that is read
         found = (rule or _kept)(call, placed, shape)
     else:
         found = rule(call, *placed[0], shape)

@@ -14,9 +14,8 @@ from keras_warn.exporting import onnx
 from keras_warn.exporting import saved_model
 from keras_warn.exporting.plan import make_plan
 
-# What can be written. Each is a module with `write(plan, path)`;
-# `is_own(path)`, whether something at `path` may be replaced; and `SUFFIX`, how
-# the name of its files ends.
+# What can be written. Each is a module with `write(plan, path)`, and `SUFFIX`,
+# how the name of its files ends, `None` for a folder.
 FORMATS = {"tf_saved_model": saved_model, "onnx": onnx, "litert": litert}
 
 MASKS = ("modules", "heads", "maps")
@@ -186,7 +185,8 @@ def _check_path(path, written, overwrite):
             f"path={str(path)!r}."
         )
     files.check_new(path, overwrite, folder=True)
-    if path.exists() and not written.is_own(path):
+    own = path.is_file() if written.SUFFIX else saved_model.is_own(path)
+    if path.exists() and not own:
         raise FileExistsError(
             "`path` must be new, or a model of the same format to overwrite. "
             f"Received: path={str(path)!r}, which is something else."

@@ -16,11 +16,6 @@ METADATA = "metadata.json"
 QUANTIZATIONS = ("float16", "int8")
 
 
-def is_own(path) -> bool:
-    """Whether what is at `path` is a file that may be replaced."""
-    return path.is_file()
-
-
 def write(plan, path) -> None:
     """Writes the file of a `Plan`, or says what of its model LiteRT has not."""
     import tensorflow as tf

@@ -14,11 +14,6 @@ METADATA = "keras_warn"
 OPSET = 17
 
 
-def is_own(path) -> bool:
-    """Whether what is at `path` is a file that may be replaced."""
-    return path.is_file()
-
-
 def write(plan, path) -> None:
     """Writes the file of a `Plan`, or says what of its model ONNX has not."""
     try:

@@ -129,10 +129,9 @@ def make_plan(
                 "`size` must be given with `resize` and `encoded` for a model "
                 "that takes images of any size. Received: size=None."
             )
-    if known.size == chosen:
-        resize = resize or known.resize
-        if resize_shorter_edge is None and resize == known.resize:
-            resize_shorter_edge = known.resize_shorter_edge
+    resize, resize_shorter_edge = known.resizing(
+        chosen, resize, resize_shorter_edge
+    )
     if encoded and resize is None:
         resize = "crop"
     if resize is not None:
