@@ -25,8 +25,8 @@ How each number is taken:
   (A B C A B A B ...), and a ratio is the median over rounds of the ratio
   within a round, so that a machine that slows down for a while slows all of
   them. The direct formulation, slow as it is, takes part in every 4th round.
-- Memory: what a training step needs beyond what lay in memory before the first
-  one, in a fresh process for each model (see `measuring/memory.py`).
+- Memory: what a training step needs beyond what lay in memory before it, as the
+  framework's allocator counts it; on JAX, as its compiler plans it.
 - Modules alone: the attention layers as a model of their own, on fixed feature
   maps.
 
@@ -81,7 +81,7 @@ GROWTH = {
 
 
 def measure(s, kernel_size):
-    """Everything but memory, of one kernel size: measures by name."""
+    """Everything of one kernel size: measures by name."""
     print(f"\nKernels of {kernel_size}x{kernel_size}")
     keras.backend.clear_session()
     built = models.build(s, kernel_size, s.classes)
@@ -113,6 +113,8 @@ def measure(s, kernel_size):
         s.runs,
         CLOCK,
     )
+    if s.memory:
+        measures["memory"] = measure_memory(built, images, labels, s.runs)
     for classes in CLASS_COUNTS:
         measures[f"modules_inference_{classes}"] = measure_modules(
             s, kernel_size, classes
@@ -141,20 +143,12 @@ def measure_modules(s, kernel_size, classes):
 
 def benchmark(s, run):
     """Everything, but for what an earlier start of this run has done."""
-    # Memory first: on a GPU, once this process uses it, it leaves no memory
-    # to other processes.
-    memory = {}
-    if s.memory:
-        for k in s.kernel_size:
-            measured = run.part(f"memory_{k}", measure_memory, s, k)
-            memory[k] = {"memory": measured}
     result = {
         "settings": vars(s),
         "environment": environment(),
         "counter": COUNTERS[keras.backend.backend()],
         "kernel_sizes": {
-            k: {**run.part(f"kernel_{k}", measure, s, k), **memory.get(k, {})}
-            for k in s.kernel_size
+            k: run.part(f"kernel_{k}", measure, s, k) for k in s.kernel_size
         },
     }
     plots = {"overhead": plot(result)}

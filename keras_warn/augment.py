@@ -314,9 +314,10 @@ def augment(
             len(predictions), dtype=dtype, name=attention.GLOBAL_GATES
         )
     else:
-        features = _restrained(
-            features, gradient_scale, attention.GLOBAL_GRADIENT
-        )
+        if gradient_scale != 1:
+            features = _restrained(
+                features, gradient_scale, attention.GLOBAL_GRADIENT
+            )
         global_gate = GlobalGate(
             len(predictions),
             gates,
@@ -460,8 +461,6 @@ def _projected(features, channels, data_format, dtype, name):
 
 def _restrained(tensor, gradient_scale, name):
     """The tensor, with its gradients scaled on their way back."""
-    if gradient_scale == 1:
-        return tensor
     dtype = graph.dtype_policy(tensor)
     return GradientScale(gradient_scale, dtype=dtype, name=name)(tensor)
 

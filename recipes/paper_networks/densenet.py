@@ -58,7 +58,7 @@ def DenseNetBC(
     >>> from paper_networks import DenseNetBC
     >>> network = DenseNetBC(depth=10, growth=3, classes=5)
     >>> model = keras_warn.augment(network, preset="paper", depth=3)
-    >>> model.get_layer("module_3_masks").input is network.get_layer(
+    >>> model.get_layer("module_3_gradient").input is network.get_layer(
     ...     "final_relu"
     ... ).output
     True

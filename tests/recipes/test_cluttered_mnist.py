@@ -20,6 +20,7 @@ from support import in_tensorboard
 from support import without_weights
 
 import keras_warn
+from keras_warn.attention import attention_of
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -288,7 +289,7 @@ def test_depth_and_width_of_a_variant(recipe, depth, width):
         if isinstance(layer, keras_warn.AttentionHeads)
     ]
     assert masks == [width] * depth
-    deepest = model.get_layer(f"module_{depth}_masks").input
+    deepest = attention_of(model).modules[-1].source
     assert deepest is model.get_layer("relu5").output
 
 

@@ -18,6 +18,7 @@ from support import to_numpy
 from support import without_weights
 
 import keras_warn
+from keras_warn.attention import attention_of
 
 
 def tiny_resnext(**arguments):
@@ -202,9 +203,9 @@ def test_attention(network, places, tmp_path):
     """It is attached to the last activated map of each size, and saved."""
     backbone = network(classes=7, input_shape=LARGER.shape[1:])
     model = keras_warn.augment(backbone, preset="paper", depth=3, width=2)
-    for i, place in enumerate(places, start=1):
-        masks = model.get_layer(f"module_{i}_masks")
-        assert masks.input is backbone.get_layer(place).output, masks.input
+    modules = attention_of(model).modules
+    for module, place in zip(modules, places, strict=True):
+        assert module.source is backbone.get_layer(place).output, place
     by_hand.set_lively(model)
     path = tmp_path / "model.keras"
     model.save(path)

@@ -10,6 +10,7 @@ from support import to_numpy
 from support import without_weights
 
 import keras_warn
+from keras_warn.attention import attention_of
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
 
@@ -123,13 +124,14 @@ def test_attached_at_the_activated_end_of_each_group(depth, activated):
         )
         model = keras_warn.augment(network, preset="paper", depth=3)
     names = ["group2_block1_relu1", "group3_block1_relu1", "final_relu"]
-    for i, name in enumerate(names, start=1):
-        masks = model.get_layer(f"module_{i}_masks")
-        assert masks.input is network.get_layer(name).output
+    modules = attention_of(model).modules
+    for module, name in zip(modules, names, strict=True):
+        assert module.source is network.get_layer(name).output
     with without_weights():
         network = WideResNet(depth, 2, include_top=False)
         model = keras_warn.augment(network, classes=7, preset="paper", depth=1)
-    assert model.get_layer("module_1_masks").input is network.output
+    (module,) = attention_of(model).modules
+    assert module.source is network.output
 
 
 def test_attached_in_either_data_format(data_format):
