@@ -18,16 +18,19 @@ import pytest
 # Tests side by side (`pytest -n 2 --dist loadfile`) begin with the files that
 # take longest, or in the end one process would wait for the other.
 LONGEST = (
-    "tests/test_augment.py",
     "tests/training/test_fitting.py",
-    "tests/tuning/test_trials.py",
     "tests/training/test_experiment.py",
-    "tests/test_export.py",
-    "tests/recipes/test_cluttered_mnist.py",
+    "tests/test_augment.py",
     "tests/test_optimizers.py",
-    "tests/test_callbacks.py",
-    "tests/test_cli.py",
+    "tests/test_export.py",
     "tests/training/test_devices.py",
+    "tests/recipes/test_cluttered_mnist.py",
+    "tests/test_explanation.py",
+    "tests/test_callbacks.py",
+    "tests/test_export_formats.py",
+    "tests/test_tensorboard_pages.py",
+    "tests/benchmarks/test_overhead.py",
+    "tests/test_cli.py",
 )
 
 

@@ -58,7 +58,7 @@ def deepest_features(model):
     In networks that attention is attached to from their end, it is the last
     convolutional map, from which the network makes its own prediction.
     """
-    return attention_of(model).modules[-1].features
+    return attention_of(model).modules[-1].source
 
 
 def grad_cams(model, images, classes):

@@ -87,7 +87,10 @@ def test_efficientnet_says_that_it_takes_bytes():
     "first",
     [
         [],
-        [keras.layers.Conv2D(3, 1), keras.layers.Rescaling(1 / 255)],
+        [
+            keras.layers.Conv2D(3, 1, name="first"),
+            keras.layers.Rescaling(1 / 255),
+        ],
         # Made for numbers in [0, 1].
         [keras.layers.Rescaling(2.0, offset=-1)],
         [keras.layers.Normalization(mean=[0.45] * 3, variance=[0.05] * 3)],
