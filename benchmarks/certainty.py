@@ -20,7 +20,6 @@ number each; a seed that is there is not trained again.
 `benchmarks/evidence.py` draws the means over seeds.
 """
 
-import argparse
 import dataclasses
 import pathlib
 
@@ -54,9 +53,8 @@ ZOOMS = ((0.3, 0.6), (0.5, 0.4), (0.5, 0.6), (0.5, 0.8))
 class Looks:
     """What a model says of images.
 
-    Attributes:
-        logits: `(b, m + 1, n)`, of the backbone and of each module.
-        masks: `(b, height, width)`, of all modules together.
+    `logits` are `(b, m + 1, n)`, of the backbone and of each module; `masks`
+    `(b, height, width)`, of all modules together.
     """
 
     logits: np.ndarray
@@ -73,10 +71,8 @@ def looker(model):
     inspected = keras_warn.inspect(model)
     inspected.compile(jit_compile=False)
     modules = range(1, len(attention_of(model).modules) + 1)
-    names = [
-        "backbone_prediction",
-        *(f"module_{i}_prediction" for i in modules),
-    ]
+    names = [f"module_{i}_prediction" for i in modules]
+    names.insert(0, "backbone_prediction")
 
     def look(pixels):
         logits, found = [], []
@@ -170,12 +166,8 @@ def told_apart(known, unknown):
 def exits(validation, test, costs):
     """Predictions by the first modules alone, where they are sure.
 
-    The threshold is the lowest that loses no validation image.
-
-    Args:
-        validation: `Looks` and labels.
-        test: The same.
-        costs: Operations of the model up to each module, and of all of it.
+    The threshold is the lowest that loses no validation image; `costs` are the
+    operations of the model up to each module, and of all of it.
     """
     rows = {}
     for last, cost in enumerate(costs[:-1], start=1):
@@ -206,13 +198,8 @@ def exits(validation, test, costs):
 def zoom_boxes(found, threshold, least):
     """Boxes around what masks show, in the shape of the image: `(b, 4)`.
 
-    A box holds all places where the mask has at least `threshold` of its peak,
-    and a twentieth of their extent on each side.
-
-    Args:
-        found: Masks, `(b, height, width)`.
-        threshold: Number in (0, 1].
-        least: The least share of the image's height and width, in (0, 1].
+    They hold all places where the mask has at least `threshold` of its peak, a
+    twentieth of their extent on each side, and `least` of the image's sides.
     """
     size = np.array(found.shape[1:])
     boxes = []
@@ -227,18 +214,10 @@ def zoom_boxes(found, threshold, least):
 
 
 def zoomed(pixels, looks, threshold, least, center):
-    """Views of what masks show: squares cut out of images, as they are stored.
+    """Squares cut out of images as they are stored, `(b, size, size, 3)`.
 
-    Args:
-        pixels: List of images, uint8 `(height, width, 3)`.
-        looks: `Looks` at their `center` crops.
-        threshold: As of `zoom_boxes`.
-        least: The same.
-        center: `transforms.CenterCrop`.
-
-    Returns:
-        Two arrays `(b, size, size, 3)`: those squares, and as large ones from
-        the middle of each image.
+    What masks show in `looks` at `center` crops, and as large squares of the
+    middle.
     """
     there, middle = [], []
     boxes = zoom_boxes(looks.masks, threshold, least)
@@ -256,12 +235,7 @@ def zoomed(pixels, looks, threshold, least, center):
 def second_looks(look, pixels, labels, validation, center):
     """Accuracies of one look, and of two and six with equal weights.
 
-    Args:
-        look: What `looker` returns.
-        pixels: List of test images.
-        labels: Their classes.
-        validation: Images and classes to choose the square by.
-        center: `transforms.CenterCrop`.
+    The square is chosen by validation images and their classes.
     """
 
     def first(of):
@@ -302,15 +276,11 @@ def second_looks(look, pixels, labels, validation, center):
 
 def costs(model):
     """Operations of `model` up to each module's prediction, and of it all."""
-    inspected = keras_warn.inspect(model)
-    outputs, found = inspected.output, []
-    for i in range(1, len(outputs)):
-        if (name := f"module_{i}_prediction") in outputs:
-            part = keras.Model(inspected.inputs, outputs[name])
-            found.append(part)
-    return [
-        sum(operations.operations(part).values()) for part in (*found, model)
-    ]
+    inputs = model.inputs
+    modules = attention_of(model).modules
+    parts = [keras.Model(inputs, one.prediction.output) for one in modules]
+    counts = [operations.operations(part) for part in (*parts, model)]
+    return [sum(of_part.values()) for of_part in counts]
 
 
 def of_classes(dataset, classes):
@@ -325,15 +295,8 @@ def of_classes(dataset, classes):
     )
 
 
-def pixels_of(dataset):
-    return [dataset.read(i) for i in range(len(dataset))]
-
-
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    frozen.add_arguments(parser, epochs=30, out="certainty.csv")
+    parser = frozen.make_parser(__doc__, epochs=30, out="certainty.csv")
     add = parser.add_argument
     add("--far", required=True, type=pathlib.Path, metavar="DIR")
     add("--rate", required=True, type=float)
@@ -345,35 +308,26 @@ def main(argv=None):
     every = np.arange(len(parts[0].names))
     unknown = every[UNKNOWN]
     known = np.setdiff1d(every, unknown)
-    edges = s.image_size, s.image_size * 8 // 7
-    crop, center = transforms.RandomCrop(*edges), transforms.CenterCrop(*edges)
-    validation, test = (pixels_of(one) for one in parts[1:])
-    far = pixels_of(frozen.load(s.far)[2].select(np.arange(0, 2400, 3)))
-    name = pathlib.Path(s.backbone).name.removesuffix(".keras")
-    run = {"data": s.name, "backbone": name}
+    crop, center = frozen.crops(s.image_size)
+    validation, test = map(frozen.pixels_of, parts[1:])
+    far = frozen.load(s.far)[2].select(np.arange(0, 2400, 3))
+    far = frozen.pixels_of(far)
+    run = {"data": s.name, "backbone": frozen.name_of(s.backbone)}
 
     def middles(of):
         return np.stack([center(image) for image in of])
 
     def trained(learning, classes, seed):
-        network = training.build_network(
-            s.backbone, classes, s.image_size, s.weights, freeze=True
-        )
-        trunk = keras.Model(
-            network.inputs, network.get_layer("classifier").input
-        )
+        trunk = frozen.trunk_of(s, classes)
         keras.utils.set_random_seed(seed)
         model = keras_warn.augment(
             trunk, classes, classifier_activation=None, width=WIDTH
         )
         features, head = keras_warn.split(model)
         features.compile(jit_compile=False)
+        batches = data.TrainingBatches(learning, crop, frozen.BATCH)
         cache = training.FeatureCache(
-            features,
-            data.TrainingBatches(learning, crop, frozen.BATCH),
-            s.cache,
-            frozen.VIEWS,
-            limit=None,
+            features, batches, s.cache, frozen.VIEWS, limit=None
         )
         frozen.train([head], cache, s.epochs, seed, s.rate, s.decay)
         return model, trunk
@@ -386,7 +340,7 @@ def main(argv=None):
         look = looker(model)
         trunk.compile(jit_compile=False)
         near = neighbors.NearestNeighbors(n_neighbors=10, metric="cosine")
-        near.fit(trunk.predict(middles(pixels_of(taught)), verbose=0))
+        near.fit(trunk.predict(middles(frozen.pixels_of(taught)), verbose=0))
         views = middles(test)
         is_unknown = np.isin(parts[2].labels, unknown)
         of_known, *others = (
@@ -407,14 +361,14 @@ def main(argv=None):
         look = looker(model)
         judged = look(middles(validation)), parts[1].labels
         tested = look(middles(test)), parts[2].labels
-        of_images = validation, parts[1].labels
+        zoom = second_looks(
+            look, test, parts[2].labels, (validation, parts[1].labels), center
+        )
         found = {
             "calibration": calibration(judged, tested),
             "unknown": apart,
             "exits": exits(judged, tested, costs(model)),
-            "zoom": second_looks(
-                look, test, parts[2].labels, of_images, center
-            ),
+            "zoom": zoom,
         }
         rows = [
             {**run, "seed": seed, "table": table, "row": row, "measure": x}
@@ -423,7 +377,7 @@ def main(argv=None):
             for (row, x), value in values.items()
         ]
         frozen.add_rows(s.out, rows)
-        print(f"Seed {seed}: {found['zoom']}", flush=True)
+        print(f"Seed {seed}: {zoom}", flush=True)
 
 
 if __name__ == "__main__":

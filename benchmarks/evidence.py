@@ -49,10 +49,7 @@ DOCS = pathlib.Path(__file__).parents[1] / "docs"
 FIGURE_4, BIRDS = "figure4_mnist.csv", "cub50_study.csv"
 TABLE_2 = "table2.json"
 CERTAINTY = "certainty.csv"
-BESIDE_CONTROLS = {
-    "frozen": "frozen.csv",
-    "fine_tuned": "fine_tuned.csv",
-}
+BESIDE_CONTROLS = {"frozen": "frozen.csv", "fine_tuned": "fine_tuned.csv"}
 
 # Figure 4: what each variant is called in its parts.
 DEPTHS = {f"depth_{n}_width_1": n for n in (1, 2, 3, 4)}
@@ -112,10 +109,7 @@ def along(found, attended, label, x_label, log2=True):
     rows = [("baseline", "baseline", TRAINED_WITH)]
     for arm, size in attended.items():
         rows.append((label.format(size), arm, TRAINED_WITH))
-    points = {
-        "baseline": rows[:1] * len(attended),
-        "attention": rows[1:],
-    }
+    points = {"baseline": rows[:1] * len(attended), "attention": rows[1:]}
     plot = curves(found, [*attended.values()], points, x_label, log2)
     return variants.table(found, rows, error=True), plot
 

@@ -68,10 +68,7 @@ BIRDS = training.Settings(
 def digits(s):
     """Images, labels and boxes to test with."""
     canvases = cluttered(
-        *load_digits().test,
-        s.images,
-        distractors=DISTRACTORS,
-        seed=DIGITS_SEED,
+        *load_digits().test, s.images, distractors=DISTRACTORS, seed=DIGITS_SEED
     )
     return canvases.images, canvases.labels, canvases.boxes
 

@@ -13,7 +13,6 @@ last epoch. Rows are added to `--out`, as by `benchmarks/frozen.py`: stopped or
 killed, the same command resumes with the first training that is missing.
 """
 
-import argparse
 import dataclasses
 import time
 
@@ -25,9 +24,7 @@ import numpy as np
 import keras_warn
 from keras_warn import data
 from keras_warn import optimizers
-from keras_warn import schedules
 from keras_warn import training
-from keras_warn.data import transforms
 
 RATES = (3e-4, 1e-3)  # of the backbone, by AdamW
 DECAY, FASTER = 0.01, 10  # of all; how much faster new layers learn
@@ -48,28 +45,16 @@ ARMS = {
 
 def decoded(images):
     """The same images, decoded once instead of in every epoch."""
-    pixels = [images.read(i) for i in range(len(images))]
-    return dataclasses.replace(images, contents=pixels)
+    return dataclasses.replace(images, contents=frozen.pixels_of(images))
 
 
 def trained(build, batches, epochs, rate, seed):
-    """A model after its last epoch.
-
-    Args:
-        build: Function that returns the model.
-        batches: `TrainingBatches`.
-        epochs: Positive integer.
-        rate: The highest learning rate, after an epoch of warm-up.
-        seed: Of new weights.
-    """
+    """What `build` returns, after its last epoch; `seed` is of new weights."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     model = build()
     steps = len(batches)
-    cosine = keras.optimizers.schedules.CosineDecay(rate, (epochs - 1) * steps)
-    optimizer = keras.optimizers.AdamW(
-        schedules.WarmUp(cosine, steps), weight_decay=DECAY
-    )
+    optimizer = frozen.adamw(rate, DECAY, epochs, steps)
     new = {"classifier/.*": FASTER}
     if any(isinstance(x, keras_warn.GatedSum) for x in model.layers):
         new = optimizers.attention_factors(model, FASTER)
@@ -90,35 +75,25 @@ def correct(model, batches):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    frozen.add_arguments(parser, epochs=20, out="fine_tuned.csv")
-    s = parser.parse_args(argv)
+    s = frozen.make_parser(__doc__, 20, "fine_tuned.csv").parse_args(argv)
 
     parts = [decoded(images) for images in frozen.load(s.images)]
-    edges = s.image_size, s.image_size * 8 // 7
-    center = transforms.CenterCrop(*edges)
+    crop, center = frozen.crops(s.image_size)
     validating, testing = (
         data.TestBatches(images, center, BATCH) for images in parts[1:]
     )
     classes = len(parts[0].names)
 
     def train(arm, rate, seed):
-        batches = data.TrainingBatches(
-            parts[0], transforms.RandomCrop(*edges), BATCH, seed
-        )
-        return trained(
-            lambda: ARMS[arm](
-                training.build_network(
-                    s.backbone, classes, s.image_size, s.weights
-                )
-            ),
-            batches,
-            s.epochs,
-            rate,
-            seed,
-        )
+        batches = data.TrainingBatches(parts[0], crop, BATCH, seed)
+
+        def build():
+            network = training.build_network(
+                s.backbone, classes, s.image_size, s.weights
+            )
+            return ARMS[arm](network)
+
+        return trained(build, batches, s.epochs, rate, seed)
 
     run = {"data": s.name, "backbone": s.backbone, "epochs": s.epochs}
     for rate in RATES:

@@ -62,10 +62,14 @@ def held_uniform(head):
     return head
 
 
+def joined(vectors):
+    return keras.layers.Concatenate()(vectors) if vectors[1:] else vectors[0]
+
+
 def dense(inputs, read, classes, units=0):
     """A classifier, linear or with a hidden layer, of pooled maps."""
     pooled = [keras.layers.GlobalAveragePooling2D()(x) for x in read]
-    x = keras.layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0]
+    x = joined(pooled)
     if units:
         x = keras.layers.Dense(units, "relu", kernel_initializer="he_normal")(x)
     return keras.Model(inputs, keras.layers.Dense(classes)(x))
@@ -74,10 +78,10 @@ def dense(inputs, read, classes, units=0):
 def efficient_probing(inputs, read, classes):
     """One classifier, of channels that are sliced among masks.
 
+    Queries score positions, each mask pools its slice of linearly mapped
+    channels, and a normalisation without weights comes before the classifier:
     Psomas et al., "Attention, please! Revisiting attentive probing through the
-    lens of efficiency", ICLR 2026 (arXiv 2506.10178): queries score positions,
-    each mask pools its slice of linearly mapped channels, and a normalisation
-    without weights comes before the classifier.
+    lens of efficiency", ICLR 2026 (arXiv 2506.10178).
     """
     slices = []
     for x in read:
@@ -91,27 +95,21 @@ def efficient_probing(inputs, read, classes):
             "bkc,kcs->bks", (QUERIES, channels // QUERIES)
         )(attended)
         slices.append(keras.layers.Flatten()(values))
-    x = keras.layers.Concatenate()(slices) if len(slices) > 1 else slices[0]
     x = keras.layers.BatchNormalization(
         center=False, scale=False, epsilon=1e-6, momentum=0.9
-    )(x)
+    )(joined(slices))
     return keras.Model(inputs, keras.layers.Dense(classes)(x))
 
 
 def features_and_heads(trunk, classes, width):
-    """What all heads read, and a dictionary from their names to models.
-
-    Args:
-        trunk: A frozen `keras.Model` from images to its pooled last map.
-        classes: Integer, the number of classes.
-        width: Positive integer, the heads of each attention module.
-    """
+    """What all heads read of a frozen trunk, and heads by their names."""
 
     def attended(**arguments):
         return attention(trunk, classes, width=width, **arguments)
 
     features, ours = attended(name="ours")
     maps = [keras.Input(x.shape[1:]) for x in features.outputs]
+    # What the trunk pools.
     last = [x for x in maps if x.shape[-1] == trunk.output_shape[-1]][:1]
 
     def of_equal_size(read):
@@ -150,27 +148,22 @@ def sum_of_losses(labels, logits):
     )
 
 
+def adamw(rate, decay, epochs, steps):
+    """AdamW with cosine decay, after an epoch of warm-up to `rate`."""
+    cosine = keras.optimizers.schedules.CosineDecay(rate, (epochs - 1) * steps)
+    rate = schedules.WarmUp(cosine, steps)
+    return keras.optimizers.AdamW(rate, weight_decay=decay)
+
+
 def train(heads, cache, epochs, seed, rate, decay):
     """Trains heads that have no weight in common, each as it would alone.
 
-    Args:
-        heads: List of models from the same maps to logits.
-        cache: `FeatureCache` of training images.
-        epochs: Positive integer.
-        seed: Which orders of images to see.
-        rate: The highest learning rate, after an epoch of warm-up.
-        decay: Weight decay.
+    The seed says which orders of images they see.
     """
     model = side_by_side(heads)
     steps = len(cache)
-    cosine = keras.optimizers.schedules.CosineDecay(rate, (epochs - 1) * steps)
-    model.compile(
-        keras.optimizers.AdamW(
-            schedules.WarmUp(cosine, steps), weight_decay=decay
-        ),
-        sum_of_losses,
-        jit_compile=False,
-    )
+    optimizer = adamw(rate, decay, epochs, steps)
+    model.compile(optimizer, sum_of_losses, jit_compile=False)
     batches = cache.dataset(epoch=seed * epochs)
     model.fit(batches, epochs=epochs, steps_per_epoch=steps, verbose=0)
 
@@ -194,6 +187,20 @@ def milliseconds(head, cache, steps=20):
     return 1e3 * (time.process_time() - start) / steps / cache.batch_size
 
 
+def trunk_of(s, classes):
+    """The frozen backbone up to its pooled last map."""
+    network = training.build_network(
+        s.backbone, classes, s.image_size, s.weights, freeze=True
+    )
+    return keras.Model(network.inputs, network.get_layer("classifier").input)
+
+
+def crops(size):
+    """Random crops to learn from, and the middle of images to test."""
+    edges = size, size * 8 // 7
+    return transforms.RandomCrop(*edges), transforms.CenterCrop(*edges)
+
+
 def load(folder):
     """Training, validation and test images of a folder."""
     if (folder / "images.txt").exists():
@@ -201,17 +208,17 @@ def load(folder):
     else:
         listing = data.load_image_folder(folder)
     training_images = listing.split("train")
+    test = listing.split("test")
     if "validation" in listing.splits:
-        validation = listing.split("validation")
-    else:
-        training_images, validation = training_images.hold_out(
-            VALIDATION_SHARE, seed=0
-        )
-    return training_images, validation, listing.split("test")
+        return training_images, listing.split("validation"), test
+    return *training_images.hold_out(VALIDATION_SHARE, seed=0), test
 
 
-def add_arguments(parser, epochs, out):
-    """Adds what to train on, how long, and where to write."""
+def make_parser(description, epochs, out):
+    """A parser of what to train on, how long, and where to write."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
     add = parser.add_argument
     add("name", help="of the data, in the table")
     add("--images", required=True, type=pathlib.Path, metavar="DIR")
@@ -221,28 +228,24 @@ def add_arguments(parser, epochs, out):
     add("--epochs", type=int, default=epochs)
     add("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     add("--out", type=pathlib.Path, default=pathlib.Path(out))
+    return parser
+
+
+def name_of(backbone):
+    """What a backbone is called in the table."""
+    return pathlib.Path(backbone).name.removesuffix(".keras")
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    add_arguments(parser, epochs=30, out="frozen.csv")
-    parser.add_argument(
-        "--width", type=int, default=8, help="heads of a module"
-    )
-    parser.add_argument(
-        "--cache", type=pathlib.Path, required=True, help="folder of features"
-    )
+    parser = make_parser(__doc__, epochs=30, out="frozen.csv")
+    add = parser.add_argument
+    add("--width", type=int, default=8, help="heads of a module")
+    add("--cache", type=pathlib.Path, required=True, help="folder of features")
     s = parser.parse_args(argv)
 
     parts = load(s.images)
     classes = len(parts[0].names)
-    network = training.build_network(
-        s.backbone, classes, s.image_size, s.weights, freeze=True
-    )
-    trunk = keras.Model(network.inputs, network.get_layer("classifier").input)
-    name = pathlib.Path(s.backbone).name.removesuffix(".keras")
+    trunk = trunk_of(s, classes)
 
     def fresh(seed):
         keras.utils.set_random_seed(seed)
@@ -250,8 +253,7 @@ def main(argv=None):
 
     features, _ = fresh(0)
     features.compile(jit_compile=False)
-    edges = s.image_size, s.image_size * 8 // 7
-    crop, center = transforms.RandomCrop(*edges), transforms.CenterCrop(*edges)
+    crop, center = crops(s.image_size)
     learning, validating, testing = (
         training.FeatureCache(features, batches, s.cache, views, limit=None)
         for batches, views in (
@@ -262,7 +264,7 @@ def main(argv=None):
     )
     run = {
         "data": s.name,
-        "backbone": name,
+        "backbone": name_of(s.backbone),
         "width": s.width,
         "epochs": s.epochs,
     }
@@ -274,13 +276,11 @@ def main(argv=None):
         _, heads = fresh(0)
         train([*heads.values()], learning, s.epochs, 0, rate, decay)
         found = correct([*heads.values()], validating)
-        add_rows(
-            s.out,
-            [
-                {**row, "head": head, "seed": 0, "accuracy": right.mean()}
-                for head, right in zip(heads, found, strict=True)
-            ],
-        )
+        found = [
+            {**row, "head": head, "seed": 0, "accuracy": right.mean()}
+            for head, right in zip(heads, found, strict=True)
+        ]
+        add_rows(s.out, found)
         print(f"Tuned with a rate of {rate:g} and a decay of {decay:g}.")
 
     tuned = rows(s.out, {**run, "part": "validation"})
@@ -314,6 +314,10 @@ def main(argv=None):
             ]
         add_rows(s.out, found)
         print(f"Tested seed {seed}.", flush=True)
+
+
+def pixels_of(images):
+    return [images.read(i) for i in range(len(images))]
 
 
 def read(path):

@@ -53,11 +53,7 @@ from measuring.timing import take_turns
 from keras_warn.cli.options import count
 
 # Images of a network, images of one of a pair, and images of a batch.
-ON_GPU = {
-    "images": IMAGES,
-    "pair_images": 4 * IMAGES,
-    "batch_size": BATCH_SIZE,
-}
+ON_GPU = {"images": IMAGES, "pair_images": 4 * IMAGES, "batch_size": BATCH_SIZE}
 ON_CPU = {"images": 32, "pair_images": 200, "batch_size": 4}
 SMOKE = {"images": 6, "pair_images": 10, "batch_size": 2}
 

@@ -36,6 +36,7 @@ again. `keras-warn export` writes a model for where there is no Keras.
 
 import argparse
 import dataclasses
+import functools
 import os
 import shlex
 import shutil
@@ -95,8 +96,7 @@ class Settings(Checked):
     filters: tuple = (16, 32, 32, 32, 32)
     dense: int = 128
     attention: dict = setting(
-        {"preset": "paper", "depth": 4},
-        "arguments of keras_warn.augment",
+        {"preset": "paper", "depth": 4}, "arguments of keras_warn.augment"
     )
     # Training, of all variants alike but for `TRANSFORMER_RATE`.
     seeds: int = setting(3, "trainings of each variant", 1, 1000)
@@ -148,13 +148,9 @@ VALIDATION_SEED, TEST_SEED = 1_000_001, 1_000_002
 
 def backbone(s, name="baseline"):
     """The paper's backbone, He-initialised."""
-
-    def conv(*args, **options):
-        return layers.Conv2D(*args, kernel_initializer="he_normal", **options)
-
-    def dense(*args, **options):
-        return layers.Dense(*args, kernel_initializer="he_normal", **options)
-
+    he = {"kernel_initializer": "he_normal"}
+    conv = functools.partial(layers.Conv2D, **he)
+    dense = functools.partial(layers.Dense, **he)
     x = inputs = keras.Input((40, 40, 1))
     if name == "spatial_transformer":
         for i in (1, 2):
@@ -347,8 +343,7 @@ def look(test, s, run):
         keras_warn.explain(model, images),
         [f"digit {test[d].labels[i]}\n{d} distractors" for d, i in shown],
     )
-    with run.replacing("explanation.png") as path:
-        figure.savefig(path)
+    save(figure, run, "explanation.png")
     clutter = s.pointing_distractors[0]
     say("report.html: attention and baseline on test images.")
     keras_warn.report(
@@ -359,6 +354,11 @@ def look(test, s, run):
         baseline=baseline,
         overwrite=True,
     )
+
+
+def save(figure, run, name):
+    with run.replacing(name) as path:
+        figure.savefig(path)
 
 
 def draw(found, s, run):
@@ -374,8 +374,7 @@ def draw(found, s, run):
         "test accuracy (%)",
         log2=True,
     )
-    with run.replacing("clutter.png") as path:
-        figure.savefig(path)
+    save(figure, run, "clutter.png")
 
 
 def say(text):
@@ -427,7 +426,7 @@ def experiment(digits, s, run):
 
 
 def add_arguments(parser):
-    """Adds the options that decide what a training results in."""
+    """Adds the options on which results depend."""
     add_settings(parser, Settings())
     parser.add_argument(
         "--smoke", action="store_true", help="try everything, in a minute"

@@ -68,12 +68,7 @@ TABLE_4_AVERAGE = (1.2, 3.4)
 
 
 def read_runs(folders):
-    """Reads the results of all finished trainings below some folders.
-
-    Returns:
-        A `DataFrame` of a row for each training; and a list of strings, which
-        files were not counted, and why.
-    """
+    """A table of all finished trainings below folders, and what was skipped."""
     paths = {
         path.resolve(): path
         for folder in folders
@@ -136,10 +131,8 @@ def _key(value):
 def compare(trainings):
     """Pairs attention with the baseline of the same settings, data and seeds.
 
-    Returns:
-        A `DataFrame` of a row for each setting of attention (or of a baseline
-        alone) and epoch; and a list of strings, what is not counted or not
-        paired, and why.
+    A table of a row for each setting of attention (or of a baseline alone)
+    and epoch; and a list of what is not counted or not paired, and why.
     """
     twice = trainings.duplicated(
         ["recipe", "shared", "attention", "seed", "fold"]

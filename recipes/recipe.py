@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import math
 import os
 import pathlib
@@ -83,8 +84,7 @@ class Recipe:
         load: Function from a folder to an `ImageDataset`.
         settings: `Settings`.
         folder: What the folder of the data is, for people.
-        tfds: What TensorFlow Datasets calls the data, which it is asked for
-            without a folder; or `None`.
+        tfds: What TensorFlow Datasets calls the data, if it has them.
         transforms: Function from settings to what the backbone sees of images,
             in training and in testing.
         cropped: Whether images are cut to their boxes.
@@ -99,15 +99,10 @@ class Recipe:
     cropped: bool = False
 
     def main(self, description, argv=None):
-        """Runs the command.
+        """Runs the command. `description` is what `--help` shows first.
 
-        Args:
-            description: What `--help` shows first: the recipe's docstring.
-            argv: List of strings. Defaults to the arguments of the process.
-
-        Raises:
-            SystemExit: if arguments or data are wrong (2), the training fails
-                (1), or it is stopped (130).
+        It exits with 2 if arguments or data are wrong, with 1 if a training
+        fails, and with 130 if it is stopped.
         """
         arguments = self._parser(description).parse_args(argv)
         try:
@@ -195,14 +190,7 @@ class Recipe:
         return results
 
     def experiment(self, data, settings=None, seed=0, fold=None, **options):
-        """One training of this recipe, an `Experiment` with further `options`.
-
-        Args:
-            data: An `ImageDataset` that `load` returned.
-            settings: `Settings`. Defaults to those of the recipe.
-            seed: Non-negative integer.
-            fold: Integer, which fold to test, of data with folds.
-        """
+        """One training, an `Experiment`, of data that `load` returned."""
         settings = settings or self.settings
         return Experiment(
             self.name,
@@ -223,10 +211,7 @@ class Recipe:
         return archives.from_tfds(self.tfds)
 
     def data(self, arguments, folder):
-        """The images that arguments ask for, all of them readable.
-
-        Synthetic ones, if those are meant, are written to a folder.
-        """
+        """The images that arguments ask for: synthetic ones in `folder`."""
         if arguments.smoke and arguments.data_dir is None:
             # Data are called what their folder is: the same in each process.
             folder = pathlib.Path(folder, "synthetic")
@@ -252,6 +237,7 @@ class Recipe:
     def add_arguments(self, parser):
         """Adds the options that say what to train on, how, and on what."""
         add = parser.add_argument
+        flag = functools.partial(add, action="store_true")
         asked = "; without it, TensorFlow Datasets is asked" * bool(self.tfds)
         add("--data-dir", metavar="FOLDER", help=self.folder + asked)
         add(
@@ -260,16 +246,11 @@ class Recipe:
             metavar="DEVICE",
             help="such as GPU:0 GPU:1 (default: all GPUs)",
         )
-        add(
+        flag(
             "--skip-bad-images",
-            action="store_true",
             help="train without images that cannot be read, and count them",
         )
-        add(
-            "--smoke",
-            action="store_true",
-            help="try everything on a few images, in a minute",
-        )
+        flag("--smoke", help="try everything on a few images, in a minute")
         settings.add_arguments(parser, self.settings)
 
     def _parser(self, description):
@@ -279,16 +260,10 @@ class Recipe:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add = parser.add_argument
-        add(
-            "--out",
-            metavar="FOLDER",
-            help=f"folder for all results (default: runs/{self.name})",
-        )
-        add(
-            "--baseline",
-            action="store_true",
-            help="the same recipe without attention",
-        )
+        flag = functools.partial(add, action="store_true")
+        text = f"folder for all results (default: runs/{self.name})"
+        add("--out", metavar="FOLDER", help=text)
+        flag("--baseline", help="the same recipe without attention")
         add(
             "--seeds",
             nargs="+",
@@ -297,30 +272,17 @@ class Recipe:
             metavar="N",
             help="one training for each (default: 0)",
         )
-        add(
-            "--folds",
-            nargs="+",
-            type=int,
-            metavar="N",
-            help="of cross-validated data (default: all)",
-        )
-        add(
-            "--overwrite",
-            action="store_true",
-            help="throw away earlier runs of these seeds in --out",
-        )
+        text = "of cross-validated data (default: all)"
+        add("--folds", nargs="+", type=int, metavar="N", help=text)
+        flag("--overwrite", help="throw away earlier runs of these seeds")
         add(
             "--processes",
             metavar="HOST:PORT,HOST:PORT",
             help="train on several machines, by the same command on each, "
             "with KERAS_BACKEND=jax and its own --process",
         )
-        add(
-            "--process",
-            type=int,
-            metavar="N",
-            help="which of --processes this one is, from 0",
-        )
+        text = "which of --processes this one is, from 0"
+        add("--process", type=int, metavar="N", help=text)
         self.add_arguments(parser)
         return parser
 
@@ -367,22 +329,14 @@ def _without_values(one):
 
 
 def check_size(build):
-    """Raises unless the model that `build` builds can be built and is not huge.
+    """Raises `ValueError` if a model has more than `MOST_PARAMETERS`.
 
     Its variables get no values, so this takes seconds and little memory: it
     is better known before a run is overwritten.
-
-    Raises:
-        ValueError: if the model has more than `MOST_PARAMETERS`.
-        As `build`.
     """
     try:
         with keras.StatelessScope(initialize_variables=False):
             model = build()
-    except RecursionError as error:
-        raise ValueError(
-            "`backbone` must have fewer layers: Keras cannot build so many."
-        ) from error
     finally:
         # Or the next scope would give values to the variables.
         keras.utils.clear_session(free_memory=False)
@@ -390,8 +344,7 @@ def check_size(build):
     if parameters > MOST_PARAMETERS:
         raise ValueError(
             "`backbone` and `attention` must make a model of at most "
-            f"{MOST_PARAMETERS:,} parameters. Received: such of "
-            f"{parameters:,}."
+            f"{MOST_PARAMETERS:,} parameters. Received: {parameters:,}."
         )
 
 

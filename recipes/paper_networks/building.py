@@ -1,7 +1,13 @@
 """What networks are built from, and the arguments that they share.
 
 Convolutions have no bias. As in PyTorch, strided ones pad both sides alike,
-and batch normalisation has `momentum=0.9` and `epsilon=1e-5`.
+and batch normalisation has `momentum=0.9` and `epsilon=1e-5`. All kernels start
+from He's normal distribution, not truncated, of the fan-in: so they do in the
+reference, and in the PyTorch code of the authors of wide residual networks.
+Authors' code in Lua, and torchvision, take the fan-out.
+
+Layers are named by what they are in: `stem_conv`, `group1_block2_conv1`,
+`final_relu`, `predictions`. Pixels are not normalised inside.
 """
 
 import dataclasses
@@ -58,10 +64,9 @@ def dropped(x, share, name):
 
 
 def bottleneck(x, inner, channels, strides=1, *, groups=1, name):
-    """A residual block of three convolutions, activated after the sum.
+    """A block of three convolutions, activated after its sum with the shortcut.
 
-    The middle one has `inner` channels and the strides. A convolution takes
-    the shortcut if the shape changes.
+    The middle one has `inner` channels, `strides` and `groups`.
     """
     shortcut = x
     if strides > 1 or x.shape[channel_axis()] != channels:
@@ -104,8 +109,8 @@ def blocks_in_group(
 ):
     """How many blocks each of three groups has.
 
-    A block has so many `convolutions`, and `others` are layers outside of
-    blocks; `nouns` are what the network calls a block and a group.
+    A block has so many `convolutions`; `others` are layers outside of blocks,
+    and `nouns` what the network calls a block and a group.
     """
     depth = checks.integer("depth", depth)
     blocks, rest = divmod(depth - others, 3 * convolutions)
@@ -122,12 +127,7 @@ def blocks_in_group(
 
 @dataclasses.dataclass
 class Ends:
-    """Where a network begins and ends: what all of them take, `WideResNet`'s.
-
-    Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of its range.
-    """
+    """Where a network begins and ends: arguments of all of them."""
 
     input_shape: tuple | None = None
     classes: int = 10

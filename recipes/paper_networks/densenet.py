@@ -9,13 +9,7 @@ _BLOCKS = 3
 
 
 def DenseNetBC(
-    depth=190,
-    growth=40,
-    reduction=0.5,
-    dropout=0.0,
-    *,
-    name=None,
-    **ends,
+    depth=190, growth=40, reduction=0.5, dropout=0.0, *, name=None, **ends
 ):
     """DenseNet-BC for small images: layers that read all layers before them.
 
@@ -27,10 +21,8 @@ def DenseNetBC(
     bottleneck (B), keeps `4 * growth` channels. Three such blocks follow a
     convolution to `2 * growth` channels. Between blocks, a transition halves
     the resolution, and compresses (C) the channels to a share of them:
-    `average_pool(conv1x1(f(x)))`.
-
-    DenseNet-190 of the paper's Table 2 is the default. Pixels are not
-    normalised inside.
+    `average_pool(conv1x1(f(x)))`. DenseNet-190 of the paper's Table 2 is the
+    default.
 
     Args:
         depth: Integer `6 * layers + 4`, where `layers` is the number of layers
@@ -40,18 +32,9 @@ def DenseNetBC(
             transition keeps, rounded down.
         dropout: Number from 0 to 1, the share of values that is dropped after
             each convolution but the first while training.
-        name: Name of the model. Defaults to
-            `"densenet_bc_<depth>_<growth>"`.
+        name: Defaults to `"densenet_bc_<depth>_<growth>"`.
         **ends: `input_shape` (of 4 x 4 pixels or more), `classes`,
             `include_top` and `classifier_activation`, as of `WideResNet`.
-
-    Returns:
-        A flat functional `keras.Model`. Its layers are named `stem_conv`,
-        `block<b>_layer<l>_<layer>` for `b` and `l` from 1 with the layers
-        `bn1`, `relu1`, `conv1`, `bn2`, `relu2`, `conv2` and `concat`,
-        `transition<b>_<layer>` with `bn`, `relu`, `conv` and `pool`, and
-        `final_bn`, `final_relu`, `avg_pool` and `predictions`. Those that drop
-        are called as the convolution, with `drop` for `conv`.
 
     Example:
 
@@ -62,12 +45,6 @@ def DenseNetBC(
     ...     "final_relu"
     ... ).output
     True
-    >>> model.output_shape
-    (None, 5)
-
-    Convolutions have no bias, and all start from He's normal distribution of
-    the fan-in, as those of `WideResNet`; the authors' code, in Lua, takes the
-    fan-out.
 
     Reference:
         [Huang et al., 2017](https://arxiv.org/abs/1608.06993)

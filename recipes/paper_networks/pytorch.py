@@ -1,7 +1,6 @@
 """Weights of PyTorch's modules for layers of Keras: all of them, or none."""
 
-import dataclasses
-from collections.abc import Callable
+import collections
 
 import keras
 import numpy as np
@@ -15,29 +14,16 @@ _BN = {
 }
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Weight:
-    """What an array of PyTorch's is for.
-
-    Attributes:
-        variable: The variable of the model.
-        shape: The shape of PyTorch's array.
-        convert: A function from that array to the variable's value.
-    """
-
-    variable: keras.Variable
-    shape: tuple
-    convert: Callable
+# What an array of PyTorch's is for: the variable of the model, the array's
+# shape, and a function from the array to the variable's value.
+Weight = collections.namedtuple("Weight", "variable shape convert")
 
 
 def expected(layers, names, refuse):
-    """PyTorch's names of arrays, and what these are for.
+    """Yields PyTorch's names of arrays, and what these are for.
 
-    Args:
-        layers: Dictionary from names to the layers of a model.
-        names: Triples: PyTorch's name of a module, ours of the layer, and one
-            of `conv`, `dense` and `normalization`.
-        refuse: Function that raises an error, which ends in what it is given.
+    `names` are triples: PyTorch's name of a module, ours of the layer, and
+    one of `conv`, `dense` and `normalization`; `refuse` raises an error.
     """
     for theirs, ours, part in names:
         if ours not in layers:
@@ -68,24 +54,20 @@ def assign(model, weights, expected, origin, is_weight):
 
 def _check_arrays(model, expected, arrays, origin):
     """Checks names and shapes, and lists all that is wrong with them."""
-    faults = []
-    missing = [name for name in expected if name not in arrays]
-    if missing:
-        faults.append(f"missing: {', '.join(map(repr, missing))}")
-    unknown = [name for name in arrays if name not in expected]
-    if unknown:
-        faults.append(f"unknown: {', '.join(map(repr, unknown))}")
-    wrong = [
-        f"{name!r} of shape {arrays[name].shape} and dtype "
-        f"{arrays[name].dtype} instead of {weight.shape} and floats"
-        for name, weight in expected.items()
-        if name in arrays
-        and (
-            arrays[name].shape != weight.shape or arrays[name].dtype.kind != "f"
-        )
+    faults = {
+        "missing": [repr(name) for name in expected if name not in arrays],
+        "unknown": [repr(name) for name in arrays if name not in expected],
+        "wrong": [
+            f"{name!r} of shape {array.shape} and dtype {array.dtype} instead "
+            f"of {expected[name].shape} and floats"
+            for name, array in arrays.items()
+            if name in expected
+            and (array.shape, array.dtype.kind) != (expected[name].shape, "f")
+        ],
+    }
+    faults = [
+        f"{of}: {', '.join(found)}" for of, found in faults.items() if found
     ]
-    if wrong:
-        faults.append(f"wrong: {', '.join(wrong)}")
     if faults:
         raise ValueError(
             f"`weights` must have the names and shapes of {origin} network "
@@ -97,22 +79,14 @@ def _check_arrays(model, expected, arrays, origin):
 def conv(name, layer):
     """Names and `Weight`s of a convolution, without bias."""
     height, width, channels, outputs = layer.kernel.shape
-    yield (
-        f"{name}.weight",
-        Weight(
-            layer.kernel,
-            (outputs, channels, height, width),
-            channels_last,
-        ),
-    )
+    shape = (outputs, channels, height, width)
+    yield f"{name}.weight", Weight(layer.kernel, shape, channels_last)
 
 
 def dense(name, layer):
     """Names and `Weight`s of a dense layer."""
-    yield (
-        f"{name}.weight",
-        Weight(layer.kernel, tuple(layer.kernel.shape[::-1]), np.transpose),
-    )
+    shape = tuple(layer.kernel.shape[::-1])
+    yield f"{name}.weight", Weight(layer.kernel, shape, np.transpose)
     yield f"{name}.bias", plain(layer.bias)
 
 

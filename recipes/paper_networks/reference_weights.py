@@ -1,7 +1,6 @@
 """Weights of the authors' PyTorch code, for the same network here."""
 
 import collections
-import dataclasses
 import re
 
 import keras
@@ -32,7 +31,9 @@ def load_reference_weights(model, weights):
 
     That is `WideResNetAttention` in `models/wide_resnet_cifar_attention.py` of
     https://github.com/prlz77/attend-and-rectify, with `attention_type` at
-    `"softmax"`. Either all weights are set, or none.
+    `"softmax"`. Either all weights are set, or none: an error says what else
+    `model` computes, or lists all names that are unknown or missing, and all
+    wrong shapes.
 
     Args:
         model: A model as in the example. `depth`, `width` and `classes` of the
@@ -41,13 +42,7 @@ def load_reference_weights(model, weights):
         weights: Mapping from the reference's names, such as
             `"group_0.block_0.conv0.weight"`, to arrays in its layout:
             `{name: tensor.cpu().numpy() for name, tensor in
-            module.state_dict().items()}`. PyTorch's counters of batches are
-            passed over, as is the constant `diag`.
-
-    Raises:
-        ValueError: if `model` computes something else than the reference; or
-            if names in `weights` are unknown or missing, or shapes are wrong:
-            the message lists them all.
+            module.state_dict().items()}`.
 
     Example:
 
@@ -119,10 +114,7 @@ def _names(layers, blocks):
 
 
 def _check_shortcuts(model, groups, refuse):
-    """Checks that they read what the block reads, before it is activated.
-
-    Shapes cannot tell.
-    """
+    """Checks that they read what is not activated: shapes cannot tell."""
     network = graph.Graph(model)
     for group in groups:
         (normalization,) = network.calls_of(f"group{group}_block1_bn1")
@@ -179,31 +171,18 @@ def _module(name, module):
         ("score", module.head_gates.kernel, heads, gates),
     ):
         shape = (outputs, channels, height, width)
-        yield (
-            f"{name}.{part}.conv.weight",
-            pytorch.Weight(variable, shape, convert),
-        )
+        weight = pytorch.Weight(variable, shape, convert)
+        yield f"{name}.{part}.conv.weight", weight
 
 
 def _global_gate(layer, places):
-    """The weights of the global gates, which come in another order.
-
-    The reference lists the deepest module first, and the network last.
-    """
+    """The weights of the global gates, which come in another order."""
+    # The reference lists the deepest module first, and the network last.
     theirs = [*sorted(places, reverse=True), "network"]
     order = [theirs.index(place) for place in ["network", *places]]
-    yield (
-        "output_gate.gates.weight",
-        pytorch.Weight(
-            layer.kernel,
-            tuple(layer.kernel.shape[::-1]),
-            lambda kernel: kernel[order].T,
-        ),
-    )
-    for name, weight in pytorch.normalization(
-        "output_gate.bn", layer.normalization
-    ):
-        yield (
-            name,
-            dataclasses.replace(weight, convert=lambda array: array[order]),
-        )
+    shape = tuple(layer.kernel.shape[::-1])
+    kernel = pytorch.Weight(layer.kernel, shape, lambda of: of[order].T)
+    yield "output_gate.gates.weight", kernel
+    theirs = pytorch.normalization("output_gate.bn", layer.normalization)
+    for name, weight in theirs:
+        yield name, weight._replace(convert=lambda array: array[order])

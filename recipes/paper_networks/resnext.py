@@ -7,14 +7,7 @@ _STEM_CHANNELS = 64
 _GROUPS = 3
 
 
-def ResNeXt(
-    depth=29,
-    cardinality=16,
-    base_width=64,
-    *,
-    name=None,
-    **ends,
-):
+def ResNeXt(depth=29, cardinality=16, base_width=64, *, name=None, **ends):
     """ResNeXt for small images: residual blocks of many narrow paths.
 
     Three groups of blocks with 256, 512 and 1,024 channels follow a
@@ -28,9 +21,8 @@ def ResNeXt(
 
     where `f` stands for `norm` and `relu`, and a normalised 1x1 convolution
     takes the place of the first `x` if the block changes its shape.
-
     ResNeXt-29 (16x64d) of the paper's Table 2 is the default, (8x64d) has
-    `cardinality=8`. Pixels are not normalised inside.
+    `cardinality=8`.
 
     Args:
         depth: Integer `9 * blocks + 2`, where `blocks` is the number of blocks
@@ -38,17 +30,9 @@ def ResNeXt(
         cardinality: Positive integer, the number of paths.
         base_width: Positive integer, the channels of a path in the first
             group.
-        name: Name of the model. Defaults to
-            `"resnext_<depth>_<cardinality>x<base_width>d"`.
+        name: Defaults to `"resnext_<depth>_<cardinality>x<base_width>d"`.
         **ends: `input_shape`, `classes`, `include_top` and
             `classifier_activation`, as of `WideResNet`.
-
-    Returns:
-        A flat functional `keras.Model`. Its layers are named `stem_conv`,
-        `stem_bn` and `stem_relu`, `group<g>_block<b>_<layer>` for `g` and `b`
-        from 1 with the layers `conv1`, `bn1`, `relu1`, `conv2`, `bn2`,
-        `relu2`, `conv3`, `bn3`, `shortcut`, `shortcut_bn`, `add` and `relu`,
-        and `avg_pool` and `predictions`.
 
     Example:
 
@@ -57,12 +41,6 @@ def ResNeXt(
     >>> model = keras_warn.augment(network, depth=3, width=2)
     >>> model.get_layer("module_1_masks").input.shape
     (None, 32, 32, 256)
-    >>> model.output_shape
-    (None, 5)
-
-    Convolutions have no bias, and all start from He's normal distribution of
-    the fan-in, as those of `WideResNet`; the authors' code, in Lua, takes the
-    fan-out.
 
     Reference:
         [Xie et al., 2017](https://arxiv.org/abs/1611.05431)

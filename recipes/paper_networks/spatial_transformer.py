@@ -29,23 +29,14 @@ class SpatialTransformer(keras.layers.Layer):
     Args:
         data_format: `"channels_last"` or `"channels_first"`, of the images.
             Defaults to `keras.config.image_data_format()`.
-        **kwargs: `name`, `dtype` and `trainable`.
-
-    Call arguments:
-        images: Images, or a feature map, of integers or floating-point
-            numbers.
-        found: The last features of the localisation network.
 
     Input shape:
-        `(b, h, w, c)`, or `(b, c, h, w)` with `data_format="channels_first"`,
-        and `(b, f)`. `b`, `h`, `w` and `c` may be unknown.
+        `images`: `(b, h, w, c)`, or `(b, c, h, w)` with
+        `data_format="channels_first"`; and `found`, the last features of the
+        localisation network: `(b, f)`. `b`, `h`, `w` and `c` may be unknown.
 
     Output shape:
         Same as the images, in the layer's compute dtype.
-
-    Raises:
-        ValueError: if `data_format` is unknown, if an input has another number
-            of axes, or if the number of features is unknown.
 
     Example:
 
@@ -110,16 +101,7 @@ class SpatialTransformer(keras.layers.Layer):
 
 
 def _places(theta, height, width):
-    """Where each place of the output reads, in pixels from the first.
-
-    Args:
-        theta: Affine maps, a tensor `(b, 6)`.
-        height: Of the image, and of the output.
-        width: Of the image, and of the output.
-
-    Returns:
-        Tensors `x` and `y` of shape `(b, h, w)`.
-    """
+    """Where places of the output read, in pixels: `x` and `y` `(b, h, w)`."""
     half_h, half_w = (ops.cast(n, theta.dtype) / 2 for n in (height, width))
     middle_x, middle_y = half_w - 0.5, half_h - 0.5
     # In pixels from the middle the identity is exact.

@@ -32,10 +32,9 @@ def WideResNet(
 
     where a 1x1 convolution takes the place of the first `x` if the block
     changes the number of channels. After the last group come a normalisation
-    and an activation, the mean over positions, and a linear classifier.
-
-    Pixels are not normalised inside. The papers subtract the mean of each
-    channel over the training set and divide by its standard deviation.
+    and an activation, the mean over positions, and a linear classifier. The
+    papers subtract the mean of each channel over the training set from pixels,
+    and divide by its standard deviation.
 
     Args:
         depth: Integer `6 * blocks + 4`, where `blocks` is the number of blocks
@@ -55,18 +54,7 @@ def WideResNet(
         activate_shortcuts: Whether the 1x1 convolutions of shortcuts read
             `relu(norm(x))`, which the block reads as well, or `x` itself, as
             in the reference.
-        name: Name of the model. Defaults to `"wide_resnet_<depth>_<width>"`.
-
-    Returns:
-        A flat functional `keras.Model`. Its layers are named `stem_conv`,
-        `group<g>_block<b>_<layer>` for `g` and `b` from 1 with the layers
-        `bn1`, `relu1`, `conv1`, `bn2`, `relu2`, `dropout`, `conv2`,
-        `shortcut` and `add`, and `final_bn`, `final_relu`, `avg_pool` and
-        `predictions`.
-
-    Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of its range or contradicts another.
+        name: Defaults to `"wide_resnet_<depth>_<width>"`.
 
     Example:
 
@@ -75,15 +63,6 @@ def WideResNet(
     >>> model = keras_warn.augment(network, depth=3, kernel_size=3)
     >>> model.get_layer("module_1_masks").input.shape
     (None, 32, 32, 16)
-    >>> model.output_shape
-    (None, 5)
-
-    Convolutions have no bias. As in PyTorch, batch normalisation has
-    `momentum=0.9` and `epsilon=1e-5`, and strided convolutions pad both sides.
-    Kernels start from He's normal distribution, not truncated, of the fan-in.
-    So they do in the reference, and in the PyTorch code of the authors of
-    wide residual networks; their first code, in Lua, takes the fan-out, which
-    differs where the number of channels does.
 
     Differences from the reference: by default, this is the network of
     Zagoruyko and Komodakis. The reference attends to one with

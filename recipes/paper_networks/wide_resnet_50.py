@@ -12,12 +12,7 @@ _BLOCKS = (3, 4, 6, 3)
 _STEM_CHANNELS = 64
 
 
-def WideResNet50(
-    width=2,
-    *,
-    name=None,
-    **ends,
-):
+def WideResNet50(width=2, *, name=None, **ends):
     """ResNet-50 with wider bottlenecks, for photographs.
 
     A convolution of 7x7 to 64 channels and a pooling, both with strides of 2,
@@ -33,26 +28,18 @@ def WideResNet50(
     channels.
 
     With `width=2` it is WRN-50-2, torchvision's `wide_resnet50_2`, and with
-    `width=4` WRN-50-4, which the paper fine-tunes. Pixels are not normalised
-    inside; torchvision's weights take them as
-    `keras.applications.imagenet_utils.preprocess_input(images, mode="torch")`
-    makes them.
+    `width=4` WRN-50-4, which the paper fine-tunes. torchvision's weights take
+    pixels as `keras.applications.imagenet_utils.preprocess_input(images,
+    mode="torch")` makes them.
 
     Args:
         width: Positive integer, the factor on the inner channels of blocks.
-        name: Name of the model. Defaults to `"wide_resnet_50_<width>"`.
+        name: Defaults to `"wide_resnet_50_<width>"`.
         **ends: `input_shape` (of 224 x 224 pixels by default), `classes`
             (1,000 by default), `include_top` and `classifier_activation`, as
             of `WideResNet`.
 
-    Returns:
-        A flat functional `keras.Model`. Its layers are named `stem_conv`,
-        `stem_bn`, `stem_relu` and `stem_pool`, `group<g>_block<b>_<layer>` for
-        `g` and `b` from 1 with the layers `conv1`, `bn1`, `relu1`, `conv2`,
-        `bn2`, `relu2`, `conv3`, `bn3`, `shortcut`, `shortcut_bn`, `add` and
-        `relu`, and `avg_pool` and `predictions`.
-
-    Example:
+    Example, with attention where the reference has it in its WRN-50:
 
     >>> from paper_networks import WideResNet50
     >>> network = WideResNet50(width=1, include_top=False)
@@ -63,11 +50,6 @@ def WideResNet50(
     >>> [model.get_layer(f"module_{i}_masks").input.shape for i in (1, 2, 3)]
     [(None, 56, 56, 256), (None, 28, 28, 512), (None, 14, 14, 1024)]
 
-    These are the places at which the reference attends to its WRN-50.
-
-    Convolutions have no bias, and all start from He's normal distribution of
-    the fan-in, as those of `WideResNet`; torchvision takes the fan-out.
-
     Reference:
         - [Zagoruyko and Komodakis, 2016](https://arxiv.org/abs/1605.07146)
         - [He et al., 2016](https://arxiv.org/abs/1512.03385)
@@ -76,12 +58,7 @@ def WideResNet50(
     ends = building.Ends(**{"classes": 1000, **ends})
     images = ends.images(size=224)
     x = building.centred_conv(
-        images,
-        _STEM_CHANNELS,
-        7,
-        2,
-        name="stem_conv",
-        pad_name="stem_pad",
+        images, _STEM_CHANNELS, 7, 2, name="stem_conv", pad_name="stem_pad"
     )
     x = building.activated(x, "stem_bn", "stem_relu")
     # Nothing is below the zeros that are padded: it has been activated.
@@ -106,7 +83,8 @@ def load_torchvision_weights(model, weights):
     """Sets a `WideResNet50` to weights of torchvision's, such as ImageNet's.
 
     Those of `torchvision.models.wide_resnet50_2`; with `width=1`, those of
-    `resnet50`, which is built alike. Either all weights are set, or none.
+    `resnet50`, which is built alike. Either all weights are set, or none: an
+    error lists all that are unknown, missing or of a wrong shape.
 
     Args:
         model: A `WideResNet50`, or what `keras_warn.augment` made of one,
@@ -114,14 +92,8 @@ def load_torchvision_weights(model, weights):
         weights: Mapping from torchvision's names, such as
             `"layer1.0.conv1.weight"`, to arrays in its layout:
             `{name: tensor.cpu().numpy() for name, tensor in
-            module.state_dict().items()}`. PyTorch's counters of batches are
-            passed over, as is the classifier `fc` where the network was made
-            with `include_top=False`.
-
-    Raises:
-        ValueError: if `model` is another network; or if names in `weights` are
-            unknown or missing, or shapes are wrong: the message lists them
-            all.
+            module.state_dict().items()}`. The classifier `fc` is passed over
+            where the network was made with `include_top=False`.
 
     Example:
 
@@ -129,7 +101,6 @@ def load_torchvision_weights(model, weights):
     >>> network = WideResNet50(include_top=False)
     >>> weights = numpy.load("wide_resnet50_2.npz")  # doctest: +SKIP
     >>> load_torchvision_weights(network, weights)  # doctest: +SKIP
-    >>> model = keras_warn.augment(network, classes=200)
     """
     layers = {layer.name: layer for layer in model.layers}
     top = "predictions" in layers

@@ -46,24 +46,10 @@ def WideResNetAtt2(
         dropout: Number from 0 to 1, the share of values that is dropped while
             training: between the convolutions of a block, before `g`, and
             before the classifier.
-        name: Name of the model. Defaults to
-            `"wide_resnet_<depth>_<width>_att2"`.
+        name: Defaults to `"wide_resnet_<depth>_<width>_att2"`.
         **ends: `input_shape`, `classes`, `include_top` and
             `classifier_activation`, as of `WideResNet`. Without `include_top`
             it ends in what the classifier reads, a vector.
-
-    Returns:
-        A flat functional `keras.Model`. Its layers are those of `WideResNet`
-        up to `final_bn` and `final_relu`; `global_conv1`, `global_bn1`,
-        `global_relu1`, `global_conv2`, `global_bn2`, `global_relu2`,
-        `global_pool` and `global`, which is the global feature, and
-        `group2_global`, its linear map; for `j` of 2 and 3, `group<j>_locals`
-        `(b, h * w, c)`, `group<j>_place`, `group<j>_sums` of
-        `"parametrised"`, `group<j>_scores`, `group<j>_masks` `(b, h * w, 1)`,
-        `group<j>_mean`, `group<j>_context` `(b, c)`, `group<j>_bn` and
-        `group<j>_relu`; and `contexts` and `predictions`. With dropout there
-        are `global_dropout` and `contexts_dropout`; with channels first,
-        `group<j>_channels_last`.
 
     Example:
 
