@@ -39,7 +39,6 @@ from measuring import certainty_report
 from measuring import frozen_report
 from measuring import table2_report
 from measuring import variants
-from measuring.table2_networks import PUBLISHED
 from PIL import Image
 
 from keras_warn import files
@@ -86,29 +85,25 @@ PLACE = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 BIRDS_ACCURACY = "last_epoch_test_accuracy"
 
 
-def figure_4(found):
-    """Table and plot of each part of the figure."""
-    return {
-        "figure4b": along(
-            found,
-            DEPTHS,
-            "depth {}, width 1",
-            "modules of one head",
-            log2=False,
-        ),
-        "figure4c": along(
-            found, WIDTHS, "depth 4, width {}", "heads in each of 4 modules"
-        ),
-        "figure4d": side_by_side(found, PARTS, TRAINED_WITH, error=True),
-        "figure4e": more_clutter(found),
-    }
+def along_depths(found):
+    label, x_label = "depth {}, width 1", "modules of one head"
+    return along(found, DEPTHS, label, x_label, log2=False)
+
+
+def along_widths(found):
+    label, x_label = "depth 4, width {}", "heads in each of 4 modules"
+    return along(found, WIDTHS, label, x_label)
+
+
+def parts(found):
+    return side_by_side(found, PARTS, TRAINED_WITH, error=True)
 
 
 def along(found, attended, label, x_label, log2=True):
     """Attention of several sizes, beside the baseline."""
-    rows = [("baseline", "baseline", TRAINED_WITH)]
-    for arm, size in attended.items():
-        rows.append((label.format(size), arm, TRAINED_WITH))
+    names = {"baseline": "baseline"}
+    names |= {arm: label.format(size) for arm, size in attended.items()}
+    rows = [(says, arm, TRAINED_WITH) for arm, says in names.items()]
     points = {"baseline": rows[:1] * len(attended), "attention": rows[1:]}
     plot = curves(found, [*attended.values()], points, x_label, log2)
     return variants.table(found, rows, error=True), plot
@@ -150,36 +145,37 @@ def side_by_side(found, labels, column, error):
     rows = [(says, arm, column) for arm, says in labels.items()]
     values = {row[0]: variants.by_seed(found, [row], error) for row in rows}
     kind = "error" if error else "accuracy"
-    plot = None
-    if values and all(values.values()):
-        plot = variants.dots(values, f"test {kind} (%)")
+    drawn = all(values.values())
+    plot = variants.dots(values, f"test {kind} (%)") if drawn else None
     return variants.table(found, rows, error), plot
+
+
+def of_digits(show):
+    """What a part of Figure 4 shows of its file."""
+    columns = [f"accuracy_{n}" for n in DISTRACTORS]
+    return lambda path: show(variants.read(path, *columns))
+
+
+def birds(path):
+    """Table and plot of variants of attention on birds."""
+    found = variants.read(path, BIRDS_ACCURACY)
+    names = {arm: arm.replace("_", " ") for arm in found.index.unique("arm")}
+    return side_by_side(found, names, BIRDS_ACCURACY, error=False)
 
 
 def table_2(path):
     """Tables and plot of what the paper's networks cost."""
-    if not path.exists():
-        return variants.NOT_MEASURED, None
-    try:
-        result = json.loads(path.read_text("utf-8"))
-        networks, smoke = result["networks"], result["settings"]["smoke"]
-        known = PUBLISHED.keys() <= networks.keys()
-        known = known and {"environment", "pairs"} <= result.keys()
-    except (AttributeError, KeyError, TypeError, ValueError):
-        known = False
-    if not known or smoke:
-        kind = "one of a smoke test" if known else "another file"
+    result = json.loads(path.read_text("utf-8"))
+    if result["settings"]["smoke"]:
         raise ValueError(
             f"{TABLE_2} must be the results.json of benchmarks/table2.py, "
-            f"without --smoke. Received: {path}, {kind}."
+            f"without --smoke. Received: {path}, one of a smoke test."
         )
     return table2_report.tables(result), table2_report.plot(result)
 
 
 def beside_controls(path):
     """Table and plot of attention beside heads of equal size."""
-    if not path.exists():
-        return variants.NOT_MEASURED, None
     table = (
         f"{frozen_report.table(path)}\n\nParameters that are trained, and "
         "milliseconds of a training step, an image:\n\n"
@@ -188,59 +184,46 @@ def beside_controls(path):
     return table, frozen_report.plot(path)
 
 
-def certainty(path, name):
+def certainty(name):
     """One of the tables of what predictions know of themselves."""
-    if not path.exists():
-        return variants.NOT_MEASURED
-    return certainty_report.table(path, name)
+    return lambda path: (certainty_report.table(path, name), None)
+
+
+# For each place the file of its runs, and what shows them.
+SHOWN = {
+    "figure4b": (FIGURE_4, of_digits(along_depths)),
+    "figure4c": (FIGURE_4, of_digits(along_widths)),
+    "figure4d": (FIGURE_4, of_digits(parts)),
+    "figure4e": (FIGURE_4, of_digits(more_clutter)),
+    "birds": (BIRDS, birds),
+    **{name: (file, beside_controls) for name, file in BESIDE_CONTROLS.items()},
+    **{name: (CERTAINTY, certainty(name)) for name in certainty_report.TABLES},
+    "table2": (TABLE_2, table_2),
+}
 
 
 def evidence(results):
     """For each place its table, its plot or `None`, and their source."""
-    mnist = variants.read(
-        results / FIGURE_4, *(f"accuracy_{n}" for n in DISTRACTORS)
-    )
-    birds = variants.read(results / BIRDS, BIRDS_ACCURACY)
-    arms = [*birds.index.unique("arm")] or [variants.BASELINE]
-    names = {arm: arm.replace("_", " ") for arm in arms}
-    return {
-        **{k: (*v, results / FIGURE_4) for k, v in figure_4(mnist).items()},
-        "birds": (
-            *side_by_side(birds, names, BIRDS_ACCURACY, error=False),
-            results / BIRDS,
-        ),
-        **{
-            name: (*beside_controls(results / file), results / file)
-            for name, file in BESIDE_CONTROLS.items()
-        },
-        **{
-            name: (certainty(results / CERTAINTY, name), None, None)
-            for name in certainty_report.TABLES
-        },
-        "table2": (*table_2(results / TABLE_2), results / TABLE_2),
-    }
+    found = {}
+    for name, (file, show) in SHOWN.items():
+        path = results / file
+        shown = show(path) if path.exists() else (variants.NOT_MEASURED, None)
+        found[name] = (*shown, path)
+    return found
 
 
 def places(page):
     """What stands in the marked places of a page, by name."""
-    found = [(match[2], match[3]) for match in PLACE.finditer(page)]
-    counts = page.count("<!-- table:"), page.count("<!-- end -->")
-    if len({len(found), len(dict(found)), *counts}) > 1:
-        raise ValueError(
-            "Each `<!-- table: NAME -->` must have a name of its own and its "
-            f"`<!-- end -->`. Received: {counts[0]} beginnings with the names "
-            f"{', '.join(name for name, _ in found)}, and {counts[1]} ends."
-        )
-    return dict(found)
+    return {match[2]: match[3] for match in PLACE.finditer(page)}
 
 
 def filled(page, contents):
     """The page with other contents, by the names of its places."""
-    names = places(page)
-    if names.keys() != contents.keys():
+    names = [match[2] for match in PLACE.finditer(page)]
+    if sorted(names) != sorted(contents):
         raise ValueError(
-            f"The page must have the places {', '.join(contents)}. Received: "
-            f"{', '.join(names)}."
+            f"The page must have the places {', '.join(contents)}, each once "
+            f"and with its end. Received: {', '.join(names)}."
         )
     return PLACE.sub(lambda m: f"{m[1]}{contents[m[2]]}\n{m[4]}", page)
 
@@ -288,9 +271,7 @@ def main(argv=None):
         was, now = places(old), places(new)
         differ = [f"{page}: {name}" for name in now if was[name] != now[name]]
         differ += [
-            str(path)
-            for path, (_, source) in plots.items()
-            if not is_drawn(path, source)
+            x for x, (_, source) in plots.items() if not is_drawn(x, source)
         ]
         for name in differ:
             print(f"Not of the runs in {s.docs / 'results'}: {name}")

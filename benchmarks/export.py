@@ -57,7 +57,12 @@ COLUMNS = {
     "largest_difference": "largest difference of a probability",
     "megabytes": "MB",
 }
-QUANTIZATIONS = ("none", "float16", "int8")
+# What each is called, and its file.
+FORMATS = {
+    "SavedModel": ("tf_saved_model", "saved_model"),
+    "ONNX": ("onnx", "model.onnx"),
+    "LiteRT": ("litert", "model.tflite"),
+}
 
 
 def of_saved_model(path, signature):
@@ -65,11 +70,9 @@ def of_saved_model(path, signature):
     import tensorflow as tf
 
     loaded = tf.saved_model.load(path)
-    # Which keeps the model alive.
-    function = getattr(loaded, signature)
 
-    def run(images, loaded=loaded):
-        found = function(tf.constant(images))
+    def run(images):  # as a closure, it keeps the model alive
+        found = getattr(loaded, signature)(tf.constant(images))
         return {name: value.numpy() for name, value in found.items()}
 
     return run
@@ -104,28 +107,28 @@ def of_litert(path, signature):
     return lambda images: runner(images=images)
 
 
-def exported(model, folder, representative=None):
+def exported(model, folder):
     """Exports a model in all formats; paths by name."""
-    paths = {
-        "SavedModel": folder / "saved_model",
-        "ONNX": folder / "model.onnx",
-        "LiteRT": folder / "model.tflite",
-    }
-    formats = ("tf_saved_model", "onnx", "litert")
-    for path, name in zip(paths.values(), formats, strict=True):
-        keras_warn.export(model, path, name)
-    if representative is not None:
-        for kind in QUANTIZATIONS[1:]:
-            images = representative if kind == "int8" else None
-            paths[f"LiteRT {kind}"] = folder / f"{kind}.tflite"
-            keras_warn.export(
-                model,
-                paths[f"LiteRT {kind}"],
-                "litert",
-                masks="maps",
-                quantization=kind,
-                representative_images=images,
-            )
+    paths = {}
+    for name, (kind, file) in FORMATS.items():
+        paths[name] = pathlib.Path(folder, file)
+        keras_warn.export(model, paths[name], kind)
+    return paths
+
+
+def quantized(model, folder, images):
+    """Exports a model as LiteRT in smaller numbers, the same."""
+    paths = {}
+    for kind, seen in (("float16", None), ("int8", images)):
+        paths[f"LiteRT {kind}"] = path = pathlib.Path(folder, f"{kind}.tflite")
+        keras_warn.export(
+            model,
+            path,
+            "litert",
+            masks="maps",
+            quantization=kind,
+            representative_images=seen,
+        )
     return paths
 
 
@@ -165,25 +168,20 @@ def accuracy(model, paths, canvases):
     """What each kind of LiteRT model makes of the test digits."""
     images, labels = canvases.images, canvases.labels
     keras_says = model.predict(images, BATCH, verbose=0)
-    found = {"Keras": {"accuracy": _share(keras_says.argmax(1) == labels)}}
+    found = {"Keras": {"accuracy": np.mean(keras_says.argmax(1) == labels)}}
     for name, run in loaded(paths, "serve").items():
-        said = np.concatenate(
-            [
-                run(images[i : i + BATCH])["probabilities"]
-                for i in range(0, len(images), BATCH)
-            ]
-        )
+        batches = np.array_split(images, range(BATCH, len(images), BATCH))
+        said = [run(batch)["probabilities"] for batch in batches]
+        said = np.concatenate(said)
         found[name] = {
-            "accuracy": _share(said.argmax(1) == labels),
-            "other_predictions": _share(said.argmax(1) != keras_says.argmax(1)),
+            "accuracy": np.mean(said.argmax(1) == labels),
+            "other_predictions": np.mean(
+                said.argmax(1) != keras_says.argmax(1)
+            ),
             "largest_difference": float(np.abs(said - keras_says).max()),
             "megabytes": _bytes(paths[name]) / 1e6,
         }
     return found
-
-
-def _share(values):
-    return float(np.mean(values))
 
 
 def _bytes(path):
@@ -243,31 +241,19 @@ def main(argv=None):
         depth=2,
     )
     image = np.random.default_rng(0).normal(size=(1, s.size, s.size, 3))
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {
-            name: pathlib.Path(folder, name) for name in ("small", "large")
-        }
-        for path in paths.values():
-            path.mkdir()
-        small = exported(digits, paths["small"], seen.images)
-        measured = {
-            "digits": latency(
-                "digits", digits, small, canvases.images[:1], s.rounds
-            ),
-            "MobileNetV2": latency(
-                "MobileNetV2",
-                large,
-                exported(large, paths["large"]),
-                image.astype("float32"),
-                s.rounds,
-            ),
-        }
-        results = {
-            "settings": vars(s),
-            "environment": environment(),
-            "latency": measured,
-            "accuracy": accuracy(digits, small, canvases),
-        }
+    models = {
+        "digits": (digits, canvases.images[:1]),
+        "MobileNetV2": (large, image.astype("float32")),
+    }
+    results = {"settings": vars(s), "environment": environment(), "latency": {}}
+    for name, (model, image) in models.items():
+        with tempfile.TemporaryDirectory() as folder:
+            paths = exported(model, folder)
+            if model is digits:
+                paths |= quantized(model, folder, seen.images)
+                results["accuracy"] = accuracy(model, paths, canvases)
+            measured = latency(name, model, paths, image, s.rounds)
+            results["latency"][name] = measured
     with files.replacing(out / "export.json") as path:
         path.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
     table = markdown(results)

@@ -67,9 +67,8 @@ BIRDS = training.Settings(
 
 def digits(s):
     """Images, labels and boxes to test with."""
-    canvases = cluttered(
-        *load_digits().test, s.images, distractors=DISTRACTORS, seed=DIGITS_SEED
-    )
+    how = {"distractors": DISTRACTORS, "seed": DIGITS_SEED}
+    canvases = cluttered(*load_digits().test, s.images, **how)
     return canvases.images, canvases.labels, canvases.boxes
 
 
@@ -77,17 +76,13 @@ def birds(s, cub):
     """Images, labels and boxes to test with, evenly from all classes."""
     chosen = cub.splits["test"]
     chosen = chosen[np.arange(s.images) * len(chosen) // s.images]
-    crops, boxes = zip(
-        *[centre(cub.paths[i], cub.boxes[i]) for i in chosen], strict=True
-    )
+    found = [centre(cub.paths[i], cub.boxes[i]) for i in chosen]
+    crops, boxes = zip(*found, strict=True)
     return np.stack(crops), cub.labels[chosen], np.stack(boxes)
 
 
 def centre(path, box):
-    """The middle of an image, and the box in its pixels, clipped.
-
-    The box, top, left, bottom and right, is rounded to the outside.
-    """
+    """The middle of an image, and the box in it, rounded to the outside."""
     image, size = images.read_image(path), (BIRDS.image_size,) * 2
     given = size, "crop", BIRDS.resize_shorter_edge
     seen, _ = images.placement(image.shape[:2], *given)
@@ -106,6 +101,10 @@ def train(seed, cub, s, folder):
     one = recipe_of("cub200").experiment(cub, settings, seed)
     found = one.run(folder, verbose=2)["over_backbone"]
     return {"network": found["backbone"], "output": found["attention"]}
+
+
+def rounded(of):
+    return {key: np.round(value, 5).tolist() for key, value in of.items()}
 
 
 def measure(path, images, labels, boxes):
@@ -134,13 +133,8 @@ def measure(path, images, labels, boxes):
             "energy": saliency.energy(found, boxes),
             **{key: saliency.area(value) for key, value in of_map.items()},
         }
-        measures[name] = {
-            key: np.round(value, 5).tolist() for key, value in of_images.items()
-        }
-        curves[name] = {
-            key: np.round(value.mean(axis=0), 5).tolist()
-            for key, value in of_map.items()
-        }
+        means = {key: value.mean(axis=0) for key, value in of_map.items()}
+        measures[name], curves[name] = rounded(of_images), rounded(means)
         progress.add(1)
     return {
         "accuracy": {

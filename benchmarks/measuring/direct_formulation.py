@@ -100,8 +100,8 @@ def direct_formulation(ours):
 def difference(ours, direct, images):
     """The largest difference of ours and direct, relative to the largest entry.
 
-    Of the predictions of every module and of the models' outputs. The latter
-    alone, probabilities over hundreds of classes, would all be near zero.
+    Of the predictions of every module, too: probabilities over hundreds of
+    classes would all be near zero.
     """
     outputs = [ours.output, direct.output]
     for module in attention_of(ours).modules:

@@ -23,10 +23,7 @@ SHOWN = ("masks", "evidence", "Grad-CAM, network", "Grad-CAM, output")
 
 
 def summary(of_seeds):
-    """Means over images and seeds, and differences image by image, for JSON.
-
-    `of_seeds` is what was measured of each model, on the same images.
-    """
+    """Means over images and seeds, and differences image by image, for JSON."""
     values, curves = (
         {
             name: {
@@ -37,6 +34,11 @@ def summary(of_seeds):
         }
         for kind in ("measures", "curves")
     )
+
+    def differences(ours, other):
+        pair = values[ours], values[other]
+        return {m: difference(*(of[m] for of in pair)) for m in MEASURES}
+
     return {
         "accuracy": {
             name: tables.spread([s["accuracy"][name] for s in of_seeds])
@@ -52,16 +54,7 @@ def summary(of_seeds):
             for name, of_map in values.items()
         },
         "differences": {
-            ours: {
-                other: {
-                    measure: difference(
-                        values[ours][measure], values[other][measure]
-                    )
-                    for measure in MEASURES
-                }
-                for other in values
-                if other != ours
-            }
+            ours: {x: differences(ours, x) for x in values if x != ours}
             for ours in OURS
         },
         "curves": {
@@ -77,9 +70,8 @@ def summary(of_seeds):
 def difference(ours, other):
     """How much larger a measure is, of arrays `(seeds, b)`.
 
-    The mean; the half width of its 95 % confidence interval over images, of
-    these models (each image's difference is averaged over them); and the mean
-    of each seed.
+    With the half width of its 95 % confidence interval over images, each of
+    which counts by its mean over models.
     """
     differences = np.asarray(ours) - np.asarray(other)
     of_images = differences.mean(axis=0)
@@ -167,12 +159,7 @@ def curves_figure(summaries):
 
 
 def examples_figure(rows):
-    """Images with their boxes, and maps of them.
-
-    Each row has an `image`, its `box`, `maps` by name, and the names of its
-    `label`, of the class that the `output` says, and of the one that evidence
-    speaks `against`.
-    """
+    """Images with their boxes, and maps of them: `faithfulness.examples`."""
     columns = 1 + len(SHOWN)
     side = figures.CELL
     figure = figures.new_figure(
@@ -209,18 +196,12 @@ def examples_figure(rows):
 
 
 def _table(head, rows, form):
-    header = [head, *(title for title, _, _ in MEASURES.values())]
-    lines = [
-        [
-            name,
-            *(
-                form(of_map[measure], scale, digits)
-                for measure, (_, scale, digits) in MEASURES.items()
-            ),
-        ]
-        for name, of_map in rows.items()
-    ]
-    return tables.markdown(header, lines)
+    titles = [title for title, *_ in MEASURES.values()]
+    lines = []
+    for name, of_map in rows.items():
+        cells = [form(of_map[m], *how) for m, (_, *how) in MEASURES.items()]
+        lines.append([name, *cells])
+    return tables.markdown([head, *titles], lines)
 
 
 def _cell(value, scale=100, digits=1):

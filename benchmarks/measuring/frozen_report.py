@@ -24,15 +24,7 @@ RESAMPLES = 2000
 
 
 def read(path):
-    """Test rows, by data and backbone and then by head.
-
-    Args:
-        path: The file that `frozen.py` or `fine_tuned.py` writes.
-
-    Returns:
-        A dictionary from `"data, backbone"` to dictionaries from the name of
-        a head to a `pandas.DataFrame` with a row for each seed.
-    """
+    """Test rows of a file, a table for each head, by `"data, backbone"`."""
     rows = pd.read_csv(path, dtype={"correct": str})
     rows = rows[rows["part"] == "test"].sort_values("seed")
     found = {}
@@ -50,27 +42,17 @@ def read(path):
 
 def correct(rows):
     """Which images a head predicts correctly, `(seeds, images)`, 0 or 1."""
-    return np.stack(
-        [
-            np.unpackbits(np.frombuffer(bytes.fromhex(bits), "uint8"))[
-                : int(images)
-            ].astype(int)
-            for bits, images in zip(
-                rows["correct"], rows["images"], strict=True
-            )
-        ]
-    )
+    bits = [np.frombuffer(bytes.fromhex(x), "uint8") for x in rows["correct"]]
+    images = int(rows["images"].iloc[0])
+    return np.unpackbits(np.stack(bits), axis=1, count=images).astype(int)
 
 
 def interval(differences):
     """A 95 % confidence interval of a mean, by the bootstrap.
 
     Seeds and images are both drawn with replacement: other seeds *and* other
-    test images would give other differences.
-
-    Args:
-        differences: Array `(seeds, images)`, of two heads: 1 where the first
-            alone is correct, -1 where the second alone is, else 0.
+    test images would give other differences. Those are `(seeds, images)`, 1
+    where one head alone is correct, and -1 where the other is.
     """
     random = np.random.default_rng(0)
     seeds, images = differences.shape

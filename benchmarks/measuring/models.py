@@ -57,11 +57,7 @@ def build(settings, kernel_size, classes, direct=True):
 
 
 def attention_inputs(ours):
-    """What the attention reads.
-
-    The feature maps, the pooled features for the global gates, and the
-    network's own logits.
-    """
+    """What the attention reads: maps, pooled features, the network's logits."""
     attention = attention_of(ours)
     return [
         *(module.source for module in attention.modules),

@@ -16,8 +16,8 @@ import keras_warn
 def products(model):
     """The sum over all layers of a flat model, without elementwise ones.
 
-    Layers with weights must be known here, each called once, for images of
-    known size, channels last; another one is a `TypeError`.
+    Images have a known size, channels last. A layer with weights that is not
+    known here is a `TypeError`.
     """
     total = 0
     for layer in model.layers:

@@ -25,11 +25,7 @@ CENTRE = 0.25
 def maps(model, images, boxes, seed):
     """Maps of all methods by name, and what `keras_warn.explain` returns.
 
-    Args:
-        model: A model of `keras_warn.augment`, loaded from a file.
-        images: Array `(b, h, w, c)`, as the model takes them.
-        boxes: Integers `(b, 4)`: top, left, bottom, right of the objects.
-        seed: Of the random maps.
+    `boxes` are integers `(b, 4)`: top, left, bottom, right of the objects.
     """
     count, *size, _ = images.shape
     explained = keras_warn.explain(model, images)
@@ -53,21 +49,17 @@ def maps(model, images, boxes, seed):
 
 
 def deepest_features(model):
-    """The last map that the attention of `model` reads.
-
-    In networks that attention is attached to from their end, it is the last
-    convolutional map, from which the network makes its own prediction.
-    """
+    """The last map that attention reads: as the network does, of most."""
     return attention_of(model).modules[-1].source
 
 
 def grad_cams(model, images, classes):
     """Grad-CAM of the network and of the output, and HiResCAM of the latter.
 
-    Three arrays `(b, h, w)`, non-negative, for the logits of `classes`
-    `(b,)`, at the last map. The output's logits are the sum that the gates
-    weigh, before its softmax (of the default combination). What modules read
-    of shallower maps has no gradient at the last one.
+    Three arrays `(b, h, w)`, for the logits of `classes` `(b,)` at the last
+    map. The output's logits are the sum that the gates weigh, before its
+    softmax (of the default combination). What modules read of shallower maps
+    has no gradient at the last one.
     """
     attention = attention_of(model)
     reader = keras.Model(
@@ -86,16 +78,11 @@ def grad_cams(model, images, classes):
 
     found = []
     for i in range(0, len(images), BATCH_SIZE):
-        batch = slice(i, i + BATCH_SIZE)
-        network, output = class_activations(
-            reader, logits, images[batch], classes[batch]
-        )
+        batch = images[i : i + BATCH_SIZE], classes[i : i + BATCH_SIZE]
+        network, output = class_activations(reader, logits, *batch)
         found.append((network[0], *output))
-    size = images.shape[1:3]
-    return [
-        resized(np.concatenate(batches), size)
-        for batches in zip(*found, strict=True)
-    ]
+    found = map(np.concatenate, zip(*found, strict=True))
+    return [resized(of_method, images.shape[1:3]) for of_method in found]
 
 
 def class_activations(reader, logits, images, classes):
@@ -103,13 +90,8 @@ def class_activations(reader, logits, images, classes):
 
     `relu(sum_c mean_xy(d logit / d map_c) map_c)`, which is made for networks
     that pool their last map, and `relu(sum_c (d logit / d map_c) map_c)`.
-
-    Args:
-        reader: Model from images to a map `(b, h, w, c)` and what the logits
-            are made from.
-        logits: Function from the latter to a sequence of logits `(b, n)`.
-        images: Array `(b, ...)`.
-        classes: Integers `(b,)`.
+    `reader` is a model from images to that map and to what `logits`, a
+    function, makes logits from.
 
     Reference:
         - Selvaraju et al., "Grad-CAM", ICCV 2017
@@ -131,11 +113,8 @@ def class_activations(reader, logits, images, classes):
     for score in scores:
         slopes = tape.gradient(score, features)
         means = tf.reduce_mean(slopes, axis=(1, 2), keepdims=True)
-        activations = [
-            tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)).numpy()
-            for weights in (means, slopes)
-        ]
-        found.append(activations)
+        sums = [tf.reduce_sum(x * features, axis=-1) for x in (means, slopes)]
+        found.append([tf.nn.relu(x).numpy() for x in sums])
     return found
 
 
@@ -168,33 +147,23 @@ def resized(coarse, size):
 
 def pointing(found, boxes):
     """Whether the strongest point of each map lies in its box, `(b,)`."""
-    return np.array(
-        [
-            masks.pointing_accuracy(found[i : i + 1], boxes[i : i + 1])
-            for i in range(len(found))
-        ]
-    )
+    pairs = zip(found[:, None], np.asarray(boxes)[:, None], strict=True)
+    return np.array([masks.pointing_accuracy(*pair) for pair in pairs])
 
 
 def energy(found, boxes):
-    """The share of each map's positive part that lies in its box, `(b,)`.
-
-    A map without a positive part says nothing, as one that is the same
-    everywhere.
-    """
+    """The share of each map's positive part that lies in its box, `(b,)`."""
     positive = np.maximum(found, 0).astype("float64")
+    # A map without a positive part says nothing, as one that is uniform.
     positive[~positive.any(axis=(1, 2))] = 1
     within = positive * inside(boxes, found.shape[1:])
     return within.sum(axis=(1, 2)) / positive.sum(axis=(1, 2))
 
 
 def order(found, seed):
-    """Places of each map, `(b, h * w)`, the strongest first.
-
-    Those that are equally strong stand in random order: any other one, such
-    as by rows, would be a map of its own.
-    """
+    """Places of each map, `(b, h * w)`, the strongest first."""
     flat = found.reshape(len(found), -1)
+    # Of equally strong ones, any other order would be a map of its own.
     draws = np.random.default_rng(seed).random(flat.shape)
     return np.lexsort((draws, -flat), axis=-1)
 
@@ -203,30 +172,18 @@ def curves(model, start, end, places, targets, contrast):
     """What `model` says while pixels of `end` replace those of `start`.
 
     The probability of the target class, and the logarithm of how many times
-    that of the other class it is: two arrays `(b, len(FRACTIONS))`.
-
-    Args:
-        model: From images to probabilities.
-        start, end: Images `(b, h, w, c)`.
-        places: Integers `(b, h * w)`, which pixel comes when.
-        targets, contrast: Integers `(b,)`, classes.
+    that of the other class it is: two arrays `(b, len(FRACTIONS))`. `places`
+    `(b, h * w)` say which pixel comes when.
     """
     turns = np.argsort(places, axis=1).reshape(start.shape[:3])[..., None]
     images = np.arange(len(start))
     probabilities, margins = [], []
     for fraction in FRACTIONS:
         mixed = np.where(turns < round(fraction * places.shape[1]), end, start)
-        said = np.concatenate(
-            [
-                model.predict_on_batch(mixed[i : i + BATCH_SIZE])
-                for i in range(0, len(mixed), BATCH_SIZE)
-            ]
-        ).astype("float64")
+        said = model.predict(mixed, BATCH_SIZE, verbose=0).astype("float64")
         probabilities.append(said[images, targets])
-        logarithms = np.log(np.maximum(said, LEAST))
-        margins.append(
-            logarithms[images, targets] - logarithms[images, contrast]
-        )
+        logs = np.log(np.maximum(said, LEAST))
+        margins.append(logs[images, targets] - logs[images, contrast])
     return np.stack(probabilities, axis=1), np.stack(margins, axis=1)
 
 
@@ -238,15 +195,14 @@ def area(found):
 def blurred(images):
     """Images without their details: what insertion starts from."""
     deviation = BLUR * images.shape[1]
-    rows, columns = (
-        np.exp(
-            -((np.arange(n)[:, None] - np.arange(n)) ** 2) / 2 / deviation**2
-        )
-        for n in images.shape[1:3]
-    )
-    # What would lie beyond the borders has no weight.
-    rows /= rows.sum(axis=1, keepdims=True)
-    columns /= columns.sum(axis=1, keepdims=True)
+
+    def weights(n):
+        distances = np.arange(n)[:, None] - np.arange(n)
+        found = np.exp(-(distances**2) / 2 / deviation**2)
+        # What would lie beyond the borders has no weight.
+        return found / found.sum(axis=1, keepdims=True)
+
+    rows, columns = map(weights, images.shape[1:3])
     return np.einsum(
         "yh,xw,bhwc->byxc", rows, columns, images, optimize=True
     ).astype("float32")

@@ -22,11 +22,8 @@ BATCH_SIZE = 256  # of the paper's
 class Published:
     """What the paper's Table 2 says of a network.
 
-    Attributes:
-        parameters: In millions.
-        products: In billions, the paper's "GFlop".
-        seconds: To forward the 10,000 images of CIFAR's test set.
-        errors: In percent, of CIFAR-10 and CIFAR-100.
+    Parameters in millions; products in billions, the paper's "GFlop"; seconds
+    to forward CIFAR's 10,000 test images; errors in % on CIFAR-10 and -100.
     """
 
     parameters: int

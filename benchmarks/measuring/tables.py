@@ -38,8 +38,7 @@ def mean_and_std(values, form=".2f"):
 def median(measure, column, form=str):
     """Such as "1.010 (1.002–1.017)", with the quartiles if they differ.
 
-    Of a model or a ratio in what `timing.summary` returns; `form` writes a
-    number.
+    Of a model or a ratio in what `timing.summary` returns.
     """
     kind = "ratio" if "/" in column else "median"
     if column not in measure[kind]:

@@ -65,9 +65,8 @@ def take_turns(title, steps, rounds, clock=time.perf_counter):
 def summary(title, unit, rounds, pairs=PAIRS):
     """Medians, quartiles and ratios of one quantity of all models, for JSON.
 
-    `rounds` are dictionaries from models to numbers. What is counted and not
-    measured has one round; a model may miss rounds. A ratio is the median of
-    the ratios of a pair within each round.
+    `rounds` are dictionaries from models, which may miss some, to numbers. A
+    ratio is the median of the ratios of a pair within each round.
     """
     samples, ratios = {}, {}
     for found in rounds:

@@ -5,7 +5,6 @@ from scipy import stats
 
 from keras_warn.reporting import figures
 from measuring import tables
-from measuring.tables import markdown
 from measuring.tables import mean_and_std
 
 NOT_MEASURED = "not yet measured"
@@ -13,37 +12,14 @@ BASELINE = "baseline"
 
 
 def read(path, *columns):
-    """Runs of an experiment, by `arm` and `seed`.
-
-    Of a CSV file with a row for each, with `parameters` and with `columns`,
-    accuracies as shares. It need not exist; another file is a `ValueError`.
-    """
-    needed = ["parameters", *columns]
-    if not path.exists():
-        nothing = pd.DataFrame(columns=["arm", "seed", *needed])
-        return nothing.set_index(["arm", "seed"])
-    try:
-        found = pd.read_csv(path).set_index(["arm", "seed"])
-        if not found.index.is_unique:
-            raise ValueError("an arm and seed are duplicate")
-        found = found[needed].astype({"parameters": "int64"})
-        shares = found[[*columns]].astype("float64")
-    except (KeyError, ValueError) as error:
+    """A table of runs, by `arm` and `seed`; `columns` have shares."""
+    found = pd.read_csv(path).set_index(["arm", "seed"])
+    shares = found[[*columns]]
+    right = ((shares >= 0) & (shares <= 1)).all(axis=None)
+    if not (right and found.index.is_unique):
         raise ValueError(
-            f"Runs must have the columns arm, seed, {', '.join(needed)}, and "
-            f"one row for each arm and seed. Received: {path}: {error}"
-        ) from error
-    # False for NaN, too.
-    wrong = shares[~((shares >= 0) & (shares <= 1)).all(axis=1)]
-    for (arm, seed), row in wrong.iterrows():
-        raise ValueError(
-            f"Accuracies must be numbers from 0 to 1. Received: {path}, "
-            f"arm={arm}, seed={seed}: {row.to_dict()}."
-        )
-    if BASELINE not in found.index.unique("arm"):
-        raise ValueError(
-            f"One of the arms must be {BASELINE!r}. Received: {path} with "
-            f"{', '.join(found.index.unique('arm')) or 'no run'}."
+            "Each arm and seed must stand once, with numbers from 0 to 1 as "
+            f"{', '.join(columns)}. Received: {path}."
         )
     return found
 
@@ -56,10 +32,7 @@ def percent(found, arm, column, error):
 
 
 def by_seed(found, rows, error):
-    """The same in several rows of a table, of seeds that all of them have.
-
-    A list of lists, `(seeds, rows)`. Empty if there is no such seed.
-    """
+    """The same in several rows, of seeds that all have: `(seeds, rows)`."""
     columns = [percent(found, *row[1:], error) for row in rows]
     return pd.concat(columns, axis=1, join="inner").to_numpy().tolist()
 
@@ -67,8 +40,7 @@ def by_seed(found, rows, error):
 def table(found, rows, error):
     """What variants reach, and what that is beside the baseline, as Markdown.
 
-    Each of `rows` is what stands at its start, the variant, and the column
-    with its accuracy, a share. Errors are shown, or accuracies.
+    Each of `rows` is a label, the variant, and the column with its accuracy.
     """
     header = (
         "",
@@ -79,9 +51,8 @@ def table(found, rows, error):
         "95 % confidence interval",
         "error cut by",
     )
-    return markdown(
-        header, [[label, *_cells(found, *row, error)] for label, *row in rows]
-    )
+    cells = [[label, *_cells(found, *row, error)] for label, *row in rows]
+    return tables.markdown(header, cells)
 
 
 def _cells(found, arm, column, error):
@@ -111,8 +82,8 @@ def _cells(found, arm, column, error):
 def dots(values, label):
     """Mean ± standard deviation, and below it every seed.
 
-    A line stands at the mean of the first variant, to compare the others with.
-    `values` has an array `(seeds, 1)` for each variant by name.
+    `values` has an array `(seeds, 1)` for each variant by name. A line stands
+    at the mean of the first.
     """
     figure = figures.new_figure(4.4, 0.6 + 0.26 * len(values))
     axes = figure.subplots()
