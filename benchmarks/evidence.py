@@ -24,7 +24,6 @@ What there is no file of, or no variant in it, is "not yet measured".
 Differences are paired by seed; intervals are Student's t over seeds.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -36,6 +35,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from measuring import certainty_report
+from measuring import command
 from measuring import frozen_report
 from measuring import table2_report
 from measuring import variants
@@ -242,9 +242,7 @@ def is_drawn(path, source):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = command.plain_parser(__doc__)
     add = parser.add_argument
     add("--check", action="store_true", help="change nothing, say what differs")
     add("--docs", type=pathlib.Path, default=DOCS, help="folder of the page")

@@ -20,7 +20,6 @@ accuracy, and how many predictions are another than the Keras model's. int8 sees
 Writes `export.json` (every sample) and `export.md` to `--out`.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -35,6 +34,7 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 import keras
 import numpy as np
 import pandas as pd
+from measuring import command
 from measuring.timing import measure_time
 from measuring.timing import prediction
 
@@ -213,9 +213,7 @@ def markdown(results):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = command.plain_parser(__doc__)
     add = parser.add_argument
     add("model", metavar="MODEL", help="attention_0.keras of the recipe")
     add("--out", default="runs/export", help="folder of the results")

@@ -10,7 +10,6 @@ its own precision. Then epochs of the whole model, which reads images, and of
 its head, which reads the cache, take turns; what counts is process CPU time.
 """
 
-import argparse
 import os
 import pathlib
 import tempfile
@@ -20,6 +19,7 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from measuring import command
 from measuring import recipe_of
 from measuring.environment import machine_and_versions
 
@@ -53,9 +53,8 @@ def predictions(one, dtype, folder):
 
     s = one.settings
     batches = cached(one.batches(), s.frozen_views)
-    training.fit(
-        head, batches, s.epochs, pathlib.Path(folder, dtype), verbose=0
-    )
+    state = pathlib.Path(folder, dtype)
+    training.fit(head, batches, s.epochs, state, verbose=0)
     return cached(one.test_batches(one.splits.test), 1).predict(head)
 
 
@@ -69,23 +68,20 @@ def seconds(one, folder):
     for epoch in range(1 + TIMED):  # the first is for tracing
         for name, (trained, batches) in turns.items():
             start = time.process_time()
+            dataset, steps = batches.dataset(epoch), len(batches)
             trained.fit(
-                batches.dataset(epoch),
-                steps_per_epoch=len(batches),
-                shuffle=False,
-                verbose=0,
+                dataset, steps_per_epoch=steps, shuffle=False, verbose=0
             )
             found[name].append(time.process_time() - start)
     return {name: values[1:] for name, values in found.items()}
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("recipe", help="name of a file in recipes/")
-    parser.add_argument("--data-dir", metavar="FOLDER")
-    parser.add_argument("--seeds", type=count(0), default=3)
+    parser = command.plain_parser(__doc__)
+    add = parser.add_argument
+    add("recipe", help="name of a file in recipes/")
+    add("--data-dir", metavar="FOLDER")
+    add("--seeds", type=count(0), default=3)
     settings.add_arguments(parser, train.SETTINGS)
     arguments = parser.parse_args(argv)
     recipe = recipe_of(arguments.recipe)
@@ -98,16 +94,11 @@ def main(argv=None):
             with tempfile.TemporaryDirectory() as folder:
                 found[dtype] = predictions(one, dtype, folder)
         labels = one.splits.test.labels
-        correct = [
-            f"{dtype} {100 * np.mean(p.argmax(axis=1) == labels):.2f} %"
-            for dtype, p in found.items()
-        ]
+        for dtype, predicted in found.items():
+            accuracy = np.mean(predicted.argmax(axis=1) == labels)
+            print(f"seed {seed}, {dtype}: {100 * accuracy:.2f} %")
         apart = np.abs(found["float16"] - found["float32"]).max()
-        print(
-            f"seed {seed}: {', '.join(correct)}, largest difference of a "
-            f"probability {apart:.4f}",
-            flush=True,
-        )
+        print(f"largest difference of a probability {apart:.4f}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         found = seconds(recipe.experiment(data, s, fold=0), folder)
     for name, values in found.items():

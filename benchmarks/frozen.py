@@ -14,21 +14,19 @@ test images were right, as bits. Stopped or killed, the same command resumes
 with the first seed that is missing. `benchmarks/evidence.py` draws the rows.
 """
 
-import argparse
 import itertools
 import os
 import pathlib
-import sys
 import time
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "recipes"))
 
-import archives
 import keras
 import numpy as np
 import pandas as pd
+from measuring import command
+from measuring import recipe_of
 
 import keras_warn
 from keras_warn import data
@@ -203,10 +201,8 @@ def crops(size):
 
 def load(folder):
     """Training, validation and test images of a folder."""
-    if (folder / "images.txt").exists():
-        listing = archives.cub200(folder)
-    else:
-        listing = data.load_image_folder(folder)
+    archive = (folder / "images.txt").exists()
+    listing = recipe_of("cub200" if archive else "image_folder").read(folder)
     training_images = listing.split("train")
     test = listing.split("test")
     if "validation" in listing.splits:
@@ -216,9 +212,7 @@ def load(folder):
 
 def make_parser(description, epochs, out):
     """A parser of what to train on, how long, and where to write."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = command.plain_parser(description)
     add = parser.add_argument
     add("name", help="of the data, in the table")
     add("--images", required=True, type=pathlib.Path, metavar="DIR")

@@ -17,7 +17,6 @@ has no augmentation and does not smooth what it shrinks. Without a folder, of
 128 synthetic JPEG files of 375x500 pixels.
 """
 
-import argparse
 import dataclasses
 import os
 import pathlib
@@ -30,6 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import PIL.Image
+from measuring import command
 from measuring import recipe_of
 from measuring.environment import machine_and_versions
 from measuring.timing import summary
@@ -73,9 +73,8 @@ def write_images(folder, number=128):
         path = pathlib.Path(folder, "ab"[i % 2], f"{i}.jpg")
         path.parent.mkdir(exist_ok=True)
         noise = PIL.Image.fromarray(random.integers(0, 256, (24, 32, 3), "u1"))
-        noise.resize((500, 375), PIL.Image.Resampling.BICUBIC).save(
-            path, quality=92
-        )
+        image = noise.resize((500, 375), PIL.Image.Resampling.BICUBIC)
+        image.save(path, quality=92)
 
 
 def measure_loaders(folder, rounds, batch_size=32):
@@ -111,35 +110,25 @@ def measure_loaders(folder, rounds, batch_size=32):
     }
     rows = take_turns("loaders", steps, rounds, time.process_time)
     made = number * batch_size
-    return summary(
-        "reading",
-        "ms",
-        [{name: value / made for name, value in row.items()} for row in rows],
-        [(name, "keras") for name in steps],
-    )
+    rows = [{name: ms / made for name, ms in row.items()} for row in rows]
+    return summary("reading", "ms", rows, [(name, "keras") for name in steps])
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument(
-        "recipe", help='name of a file in recipes/, or "loaders"'
-    )
-    parser.add_argument("--data-dir", metavar="FOLDER")
-    parser.add_argument(
-        "--batches", type=count(1), default=6, help="in each turn"
-    )
-    parser.add_argument("--rounds", type=count(1), default=7)
+    parser = command.plain_parser(__doc__)
+    add = parser.add_argument
+    add("recipe", help='name of a file in recipes/, or "loaders"')
+    add("--data-dir", metavar="FOLDER")
+    add("--batches", type=count(1), default=6, help="in each turn")
+    add("--rounds", type=count(1), default=7)
     settings.add_arguments(parser, settings.Settings())
     arguments = parser.parse_args(argv)
     if arguments.recipe == "loaders":
         with tempfile.TemporaryDirectory() as folder:
             if arguments.data_dir is None:
                 write_images(folder)
-            found = measure_loaders(
-                arguments.data_dir or folder, arguments.rounds
-            )
+            folder = arguments.data_dir or folder
+            found = measure_loaders(folder, arguments.rounds)
         for name, value in found["median"].items():
             ratio = found["ratio"][f"{name} / keras"]
             print(f"{name:15} {value:.2f} ms an image, {ratio:.2f} of Keras's")
@@ -155,14 +144,8 @@ def main(argv=None):
         arguments.rounds,
     )
     images = arguments.batches * s.batch_size
-    found = summary(
-        "speed",
-        "images/s",
-        [
-            {name: 1e3 * images / value for name, value in row.items()}
-            for row in rounds
-        ],
-    )
+    speeds = [{k: 1e3 * images / ms for k, ms in row.items()} for row in rounds]
+    found = summary("speed", "images/s", speeds)
     for name, value in found["median"].items():
         low, high = found["quartiles"][name]
         print(f"{name:9} {value:7.1f} images/s ({low:.1f} to {high:.1f})")

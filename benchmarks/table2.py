@@ -125,9 +125,10 @@ def benchmark(s, run):
         "environment": environment(),
         "networks": run.part("networks", measure_all, s),
         "pairs": {
-            attended: run.part(f"pair_{attended}", measure_pair, s, *pair)
-            for pair in PAIRS
-            for attended in pair[1:]
+            attended: run.part(
+                f"pair_{attended}", measure_pair, s, base, attended
+            )
+            for base, attended in PAIRS
         },
     }
     plots = {"figure5": report.plot(result)}

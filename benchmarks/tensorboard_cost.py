@@ -10,20 +10,18 @@ inside of the callback by that of an epoch without it: epochs differ by more
 than the callback takes.
 """
 
-import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 
-import cluttered_mnist as recipe
 import keras
+from measuring import command
+from measuring import recipe_module
 
 from keras_warn.callbacks import TensorBoardAttention
 from keras_warn.cli.options import count
@@ -50,12 +48,11 @@ class Timed(TensorBoardAttention):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = command.plain_parser(__doc__)
     parser.add_argument("--pairs", type=count(1), default=6, help="of epochs")
     pairs = parser.parse_args().pairs
 
+    recipe = recipe_module("cluttered_mnist")
     s = recipe.Settings()
     digits = load_digits(s.source)
     data = recipe.training_data(0, digits, s)

@@ -15,13 +15,8 @@ ASKING = 3.0
 class Cluster:
     """What this process does: everything; or choose trials, or train them.
 
-    Args:
-        chief: Host and port of the chief, a string, or `None` without one.
-        worker: The worker's name; `None` on the chief.
-
-    Raises:
-        OSError: if the chief cannot listen at its address.
-        ValueError: if an argument is not what it must be.
+    `chief` is the host and port of the one that chooses, and `worker` the name
+    of one that trains.
     """
 
     def __init__(self, chief=None, worker=None):

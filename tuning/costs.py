@@ -44,7 +44,7 @@ def parse(texts):
 
 
 class Costs:
-    """Counts what settings cost, each once, and says which may be tried.
+    """What settings cost, counted once each, and which may be tried.
 
     `attended` makes the backbone with arguments of `keras_warn.augment`;
     `limits` has shares of the backbone's own for some of `LIMITED`.
@@ -57,13 +57,7 @@ class Costs:
         self._known = {}
 
     def of(self, attention):
-        """What attention adds, `None` for none.
-
-        Returns:
-            A dictionary: `parameters` and `operations` that are added for an
-            image, and `parameters_added` and `operations_added`, the same as
-            shares of the backbone's.
-        """
+        """What attention, or `None`, adds for an image; `_added` are shares."""
         given = repr(attention and sorted(attention.items()))
         if given not in self._known:
             model, paid = self.backbone, attention
@@ -80,10 +74,7 @@ class Costs:
         return self._known[given]
 
     def latency_added(self, attention):
-        """How much longer 8 images take, as a share of the backbone's time.
-
-        The median of 15 rounds, in each of which both models take their turn.
-        """
+        """How much longer 8 images take, as a share of the backbone's time."""
         models = (self.backbone, self.attended(attention))
         images = np.zeros((BATCH, *self.backbone.input_shape[1:]), "float32")
         ratios = []

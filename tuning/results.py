@@ -91,12 +91,10 @@ def read(folder):
 
 
 def completed(trials):
-    """The trials with a result; `full` tells those that trained longest.
-
-    Accuracies after fewer epochs, as in Hyperband's early rounds, are not
-    comparable.
-    """
+    """The trials with a result; `full` tells those that trained longest."""
     found = trials[trials.status == "completed"]
+    # Accuracies after fewer epochs, as in Hyperband's early rounds, are not
+    # comparable.
     return found.assign(full=found.epochs == found.epochs.max())
 
 
@@ -121,16 +119,10 @@ def pareto_front(trials):
 
 
 def compare(retrained):
-    """Variants over their seeds; differences to the recipe's own setting.
+    """Variants over their seeds, a row each.
 
-    Args:
-        retrained: List of dictionaries: `variant`, `seed`,
-            `validation_accuracy`, `test_accuracy`, `parameters` and
-            `operations_added`.
-
-    Returns:
-        A table, a row a variant. Differences are of test accuracy, paired by
-        seed, with Student's 95 % confidence interval.
+    Differences are of test accuracy, paired by seed, to the recipe's own
+    setting, with Student's 95 % confidence interval.
     """
     done = [run for run in retrained if "reason" not in run]
     runs = pd.DataFrame(done, columns=["variant", "seed", *RETRAINED])
@@ -152,15 +144,11 @@ def compare(retrained):
     found["difference"], found["low"] = mean, mean - half
     found["high"] = mean + half
     found.insert(0, "setting", [VARIANTS[name][0] for name in found.index])
-    return found.reindex([name for name in VARIANTS if name in found.index])
+    return found.loc[[name for name in VARIANTS if name in found.index]]
 
 
 def cost_plot(trials, chosen, variants, limit=None):
-    """Accuracy against operations added, with the Pareto front.
-
-    Of what `completed` and `compare` return; `limit` is the most operations
-    that may be added, as a share, or `None`.
-    """
+    """Accuracy against operations added, with the Pareto front and a limit."""
     figure, axes, y = _axes(trials, (8, 5.2))
     x, full = 100 * trials.operations_added, trials.full
     axes.scatter(x[full], y[full], 30, BLUE, label="trial")
@@ -213,11 +201,7 @@ def effect_plot(trials, name):
 
 
 def _axes(trials, size):
-    """A figure, and the heights of trials in it, in percent.
-
-    A trial that diverged would press all others together: it lies at the
-    lower edge.
-    """
+    """A figure, and the heights of trials in it, in percent."""
     figure = Figure(size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_ylabel("validation accuracy (%)")
@@ -226,6 +210,7 @@ def _axes(trials, size):
     axes.spines[["top", "right"]].set_visible(False)
     y = 100 * trials.accuracy
     if len(y) > 2:
+        # One that diverged would press all others together.
         y = y.clip(lower=y.median() - 2 * (y.max() - y.median()))
     return figure, axes, y
 
@@ -237,8 +222,7 @@ def _small(axes, x, y, label=None):
 def page(summary, trials, retrained):
     """A page about a search, finished or not, that needs no other file.
 
-    `summary` is what `results.json` holds, without its tables. Retrainings
-    that failed have a `reason`.
+    `summary` is what `results.json` holds, without its tables.
     """
     by_loss = summary["objective"] == "val_loss"
     ended, chosen = completed(trials), best(trials, summary["objective"])
@@ -312,10 +296,7 @@ def _image(figure):
 
 
 def _cells(frame, *names):
-    """Heads of a table, and rows of cells: what they sort by, and show.
-
-    The heads of the columns `names` are their names as they are.
-    """
+    """Heads of a table, and rows of cells: what they sort by, and show."""
     specs = {name: FORMATS.get(name, "") for name in frame}
     heads = [
         (name if name in names else name.replace("_", " ").capitalize())

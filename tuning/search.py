@@ -58,11 +58,7 @@ FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 
 def main(argv=None, renews=False):
-    """Runs the command.
-
-    With `renews`, another process may replace this one and resume, to give
-    back its memory.
-    """
+    """Runs the command; with `renews`, new processes give back its memory."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog=f"search.py {argv[0] if argv else 'RECIPE'}",
@@ -227,14 +223,11 @@ class Search:
         )
 
     def retrain(self):
-        """Trains the best setting, the recipe's own and the backbone alone.
-
-        From scratch, by several seeds, since the best of many trials is better
-        by chance, too. Tested only now.
-        """
-        trial = results.best(
-            results.read(self.trials), self.arguments.objective
-        )
+        """Trains the best setting, the recipe's own and the backbone alone."""
+        # By several seeds, since the best of many trials is better by chance,
+        # too. Tested only now.
+        found = results.read(self.trials)
+        trial = results.best(found, self.arguments.objective)
         own, best = self.adapter.setting, self._setting(trial)
         variants = {
             "baseline": ("baseline", space.Setting(None, own.learning_rate)),
@@ -251,16 +244,12 @@ class Search:
             for variant, (name, setting) in variants.items():
                 self.renew()
                 print(f"\nRetraining {name}, seed {seed}", flush=True)
-                found = self.parts.part(
-                    f"retrained_{name}_{seed}",
-                    self._retrain,
-                    setting,
-                    seed,
-                    self.folder / "retrained" / name / f"seed_{seed}",
-                )
-                self.retrained.append(
-                    {"variant": variant, "seed": seed, **found}
-                )
+                part = f"retrained_{name}_{seed}"
+                folder = self.folder / f"retrained/{name}/seed_{seed}"
+                given = setting, seed, folder
+                found = self.parts.part(part, self._retrain, *given)
+                row = {"variant": variant, "seed": seed, **found}
+                self.retrained.append(row)
                 self.report()
         self.finished = True
         self.report()
@@ -299,14 +288,7 @@ class Search:
             "finished": self.finished,
             "limits": self.costs.limits,
             "backbone": self.costs.alone,
-            "space": [
-                {
-                    "name": name,
-                    "values": self.space.describe(name),
-                    "default": self.space.own_values[name],
-                }
-                for name in self.space.varying
-            ],
+            "space": self.space.table(),
             "best": None if best is None else best.trial,
             "best_is_own": own,
             "command": command,

@@ -40,22 +40,17 @@ LEARNED_GATES = ("softmax", "sigmoid")
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What a trial trains with.
-
-    Attributes:
-        attention: Arguments of `keras_warn.augment`; `None` for no attention.
-        learning_rate: Positive number.
-    """
+    """What a trial trains with; `attention` are arguments of `augment`."""
 
     attention: dict | None
     learning_rate: float
 
 
 class Space:
-    """Hyperparameters of a search around a recipe's own setting.
+    """Hyperparameters of a search around a recipe's `own` setting.
 
     Args:
-        own: `Setting`, the recipe's own.
+        own: `Setting`.
         points: How many attachment points there are.
         named: Their names, from shallow to deep, if the recipe attends to
             layers by name; `None` for those that `augment` finds.
@@ -68,9 +63,6 @@ class Space:
         rates: The lowest and highest learning rate, or `None` for a list.
         own_values: The recipe's own value of each hyperparameter.
         default: The value of each hyperparameter in the first trial.
-
-    Raises:
-        ValueError: if a name is unknown, a value cannot be, or nothing varies.
     """
 
     def __init__(self, own, points, named=None, chosen=None):
@@ -88,12 +80,10 @@ class Space:
         if not set(self.values["gates"]) & set(LEARNED_GATES):
             for name in OF_LEARNED_GATES:
                 self.values[name] = [self.own_values[name]]
-        self.default = {
-            name: self.own_values[name]
-            if self.own_values[name] in values
-            else values[0]
-            for name, values in self.values.items()
-        }
+        self.default = {}
+        for name, values in self.values.items():
+            own_value = self.own_values[name]
+            self.default[name] = own_value if own_value in values else values[0]
         self.varying = [
             name
             for name, values in self.values.items()
@@ -115,6 +105,17 @@ class Space:
             return f"{self.rates[0]:g} to {self.rates[1]:g}, log"
         return ", ".join(map(str, self.values[name]))
 
+    def table(self):
+        """What varies, in words, and the recipe's own values."""
+        return [
+            {
+                "name": x,
+                "values": self.describe(x),
+                "default": self.own_values[x],
+            }
+            for x in self.varying
+        ]
+
     def hyperparameters(self):
         """The space as `keras_tuner.HyperParameters`."""
         hp = keras_tuner.HyperParameters()
@@ -133,13 +134,11 @@ class Space:
         return hp
 
     def read(self, found):
-        """The values of a trial as they are meant, without a tuner's own.
-
-        Between processes numbers travel as floats of 32 bits.
-        """
+        """The values of a trial as they are meant, without a tuner's own."""
         values = {name: found[name] for name in self.varying if name in found}
         for name, value in values.items():
             if isinstance(value, float):
+                # Between processes it travelled as one of 32 bits.
                 known = (self.own_values[name], *self.values[name])
                 close = [
                     v for v in known if math.isclose(v, value, rel_tol=1e-6)
@@ -231,8 +230,6 @@ class Space:
 
 def parse(texts):
     """What a command line says of a space: the argument `chosen` of `Space`.
-
-    Example:
 
     >>> parse(["depth", "width=1,4", "gates=softmax,average"])
     {'depth': (), 'width': ('1', '4'), 'gates': ('softmax', 'average')}

@@ -39,16 +39,10 @@ class Renewal(Exception):
 class _Oracle:
     """What a search adds to an oracle of KerasTuner.
 
-    The recipe's own setting comes first, nothing is proposed that may not be
-    tried, and a kill at any moment leaves files that are whole. For the first
-    two `_random_values` of KerasTuner 1.4.8 is overridden, for the last
-    `_save_trial`.
-
-    Args:
-        accept: Function from values to whether a trial may begin.
-        folder: Path of the folder in which KerasTuner keeps the search.
-        report: Function that is called when a trial has ended.
-        **options: Arguments of KerasTuner's oracle.
+    The recipe's own setting comes first, nothing is proposed that `accept`
+    does not take, and a kill at any moment leaves files that are whole. For
+    the first two `_random_values` of KerasTuner 1.4.8 is overridden, for the
+    last `_save_trial`. `report` is called when a trial has ended.
     """
 
     def __init__(self, accept, folder, report=lambda: None, **options):
@@ -64,10 +58,8 @@ class _Oracle:
 
     @property
     def failing(self):
-        """Whether many trials in a row have failed, since this process began.
-
-        Who starts it again has mended something.
-        """
+        """Whether many trials in a row have failed in this process."""
+        # Who starts it again has mended something.
         last = self.end_order[self._before :][-FAILURES:]
         failed = [self.trials[i].status == "FAILED" for i in last]
         return len(last) == FAILURES and all(failed)
@@ -115,13 +107,11 @@ class RandomOracle(_Oracle, keras_tuner.oracles.RandomSearchOracle):
 
 
 class BayesianOracle(_Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
-    """Learns from trials by a Gaussian process where to look next.
-
-    KerasTuner would begin with three random trials for each dimension, more
-    than most searches have in all.
-    """
+    """Learns from trials by a Gaussian process where to look next."""
 
     def __init__(self, max_trials, **options):
+        # KerasTuner would begin with three random trials for each dimension,
+        # more than most searches have in all.
         points = max(4, max_trials // 3)
         super().__init__(
             max_trials=max_trials, num_initial_points=points, **options
@@ -179,13 +169,10 @@ class _Grid(keras_tuner.Oracle):
         space = hp.space
         values = [dict.fromkeys((one.default, *one.values)) for one in space]
         for chosen in itertools.product(*values):
-            hp.values = {
-                one.name: value
-                for one, value in zip(space, chosen, strict=True)
-            }
-            active = {
-                p.name: hp.values[p.name] for p in space if hp.is_active(p)
-            }
+            names = [one.name for one in space]
+            hp.values = dict(zip(names, chosen, strict=True))
+            active = [one.name for one in space if hp.is_active(one)]
+            active = {name: hp.values[name] for name in active}
             if active not in tried and self.accept(active):
                 return {"status": "RUNNING", "values": active}
         return STOPPED

@@ -9,11 +9,16 @@ from keras_warn.reporting import figures
 from keras_warn.training import runs
 
 
-def make_parser(description, out):
-    """A parser of arguments, with the options of a `RunFolder`."""
-    parser = argparse.ArgumentParser(
+def plain_parser(description):
+    """A parser of arguments, whose help shows the description as it is."""
+    return argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawTextHelpFormatter
     )
+
+
+def make_parser(description, out):
+    """The same, with the options of a `RunFolder`."""
+    parser = plain_parser(description)
     add = parser.add_argument
     add("--out", default=out, help="folder for all results")
     add("--overwrite", action="store_true", help="throw away the run in --out")

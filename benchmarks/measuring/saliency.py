@@ -49,7 +49,7 @@ def maps(model, images, boxes, seed):
 
 
 def deepest_features(model):
-    """The last map that attention reads: as the network does, of most."""
+    """The last map that attention reads; most networks predict from it."""
     return attention_of(model).modules[-1].source
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import weakref
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 # A client that is told "too large" while it still sends may lose the answer
@@ -16,39 +15,29 @@ LINGER_SECONDS = 2
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What one server takes.
-
-    Attributes:
-        body_bytes: Bytes of the body of a request.
-        images: Images in one request.
-        pixels: Pixels of an image, told from its header before it is decoded,
-            and pixels to decode of all images of a request.
-        at_work: Requests that are read and answered at a time. Only these hold
-            more than 64 KiB of memory each.
-        in_line: Requests that wait for their turn. More are sent away. One
-            client has half of both at most.
-        body_seconds: Time from a request's turn to the end of its body.
-        decode_seconds: How long a large image waits for others to be decoded.
-        seconds: Time from a request's turn to the end of its answer, so that
-            slow clients cannot hold all turns.
-        batch: Images that the model sees at a time.
-    """
+    """What one server takes."""
 
     body_bytes: int = 16 * 2**20
-    images: int = 16
+    images: int = 16  # in one request
+    # Of an image, told from its header; to decode, of all in a request.
     pixels: int = 50_000_000
+    # Requests that are read and answered at a time: only these hold more than
+    # 64 KiB of memory each. And requests that wait for their turn. One client
+    # has half of both at most.
     at_work: int = 32
     in_line: int = 256
+    # From a request's turn to the end of its body, and to that of its answer:
+    # slow clients cannot hold all turns.
     body_seconds: float = 20.0
-    decode_seconds: float = 10.0
     seconds: float = 60.0
-    batch: int = 16
+    decode_seconds: float = 10.0  # that a large image waits for others
+    batch: int = 16  # images that the model sees at a time
 
 
 class UsageError(HTTPException):
-    """An answer of 4xx or 503 that says what was wrong, as advice."""
+    """An answer that says what was wrong, as advice."""
 
-    def __init__(self, status, message, headers=None):
+    def __init__(self, message, status=400, headers=None):
         super().__init__(status, message, headers)
 
 
@@ -63,46 +52,45 @@ async def read_body(request, limits):
     """The body of a request, if it is neither too large nor too slow.
 
     What `Content-Length` says may be missing or false: bytes are counted as
-    they come. Refused with 408 if it is slow, with 413 if it is large, with
-    415 if it is compressed.
+    they come.
     """
+    coding = request.headers.get("content-encoding", "identity").lower()
+    if coding != "identity":
+        raise UsageError(
+            "The body must be sent as it is. Received: Content-Encoding: "
+            f"{coding}.",
+            415,
+        )
     try:
         async with asyncio.timeout(limits.body_seconds):
             return await _read_body(request, limits.body_bytes)
     except TimeoutError as error:
         raise UsageError(
-            408,
             f"The body was not sent within {limits.body_seconds:g} seconds.",
+            408,
             {"Connection": "close"},
         ) from error
 
 
 async def _read_body(request, most):
-    coding = request.headers.get("content-encoding", "identity").lower()
-    if coding != "identity":
-        raise UsageError(
-            415,
-            "The body must be sent as it is. Received: Content-Encoding: "
-            f"{coding}.",
-        )
-    too_large = UsageError(
-        413,
-        f"The body must have at most {most} bytes ({most / 2**20:.3g} MiB).",
-        {"Connection": "close"},
-    )
-    stream = request.stream()
+    stream, chunks, length = request.stream(), [], 0
     # uvicorn has refused what is not a number.
-    if int(request.headers.get("content-length", 0)) > most:
+    announced = int(request.headers.get("content-length", 0))
+    if announced <= most:
+        async for chunk in stream:
+            length += len(chunk)
+            if length > most:
+                break
+            chunks.append(chunk)
+    if max(announced, length) > most:
+        chunks.clear()
         await _throw_away(stream)
-        raise too_large
-    chunks, length = [], 0
-    async for chunk in stream:
-        length += len(chunk)
-        if length > most:
-            chunks.clear()
-            await _throw_away(stream)
-            raise too_large
-        chunks.append(chunk)
+        mebibytes = f"{most / 2**20:.3g} MiB"
+        raise UsageError(
+            f"The body must have at most {most} bytes ({mebibytes}).",
+            413,
+            {"Connection": "close"},
+        )
     return b"".join(chunks)
 
 
@@ -129,8 +117,7 @@ class Line:
     """
 
     def __init__(self, app, limits):
-        self.app = app
-        self.limits = limits
+        self.app, self.limits = app, limits
         self._all = _Places(limits, 1)
         # By address, for as long as there are requests from it.
         self._clients = weakref.WeakValueDictionary()
@@ -143,8 +130,8 @@ class Line:
         own = self._clients.setdefault(address, _Places(self.limits, 2))
         if not (own.left and self._all.left):
             busy = UsageError(
-                503,
                 "Too many requests are waiting. Try again later.",
+                503,
                 {"Retry-After": "1", "Connection": "close"},
             )
             await error_answer(None, busy)(scope, receive, send)
@@ -173,9 +160,9 @@ class Line:
             # Half an answer cannot be taken back: uvicorn closes on it.
             if not started:
                 late = UsageError(
-                    408,
                     "The request was not sent and answered within "
                     f"{self.limits.seconds:g} seconds.",
+                    408,
                     {"Connection": "close"},
                 )
-                await error_answer(Request(scope), late)(scope, receive, send)
+                await error_answer(None, late)(scope, receive, send)

@@ -47,9 +47,9 @@ def request_of(file, model, signature):
     }
 
 
-async def one_client(client, choice, made, end, times, errors):
+async def one_client(client, random, made, end, times, errors):
     while time.monotonic() < end:
-        request = choice.choice(made)
+        request = random.choice(made)
         start = time.monotonic()
         try:
             answer = await client.post(**request)
@@ -66,16 +66,10 @@ async def one_client(client, choice, made, end, times, errors):
 
 
 async def load(address, files, clients, seconds, signature, pid):
-    """Sends images for a while; what came of it, for JSON.
+    """Sends files of JPEG or PNG for a while; what came of it, for JSON.
 
-    Args:
-        address: Of the server, such as `"http://127.0.0.1:8500"`.
-        files: List of `bytes`, files of JPEG or PNG.
-        clients: How many send at a time.
-        seconds: For how long.
-        signature: `"serve_bytes"` or `"explain_bytes"`, or `None` for what the
-            page asks.
-        pid: Process whose memory is measured, or `None`.
+    `signature` is `None` for what the page asks, and `pid` that of the process
+    whose memory is measured, or `None`.
     """
     limits = httpx2.Limits(max_connections=clients)
     times, errors, memory = [], collections.Counter(), []
@@ -86,18 +80,10 @@ async def load(address, files, clients, seconds, signature, pid):
         # Made before the clock starts.
         made = [request_of(file, model, signature) for file in files]
         start = time.monotonic()
+        given = made, start + seconds, times, errors
+        draws = [random.Random(i) for i in range(clients)]
         sending = asyncio.gather(
-            *(
-                one_client(
-                    client,
-                    random.Random(i),
-                    made,
-                    start + seconds,
-                    times,
-                    errors,
-                )
-                for i in range(clients)
-            )
+            *(one_client(client, random, *given) for random in draws)
         )
         while not sending.done():
             if (found := resident(pid)) is not None:

@@ -18,18 +18,10 @@ TYPES = {tf.string: "DT_STRING", tf.float32: "DT_FLOAT"}
 class ServedModel:
     """A SavedModel of `keras_warn.export(..., encoded=True)`.
 
-    Args:
-        folder: Where it was exported to.
-        name: What requests call it. Defaults to the folder's name.
-
     Attributes:
-        name: What requests call it.
+        name: What requests call it: the folder's name, unless given.
         metadata: The dictionary that was exported with it.
         size: Height and width of what it sees, and of its masks.
-
-    Raises:
-        OSError: if there is no such model in `folder`.
-        ValueError: if it takes no files.
     """
 
     def __init__(self, folder, name=None):
@@ -56,15 +48,10 @@ class ServedModel:
         }
 
     def __call__(self, signature, files):
-        """What a signature returns of files, for each a dictionary of arrays.
-
-        Raises:
-            tf.errors.InvalidArgumentError: if one of the files is broken.
-        """
-        ((name, _),) = self.inputs(signature).items()
-        found = self._functions[signature](
-            **{name: tf.constant(files, tf.string)}
-        )
+        """What a signature returns of each file: dictionaries of arrays."""
+        (name,) = self.inputs(signature)
+        given = {name: tf.constant(files, tf.string)}
+        found = self._functions[signature](**given)
         found = {key: value.numpy() for key, value in found.items()}
         return [
             {key: value[i] for key, value in found.items()}
@@ -72,11 +59,10 @@ class ServedModel:
         ]
 
     def inputs(self, signature):
-        """What a signature takes: `tf.TensorSpec`s by name."""
+        """`tf.TensorSpec`s by name, as of `outputs`."""
         return self._functions[signature].structured_input_signature[1]
 
     def outputs(self, signature):
-        """What a signature returns: `tf.TensorSpec`s by name."""
         return self._functions[signature].structured_outputs
 
     def signature_defs(self):
@@ -92,20 +78,16 @@ class ServedModel:
 
 
 def _described(specs):
-    return {
-        name: {
+    found = {}
+    for name, spec in sorted(specs.items()):
+        sizes = [-1 if length is None else length for length in spec.shape]
+        dim = [{"size": str(size), "name": ""} for size in sizes]
+        found[name] = {
             "dtype": TYPES[spec.dtype],
-            "tensor_shape": {
-                "dim": [
-                    {"size": str(-1 if length is None else length), "name": ""}
-                    for length in spec.shape
-                ],
-                "unknown_rank": False,
-            },
+            "tensor_shape": {"dim": dim, "unknown_rank": False},
             "name": spec.name,
         }
-        for name, spec in sorted(specs.items())
-    }
+    return found
 
 
 class Batches:
@@ -116,9 +98,7 @@ class Batches:
     """
 
     def __init__(self, call, executor, most):
-        self._call = call
-        self._executor = executor
-        self._most = most
+        self._call, self._executor, self._most = call, executor, most
         self._waiting = collections.deque()
         self._worker = None
 

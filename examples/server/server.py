@@ -75,23 +75,24 @@ CLASSES_SHOWN = 5
 MARKS_EACH = 16
 
 
+# Of what is asked.
+SHAPE = '{"signature_name": ..., "instances": [{"b64": ...}, ...]}'
+
+
 class Service:
     """A model, and the answers to requests about it."""
 
     def __init__(self, model, limits):
-        self.model = model
-        self.limits = limits
+        self.model, self.limits = model, limits
         # One call of the model at a time, which takes all cores, and beside it
         # images and JSON. How many there are bounds the memory they take.
         self._calls = concurrent.futures.ThreadPoolExecutor(1, "model")
         self._chores = concurrent.futures.ThreadPoolExecutor(2, "chores")
         self._large = asyncio.Lock()
-        self._batches = {
-            name: Batches(
-                functools.partial(model, name), self._calls, limits.batch
-            )
-            for name in SIGNATURES
-        }
+        self._batches = {}
+        for name in SIGNATURES:
+            call = functools.partial(model, name)
+            self._batches[name] = Batches(call, self._calls, limits.batch)
 
     def close(self):
         """Ends the threads. To be called when no request is left."""
@@ -100,7 +101,7 @@ class Service:
 
     async def status(self, request):
         if request.path_params["name"].endswith(":predict"):
-            raise UsageError(405, "Predictions need POST.", {"Allow": "POST"})
+            raise UsageError("Predictions need POST.", 405, {"Allow": "POST"})
         self._check_name(request)
         version = {
             "version": "1",
@@ -141,22 +142,20 @@ class Service:
         )
 
     async def predict(self, request):
-        """`{"signature_name": ..., "instances": [{"b64": ...}, ...]}`."""
+        """Predictions of a request of this `SHAPE`."""
         self._check_name(request)
         _check_type(request, ("application/json",))
         body = await read_body(request, self.limits)
         signature, files = await self._chore(self._parsed, body)
         del body
         names = [f"instances[{i}]" for i in range(len(files))]
-        uploads = [
-            await self._upload(file, name)
-            for file, name in zip(files, names, strict=True)
-        ]
-        del files
+        named = zip(files, names, strict=True)
+        uploads = [await self._upload(*one) for one in named]
+        del files, named
         most = self.limits.pixels
         if sum(upload.pixels for upload in uploads) > most:
             raise UsageError(
-                413, f"`instances` must have at most {most} pixels together."
+                f"`instances` must have at most {most} pixels together.", 413
             )
         # Each is freed when it is ready.
         ready = [await self._ready(uploads.pop(0)) for _ in names]
@@ -184,10 +183,8 @@ class Service:
     def _check_name(self, request):
         name = request.path_params["name"]
         if name != self.model.name:
-            raise UsageError(
-                404,
-                f"There is no model {name!r} here, only {self.model.name!r}.",
-            )
+            own = self.model.name
+            raise UsageError(f"There is no model {name!r}, only {own!r}.", 404)
 
     async def _chore(self, function, *arguments):
         loop = asyncio.get_running_loop()
@@ -206,8 +203,8 @@ class Service:
                 await self._large.acquire()
         except TimeoutError as error:
             raise UsageError(
-                503,
                 "Too many large images are waiting. Try again later.",
+                503,
                 {"Retry-After": "10"},
             ) from error
         try:
@@ -223,7 +220,7 @@ class Service:
             # Pillow could read it, TensorFlow cannot.
             if isinstance(result, tf.errors.InvalidArgumentError):
                 raise UsageError(
-                    400, f"{name} is broken: TensorFlow cannot decode it."
+                    f"{name} is broken: TensorFlow cannot decode it."
                 ) from result
             if isinstance(result, BaseException):
                 raise result
@@ -235,46 +232,40 @@ class Service:
         marks = sum(body.count(mark) for mark in (b"{", b"[", b","))
         if marks > MARKS_EACH * (most + 1):
             raise UsageError(
-                413, f"`instances` must be at most {most} images, alone."
+                f"`instances` must be at most {most} images, alone.", 413
             )
         try:
             asked = json.loads(body)
         except (RecursionError, ValueError) as error:
-            raise UsageError(
-                400, f"The body must be JSON. It is not: {error}."
-            ) from error
-        shape = '{"signature_name": ..., "instances": [{"b64": ...}, ...]}'
+            message = f"The body must be JSON. It is not: {error}."
+            raise UsageError(message) from error
         if not isinstance(asked, dict) or "instances" not in asked:
-            raise UsageError(400, f"The body must have the shape {shape}.")
-        unknown = set(asked) - {"signature_name", "instances"}
-        if unknown:
+            raise UsageError(f"The body must have the shape {SHAPE}.")
+        if unknown := set(asked) - {"signature_name", "instances"}:
             raise UsageError(
-                400,
-                f"The body must have the shape {shape}. Received also: "
-                f"{_listed(unknown)}.",
+                f"The body must have the shape {SHAPE}. Received also: "
+                f"{_listed(unknown)}."
             )
         signature = asked.get("signature_name", "serving_default")
         if signature not in SIGNATURES:
             raise UsageError(
-                400,
                 f"`signature_name` must be one of {_listed(SIGNATURES)}. "
-                f"Received: {_cut(signature)}.",
+                f"Received: {_cut(signature)}."
             )
         instances = asked["instances"]
         if not isinstance(instances, list) or not instances:
             raise UsageError(
-                400, "`instances` must be a list of at least one image."
+                "`instances` must be a list of at least one image."
             )
         if len(instances) > most:
             raise UsageError(
-                413,
                 f"`instances` must be at most {most} images. Received: "
                 f"{len(instances)}.",
+                413,
             )
         (takes,) = self.model.inputs(signature)
-        return signature, [
-            _file(one, i, takes) for i, one in enumerate(instances)
-        ]
+        files = [_file(one, i, takes) for i, one in enumerate(instances)]
+        return signature, files
 
     def _shown(self, ready, result):
         """The page's answer: classes, gates, and masks as images."""
@@ -284,12 +275,7 @@ class Service:
         names = model["class_names"] or [
             f"class {i}" for i in range(model["classes"])
         ]
-        order = np.concatenate(
-            [
-                np.argsort(-values, kind="stable")[:CLASSES_SHOWN]
-                for values in (after, before)
-            ]
-        )
+        order = np.argsort([-after, -before], kind="stable")[:, :CLASSES_SHOWN]
         image, part = placement(
             (ready.height, ready.width),
             self.model.size,
@@ -311,7 +297,7 @@ class Service:
                         "backbone": before[i],
                         "attention": after[i],
                     }
-                    for i in dict.fromkeys(order.tolist())
+                    for i in dict.fromkeys(order.ravel().tolist())
                 ],
                 "backbone_class": names[int(before.argmax())],
                 "gates": None if gates is None else gates.tolist(),
@@ -326,9 +312,9 @@ def _check_type(request, wanted):
     kind = request.headers.get("content-type", "")
     if kind.split(";")[0].strip().lower() not in wanted:
         raise UsageError(
-            415,
             f"Content-Type must be {' or '.join(wanted)}. Received: "
             f"{_cut(kind)}.",
+            415,
         )
 
 
@@ -339,14 +325,13 @@ def _file(instance, i, takes):
     text = instance.get("b64") if isinstance(instance, dict) else None
     if not isinstance(text, str) or len(instance) > 1:
         raise UsageError(
-            400, f'instances[{i}] must be {{"b64": "..."}}, a file in base64.'
+            f'instances[{i}] must be {{"b64": "..."}}, a file in base64.'
         )
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise UsageError(
-            400, f"instances[{i}] must be a file in base64: {error}."
-        ) from error
+        message = f"instances[{i}] must be a file in base64: {error}."
+        raise UsageError(message) from error
 
 
 def _predictions(results):

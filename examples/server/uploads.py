@@ -1,9 +1,9 @@
 """Uploaded files, checked and made ready for the model."""
 
+import collections
 import contextlib
 import io
 import struct
-import typing
 import zlib
 
 import numpy as np
@@ -37,83 +37,50 @@ BROKEN = (
 )
 
 
-class Ready(typing.NamedTuple):
-    """An image for the model.
-
-    Attributes:
-        data: `bytes`, a file of JPEG or PNG.
-        height: Of the image turned as EXIF says, in pixels.
-        width: The same.
-    """
-
-    data: bytes
-    height: int
-    width: int
+# An image for the model: a file of JPEG or PNG, and the height and width of the
+# image as it was sent, turned as EXIF says.
+Ready = collections.namedtuple("Ready", "data height width")
 
 
 class Upload:
     """An uploaded file, checked as far as its header tells.
 
-    Args:
-        data: `bytes`, the file.
-        name: What errors call it.
-        most_pixels: The largest number of pixels.
-        size: Height and width that the model takes.
-
-    Attributes:
-        pixels: As many as are decoded, which is what costs memory and time.
-
-    Raises:
-        UsageError: with 400 if it is no image, broken, or animated, with 413 if
-            it has too many pixels.
+    `name` is what errors call it, `size` the height and width that the model
+    takes. `pixels` are as many as are decoded, which costs memory and time.
     """
 
     def __init__(self, data, name, most_pixels, size):
-        self._data = data
-        self._name = name
+        self._data, self._name = data, name
         with self._errors(most_pixels):
-            self._image = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
-            self._read_header(most_pixels, size)
-
-    def ready(self):
-        """Shrinks the image where that is needed.
-
-        The file itself is passed on if its image is not too large: the model
-        reads all that a file says. If it is, fewer pixels are, in a file of
-        PNG: turned as EXIF says, on white where they are transparent, as
-        gray or RGB.
-
-        Returns:
-            A `Ready`.
-
-        Raises:
-            UsageError: with 400 if it is broken.
-        """
-        with self._errors():
-            return self._made_ready()
-
-    def _read_header(self, most_pixels, size):
-        image = self._image
-        self._size = image.size
+            image = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+            animated = getattr(image, "is_animated", False)
+        width, height = image.size
+        if width * height > most_pixels:
+            found = f" It has {width} x {height}."
+            raise _too_many_pixels(name, most_pixels, found)
+        if image.format == "PNG" and animated:
+            raise UsageError(f"{name} is animated. Send one image of it.")
+        self._image, self._size = image, image.size
         # Pillow's name of pixels in the file, gone when they are decoded.
         self._stored = image.tile[0][3] if image.tile else ""
-        if image.width * image.height > most_pixels:
-            raise _too_many_pixels(
-                self._name,
-                most_pixels,
-                f" It has {image.width} x {image.height}.",
-            )
-        if image.format == "PNG" and getattr(image, "is_animated", False):
-            raise UsageError(
-                400, f"{self._name} is animated. Send one image of it."
-            )
         kept = max(PIXELS_KEPT, PIXELS_EACH * size[0] * size[1])
-        self._shrink = (image.width * image.height / kept) ** 0.5
+        self._shrink = (width * height / kept) ** 0.5
         if self._shrink > 1:
             # JPEG is decoded to a half, a quarter or an eighth, but not below
             # these.
             image.draft(None, self._smaller())
         self.pixels = image.width * image.height
+
+    def ready(self):
+        """The image as `Ready`.
+
+        The file itself is passed on if its image is not too large: the model
+        reads all that a file says. If it is, fewer pixels are, in a file of
+        PNG: turned as EXIF says, on white where they are transparent, as
+        gray or RGB.
+        """
+        with self._errors():
+            return self._made_ready()
 
     def _smaller(self):
         return tuple(max(1, int(side / self._shrink)) for side in self._size)
@@ -147,7 +114,6 @@ class Upload:
         if image.has_transparency_data:
             if self._stored in NOT_8_BITS and "transparency" in image.info:
                 raise UsageError(
-                    400,
                     f"{self._name} is large, and has a transparent colour in "
                     "other than 8 bits. Send it without.",
                 )
@@ -169,37 +135,25 @@ class Upload:
         except PIL.UnidentifiedImageError as error:
             found = "neither, or broken from its start"
             raise UsageError(
-                400,
                 f"{name} must be a JPEG or PNG file. It is "
-                f"{found if self._data else 'empty'}.",
+                f"{found if self._data else 'empty'}."
             ) from error
         except PIL.Image.DecompressionBombError as error:
             raise _too_many_pixels(name, most_pixels) from error
         except BROKEN as error:
-            raise UsageError(
-                400, f"{name} is broken or cut short: {error}."
-            ) from error
+            message = f"{name} is broken or cut short: {error}."
+            raise UsageError(message) from error
 
 
 def _too_many_pixels(name, most, found=""):
-    return UsageError(413, f"{name} must have at most {most} pixels.{found}")
+    return UsageError(f"{name} must have at most {most} pixels.{found}", 413)
 
 
 def placement(image, size, resize, resize_shorter_edge):
     """Which part of an image the model sees, and where.
 
-    As `keras_warn.data.images.placement` has it, in shares of image and masks.
-
-    Args:
-        image: Height and width of the image.
-        size: Height and width that the model takes.
-        resize: `"crop"`, `"stretch"` or `"pad"`.
-        resize_shorter_edge: With `"crop"`, what the shorter edge of the image
-            is brought to before `size` is cut out; or `None`.
-
-    Returns:
-        Two boxes, each top, left, bottom and right: a part of the image, and
-        where it lies in the masks.
+    As `keras_warn.data.images.placement` has it, in shares of image and masks:
+    two boxes, each top, left, bottom and right.
     """
     image, size = np.array(image), np.array(size)
     whole = [0.0, 0.0, 1.0, 1.0]

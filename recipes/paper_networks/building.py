@@ -36,12 +36,13 @@ def conv(channels, size, strides=1, padding="same", *, groups=1, name):
     )
 
 
-def centred_conv(x, channels, size, strides, *, groups=1, name, pad_name):
+def centred_conv(x, channels, size, strides, *, groups=1, name):
     """The map, convolved by windows around every `strides`-th position."""
     if strides == 1:
         return conv(channels, size, groups=groups, name=name)(x)
     # `padding="same"` would pad even sizes at the end alone.
-    x = keras.layers.ZeroPadding2D(size // 2, name=pad_name)(x)
+    pad = f"{name.rpartition('_')[0]}_pad"
+    x = keras.layers.ZeroPadding2D(size // 2, name=pad)(x)
     layer = conv(channels, size, strides, "valid", groups=groups, name=name)
     return layer(x)
 
@@ -53,9 +54,10 @@ def normalized(x, name):
     )(x)
 
 
-def activated(x, bn_name, relu_name):
+def activated(x, name, number=""):
     """The map, normalised and activated."""
-    return keras.layers.ReLU(name=relu_name)(normalized(x, bn_name))
+    x = normalized(x, f"{name}_bn{number}")
+    return keras.layers.ReLU(name=f"{name}_relu{number}")(x)
 
 
 def dropped(x, share, name):
@@ -73,17 +75,9 @@ def bottleneck(x, inner, channels, strides=1, *, groups=1, name):
         shortcut = conv(channels, 1, strides, name=f"{name}_shortcut")(x)
         shortcut = normalized(shortcut, f"{name}_shortcut_bn")
     x = conv(inner, 1, name=f"{name}_conv1")(x)
-    x = activated(x, f"{name}_bn1", f"{name}_relu1")
-    x = centred_conv(
-        x,
-        inner,
-        3,
-        strides,
-        groups=groups,
-        name=f"{name}_conv2",
-        pad_name=f"{name}_pad",
-    )
-    x = activated(x, f"{name}_bn2", f"{name}_relu2")
+    x = activated(x, name, 1)
+    x = centred_conv(x, inner, 3, strides, groups=groups, name=f"{name}_conv2")
+    x = activated(x, name, 2)
     x = conv(channels, 1, name=f"{name}_conv3")(x)
     x = normalized(x, f"{name}_bn3")
     x = keras.layers.Add(name=f"{name}_add")([x, shortcut])

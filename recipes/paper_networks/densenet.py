@@ -64,7 +64,7 @@ def DenseNetBC(
             x = _layer(x, growth, dropout, f"block{block}_layer{layer}")
         if block < _BLOCKS:
             x = _transition(x, reduction, dropout, f"transition{block}")
-    x = building.activated(x, "final_bn", "final_relu")
+    x = building.activated(x, "final")
     return ends.model(
         images, x, f"densenet_bc_{depth}_{growth}" if name is None else name
     )
@@ -84,10 +84,10 @@ def _check_size(images):
 
 def _layer(x, growth, dropout, name):
     """The map, with the channels that a layer adds to it."""
-    added = building.activated(x, f"{name}_bn1", f"{name}_relu1")
+    added = building.activated(x, name, 1)
     added = building.conv(4 * growth, 1, name=f"{name}_conv1")(added)
     added = building.dropped(added, dropout, f"{name}_drop1")
-    added = building.activated(added, f"{name}_bn2", f"{name}_relu2")
+    added = building.activated(added, name, 2)
     added = building.conv(growth, 3, name=f"{name}_conv2")(added)
     added = building.dropped(added, dropout, f"{name}_drop2")
     return keras.layers.Concatenate(
@@ -104,7 +104,7 @@ def _transition(x, reduction, dropout, name):
             "`reduction` must leave a channel to each transition. Received: "
             f"reduction={reduction}, of {before} channels."
         )
-    x = building.activated(x, f"{name}_bn", f"{name}_relu")
+    x = building.activated(x, name)
     x = building.conv(channels, 1, name=f"{name}_conv")(x)
     x = building.dropped(x, dropout, f"{name}_drop")
     return keras.layers.AveragePooling2D(2, name=f"{name}_pool")(x)

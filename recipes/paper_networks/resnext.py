@@ -51,7 +51,7 @@ def ResNeXt(depth=29, cardinality=16, base_width=64, *, name=None, **ends):
     ends = building.Ends(**ends)
     images = ends.images()
     x = building.conv(_STEM_CHANNELS, 3, name="stem_conv")(images)
-    x = building.activated(x, "stem_bn", "stem_relu")
+    x = building.activated(x, "stem")
     for group in range(1, _GROUPS + 1):
         doubled = 2 ** (group - 1)
         for block in range(1, blocks + 1):

@@ -85,7 +85,7 @@ def WideResNet(
         activate_stem=activate_stem,
         activate_shortcuts=activate_shortcuts,
     )
-    x = building.activated(groups[-1], "final_bn", "final_relu")
+    x = building.activated(groups[-1], "final")
     return ends.model(images, x, name or f"wide_resnet_{depth}_{width}")
 
 
@@ -106,7 +106,7 @@ def residual_groups(
     checks.flag("activate_shortcuts", activate_shortcuts)
     x = building.conv(_STEM_CHANNELS, 3, name="stem_conv")(images)
     if activate_stem:
-        x = building.activated(x, "stem_bn", "stem_relu")
+        x = building.activated(x, "stem")
     groups = []
     for group in range(1, _GROUPS + 1):
         for block in range(1, blocks + 1):
@@ -124,20 +124,15 @@ def residual_groups(
 
 def _block(x, channels, strides, dropout, activate_shortcut, name):
     """A residual block that normalises and activates first."""
-    activated = building.activated(x, f"{name}_bn1", f"{name}_relu1")
+    activated = building.activated(x, name, 1)
     shortcut = x
     if x.shape[building.channel_axis()] != channels:
         layer = building.conv(channels, 1, strides, name=f"{name}_shortcut")
         shortcut = layer(activated if activate_shortcut else x)
     residual = building.centred_conv(
-        activated,
-        channels,
-        3,
-        strides,
-        name=f"{name}_conv1",
-        pad_name=f"{name}_pad",
+        activated, channels, 3, strides, name=f"{name}_conv1"
     )
-    residual = building.activated(residual, f"{name}_bn2", f"{name}_relu2")
+    residual = building.activated(residual, name, 2)
     residual = building.dropped(residual, dropout, f"{name}_dropout")
     residual = building.conv(channels, 3, name=f"{name}_conv2")(residual)
     return keras.layers.Add(name=f"{name}_add")([residual, shortcut])

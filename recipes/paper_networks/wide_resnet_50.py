@@ -57,10 +57,8 @@ def WideResNet50(width=2, *, name=None, **ends):
     width = checks.integer("width", width)
     ends = building.Ends(**{"classes": 1000, **ends})
     images = ends.images(size=224)
-    x = building.centred_conv(
-        images, _STEM_CHANNELS, 7, 2, name="stem_conv", pad_name="stem_pad"
-    )
-    x = building.activated(x, "stem_bn", "stem_relu")
+    x = building.centred_conv(images, _STEM_CHANNELS, 7, 2, name="stem_conv")
+    x = building.activated(x, "stem")
     # Nothing is below the zeros that are padded: it has been activated.
     x = keras.layers.ZeroPadding2D(name="stem_pool_pad")(x)
     x = keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)

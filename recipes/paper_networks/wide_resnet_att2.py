@@ -84,11 +84,7 @@ def WideResNetAtt2(
         context = _context(
             groups[group - 1], summary, compatibility, f"group{group}"
         )
-        contexts.append(
-            building.activated(
-                context, f"group{group}_bn", f"group{group}_relu"
-            )
-        )
+        contexts.append(building.activated(context, f"group{group}"))
     x = keras.layers.Concatenate(name="contexts")(contexts)
     if ends.include_top:
         x = building.dropped(x, dropout, "contexts_dropout")
@@ -101,10 +97,10 @@ def WideResNetAtt2(
 def _global_feature(x, dropout):
     """What the whole image looks like, `(b, c)`, from the last sum."""
     channels = x.shape[building.channel_axis()]
-    x = building.activated(x, "final_bn", "final_relu")
+    x = building.activated(x, "final")
     for i in range(1, _GLOBAL_CONVOLUTIONS + 1):
         x = building.conv(channels, 3, name=f"global_conv{i}")(x)
-        x = building.activated(x, f"global_bn{i}", f"global_relu{i}")
+        x = building.activated(x, "global", i)
     x = keras.layers.GlobalMaxPooling2D(name="global_pool")(x)
     x = building.dropped(x, dropout, "global_dropout")
     return keras.layers.Dense(channels, name="global")(x)
