@@ -167,7 +167,7 @@ def examples(path, names, images, labels, boxes):
     ]
 
 
-def benchmark(s, run):
+def benchmark(s, cub, run):
     """Everything, but for what an earlier start of this run has done."""
     # Data sets, each with its models and what they are tested with.
     tests, trained = {}, []
@@ -175,7 +175,6 @@ def benchmark(s, run):
         paths = [pathlib.Path(path) for path in s.digits]
         tests["digits"] = paths, [str(i) for i in range(10)], digits(s)
     if s.cub:
-        cub = recipe_of("cub200").read(s.cub)
         folders = [run / f"birds_{seed}" for seed in range(s.seeds)]
         for seed, folder in enumerate(folders):
             print(f"\nTraining on birds, seed {seed}", flush=True)
@@ -196,9 +195,7 @@ def benchmark(s, run):
             name: tables.spread([of_seed[name] for of_seed in trained])
             for name in (trained[0] if trained else ())
         },
-        "summary": {
-            name: report.summary(of_seeds) for name, of_seeds in found.items()
-        },
+        "summary": {name: report.summary(of) for name, of in found.items()},
     }
     run.write("results.csv", report.to_csv(found))
     plots = {
@@ -240,12 +237,11 @@ def main(argv=None):
         )
     try:
         models = [pathlib.Path(path).read_bytes() for path in s.digits]
-        if s.cub:
-            recipe_of("cub200").read(s.cub)
+        cub = recipe_of("cub200").read(s.cub) if s.cub else None
     except (OSError, ValueError) as error:
         parser.error(str(error))
     digests = [hashlib.sha256(model).hexdigest() for model in models]
-    benchmark(s, command.opened(parser, s, models=digests))
+    benchmark(s, cub, command.opened(parser, s, models=digests))
 
 
 if __name__ == "__main__":

@@ -65,14 +65,10 @@ def cub200(folder):
 
 
 def stanford_dogs(folder):
-    """Stanford Dogs: 120 breeds.
+    """Stanford Dogs: 120 breeds; a box holds all dogs of its image.
 
     The images are of ImageNet's training set: backbones trained on it have
     seen the test images.
-
-    Args:
-        folder: With `Images/`, `train_list.mat`, `test_list.mat` and, for
-            boxes, `Annotation/`. A box holds all dogs of its image.
 
     Reference:
         http://vision.stanford.edu/aditya86/ImageNetDogs/
@@ -108,11 +104,7 @@ def _dogs(folder, path):
 
 
 def stanford_cars(folder):
-    """Stanford Cars: 196 models.
-
-    Args:
-        folder: With `cars_train/`, `cars_test/`, `devkit/` and
-            `cars_test_annos_withlabels.mat`, which may lie in `devkit/`.
+    """Stanford Cars: 196 models, in `cars_train/`, `cars_test/` and `devkit/`.
 
     Reference:
         https://doi.org/10.1109/ICCVW.2013.77
@@ -150,9 +142,6 @@ def uec_food100(folder):
     A photo of several dishes lies, under the same number, in the folder of
     each of its classes. No split is published: these five folds keep a photo
     together, and depend on the files' names alone.
-
-    Args:
-        folder: `UECFOOD100`, with `category.txt` and `<class>/bb_info.txt`.
 
     Reference:
         http://foodcam.mobi/dataset100.html
@@ -192,17 +181,13 @@ AGES += [(25, 32), (38, 43), (48, 53), (60, 100)]
 
 
 def adience(folder, task):
-    """Adience: faces with gender and age, in the five published folds.
+    """Adience: faces with gender or age, in the five published folds.
 
     An age in the files is a pair of years, such as `(25, 32)`, or one year. It
     is of the class with which it has the most years in common: 13 and
     `(8, 12)` are of 8-13. Where there is none, as of 35, or two alike, as of
-    `(8, 23)`, the face is skipped, and counted.
-
-    Args:
-        folder: With `fold_0_data.txt` to `fold_4_data.txt`, and `aligned/` or
-            `faces/`, of which the first is read.
-        task: `"gender"` or `"age"`.
+    `(8, 23)`, the face is skipped, and counted. Images are those in `aligned/`,
+    or else in `faces/`.
 
     Reference:
         https://doi.org/10.1109/TIFS.2014.2359646
@@ -273,23 +258,15 @@ def _age(text):
 def cifar(folder, classes):
     """CIFAR-10 or CIFAR-100 (fine classes), of the binary version.
 
-    Args:
-        folder: `cifar-10-batches-bin` or `cifar-100-binary`.
-        classes: 10 or 100.
-
     Reference:
         https://www.cs.toronto.edu/~kriz/cifar.html
     """
-    names, label, train, test = {
-        10: (
-            "batches.meta.txt",
-            0,
-            [f"data_batch_{i}.bin" for i in range(1, 6)],
-            "test_batch.bin",
-        ),
-        # A coarse label stands before the fine one.
-        100: ("fine_label_names.txt", 1, ["train.bin"], "test.bin"),
-    }[classes]
+    if classes == 10:
+        names, test = "batches.meta.txt", "test_batch.bin"
+        train, label = [f"data_batch_{i}.bin" for i in range(1, 6)], 0
+    else:
+        names, test = "fine_label_names.txt", "test.bin"
+        train, label = ["train.bin"], 1  # behind the coarse one
     name = f"CIFAR-{classes}"
     folder = _check_folder(folder, name, [names, *train, test])
     names = (folder / names).read_text().split()
@@ -307,14 +284,11 @@ def cifar(folder, classes):
         planes = content[:, label + 1 :].reshape(-1, 3, 32, 32)
         pixels.append(planes.transpose(0, 2, 3, 1))
         split = "test" if file == test else "train"
-        tables.append(
-            pd.DataFrame({"class": content[:, label], "split": split})
-        )
+        part = {"class": content[:, label], "split": split}
+        tables.append(pd.DataFrame(part))
     table = pd.concat(tables, ignore_index=True)
     number = table.groupby("split").cumcount()
-    table["path"] = [
-        f"{split}/{i:05d}" for split, i in zip(table.split, number, strict=True)
-    ]
+    table["path"] = table.split + "/" + number.map("{:05d}".format)
     pixels = np.concatenate(pixels)
     return _dataset(name, folder, table, names=names, contents=pixels)
 
@@ -330,13 +304,7 @@ TFDS = {
 
 
 def from_tfds(name, data_dir=None):
-    """A data set of TensorFlow Datasets, its files held in memory.
-
-    Args:
-        name: One of `TFDS`.
-        data_dir: Folder of prepared data sets. Defaults to
-            `~/tensorflow_datasets`.
-    """
+    """One of `TFDS` from TensorFlow Datasets, its files held in memory."""
     title, folder = TFDS[name]
     advice = f"--data-dir must name {folder} of {title}."
     builder = downloads.prepared(name, advice, data_dir)

@@ -28,11 +28,9 @@ RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 
 def names():
     """The names of the recipes that come along."""
-    files = sorted(RECIPES.glob("*.py"))
-    found = [
-        one.stem for one in files if "\nRECIPE = " in one.read_text("utf-8")
-    ]
-    return [*found, "cluttered_mnist"]
+    texts = {p.stem: p.read_text("utf-8") for p in RECIPES.glob("*.py")}
+    found = [name for name, text in texts.items() if "\nRECIPE = " in text]
+    return [*sorted(found), "cluttered_mnist"]
 
 
 def load(name):
@@ -59,9 +57,9 @@ def load(name):
 
 def command(path, *words, setting):
     """The recipe's own command that trains with a setting."""
-    file = path.resolve()
-    if file.is_relative_to(pathlib.Path.cwd()):
-        file = file.relative_to(pathlib.Path.cwd())
+    file, here = path.resolve(), pathlib.Path.cwd()
+    if file.is_relative_to(here):
+        file = file.relative_to(here)
     changed = [
         f"{name}={value}" if isinstance(value, str) else f"{name}={value!r}"
         for name, value in setting.attention.items()

@@ -267,21 +267,6 @@ def test_dropout_while_training():
         assert np.abs(first - second).max() > 0.01
 
 
-def test_layers_of_att2_are_those_that_it_says(data_format):
-    says = WideResNetAtt2.__doc__.split("Returns:")[1].split("Raises:")[0]
-    said = {
-        name.replace("<j>", j)
-        for name in re.findall(r"`([a-z0-9_<>]{2,})`", says)
-        for j in ("2", "3")
-    }
-    names = {layer.name for layer in tiny_att2(dropout=0.5).layers[1:]}
-    before = {layer.name for layer in WideResNet(10, 1, dropout=0.5).layers}
-    before -= {"avg_pool", "final_bn", "final_relu", "predictions"}
-    if data_format == "channels_last":
-        said -= {f"group{j}_channels_last" for j in (2, 3)}
-    assert names - before == said
-
-
 @pytest.mark.parametrize("compatibility", ["parametrised", "dot"])
 def test_att2_by_its_equations(compatibility):
     model = tiny_att2(compatibility=compatibility, include_top=False)
