@@ -1,6 +1,5 @@
 """What holds for each of the paper's networks."""
 
-import re
 from unittest import mock
 
 import by_hand
