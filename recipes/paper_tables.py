@@ -137,32 +137,24 @@ def compare(trainings):
     twice = trainings.duplicated(
         ["recipe", "shared", "attention", "seed", "fold"]
     )
-    rows = []
     notes = [
         f"{path}: not counted, another has its settings, seed and fold"
         for path in trainings[twice].path
     ]
-    for recipe, of_recipe in trainings[~twice].groupby("recipe"):
-        labels = _labels(of_recipe)
+    rows, seeds = [], _by_seed(trainings[~twice], notes)
+    for recipe, of_recipe in seeds.groupby("recipe"):
+        labels = _labels(of_recipe.shared.unique())
         for shared, line in of_recipe.groupby("shared"):
-            variants = {
-                attention: _by_seed(members, notes)
-                for attention, members in line.groupby("attention")
-            }
-            baseline = variants.pop("null", _by_seed(line[:0], notes))
+            variants = dict(list(line.set_index("seed").groupby("attention")))
+            nothing = line.set_index("seed")[:0]
+            baseline = variants.pop("null", nothing)
             if baseline.empty:
                 notes.append(
                     f"{recipe}, {labels[shared] or shared}: no baseline of the "
                     "same settings and data"
                 )
-            variants = variants or {"null": _by_seed(line[:0], notes)}
-            for attention, mine in variants.items():
-                paired = baseline.merge(
-                    mine,
-                    left_index=True,
-                    right_index=True,
-                    suffixes=("_0", "_1"),
-                )
+            for attention, mine in (variants or {"null": nothing}).items():
+                paired = baseline.merge(mine, on="seed", suffixes=("_0", "_1"))
                 paired = paired[paired.data_0 == paired.data_1]
                 either = baseline.index.union(mine.index)
                 unpaired = [*either.difference(paired.index)]
@@ -186,23 +178,20 @@ def compare(trainings):
     return pd.DataFrame(rows), notes
 
 
-def _by_seed(members, notes):
+def _by_seed(trainings, notes):
     """Accuracies, data and parameters of each seed that has all folds."""
-    rows = {}
-    for seed, own in members.groupby("seed"):
+    rows, keys = [], ["recipe", "shared", "attention", "seed"]
+    for key, own in trainings.groupby(keys):
         missing = sorted(set(range(FOLDS)) - set(own.fold))
         if own.fold.notna().all() and missing:
-            notes += [
-                f"{path}: not counted, folds {missing} of seed {seed} are "
-                "missing"
-                for path in own.path
-            ]
+            fault = f"folds {missing} of seed {key[-1]} are missing"
+            notes += [f"{path}: not counted, {fault}" for path in own.path]
             continue
         accuracies = [own[f"{epoch}_test_accuracy"] for epoch in EPOCHS]
         means = [100 * found.mean(skipna=False) for found in accuracies]
-        rows[seed] = [*means, own.parameters.max(), _key(sorted(own.data))]
-    columns = [*EPOCHS, "parameters", "data"]
-    return pd.DataFrame.from_dict(rows, "index", columns=columns)
+        data = _key(sorted(own.data))
+        rows.append([*key, *means, own.parameters.max(), data])
+    return pd.DataFrame(rows, columns=[*keys, *EPOCHS, "parameters", "data"])
 
 
 def _compared(baseline, attention, paired, epoch):
@@ -226,9 +215,8 @@ def _compared(baseline, attention, paired, epoch):
     return row
 
 
-def _labels(trainings):
+def _labels(known):
     """What tells the settings and data of one recipe apart, by `shared`."""
-    known = trainings.shared.drop_duplicates()
     flat = pd.json_normalize([json.loads(one) for one in known])
     flat = flat.drop(columns="data.digest", errors="ignore").astype(str)
     flat = flat.loc[:, flat.nunique() > 1]
@@ -271,16 +259,13 @@ def document(compared, trainings, notes):
         "# Finished trainings beside the paper",
         __doc__.split("\n\n")[-1].strip(),
     ]
+    others = set(compared.recipe).difference(PAPER)
     for title, recipes, error in (
         ("Table 3: accuracy (%)", TABLE_3, False),
         ("Table 2: error on CIFAR (%)", TABLE_2, True),
-        ("Other data: accuracy (%)", None, False),
+        ("Other data: accuracy (%)", others, False),
     ):
-        own = compared[
-            ~compared.recipe.isin(PAPER)
-            if recipes is None
-            else compared.recipe.isin(recipes)
-        ]
+        own = compared[compared.recipe.isin(recipes)]
         for epoch in EPOCHS:
             lines = [
                 _line(row, error)
@@ -288,13 +273,13 @@ def document(compared, trainings, notes):
                 if row.baseline_seeds or row.attention_seeds
             ]
             if epoch == EPOCHS[0]:
-                if len(own) or recipes:
+                if recipes:
                     parts.append(f"## {title}")
-                measured = own[own.reason == ""].recipe.unique()
-                missing = [n for n in recipes or () if n not in measured]
+                measured = {*own[own.reason == ""].recipe, *others}
                 lines += [
                     [PAPER[n].title, *_published(n), *["not measured"] * 4]
-                    for n in missing
+                    for n in recipes
+                    if n not in measured
                 ]
             elif lines:
                 parts.append("After the epoch that is best on validation:")
@@ -366,11 +351,8 @@ def _line(row, error):
         cells.append(_spread(mean, row[f"{name}_std"], row[f"{name}_seeds"]))
     if not row.paired_seeds:
         return [*cells, "not paired", ""]
-    cells.append(
-        _spread(
-            sign * row.difference, row.difference_std, row.paired_seeds, "+"
-        )
-    )
+    added = sign * row.difference, row.difference_std, row.paired_seeds
+    cells.append(_spread(*added, "+"))
     if row.paired_seeds == 1:
         return [*cells, ""]
     low, high = sorted((sign * row.low, sign * row.high))
@@ -414,14 +396,15 @@ def main(argv=None):
     if arguments.out.exists() and not arguments.out.is_dir():
         parser.error(f"--out must be a folder. {arguments.out} is a file.")
     trainings, skipped = read_runs(arguments.runs)
-    if trainings.empty:
+    compared, notes = (trainings, []) if trainings.empty else compare(trainings)
+    notes += skipped
+    if compared.empty:
         parser.error(
-            "RUNS must hold a finished training. Received: none in "
-            f"{', '.join(map(str, arguments.runs))}"
-            f"{''.join(f'; {one}' for one in skipped)}"
+            "RUNS must hold a finished training, with all of its folds. "
+            f"Received: none in {', '.join(map(str, arguments.runs))}"
+            f"{''.join(f'; {note}' for note in notes)}"
         )
-    compared, notes = compare(trainings)
-    text = document(compared, trainings, notes + skipped)
+    text = document(compared, trainings, notes)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name, content in (
         ("tables.md", text),
