@@ -163,6 +163,14 @@ def told_apart(known, unknown):
     return 100 * area, 100 * float(passing)
 
 
+def first_modules(looks, labels, last):
+    """How sure they are, and whether they, and all modules, are right."""
+    early = looks.logits[:, 1 : last + 1].mean(axis=1)
+    early = scipy.special.log_softmax(early, axis=-1)
+    whole = looks.log_probabilities.argmax(axis=-1) == labels
+    return early.max(axis=-1), early.argmax(axis=-1) == labels, whole
+
+
 def exits(validation, test, costs):
     """Predictions by the first modules alone, where they are sure.
 
@@ -171,19 +179,13 @@ def exits(validation, test, costs):
     """
     rows = {}
     for last, cost in enumerate(costs[:-1], start=1):
-        sides = []
-        for looks, labels in (validation, test):
-            early = looks.logits[:, 1 : last + 1].mean(axis=1)
-            early = scipy.special.log_softmax(early, axis=-1)
-            whole = looks.log_probabilities.argmax(axis=-1) == labels
-            sides.append((early, early.argmax(axis=-1) == labels, whole))
-        early, right, whole = sides[0]
-        order = np.argsort(-early.max(axis=-1))
+        sure, right, whole = first_modules(*validation, last)
+        order = np.argsort(-sure)
         lost = np.cumsum(whole[order].astype(int) - right[order])
         kept = np.flatnonzero(lost <= 0)
-        threshold = early.max(axis=-1)[order[kept[-1]]] if len(kept) else 1.0
-        early, right, whole = sides[1]
-        leave = early.max(axis=-1) >= threshold
+        threshold = sure[order[kept[-1]]] if len(kept) else 1.0
+        sure, right, whole = first_modules(*test, last)
+        leave = sure >= threshold
         mixed = np.where(leave, right, whole)
         name = f"after module {last}"
         rows[name, "their accuracy (%)"] = 100 * right.mean()

@@ -446,20 +446,22 @@ def main(argv=None):
     add_arguments(parser)
     add = parser.add_argument
     add("--out", help="folder for all results (default: runs/cluttered_mnist)")
+    names = [*ABLATIONS, "figure_4"]
+    text = f"more variants, of: {', '.join(names)}"
     add(
         "--ablate",
         nargs="+",
-        choices=[*ABLATIONS, "figure_4"],
+        choices=names,
         default=[],
         metavar="NAME",
-        help=f"more variants, of: {', '.join(ABLATIONS)}, figure_4",
+        help=text,
     )
     add("--overwrite", action="store_true", help="throw away the run in --out")
     arguments = parser.parse_args(argv)
     out = arguments.out or f"runs/cluttered_mnist{'_smoke' * arguments.smoke}"
     ablate = dict.fromkeys(arguments.ablate)
     if "figure_4" in ablate:
-        ablate = dict.fromkeys([*ablate, *FIGURE_4])
+        ablate |= dict.fromkeys(FIGURE_4)
         del ablate["figure_4"]
     try:
         s = settings_from(arguments)

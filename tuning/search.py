@@ -373,11 +373,8 @@ def _add_arguments(parser, name):
         default=f"runs/search_{name}",
         help=f"folder for everything (default: runs/search_{name})",
     )
-    add(
-        "--overwrite",
-        action="store_true",
-        help="throw away the search in --out",
-    )
+    text = "throw away the search in --out"
+    add("--overwrite", action="store_true", help=text)
 
 
 if __name__ == "__main__":
