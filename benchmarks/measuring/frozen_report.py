@@ -90,17 +90,15 @@ def table(path):
 def costs(path):
     """Parameters of each head, and milliseconds an image, as Markdown."""
     found = read(path)
+
+    def cell(rows):
+        if rows is None:
+            return "–"
+        parameters = rows["parameters"].iloc[0]
+        return f"{parameters:,.0f}; {rows['milliseconds'].median():.2f}"
+
     lines = [
-        [
-            name,
-            *(
-                f"{heads[name]['parameters'].iloc[0]:,.0f}; "
-                f"{heads[name]['milliseconds'].median():.2f}"
-                if name in heads
-                else "–"
-                for heads in found.values()
-            ),
-        ]
+        [name, *(cell(heads.get(name)) for heads in found.values())]
         for name in _names(found)
     ]
     return tables.markdown(["", *found], lines)

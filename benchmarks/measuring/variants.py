@@ -89,32 +89,14 @@ def dots(values, label):
     axes = figure.subplots()
     for place, of_arm in enumerate(values.values()):
         numbers = [number for (number,) in of_arm]
-        found = tables.spread(numbers)
+        mean, std, _ = tables.spread(numbers).values()
         color = figures.COLORS[1 if place else 0]
-        axes.errorbar(
-            found["mean"],
-            place,
-            xerr=found["std"],
-            color=color,
-            marker="o",
-            markersize=3.5,
-            linewidth=1.2,
-            capsize=2.5,
-        )
-        axes.plot(
-            numbers,
-            [place + 0.3] * len(numbers),
-            color=color,
-            linestyle="none",
-            marker="o",
-            markersize=3,
-            markerfacecolor="none",
-            markeredgewidth=0.7,
-        )
+        of_bar = {"ms": 3.5, "lw": 1.2, "capsize": 2.5, "color": color}
+        axes.errorbar(mean, place, xerr=std, fmt="o", **of_bar)
+        of_seed = {"ms": 3, "mfc": "none", "mew": 0.7, "color": color}
+        axes.plot(numbers, [place + 0.3] * len(numbers), "o", **of_seed)
         if not place:
-            axes.axvline(
-                found["mean"], color=color, linewidth=0.7, linestyle="--"
-            )
+            axes.axvline(mean, color=color, lw=0.7, ls="--")
     axes.set_yticks(range(len(values)), [*values], size=figures.FONT + 1)
     axes.set_ylim(len(values) - 0.4, -0.5)
     axes.set_xlabel(label, size=figures.FONT + 2)
