@@ -8,6 +8,7 @@ import functools
 import os
 import re
 import xml.etree.ElementTree
+import zlib
 from pathlib import Path
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
@@ -425,7 +426,19 @@ def _read_mat(path, *names):
     """Variables of a file of MATLAB, without axes of length 1."""
     try:
         content = scipy.io.loadmat(path, squeeze_me=True, variable_names=names)
-    except Exception as error:  # of many kinds, where files are broken
+    # What SciPy was seen to raise on files that are broken, or of another kind;
+    # `NotImplementedError` on version 7.3, which is HDF5.
+    except (
+        IndexError,
+        MemoryError,
+        NotImplementedError,
+        OSError,
+        TypeError,
+        UnboundLocalError,
+        ValueError,
+        scipy.io.matlab.MatReadError,
+        zlib.error,
+    ) as error:
         raise ValueError(
             f"{path} must be a file of MATLAB, version 4 to 7.2, and whole. "
             f"Received: {error!r}."

@@ -8,7 +8,6 @@ import keras_warn
 from keras_warn.attention import attention_of
 from measuring.direct_formulation import direct_formulation
 
-NAMES = ("backbone", "ours", "direct")
 # Small, so that hundreds of steps on noise do not reach infinity, with which
 # arithmetic takes another time.
 LEARNING_RATE = 1e-4

@@ -113,7 +113,6 @@ def matrix_figure(rows, settings):
     axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
     axes.set_ylabel("inference time (backbone = 1)")
     axes.set_xlabel("")
-    axes.set_ylim(bottom=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return figure
