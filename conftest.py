@@ -41,7 +41,7 @@ def pytest_configure(config):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def what_stays_is_left_out_of_collections():
+def what_stays_is_not_looked_through():
     # Such as what is imported: collections of garbage, of which Keras asks for
     # one in each `clear_session`, need not look through it.
     gc.collect()

@@ -49,6 +49,7 @@ from measuring import models
 from measuring.direct_formulation import difference
 from measuring.environment import environment
 from measuring.environment import machine_and_versions
+from measuring.memory import is_counted
 from measuring.memory import measure_memory
 from measuring.overhead_report import growth_figure
 from measuring.overhead_report import markdown
@@ -300,6 +301,8 @@ def main(argv=None):
             "argument --kernel-size: must be odd, so that the kernel has a "
             f"centre. Received: {' '.join(map(str, s.kernel_size))}."
         )
+    if s.what == "network" and s.memory and not is_counted():
+        parser.error("PyTorch counts memory on GPUs only: use --skip-memory")
     if keras.config.image_data_format() != "channels_last":
         parser.error("image_data_format must be channels_last in keras.json")
     run = command.opened(parser, s)

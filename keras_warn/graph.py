@@ -222,9 +222,9 @@ def check_configs(model) -> None:
         except (
             AttributeError,
             KeyError,
-            # `Layer.get_config` of Keras raises it for a class that takes
-            # arguments and has no `get_config` of its own: such a model could
-            # be neither saved nor loaded, and the user is told which layer.
+            # What Keras raises for a user's layer that takes arguments and
+            # has no `get_config`: nothing is missing here, and the message
+            # below names the layer.
             NotImplementedError,
             TypeError,
             ValueError,

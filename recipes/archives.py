@@ -426,11 +426,12 @@ def _read_mat(path, *names):
     """Variables of a file of MATLAB, without axes of length 1."""
     try:
         content = scipy.io.loadmat(path, squeeze_me=True, variable_names=names)
-    # What SciPy was seen to raise on files that are broken, or of another kind;
-    # `NotImplementedError` on version 7.3, which is HDF5.
+    # What SciPy was seen to raise on files that are broken, or of another kind.
     except (
         IndexError,
         MemoryError,
+        # SciPy's answer to a file of version 7.3, which is HDF5: nothing is
+        # missing here, and the message below says which versions it reads.
         NotImplementedError,
         OSError,
         TypeError,

@@ -94,8 +94,8 @@ def show(pixels, explanation, titles, names):
 
 @pytest.fixture(autouse=True)
 def quick(request, monkeypatch):
-    """But for one test, and `test_figures.py`: what takes long is left out."""
-    if "slow" not in request.fixturenames:
+    """Each model is loaded once, and images stand for their figures."""
+    if "unpatched" not in request.fixturenames:
         monkeypatch.setattr(
             _model_files,
             "load_model",
@@ -105,8 +105,8 @@ def quick(request, monkeypatch):
 
 
 @pytest.fixture
-def slow():
-    """Nothing is left out."""
+def unpatched():
+    """Models are loaded and figures drawn, as by the command itself."""
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def everything(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
 
 
-def test_explanation_of_one_image(files, model, work, capsys, slow):
+def test_explanation_of_one_image(files, model, work, capsys, unpatched):
     # Twice the model's size.
     path = save_image(work / "a.png", size=(52, 44))
     names = files / "names.txt"
@@ -629,7 +629,7 @@ def small_files_only():
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_no_room_for_figures(files, work, capsys, slow, small_files_only):
+def test_no_room_for_figures(files, work, capsys, unpatched, small_files_only):
     paths = [save_image(work / name) for name in ("a.png", "b.png")]
     model = files / "model.keras"
     assert run("explain", model, *paths, "--out", "out") == 1

@@ -15,14 +15,21 @@ def measure_memory(built, inputs, labels, rounds):
     """
     title = f"training step memory, batch of {len(labels)}"
     print(title, flush=True)
-    functions = {
-        "jax": _of_compiled_steps,
-        "tensorflow": _of_allocations,
-        "torch": _of_allocations,
-    }
-    found = functions[keras.backend.backend()](built, inputs, labels, rounds)
+    if keras.backend.backend() == "jax":
+        found = [_of_compiled_steps(built, inputs, labels)]
+    else:
+        found = _of_allocations(built, inputs, labels, rounds)
     mebibytes = [{k: n / 2**20 for k, n in used.items()} for used in found]
     return summary(title, "MiB", mebibytes)
+
+
+def is_counted():
+    """PyTorch counts memory on GPUs only."""
+    if keras.backend.backend() != "torch":
+        return True
+    from torch import cuda
+
+    return cuda.is_available()
 
 
 def _of_allocations(built, inputs, labels, rounds):
@@ -46,10 +53,6 @@ def _statistics():
     if keras.backend.backend() == "torch":
         from torch import cuda
 
-        if not cuda.is_available():
-            raise RuntimeError(
-                "PyTorch counts memory on GPUs only. Use --skip-memory."
-            )
         return (
             cuda.memory_allocated,
             cuda.max_memory_allocated,
@@ -66,7 +69,7 @@ def _statistics():
     )
 
 
-def _of_compiled_steps(built, inputs, labels, rounds):
+def _of_compiled_steps(built, inputs, labels):
     import jax
 
     used = {}
@@ -83,4 +86,4 @@ def _of_compiled_steps(built, inputs, labels, rounds):
         step = jax.jit(model.train_step, donate_argnums=0)
         compiled = step.lower(state, (inputs, labels)).compile()
         used[name] = compiled.memory_analysis().temp_size_in_bytes
-    return [used]
+    return used
