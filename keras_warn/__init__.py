@@ -1,6 +1,7 @@
 """Gated attention for Keras: attend, and rectify the prediction."""
 
 from keras_warn import callbacks as callbacks
+from keras_warn import confidence as confidence
 from keras_warn import data as data
 from keras_warn import explanation as explanation
 from keras_warn import files as files
@@ -31,4 +32,5 @@ from keras_warn.layers import OutputHeads as OutputHeads
 from keras_warn.layers import UniformGate as UniformGate
 from keras_warn.losses import GatedLogLikelihood as GatedLogLikelihood
 from keras_warn.regularizers import MaskDiversity as MaskDiversity
+from keras_warn.reporting.calibration import calibrate as calibrate
 from keras_warn.reporting.report import report as report

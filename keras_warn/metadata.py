@@ -16,6 +16,7 @@ from keras_warn import checks
 from keras_warn._version import __version__
 from keras_warn.attention import RECTIFIED
 from keras_warn.attention import attention_of
+from keras_warn.confidence import Calibration
 from keras_warn.data import images
 from keras_warn.data import model_inputs
 
@@ -40,6 +41,8 @@ class Metadata:
             `keras_warn.data.model_inputs.PREPROCESSING`.
         training: Dictionary, for JSON: where the model comes from, such as
             the recipe, its settings, and the accuracy that was measured.
+        calibration: `keras_warn.confidence.Calibration`, what its
+            probabilities are worth.
         keras_warn: The version of this package that wrote this.
 
     Example:
@@ -54,6 +57,7 @@ class Metadata:
     resize_shorter_edge: int | None = None
     preprocessing: str | None = None
     training: dict | None = None
+    calibration: Calibration | None = None
     keras_warn: str = __version__
 
     def __post_init__(self):
@@ -91,6 +95,8 @@ class Metadata:
                 "training",
                 json.loads(json.dumps(self.training, allow_nan=False)),
             )
+        if isinstance(self.calibration, dict):  # as JSON has it
+            put("calibration", Calibration(**self.calibration))
 
     def resizing(self, size, resize, resize_shorter_edge) -> tuple:
         """How images come to a size: as given, or as is known for that size."""
@@ -187,6 +193,8 @@ def attach(model, metadata) -> None:
             metadata.class_names,
             model.output_shape[-1],
         )
+    if metadata.calibration is not None:
+        _check_calibration(model, metadata.calibration)
     if metadata.size is not None:
         taken = model_inputs.model_input(model)
         taken.with_size(metadata.size, "`metadata.size`")  # or an error
@@ -202,7 +210,18 @@ def of_model(model) -> Metadata:
     found = from_json(attention_of(model).rectified.metadata)
     if found.class_names is not None:
         class_names("class_names", found.class_names, model.output_shape[-1])
+    if found.calibration is not None:
+        _check_calibration(model, found.calibration)
     return found
+
+
+def _check_calibration(model, calibration):
+    if calibration.classes != model.output_shape[-1]:
+        raise ValueError(
+            "`calibration` must be of the model's "
+            f"{model.output_shape[-1]} classes. Received: one of "
+            f"{calibration.classes}."
+        )
 
 
 def read_file(path) -> Metadata:
@@ -243,6 +262,14 @@ def described(metadata) -> str:
         lines.append(("images", f"{height}x{width}, {how}"))
     if metadata.preprocessing is not None:
         lines.append(("preprocessing", metadata.preprocessing))
+    if metadata.calibration is not None:
+        found = metadata.calibration
+        what = (
+            f"temperature {found.temperature:.2f}; answers with a probability "
+            f"of {found.threshold:.2f} and more, {100 * found.answered:.0f} % "
+            f"of images, {100 * found.accuracy:.1f} % of them or more correctly"
+        )
+        lines.append(("calibration", what))
     for name, value in (metadata.training or {}).items():
         if isinstance(value, str | numbers.Real):
             lines.append((name.replace("_", " "), f"{value}"))

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import keras_warn
+from keras_warn import metadata
 from keras_warn.cli import main
 from keras_warn.data import synthetic
 
@@ -17,6 +18,7 @@ SMALL = (
     *("--backbone", NETWORK, "--weights", "none"),
     *("--image-size", "32", "--resize-shorter-edge", "36", "--batch-size", "8"),
     *("--epochs", "2", "--frozen-views", "2", "--attention", "width=2"),
+    *("--validation-share", "0.3"),
 )
 
 
@@ -107,9 +109,17 @@ def test_predict(trained, photos, tmp_path):
     assert main(["predict", model, f"{tmp_path}", "--out", f"{out}"]) == 1
     header, *found = rows(out)
     assert header == (
-        "id,label,probability,label_2,probability_2,label_3,probability_3"
+        "id,label,probability,label_2,probability_2,label_3,probability_3,"
+        "answered"
     ).split(",")
     assert [row[0] for row in found] == ["0.png", "1.png", "2.png"]
+    calibration = metadata.of_model(
+        keras.saving.load_model(model, compile=False)
+    ).calibration
+    assert calibration.images == 5  # of 18
+    assert [row.pop() for row in found] == [
+        f"{float(row[2]) >= calibration.threshold}" for row in found
+    ]
     probabilities = np.array([row[2::2] for row in found], "float64")
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert (np.diff(probabilities, axis=1) <= 0).all()

@@ -12,7 +12,11 @@ import tensorflow as tf
 SIGNATURES = ("serve_bytes", "explain_bytes")
 
 # As TensorFlow Serving writes them.
-TYPES = {tf.string: "DT_STRING", tf.float32: "DT_FLOAT"}
+TYPES = {
+    tf.bool: "DT_BOOL",
+    tf.float32: "DT_FLOAT",
+    tf.string: "DT_STRING",
+}
 
 
 class ServedModel:

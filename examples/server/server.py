@@ -300,6 +300,8 @@ class Service:
                     for i in dict.fromkeys(order.ravel().tolist())
                 ],
                 "backbone_class": names[int(before.argmax())],
+                # Only a calibrated model says which it leaves to a person.
+                "answered": bool(result.get("answered", True)),
                 "gates": None if gates is None else gates.tolist(),
                 "head_gates": [result[key].tolist() for key in heads],
                 "seen": {"image": image, "masks": part},

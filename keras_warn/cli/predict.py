@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from keras_warn import files
+from keras_warn import metadata
 from keras_warn.cli.errors import EXIT_CODES
 from keras_warn.cli.errors import GOOD
 from keras_warn.cli.errors import INCOMPLETE
@@ -28,7 +29,10 @@ outputs:
   a CSV file with a line for each image: id, its file's name (its path, where
   two have one name); label, the class that the model predicts; probability;
   then label_2, probability_2 and so on for the next best. The first two
-  columns are what Kaggle's competitions take: --top 0 writes these alone
+  columns are what Kaggle's competitions take: --top 0 writes these alone.
+  Where the model was calibrated (keras_warn.calibrate), probabilities are
+  calibrated, too, and a last column, answered, is False for images that are
+  better left to a person
 
 {PREPROCESSING_HELP}
 
@@ -62,6 +66,7 @@ def run(arguments) -> int:
     paths = listed(arguments.image, out)
     keep_inputs([out], [*paths, arguments.model, arguments.names])
     top = min(arguments.top, model.output_shape[-1])
+    calibration = metadata.of_model(model).calibration
     plain = len({path.name for path in paths}) == len(paths)
     progress, rows = Progress("images predicted", len(paths)), []
     for chosen, pixels, _ in read_batches(
@@ -73,17 +78,23 @@ def run(arguments) -> int:
             path = paths[i]
             if np.isfinite(scores).all():
                 name = files.displayed(path.name if plain else path)
-                rows.append([name, *_best(scores, names, top)])
+                row = [name, *_best(scores, names, top)]
+                if calibration is not None and top:
+                    row.append(calibration.answers(scores[None])[0])
+                rows.append(row)
             else:
                 progress.fail(path, f"{path}: the model predicts NaN for it.")
         progress.update(chosen[-1] + 1)
     progress.end()
+    header = _header(top)
+    if calibration is not None and top:
+        header.append("answered")
     if not rows:
         raise UsageError(f"none of the {len(paths)} images could be predicted.")
     try:
         with files.replacing(out) as unfinished:
             with open(unfinished, "w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([_header(top), *rows])
+                csv.writer(file).writerows([header, *rows])
     except OSError as error:
         say(
             f"keras-warn predict: --out {out} cannot be written: "

@@ -44,6 +44,10 @@ outputs, in DIR:
   its own and learns as it would alone. Stopped or killed, the same command
   resumes.
 
+  With validation images (--validation-share, or a split of that name), the
+  model is calibrated on them: its probabilities hold, and it says which images
+  are better left to a person (keras_warn.calibrate).
+
 {EXIT_CODES}
 
 examples:
@@ -152,10 +156,17 @@ def _sentence(results):
     unclear = ""
     if low < 0 < high:
         unclear = ", which these images cannot tell from none"
+    answers = ""
+    if found["answered"]:
+        answers = (
+            f" It answers {100 * found['answered']:.1f} % of them, "
+            f"{100 * found['answered_accuracy']:.1f} % of these correctly, and "
+            "leaves the others to a person."
+        )
     return (
         f"Of {found['images']:,} test images, {100 * found['attention']:.1f} % "
         f"are predicted correctly with attention, and "
         f"{100 * found['backbone']:.1f} % {beside}: a difference of "
         f"{100 * found['difference']:+.1f} points (95 % confidence interval: "
-        f"{low:+.1f} to {high:+.1f}){unclear}."
+        f"{low:+.1f} to {high:+.1f}){unclear}.{answers}"
     )

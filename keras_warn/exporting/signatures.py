@@ -4,6 +4,7 @@ import functools
 
 import keras
 
+from keras_warn import metadata
 from keras_warn.attention import attention_of
 from keras_warn.attention import module_outputs
 from keras_warn.attention import part_name
@@ -107,12 +108,12 @@ class Signatures:
 
     def _serve(self, images):
         scores = self.plan.model(images, training=False)
-        return self._named({"probabilities": self._probabilities(scores)})
+        return self._named(self._probabilities(scores))
 
     def _explain(self, images):
         intermediates = self._inspected(images, training=False)
         found = {
-            "probabilities": self._probabilities(intermediates["prediction"]),
+            **self._probabilities(intermediates["prediction"]),
             "backbone_probabilities": keras.ops.softmax(
                 _wide(intermediates["backbone_prediction"]), axis=-1
             ),
@@ -126,9 +127,16 @@ class Signatures:
         return self._named(found)
 
     def _probabilities(self, scores):
+        found = _wide(scores)
         if self._activation is None:
-            return keras.ops.softmax(_wide(scores), axis=-1)
-        return _wide(scores)
+            found = keras.ops.softmax(found, axis=-1)
+        calibration = metadata.of_model(self.plan.model).calibration
+        if calibration is None:
+            return {"probabilities": found}
+        powers = found ** (1 / calibration.temperature)
+        found = powers / keras.ops.sum(powers, axis=-1, keepdims=True)
+        sure = keras.ops.max(found, axis=-1) >= calibration.threshold
+        return {"probabilities": found, "answered": sure}
 
     def _masks(self, intermediates, images):
         plan = self.plan

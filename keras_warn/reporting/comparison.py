@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_warn import checks
+from keras_warn import metadata
 from keras_warn.attention import attention_of
 from keras_warn.attention import module_outputs
 from keras_warn.explanation.decomposition import contributions
@@ -182,7 +183,10 @@ class Difference:
         McNemar's exact test: each changed image is fixed or broken with
         probability 1/2. Two-sided.
         """
-        return _sign_test(self.fixed, self.broken)
+        from scipy import stats
+
+        changed = self.fixed + self.broken
+        return stats.binomtest(self.fixed, changed).pvalue if changed else 1.0
 
     @property
     def per_class(self) -> dict:
@@ -236,6 +240,8 @@ class Comparison:
             over its heads: 0 is a single position, 1 is all of them alike.
         baseline: `Predictions` of a model that was trained without attention,
             or `None`.
+        answered: `(b,)` booleans, which images the model answers, if it was
+            calibrated by `keras_warn.calibrate`; or `None`.
     """
 
     n: int
@@ -247,6 +253,7 @@ class Comparison:
     head_gates: tuple | None
     entropies: np.ndarray
     baseline: Predictions | None = None
+    answered: np.ndarray | None = None
 
     def __len__(self):
         return len(self.labels)
@@ -352,13 +359,14 @@ def compare(
     n = model.output_shape[-1]
     _check_baseline(baseline, model)
     attention = attention_of(model)
+    calibration = metadata.of_model(model).calibration
     count, batches = batches_of(model, data, batch_size)
     progress = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
     found = []
     for images, labels in batches:
         intermediates = reader.predict_on_batch(images)
         for name in ("backbone_prediction", "prediction"):
-            _check_finite("model", name, intermediates[name])
+            check_finite("model", name, intermediates[name])
         parts = contributions(model, intermediates)
         modules = module_outputs(intermediates)
         output = probabilities(model, intermediates["prediction"])
@@ -382,9 +390,11 @@ def compare(
                 ),
             }
         )
+        if calibration is not None:
+            found[-1]["answered"] = calibration.answers(output)
         if baseline is not None:
             alone = baseline.predict_on_batch(images)
-            _check_finite("baseline", "prediction", alone)
+            check_finite("baseline", "prediction", alone)
             found[-1]["baseline"] = _predictions(_probabilities(alone), labels)
         if watch is not None:
             watch(images, found[-1])
@@ -531,7 +541,7 @@ def class_ids(name, labels, n) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _check_finite(argument, name, values):
+def check_finite(argument, name, values):
     if not np.isfinite(values).all():
         raise ValueError(
             f"`{argument}` must predict finite numbers. Received: NaN or "
@@ -574,6 +584,16 @@ def _probabilities(predictions):
 
 def probabilities(model, predictions) -> np.ndarray:
     """What a model with attention predicts `(b, n)`, as probabilities.
+
+    Calibrated ones, if it was, by `keras_warn.calibrate`.
+    """
+    found = own_probabilities(model, predictions)
+    calibration = metadata.of_model(model).calibration
+    return found if calibration is None else calibration.probabilities(found)
+
+
+def own_probabilities(model, predictions) -> np.ndarray:
+    """The same, not calibrated.
 
     Scores, if it was made with `classifier_activation=None`, by softmax.
     """
@@ -642,13 +662,3 @@ def entropy(weights) -> np.ndarray:
     # A choice of one is no choice.
     highest = math.log(max(2, weights.shape[-1]))
     return -np.sum(shares * np.log(shares), axis=-1) / highest
-
-
-def _sign_test(gains, losses):
-    """Two-sided probability of counts this uneven, from fair coins."""
-    n, k = gains + losses, min(gains, losses)
-    binomial = tail = 1  # exact: integers
-    for i in range(k):
-        binomial = binomial * (n - i) // (i + 1)
-        tail += binomial
-    return min(1.0, 2 * tail / 2**n)

@@ -168,6 +168,7 @@ def report(
         in_sight=IN_SIGHT,
         gates=_gate_rows(comparison),
         constant=CONSTANT,
+        calibration=metadata.of_model(model).calibration,
         predictors={
             name: predictions
             for name, predictions in (

@@ -10,6 +10,7 @@ import tempfile
 import keras
 
 from keras_warn import callbacks
+from keras_warn import confidence
 from keras_warn import files
 from keras_warn import graph
 from keras_warn import metadata
@@ -255,6 +256,14 @@ class Experiment:
             if first:
                 if not s.baseline:
                     about = outputs.metadata(self, found)
+                    # Not of the best epoch, which these images have chosen.
+                    if validation is not None and name == "model.keras":
+                        calibration = confidence.fit(
+                            validation.predict(model), validation.labels
+                        )
+                        about = dataclasses.replace(
+                            about, calibration=calibration
+                        )
                     metadata.attach(model, about)
                 with run.replacing(name) as path:
                     model.save(path)

@@ -158,13 +158,17 @@ def show(experiment, model, run, other=None):
         return None
     if experiment.settings.baseline:
         return None  # of the other's model
-    difference = found.over_backbone
+    difference, answered = found.over_backbone, found.answered
     return {
         "images": len(found),
         "backbone": found.backbone.accuracy(),
         "attention": found.output.accuracy(),
         "difference": difference.gain,
         "interval": list(difference.gain_interval),
+        "answered": None if answered is None else float(answered.mean()),
+        "answered_accuracy": None
+        if answered is None or not answered.any()
+        else float(found.output.correct[answered].mean()),
     }
 
 

@@ -167,7 +167,8 @@ function showWords(article, answer) {
   const [best] = answer.classes;
   const said = answer.classes.find((c) => c.name === answer.backbone_class);
   article.querySelector(".prediction").textContent =
-    `${best.name}, ${percent(best.attention)}`;
+    `${best.name}, ${percent(best.attention)}`
+      + (answer.answered ? "" : " – not sure enough: better ask a person");
   article.querySelector(".changed").textContent = best === said
     ? `Attention keeps what the backbone alone says, and takes it from `
       + `${percent(best.backbone)} to ${percent(best.attention)}.`

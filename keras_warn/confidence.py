@@ -1,0 +1,145 @@
+"""How far a probability can be trusted, and which images to leave to a person.
+
+Both are found on images that a model was not trained on, as
+`keras_warn.calibrate` does.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from keras_warn import checks
+
+# Of twenty promises, one may be broken.
+RISK = 0.05
+# Shares of the images, each a candidate: the surest of them are answered.
+SHARES = np.arange(10, 0, -1) / 10
+# Without a wanted accuracy, at least this share is answered.
+HALF = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What a model's probabilities are worth.
+
+    Attributes:
+        classes: Integer, the number of classes `n`.
+        temperature: Positive number that log-probabilities are divided by:
+            above 1 for a model that is too sure.
+        threshold: Number in [0, 1]: an image is *answered*, and not left to a
+            person, where the highest probability is at least this.
+        accuracy: Number in [0, 1]: at least this share of the answers is
+            correct, with 95 % confidence.
+        answered: Number in (0, 1], the share of the images that is answered.
+        images: Integer, how many images that was found on.
+    """
+
+    classes: int
+    temperature: float
+    threshold: float
+    accuracy: float
+    answered: float
+    images: int
+
+    def __post_init__(self):
+        checks.integer("classes", self.classes)
+        checks.real("temperature", self.temperature)
+        for name in ("threshold", "accuracy", "answered"):
+            checks.real(name, getattr(self, name), maximum=1.0)
+        checks.integer("images", self.images)
+
+    def probabilities(self, probabilities) -> np.ndarray:
+        """Calibrated probabilities, of those `(b, n)` that a model returns."""
+        return tempered(probabilities, self.temperature)
+
+    def answers(self, probabilities) -> np.ndarray:
+        """`(b,)` booleans: which calibrated probabilities `(b, n)` answer."""
+        return probabilities.max(axis=-1) >= self.threshold
+
+
+def tempered(probabilities, temperature) -> np.ndarray:
+    """Probabilities `(b, n)` whose logarithms are divided by a temperature.
+
+    Example:
+
+    >>> tempered(np.array([[0.8, 0.2]]), 2.0).round(3).tolist()
+    [[0.667, 0.333]]
+    """
+    powers = np.asarray(probabilities, "float64") ** (1 / temperature)
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def fit(probabilities, labels, accuracy=None) -> Calibration:
+    """The `Calibration` of a model, by what it predicts.
+
+    The temperature is that of the highest likelihood. The accuracy of the
+    surest tenth, two tenths and so on is at least the lower end of the exact
+    interval of Clopper and Pearson, with 95 % confidence for all ten together
+    (Bonferroni).
+
+    Args:
+        probabilities: Array `(b, n)`, of images that the model was not trained
+            on, drawn as those that it will see.
+        labels: Integers `(b,)`, their classes.
+        accuracy: Number in (0, 1): as many images are answered as keep it.
+            `None`: at least half, and those of the highest accuracy.
+
+    Raises:
+        ValueError: if no threshold keeps `accuracy`.
+
+    Reference:
+        - Guo et al., "On calibration of modern neural networks", ICML 2017
+        - Clopper and Pearson, "The use of confidence or fiducial limits
+          illustrated in the case of the binomial", Biometrika 1934
+    """
+    from scipy import optimize
+    from scipy import stats
+
+    images, classes = probabilities.shape
+
+    def loss(log_temperature):
+        found = tempered(probabilities, math.exp(log_temperature))
+        of_labels = found[np.arange(images), labels]
+        return -np.log(np.maximum(of_labels, 1e-30)).mean()
+
+    # Temperatures from 1/20 to 20.
+    best = optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded")
+    temperature = math.exp(best.x)
+    found = tempered(probabilities, temperature)
+    sure, correct = found.max(axis=-1), found.argmax(axis=-1) == labels
+    # Between two images, for rounding not to matter; or below all.
+    ordered = np.sort(sure)[::-1]
+    counts = np.maximum(1, np.round(SHARES * images).astype(int))
+    thresholds = np.array([ordered[i - 1 : i + 1].mean() for i in counts])
+    thresholds[counts == images] = 0.0
+
+    def least(threshold):
+        chosen = correct[sure >= threshold]
+        one_sided = stats.binomtest(
+            int(chosen.sum()), len(chosen), alternative="greater"
+        )
+        return one_sided.proportion_ci(1 - RISK / len(SHARES)).low
+
+    bounds = np.array([least(threshold) for threshold in thresholds])
+    if accuracy is None:
+        index = bounds[SHARES >= HALF].argmax()
+        accuracy = bounds[index]
+    elif (bounds >= accuracy).any():
+        index = (bounds >= accuracy).argmax()
+    else:
+        enough = math.ceil(math.log(RISK / len(SHARES)) / math.log(accuracy))
+        raise ValueError(
+            f"`accuracy` must be at most {bounds.max():.3f}, which the surest "
+            f"of these {images} images keep with 95 % confidence, or there "
+            f"must be more images: {enough} without a mistake would do. "
+            f"Received: accuracy={accuracy}."
+        )
+    return Calibration(
+        classes,
+        temperature,
+        float(thresholds[index]),
+        float(accuracy),
+        float(np.mean(sure >= thresholds[index])),
+        images,
+    )

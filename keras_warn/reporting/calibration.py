@@ -1,0 +1,74 @@
+"""`keras_warn.calibrate`: probabilities that hold, kept with the model."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from keras_warn import checks
+from keras_warn import confidence
+from keras_warn import metadata
+from keras_warn.reporting.comparison import batches_of
+from keras_warn.reporting.comparison import check_finite
+from keras_warn.reporting.comparison import own_probabilities
+
+
+def calibrate(
+    model, data, accuracy=None, batch_size=32, verbose=1
+) -> confidence.Calibration:
+    """Finds what a model's probabilities are worth, and keeps it with it.
+
+    A temperature makes its probabilities hold: of the images with 80 %, about
+    80 % are predicted correctly. A threshold tells the images that it answers
+    from those that are better left to a person, among them many of classes
+    that it was never taught. Both are part of the model's file from
+    `model.save` on, and `keras-warn predict`, `keras_warn.report` and
+    `keras_warn.export` apply them. What `model.predict` returns stays as it
+    is.
+
+    Args:
+        model: A model made by `keras_warn.augment`, fresh or loaded from disk.
+        data: Images that the model was *not* trained on, and their true
+            classes, as of `keras_warn.report`. What is promised holds for
+            images that are drawn as these.
+        accuracy: Number in (0, 1), the least share of answers that shall be
+            correct: as many images are answered as keep it. `None`: at least
+            half of them, and those of the highest accuracy.
+        batch_size: Positive integer, for arrays.
+        verbose: 0 or 1; whether progress is shown.
+
+    Returns:
+        A `keras_warn.confidence.Calibration`.
+
+    Raises:
+        ValueError: if `data` does not fit `model`, or if no threshold keeps
+            `accuracy`: it says what can be kept, and how many images it takes.
+
+    Example:
+
+    >>> backbone = keras.applications.MobileNet(
+    ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
+    ... )
+    >>> model = keras_warn.augment(backbone, classes=2, depth=1)
+    >>> images, labels = keras.random.uniform((4, 96, 96, 3)), [0, 1, 0, 1]
+    >>> found = keras_warn.calibrate(model, (images, labels), verbose=0)
+    >>> found == keras_warn.metadata.of_model(model).calibration
+    True
+    """
+    known = metadata.of_model(model)
+    if accuracy is not None:
+        checks.real("accuracy", accuracy, maximum=0.999)
+    count, batches = batches_of(model, data, batch_size)
+    progress = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
+    found = []
+    for images, labels in batches:
+        scores = model.predict_on_batch(images)
+        check_finite("model", "prediction", scores)
+        found.append((own_probabilities(model, scores), labels))
+        progress.update(len(found))
+    if not found:
+        raise ValueError("`data` must hold at least one image. Received: none.")
+    probabilities, labels = map(np.concatenate, zip(*found, strict=True))
+    calibration = confidence.fit(probabilities, labels, accuracy)
+    metadata.attach(model, dataclasses.replace(known, calibration=calibration))
+    return calibration

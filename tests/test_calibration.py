@@ -1,0 +1,168 @@
+"""Probabilities that hold, promises that are kept, and who applies them."""
+
+import dataclasses
+import re
+
+import keras
+import numpy as np
+import pytest
+from exported import augmented
+from scipy import special
+
+import keras_warn
+from keras_warn import confidence
+from keras_warn import metadata
+from keras_warn.reporting.comparison import compare
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+
+def drawn(images, seed=0, n=5):
+    """True probabilities `(b, n)` of images, and labels drawn from them."""
+    random = np.random.default_rng(seed)
+    true = special.softmax(random.normal(scale=3, size=(images, n)), axis=-1)
+    edges = true.cumsum(axis=-1)
+    labels = (edges < random.uniform(size=(images, 1))).sum(axis=-1)
+    return true, np.minimum(labels, n - 1)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_temperature_is_found_and_taken_back(temperature):
+    true, labels = drawn(4000)
+    said = confidence.tempered(true, 1 / temperature)
+    found = confidence.fit(said, labels)
+    assert found.temperature == pytest.approx(temperature, rel=0.06)
+    np.testing.assert_allclose(found.probabilities(said), true, atol=0.02)
+
+
+def test_promises_are_kept():
+    """In 95 of 100 calibrations, of a model that is far too sure."""
+    true, labels = drawn(60_000)
+    said = confidence.tempered(true, 0.2)
+    rest = slice(30_000, None)
+    best = said.argmax(axis=-1)
+    kept = answered = 0
+    for i in range(100):
+        part = slice(300 * i, 300 * (i + 1))
+        found = confidence.fit(said[part], labels[part], accuracy=0.75)
+        chosen = found.answers(found.probabilities(said[rest]))
+        kept += np.mean(best[rest][chosen] == labels[rest][chosen]) >= 0.75
+        answered += chosen.mean() / 100
+    assert kept >= 95
+    # Not by leaving everything to a person.
+    assert answered > 0.5
+
+
+def test_bound_by_hand():
+    """Of `n` answers without a mistake, 1 - risk^(1/n) may be wrong."""
+    probabilities = np.tile([0.7, 0.3], (100, 1))
+    labels = np.zeros(100, int)
+    found = confidence.fit(probabilities, labels)
+    # All are equally sure: no share is another than the whole.
+    assert found.accuracy == pytest.approx(0.005 ** (1 / 100))
+    assert found.answered == 1 and found.images == 100
+    with pytest.raises(ValueError, match="at most 0.948.* 528 without a mis"):
+        confidence.fit(probabilities, labels, accuracy=0.99)
+
+
+def test_a_higher_accuracy_answers_less():
+    said, labels = drawn(2000)
+    shares = [
+        confidence.fit(said, labels, accuracy).answered
+        for accuracy in (0.5, 0.8, 0.9)
+    ]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] == 1 and 0 < shares[-1] < 0.5
+    # Without a wish, at least half are.
+    assert confidence.fit(said, labels).answered >= 0.5
+
+
+def data(model, count=40):
+    """Images, and labels of which the model gets the surest right."""
+    random = np.random.default_rng(1)
+    images = random.normal(size=(count, 29, 31, 3)).astype("float32")
+    images *= random.uniform(0.1, 3, size=(count, 1, 1, 1))
+    scores = model.predict(images, verbose=0)
+    labels, sure = scores.argmax(-1), special.softmax(scores, -1).max(-1)
+    wrong = sure < np.quantile(sure, 0.4)
+    return images, np.where(wrong, (labels + 1) % 5, labels)
+
+
+@pytest.mark.parametrize("activation", ["softmax", None])
+def test_all_who_show_probabilities_apply_it(activation, tmp_path):
+    model = augmented(classifier_activation=activation)
+    images, labels = data(model)
+    before = model.predict(images, verbose=0)
+    probabilities = (
+        special.softmax(before, -1) if activation is None else before
+    )
+    found = keras_warn.calibrate(model, (images, labels), verbose=0)
+    wanted = confidence.tempered(probabilities, found.temperature)
+    assert abs(found.temperature - 1) > 0.1  # there is something to do
+    assert 0 < np.mean(wanted.max(-1) >= found.threshold) < 1
+    # The model itself is what it was.
+    np.testing.assert_array_equal(model.predict(images, verbose=0), before)
+
+    model.save(tmp_path / "m.keras")
+    model = keras.saving.load_model(tmp_path / "m.keras")
+    assert metadata.of_model(model).calibration == found
+    assert metadata.read_file(tmp_path / "m.keras").calibration == found
+    compared = compare(model, (images, labels), verbose=0)
+    np.testing.assert_allclose(
+        compared.output.confidences, wanted.max(-1), rtol=1e-4
+    )
+    answered = wanted.max(-1) >= found.threshold
+    np.testing.assert_array_equal(compared.answered, answered)
+
+    path = tmp_path / "report.html"
+    keras_warn.report(model, (images, labels), path, examples=0, verbose=0)
+    page = " ".join(re.sub("<[^>]*>", " ", path.read_text()).split())
+    correct = compared.output.correct[answered].mean()
+    assert f"Answered {100 * answered.mean():.1f} % of images;" in page
+    assert f"{100 * correct:.1f} % of them correctly" in page
+    assert f"a temperature of {found.temperature:.2f} divides" in page
+
+
+@pytest.mark.parametrize("activation", ["softmax", None])
+def test_exported_models_apply_it(activation, tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("needs TensorFlow")
+    model = augmented(classifier_activation=activation)
+    images, labels = data(model)
+    found = keras_warn.calibrate(model, (images, labels), verbose=0)
+    keras_warn.export(model, tmp_path / "saved")
+    loaded = tf.saved_model.load(tmp_path / "saved")
+    scores = model.predict(images, verbose=0)
+    said = scores if activation else special.softmax(scores, -1)
+    wanted = found.probabilities(said)
+    for function in (loaded.serve, loaded.explain):
+        served = function(tf.constant(images))
+        np.testing.assert_allclose(served["probabilities"], wanted, atol=1e-5)
+        np.testing.assert_array_equal(served["answered"], found.answers(wanted))
+
+
+def test_errors(tmp_path):
+    model = augmented()
+    images, labels = data(model, 6)
+    found = keras_warn.calibrate(model, (images, labels), verbose=0)
+    with pytest.raises(ValueError, match="`accuracy` must be finite, at least"):
+        keras_warn.calibrate(model, (images, labels), accuracy=1.0)
+    with pytest.raises(ValueError, match="`data` must hold at least one image"):
+        keras_warn.calibrate(model, [], verbose=0)
+    with pytest.raises(ValueError, match="`model` must predict finite numbers"):
+        keras_warn.calibrate(model, (images * np.nan, labels), verbose=0)
+    other = dataclasses.replace(found, classes=4)
+    with pytest.raises(ValueError, match="of the model's 5 classes. Received"):
+        metadata.attach(model, metadata.Metadata(calibration=other))
+    with pytest.raises(ValueError, match="`threshold` must be .* at most 1"):
+        dataclasses.replace(found, threshold=1.5)
+    assert metadata.of_model(model).calibration == found
+
+
+def test_a_lower_temperature_changes_no_class():
+    said, labels = drawn(50)
+    for temperature in (0.3, 4):
+        np.testing.assert_array_equal(
+            confidence.tempered(said, temperature).argmax(-1), said.argmax(-1)
+        )
