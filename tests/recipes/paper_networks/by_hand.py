@@ -1,6 +1,5 @@
 """Networks counted by hand, and given weights that are not constant."""
 
-import keras
 import numpy as np
 
 
@@ -30,20 +29,6 @@ class Count:
 
 def trainable(model):
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-
-
-def products(model):
-    """Of all convolutions and dense layers, read off their kernels.
-
-    Of them alone, and alike on all backends: counters of backends add some
-    other operations, and JAX's leaves out products with what is padded.
-    """
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
-            places = np.prod(layer.output.shape[1:-1], dtype=int)
-            total += int(np.prod(layer.kernel.shape)) * int(places)
-    return total
 
 
 def set_lively(model, seed=1):
