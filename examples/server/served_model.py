@@ -165,4 +165,4 @@ def rows(results):
 def _plain(value):
     if value.dtype == object:
         return [one.decode() for one in value.tolist()]
-    return np.ascontiguousarray(value)
+    return np.ascontiguousarray(value) if value.ndim else value.item()

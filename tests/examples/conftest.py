@@ -16,18 +16,33 @@ if not all(map(importlib.util.find_spec, ("httpx2", "starlette", "uvicorn"))):
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
-    """Folder of an exported model for images of 29 by 31 pixels."""
+    """Folder of an exported model for images of 29 by 31 pixels.
+
+    It is never sure enough to answer.
+    """
     from exported import NAMES
     from exported import augmented
 
     import keras_warn
+    from keras_warn import metadata
+    from keras_warn.confidence import Calibration
 
     if keras.backend.backend() != "tensorflow":
         pytest.skip("SavedModels are made on TensorFlow")
     keras.utils.set_random_seed(0)
     path = tmp_path_factory.mktemp("server") / "birds"
+    model = augmented()
+    calibration = Calibration(
+        classes=len(NAMES),
+        temperature=1.0,
+        threshold=1.0,
+        accuracy=0.9,
+        answered=0.1,
+        images=100,
+    )
+    metadata.attach(model, metadata.Metadata(calibration=calibration))
     keras_warn.export(
-        augmented(),
+        model,
         path,
         class_names=NAMES,
         preprocessing="mobilenet_v2",

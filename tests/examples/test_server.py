@@ -91,7 +91,8 @@ def test_inputs_may_be_named(client):
     }
     assert client.post(PREDICT, json=named).json() == plain.json()
     (row,) = plain.json()["predictions"]
-    assert set(row) == {"probabilities", "class_names"}
+    assert set(row) == {"probabilities", "answered", "class_names"}
+    assert row["answered"] is False
 
 
 def test_a_single_output_has_no_name():

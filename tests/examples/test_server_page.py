@@ -65,6 +65,7 @@ def test_images_are_explained(page, tmp_path):
     assert "dropped.jpg" in dropped.text
     for article in (first, turned, dropped):
         assert "Attention " in article.text
+        assert "better ask a person" in article.text
         assert any(name in article.text for name in NAMES)
         assert len(all_of(".classes tbody tr", article)) == len(NAMES)
         assert len(all_of(".gates tbody tr", article)) == 3
