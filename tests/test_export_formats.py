@@ -15,8 +15,11 @@ from exported import network
 from exported import run_elsewhere
 
 import keras_warn
+from keras_warn.confidence import Calibration
 from keras_warn.data import model_inputs
 from keras_warn.explanation import masks
+from keras_warn.metadata import Metadata
+from keras_warn.metadata import attach
 
 # In a process of its own, which reads `images.npy` in a folder and writes
 # `found.npz`.
@@ -93,9 +96,18 @@ def close(found, wanted):
 
 @pytest.mark.parametrize("file_format", ["onnx", "litert"])
 def test_runs_without_tensorflow(tmp_path, file_format):
-    """In a dynamic batch, with pixels prepared by the graph."""
+    """In a dynamic batch, with pixels prepared by the graph; calibrated."""
     needing(file_format)
     model = augmented()
+    calibration = Calibration(
+        classes=len(NAMES),
+        temperature=1.5,
+        threshold=0.0,
+        accuracy=0.9,
+        answered=1.0,
+        images=100,
+    )
+    attach(model, Metadata(calibration=calibration))
     path = tmp_path / f"birds{SUFFIX[file_format]}"
     keras_warn.export(
         model,
@@ -117,7 +129,9 @@ def test_runs_without_tensorflow(tmp_path, file_format):
     assert (
         np.ptp(intermediates["prediction"]) > 0.1
     )  # there is something to agree on
-    close(found["probabilities"], intermediates["prediction"])
+    wanted = calibration.probabilities(intermediates["prediction"])
+    close(found["probabilities"], wanted)
+    assert found["answered"].tolist() == [True] * 3
     close(
         found["backbone_probabilities"],
         keras.ops.softmax(intermediates["backbone_prediction"]),
@@ -126,7 +140,7 @@ def test_runs_without_tensorflow(tmp_path, file_format):
     close(found["module_1_head_gates"], intermediates["module_1_head_gates"])
     close(found["masks"], masks.module_masks(model, intermediates, (29, 31)))
     if file_format == "litert":
-        close(found["served"], intermediates["prediction"])
+        close(found["served"], wanted)
     else:  # first, for programs that go by number
         outputs = metadata["signatures"]["explain"]["outputs"]
         assert list(outputs)[0] == "probabilities"
@@ -135,6 +149,7 @@ def test_runs_without_tensorflow(tmp_path, file_format):
     assert metadata["class_names"] == NAMES
     assert metadata["size"] == [29, 31]
     assert metadata["format"] == file_format
+    assert metadata["calibration"]["temperature"] == 1.5
 
 
 @pytest.mark.slow

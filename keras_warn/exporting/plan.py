@@ -77,6 +77,7 @@ class Plan:
             "masks": self.masks,
             "quantization": self.quantization,
             "signatures": signatures,
+            "calibration": known.to_json()["calibration"],
             "training": known.training,
             "keras_warn": __version__,
             "keras": keras.__version__,
