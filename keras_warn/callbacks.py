@@ -114,11 +114,6 @@ class TensorBoardAttention(keras.callbacks.Callback):
         super().__init__()
         check_installed()
         self.log_dir = pathlib.Path(log_dir)
-        if hasattr(images, "__next__"):
-            raise TypeError(
-                "`images` must be arrays, or batches that can be read again "
-                f"and again. Received: an iterator, {type(images).__name__}."
-            )
         if validation_data is not None and not isinstance(
             validation_data, tuple
         ):
@@ -200,10 +195,6 @@ class TensorBoardAttention(keras.callbacks.Callback):
             )
             found.append(
                 outcomes(backbone.argmax(-1), output.argmax(-1), labels)
-            )
-        if not found:
-            raise ValueError(
-                "`validation_data` must hold an image. Received: none."
             )
         return np.concatenate(found)
 
@@ -304,21 +295,16 @@ def _first_images(images, model_input):
             count += len(keras.tree.flatten(batches[-1])[0])
             if count >= IMAGES:
                 break
-        if not batches:
-            raise ValueError("`images` must hold an image. Received: none.")
         images = keras.tree.map_structure(
             lambda *arrays: np.concatenate(
                 [ops.convert_to_numpy(array) for array in arrays]
             ),
             *batches,
         )
-    images = keras.tree.map_structure(
+    return keras.tree.map_structure(
         lambda array: array[:IMAGES],
         checks.images("images", images, model_input),
     )
-    if any(len(array) == 0 for array in keras.tree.flatten(images)):
-        raise ValueError("`images` must hold an image. Received: none.")
-    return images
 
 
 def _displayed(images, data_format):

@@ -131,7 +131,7 @@ def images(name, value, inputs) -> object:
     value = keras.tree.map_structure(keras.ops.convert_to_numpy, value)
     found = [array.shape for array in keras.tree.flatten(value)]
     if len(found) != len(wanted) or not all(
-        fits(one, (None, *other[1:]))
+        fits(one, (None, *other[1:])) and one[0]
         for one, other in zip(found, wanted, strict=True)
     ):
         raise ValueError(

@@ -49,9 +49,9 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
     Raises:
         ValueError: if `optimizer` is not new or cannot be combined with this
             one, or if a factor is negative or not finite. When training
-            starts, if a pattern matches no variable, if two match the same
-            one, or if all factors are 0; and in a step that has gradients for
-            no variable of some factor.
+            starts, if a pattern matches no variable, or two match the same
+            one; and in a step that has gradients for no variable of some
+            factor.
 
     Example:
 
@@ -68,7 +68,10 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
 
     def __init__(self, optimizer, factors, name=None):
         _check_optimizer(optimizer)
-        factors = _checked_factors(factors)
+        factors = {
+            pattern: checks.real(f"factors[{pattern!r}]", factor)
+            for pattern, factor in factors.items()
+        }
         config = optimizer.get_config()
         if config["global_clipnorm"] and config["gradient_accumulation_steps"]:
             raise ValueError(
@@ -112,14 +115,6 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
             # As Keras does when it loads `.h5`, before it sets weights.
             self._loaded = []
             return
-        if self.global_clipnorm and any(
-            getattr(v, "overwrite_with_gradient", False) for v in variables
-        ):
-            raise ValueError(
-                "`optimizer` must have no `global_clipnorm` for variables that "
-                "are replaced by their gradients, as float8 has them. "
-                f"Received: global_clipnorm={self.global_clipnorm}."
-            )
         factors = _resolve(self.factors, variables)
         groups = [
             (factor, optimizer, [v for v, f in factors if f == factor])
@@ -128,11 +123,6 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
             )
         ]
         groups = [group for group in groups if group[2]]
-        if not groups:
-            raise ValueError(
-                "`factors` must leave some variable to be trained. Received: "
-                f"factors={dict(self.factors)}, which is 0 for all."
-            )
         self._distinct = tuple(factor for factor, _, _ in groups)
         self._optimizers = [optimizer for _, optimizer, _ in groups]
         for _, optimizer, own in groups:
@@ -159,29 +149,15 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         if not grads:
             return  # as in Keras
         if trainable_variables is None:
-            variables = [None] * len(grads)
-            places = self._all_places(grads)
+            variables, places = [None] * len(grads), self._places.values()
         else:
             variables = list(trainable_variables)
             self.build(variables)
-            places = [self._place(variable) for variable in variables]
-        groups = [
-            [
-                (gradient, variable)
-                for gradient, variable, place in zip(
-                    grads, variables, places, strict=True
-                )
-                if place == index
-            ]
-            for index in range(len(self._optimizers))
-        ]
-        for factor, group in zip(self._distinct, groups, strict=True):
-            if all(gradient is None for gradient, _ in group):
-                raise ValueError(
-                    "`grads` must have at each step a gradient for some "
-                    "variable of each factor, whose optimizers step together. "
-                    f"Received: none for a variable of factor {factor:g}."
-                )
+            places = [self._places[id(variable)] for variable in variables]
+        groups = [[] for _ in self._optimizers]
+        for *pair, place in zip(grads, variables, places, strict=True):
+            if place is not None:
+                groups[place].append(pair)
         if self.global_clipnorm:
             groups = self._clipped(groups)
         for optimizer, group in zip(self._optimizers, groups, strict=True):
@@ -277,31 +253,6 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
             config["optimizer"], custom_objects=custom_objects
         )
         return cls(optimizer, config["factors"], config["name"])
-
-    def _place(self, variable):
-        """Index of the optimizer of a variable, `None` for those omitted."""
-        if id(variable) not in self._places:
-            raise ValueError(
-                "The optimizer must be applied to variables that it was built "
-                "on, and made anew for others. Received: "
-                f"{getattr(variable, 'path', variable)!r}."
-            )
-        return self._places[id(variable)]
-
-    def _all_places(self, grads):
-        """Indices of the optimizers of all variables, in their order."""
-        if not self.built:
-            raise ValueError(
-                "The optimizer must be built, by `build(variables)`, before "
-                "gradients are applied without their variables."
-            )
-        if len(grads) != len(self._places):
-            raise ValueError(
-                "`grads` must have a gradient, or None, for each of the "
-                f"{len(self._places)} variables that the optimizer was built "
-                f"on. Received: {len(grads)} gradients."
-            )
-        return list(self._places.values())
 
     def _clipped(self, groups):
         """The groups with gradients clipped by their norm over all."""
@@ -403,30 +354,18 @@ class _Rate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def _check_optimizer(optimizer):
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        raise TypeError(
-            "`optimizer` must be a Keras optimizer, such as "
-            "`keras.optimizers.AdamW()`. Received: "
-            f"optimizer={optimizer!r} (of type {type(optimizer).__name__})."
-        )
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    wrappers = (keras.optimizers.LossScaleOptimizer, MultiRateOptimizer)
+    if (
+        not isinstance(optimizer, keras.optimizers.Optimizer)
+        or isinstance(optimizer, wrappers)
+        # Keras's MultiOptimizer, from 3.15 on, has none.
+        or not hasattr(optimizer, "learning_rate")
+        or optimizer.built
+    ):
         raise ValueError(
-            "`optimizer` must not scale the loss: put the LossScaleOptimizer "
-            "around the MultiRateOptimizer. Received: optimizer="
-            f"{optimizer.name!r}, a LossScaleOptimizer."
-        )
-    # Keras's MultiOptimizer, from 3.15 on, has none.
-    multiple = not hasattr(optimizer, "learning_rate")
-    if multiple or isinstance(optimizer, MultiRateOptimizer):
-        raise ValueError(
-            "`optimizer` must have one learning rate to multiply. Received: "
-            f"optimizer={optimizer.name!r}, a {type(optimizer).__name__}."
-        )
-    if optimizer.built:
-        raise ValueError(
-            "`optimizer` must be new. Received: "
-            f"optimizer={optimizer.name!r}, which is built already: it was "
-            "used in training or by another MultiRateOptimizer."
+            "`optimizer` must be a new Keras optimizer with one learning rate, "
+            "such as `keras.optimizers.AdamW()`; a LossScaleOptimizer goes "
+            f"around the MultiRateOptimizer. Received: optimizer={optimizer!r}."
         )
 
 
@@ -440,32 +379,6 @@ def _check_settings(optimizer, member):
             "on the MultiRateOptimizer. Received: "
             f"optimizer={optimizer.name!r} with {', '.join(missing)}."
         )
-
-
-def _checked_factors(factors):
-    """The factors as floats, by patterns that can be compiled."""
-    if not isinstance(factors, dict):
-        raise TypeError(
-            "`factors` must be a dictionary from patterns to numbers. "
-            f"Received: factors={factors!r} (of type "
-            f"{type(factors).__name__})."
-        )
-    checked = {}
-    for pattern, factor in factors.items():
-        if not isinstance(pattern, str):
-            raise TypeError(
-                "`factors` must have strings as patterns. Received: "
-                f"{pattern!r} (of type {type(pattern).__name__})."
-            )
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(
-                "`factors` must have regular expressions as patterns. "
-                f"Received: {pattern!r} ({error})."
-            ) from error
-        checked[pattern] = checks.real(f"factors[{pattern!r}]", factor)
-    return checked
 
 
 def _resolve(factors, variables):

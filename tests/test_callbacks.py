@@ -474,7 +474,6 @@ def test_one_head_has_no_overlap():
     "arguments, error, message",
     [
         ({"every": 0}, ValueError, "`every` must be a positive.*every=0"),
-        ({"images": iter([])}, TypeError, "`images`.*list_iterator"),
         (
             {"validation_data": zip([], strict=True)},
             TypeError,
@@ -498,17 +497,13 @@ def untrained():
     "images, validation_data, message",
     [
         (data()[0][:, :-1], None, r"`images`.*24, 20, 1\).*\(22, 23, 20, 1\)"),
-        (data()[0][:0], None, "`images` must hold an image"),
-        ([], None, "`images`.*none"),
-        (data()[0] * np.nan, None, "`images` must be finite"),
+        (data()[0][:0], None, r"`images` must hold images.*\(0, 24"),
         (data()[0], (data()[0][:, 1:], data()[1]), "`validation_data`.*23"),
         (data()[0], (data()[0], np.eye(5)[data()[1] % 5]), r"\(22, 5\)"),
-        (data()[0], data()[0], "`validation_data` must hold pairs"),
-        (data()[0], (data()[0], data()[1][:9]), r"\(22, .* 9 labels"),
-        (data()[0], [(data()[0], data()[1][:9])], r"\(22, .* 9 labels"),
-        (data()[0], [], "`validation_data` must hold an image"),
-        (data()[0], (data()[0], data()[1] + 1), "labels from 0 to 6.*label 7"),
-        (data()[0], (data()[0], data()[1] + 0.5), "integers as labels"),
+        (data()[0], (data()[0], data()[1][:9]), "22 images and 9 labels"),
+        (data()[0], [(data()[0], data()[1][:9])], "22 images and 9 labels"),
+        (data()[0], (data()[0], data()[1] + 1), "from 0 to 6.*label 7"),
+        (data()[0], (data()[0], data()[1] + 0.5), "integers from 0"),
     ],
 )
 def test_what_does_not_fit_is_found_before_the_first_epoch(

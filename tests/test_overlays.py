@@ -112,8 +112,6 @@ def test_images_that_are_the_same_everywhere():
         (np.zeros((2, 11, 7)), r"\(2, 11, 7\), channels_last"),
         (np.zeros((2, 11, 7, 2)), r"1 or 3 channels.*\(2, 11, 7, 2\)"),
         (np.zeros((0, 11, 7, 3)), r"\(0, 11, 7, 3\)"),
-        (np.full((2, 11, 7, 3), np.nan), r"finite.*\[nan, nan\]"),
-        (np.array([[[[0.0], [np.inf]]]]), r"finite.*\[0, inf\]"),
     ],
 )
 def test_errors_of_images(images, message):
@@ -181,15 +179,6 @@ def test_no_evidence_leaves_the_image_gray(value):
 
 
 @pytest.mark.parametrize("overlay", [mask_overlay, attribution_overlay])
-@pytest.mark.parametrize(
-    "images, values, message",
-    [
-        (noise() / 255, np.zeros((2, 11, 7)), "bytes.* float64 of shape"),
-        (noise(channels=1), np.zeros((2, 11, 7)), r"\(2, 11, 7, 1\)"),
-        (noise(), np.zeros((2, 7, 11)), r"\(2, 7, 11\) for images of"),
-        (noise(), np.zeros((1, 11, 7)), r"\(1, 11, 7\) for images of"),
-    ],
-)
-def test_errors_of_overlays(overlay, images, values, message):
-    with pytest.raises(ValueError, match=message):
-        overlay(images, values)
+def test_only_bytes_are_drawn_over(overlay):
+    with pytest.raises(ValueError, match="bytes.* float64"):
+        overlay(noise() / 255, np.zeros((2, 11, 7)))

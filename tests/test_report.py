@@ -386,19 +386,11 @@ def test_the_baseline_is_what_attention_is_compared_with(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    "baseline, error, message",
-    [
-        ("flat", TypeError, "`baseline` must be a functional.*str"),
-        (
-            keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]),
-            ValueError,
-            r"`baseline`.*\(24, 20, 1\) and \(7,\). .*\(8, 8, 1\) and \(64,",
-        ),
-    ],
-)
-def test_a_baseline_that_does_not_fit(tmp_path, baseline, error, message):
-    with pytest.raises(error, match=message):
+def test_a_baseline_of_other_classes(tmp_path):
+    baseline = keras.Sequential(
+        [keras.Input((24, 20, 1)), keras.layers.Flatten()]
+    )
+    with pytest.raises(ValueError, match=r"the 7 classes.*\(None, 480\)"):
         written(tmp_path, baseline=baseline)
 
 
@@ -478,8 +470,6 @@ def test_many_classes_fold(tmp_path):
         ),
         ({"names": "abcdefg"}, TypeError, "names='abcdefg'"),
         ({"examples": -1}, ValueError, "examples=-1"),
-        ({"title": 3}, TypeError, "title=3"),
-        ({"image_name": ["a.jpg"]}, TypeError, r"image_name=\['a.jpg'\]"),
         ({"batch_size": 0}, ValueError, "batch_size=0"),
     ],
 )

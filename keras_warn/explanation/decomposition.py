@@ -115,7 +115,7 @@ class Contributions:
     def _probabilities(self, scores, total=1):
         if self.scale == "probability":
             return scores + total / scores.shape[1]
-        return np.exp(_log_softmax(scores))
+        return softmax(scores)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -200,11 +200,7 @@ class Explanation(Contributions):
         Args:
             indices: Integers, or booleans `(b,)`; a list or an array.
         """
-        if np.ndim(indices) != 1:
-            raise ValueError(
-                "`indices` must be a list or an array of one axis. Received: "
-                f"indices={indices!r}."
-            )
+        indices = np.arange(len(self))[indices]
         return _each(lambda array: array[indices], self)
 
 
@@ -252,10 +248,6 @@ def explain(
     batch_size = checks.integer("batch_size", batch_size)
     images = checks.images("images", images, model.input)
     count = min(map(len, keras.tree.flatten(images)))
-    if not count:
-        raise ValueError(
-            "`images` must hold at least one image. Received: none."
-        )
     classes = model.output_shape[-1]
     if targets is not None:
         targets = _classes("targets", targets, count, classes)
@@ -345,7 +337,7 @@ def contributions(model, intermediates) -> Contributions:
     elif log_scale:
         own = gates[:, :1] * backbone
     else:
-        own = gates[:, :1] * np.exp(_log_softmax(backbone))
+        own = gates[:, :1] * softmax(backbone)
     return Contributions(
         scale="log-probability" if log_scale else "probability",
         backbone=_centered(own),
@@ -356,7 +348,7 @@ def contributions(model, intermediates) -> Contributions:
             )
         ],
         gates=gates,
-        backbone_probabilities=np.exp(_log_softmax(backbone)),
+        backbone_probabilities=softmax(backbone),
     )
 
 
@@ -587,12 +579,6 @@ def outcomes(backbone_classes, classes, labels) -> np.ndarray:
     backbone_classes, classes, labels = map(
         np.asarray, (backbone_classes, classes, labels)
     )
-    if not backbone_classes.shape == classes.shape == labels.shape:
-        raise ValueError(
-            "`backbone_classes`, `classes` and `labels` must have the same "
-            f"shape. Received: {backbone_classes.shape}, {classes.shape} and "
-            f"{labels.shape}."
-        )
     before, after = backbone_classes == labels, classes == labels
     return np.select(
         [~before & after, before & ~after, before & after],
@@ -629,36 +615,24 @@ def _chosen(parts, targets, contrast):
 
 def _size(images, data_format):
     """Height and width of images, the first array of rank 4."""
-    for array in keras.tree.flatten(images):
-        if array.ndim == 4:
-            first = data_format == "channels_first"
-            return array.shape[2:] if first else array.shape[1:3]
-    raise ValueError(
-        "`images` must be images, of rank 4. Received: shapes "
-        f"{[array.shape for array in keras.tree.flatten(images)]}."
-    )
+    shapes = [array.shape for array in keras.tree.flatten(images)]
+    shape = next((shape for shape in shapes if len(shape) == 4), None)
+    if shape is None:
+        raise ValueError(f"`images` must have rank 4. Received: {shapes}.")
+    return shape[2:] if data_format == "channels_first" else shape[1:3]
 
 
 def _classes(name, value, count, classes):
     """`value` as integers `(b,)` in `[0, n)`."""
     value = np.asarray(ops.convert_to_numpy(value))
-    if value.dtype.kind not in "iu":
-        raise TypeError(
-            f"`{name}` must be integers. Received: an array of dtype "
-            f"{value.dtype}."
-        )
-    if value.shape not in ((), (count,)):
-        raise ValueError(
-            f"`{name}` must be one class, or one an image: {count}. Received: "
-            f"shape {value.shape}."
-        )
     wrong = value[(value < 0) | (value >= classes)]
     if wrong.size:
         raise ValueError(
             f"`{name}` must be classes from 0 to {classes - 1}. "
             f"Received: {name}={wrong.flat[0]}."
         )
-    return np.broadcast_to(value.astype(np.int64), (count,))
+    value = value.astype(np.int64, casting="same_kind")  # no fractions
+    return np.broadcast_to(value, (count,))
 
 
 def _contrast(parts, targets, contrast):
@@ -682,6 +656,11 @@ def _shares(weights, axis):
 
 def _centered(scores):
     return scores - scores.mean(axis=-1, keepdims=True)
+
+
+def softmax(scores) -> np.ndarray:
+    """Over the last axis, in float64, which not all backends compute in."""
+    return np.exp(_log_softmax(scores))
 
 
 def _log_softmax(scores):

@@ -6,7 +6,6 @@ from keras import ops
 from keras_warn import checks
 from keras_warn.attention import GLOBAL_GATES
 from keras_warn.attention import module_outputs
-from keras_warn.attention import part_name
 from keras_warn.explanation import geometry
 from keras_warn.layers import feature_maps
 
@@ -36,10 +35,9 @@ def module_masks(model, intermediates, size) -> np.ndarray:
         an image sums to its global gate: its share in the prediction.
 
     Raises:
-        ValueError: if `intermediates` holds no masks; if it is not known
-            where in the image the positions of a mask lie, as behind layers
-            that change their number in a way of their own; or if an argument
-            is out of its range.
+        ValueError: if it is not known where in the image the positions of a
+            mask lie, as behind layers that change their number in a way of
+            their own; or if an argument is out of its range.
 
     Example:
 
@@ -62,12 +60,6 @@ def masks_of(intermediates, placements, size):
     Of `placements` as of `keras_warn.explanation.geometry`.
     """
     found = module_outputs(intermediates)
-    if not found or any(outputs.masks is None for outputs in found):
-        raise ValueError(
-            "`intermediates` must hold what `keras_warn.inspect(model)` "
-            f"returns, with {part_name(1, 'masks')!r}. Received: the keys "
-            f"{sorted(intermediates)}."
-        )
     why = geometry.why_unknown(placements)
     if why is not None:
         raise ValueError(
@@ -200,17 +192,7 @@ def pointing_accuracy(masks, boxes) -> float:
         ECCV 2016 (the pointing game)
     """
     masks = ops.convert_to_numpy(masks)
-    if masks.ndim != 3 or masks.size == 0:
-        raise ValueError(
-            "`masks` must have shape (b, height, width). "
-            f"Received: masks of shape {masks.shape}."
-        )
     boxes = _boxes(boxes, masks.shape[1:])
-    if len(boxes) != len(masks):
-        raise ValueError(
-            "`boxes` must have one row a mask. Received: boxes of shape "
-            f"{boxes.shape} for masks of shape {masks.shape}."
-        )
     highest = masks.max(axis=(1, 2), keepdims=True)
     peaks = masks >= highest - TIE * np.abs(highest)
     inside = peaks & _interiors(boxes, masks.shape[1:])
@@ -255,23 +237,15 @@ def _shares(intermediates, modules):
 
 def _boxes(boxes, size):
     """`boxes` as an array of integers, inside images of `size`."""
-    boxes = ops.convert_to_numpy(boxes)
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype.kind not in "iu":
-        raise ValueError(
-            "`boxes` must be an integer array of shape (b, 4): top, left, "
-            "bottom, right. Received: boxes of shape "
-            f"{boxes.shape} and dtype {boxes.dtype}."
-        )
-    boxes = boxes.astype(np.int64)
+    boxes = ops.convert_to_numpy(boxes).astype(np.int64, casting="same_kind")
     corners, ends = boxes[:, :2], boxes[:, 2:]
     fits = (0 <= corners) & (corners < ends) & (ends <= size)
-    wrong = np.flatnonzero(~fits.all(axis=1))
-    if len(wrong) or not len(boxes):
-        found = f"box {boxes[wrong[0]].tolist()}" if len(wrong) else "no boxes"
+    wrong = boxes[~fits.all(axis=1)]
+    if len(wrong):
         raise ValueError(
             "`boxes` must have 0 <= top < bottom <= height and 0 <= left < "
-            f"right <= width. Received: {found} in images of {size[0]} by "
-            f"{size[1]}."
+            f"right <= width. Received: box {wrong[0].tolist()} in images of "
+            f"{size[0]} by {size[1]}."
         )
     return boxes
 

@@ -107,11 +107,6 @@ def displayable(images, data_format=None) -> np.ndarray:
         # bfloat16 has no NumPy arithmetic of its own.
         images = images.astype("float32")
         low, high = images.min(axis=(0, 1, 2)), images.max(axis=(0, 1, 2))
-        if not np.isfinite([low, high]).all():
-            raise ValueError(
-                "`images` must be finite. Received: images in "
-                f"[{low.min():g}, {high.max():g}]."
-            )
         black, white, blue_first = _preparation(low, high)
         images = _to_bytes((images - black) / (white - black))
         if blue_first:
@@ -154,7 +149,7 @@ def mask_overlay(images, masks) -> np.ndarray:
     [[140, 140, 140], [255, 255, 255]]
     """
     brightness = _brightness(images)
-    masks = _fitting("masks", masks, brightness.shape)
+    masks = ops.convert_to_numpy(masks).astype("float32")
     low = masks.min(axis=(1, 2), keepdims=True)
     strength = _shares(masks - low)[..., None]
     lit = DIMMED + (1 - DIMMED) * strength
@@ -184,7 +179,7 @@ def attribution_overlay(images, attribution) -> np.ndarray:
     [[255, 166, 77], [140, 140, 140], [77, 157, 255]]
     """
     brightness = _brightness(images)[..., None]
-    attribution = _fitting("attribution", attribution, brightness.shape[:3])
+    attribution = ops.convert_to_numpy(attribution).astype("float32")
     strength = _shares(np.abs(attribution))[..., None]
     color = np.where(attribution[..., None] > 0, FOR, AGAINST)
     lit = brightness * (DIMMED + (1 - DIMMED) * strength)
@@ -208,30 +203,12 @@ def _preparation(low, high):
 
 def _brightness(images):
     """Brightness `(b, height, width)` of images, in [0, 1]."""
-    if (
-        not isinstance(images, np.ndarray)
-        or images.dtype != np.uint8
-        or images.ndim != 4
-        or images.shape[-1] != 3
-    ):
+    if images.dtype != np.uint8:
         raise ValueError(
-            "`images` must be a NumPy array of bytes (uint8) of shape (b, "
-            "height, width, 3), as `displayable` makes them. Received: "
-            f"{getattr(images, 'dtype', type(images).__name__)} of shape "
-            f"{getattr(images, 'shape', 'unknown')}."
+            "`images` must be bytes (uint8), as `displayable` makes them. "
+            f"Received: {images.dtype}."
         )
     return images @ LUMA / 255
-
-
-def _fitting(name, values, shape):
-    values = ops.convert_to_numpy(values).astype("float32")
-    if values.shape != shape:
-        raise ValueError(
-            f"`{name}` must have shape (b, height, width), the images'. "
-            f"Received: {name} of shape {values.shape} for images of shape "
-            f"{(*shape, 3)}."
-        )
-    return values
 
 
 def _shares(values):

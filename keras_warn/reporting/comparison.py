@@ -13,6 +13,7 @@ from keras_warn.attention import attention_of
 from keras_warn.attention import module_outputs
 from keras_warn.explanation.decomposition import contributions
 from keras_warn.explanation.decomposition import outcomes
+from keras_warn.explanation.decomposition import softmax
 from keras_warn.explanation.intermediates import inspect
 
 # The quantile of the normal distribution that a 95 % interval reaches to.
@@ -357,7 +358,11 @@ def compare(
     reader = inspect(model)
     verbose = checks.integer("verbose", verbose, 0)
     n = model.output_shape[-1]
-    _check_baseline(baseline, model)
+    if baseline is not None and baseline.output_shape[-1] != n:
+        raise ValueError(
+            f"`baseline` must predict the {n} classes of `model`. Received: "
+            f"outputs of shape {baseline.output_shape}."
+        )
     attention = attention_of(model)
     calibration = metadata.of_model(model).calibration
     count, batches = batches_of(model, data, batch_size)
@@ -477,21 +482,14 @@ def _checked(model, batch, name):
 
     Of a batch that may have weights as well.
     """
-    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
-        parts = (
-            f" of {len(batch)} parts" if isinstance(batch, tuple | list) else ""
-        )
+    images, labels, *_ = batch
+    images = checks.images(name, images, model.input)
+    labels = class_ids(name, labels, model.output_shape[-1])
+    counts = [len(array) for array in keras.tree.flatten(images)]
+    if any(count != len(labels) for count in counts):
         raise ValueError(
-            f"`{name}` must hold pairs (images, labels). Received: a "
-            f"{type(batch).__name__}{parts}."
-        )
-    images = checks.images(name, batch[0], model.input)
-    labels = class_ids(name, batch[1], model.output_shape[-1])
-    found = [array.shape for array in keras.tree.flatten(images)]
-    if any(shape[0] != len(labels) for shape in found):
-        raise ValueError(
-            f"`{name}` must have one label an image. Received: images of shape "
-            f"{' and '.join(map(str, found))} and {len(labels)} labels."
+            f"`{name}` must have one label an image. Received: {counts[0]} "
+            f"images and {len(labels)} labels."
         )
     return images, labels
 
@@ -514,29 +512,17 @@ def class_ids(name, labels, n) -> np.ndarray:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2 and labels.shape[1] == n:
-        ones = labels == 1
-        if np.any((labels != 0) & ~ones) or np.any(ones.sum(axis=1) != 1):
-            raise ValueError(
-                f"`{name}` must have one-hot labels with a single 1 an image, "
-                "or integers. Received: labels of shape "
-                f"{labels.shape} with other rows."
-            )
         return labels.argmax(axis=1).astype(np.int64)
     if labels.ndim != 1:
         raise ValueError(
             f"`{name}` must have labels of shape (b,), (b, 1) or one-hot (b, "
             f"{n}). Received: labels of shape {labels.shape}."
         )
-    if labels.dtype.kind not in "iuf" or np.any(labels != np.floor(labels)):
-        raise ValueError(
-            f"`{name}` must have integers as labels. Received: labels of dtype "
-            f"{labels.dtype}, such as {labels[:1].tolist()}."
-        )
-    wrong = labels[(labels < 0) | (labels >= n)]
+    wrong = labels[(labels < 0) | (labels >= n) | (labels % 1 != 0)]
     if len(wrong):
         raise ValueError(
-            f"`{name}` must have labels from 0 to {n - 1}, the classes of "
-            f"`model`. Received: the label {wrong[0]:g}."
+            f"`{name}` must have integers from 0 to {n - 1} as labels, the "
+            f"classes of `model`. Received: the label {wrong[0]:g}."
         )
     return labels.astype(np.int64)
 
@@ -549,37 +535,13 @@ def check_finite(argument, name, values):
         )
 
 
-def _check_baseline(baseline, model):
-    """Checks that a baseline takes and predicts what the model does."""
-    if baseline is None:
-        return
-    if not getattr(baseline, "inputs", None):
-        raise TypeError(
-            "`baseline` must be a functional keras.Model. Received: baseline "
-            f"of type {type(baseline).__name__}."
-        )
-    wanted, found = (
-        [tuple(tensor.shape[1:]) for tensor in (*one.inputs, *one.outputs)]
-        for one in (model, baseline)
-    )
-    if list(map(len, wanted)) != list(map(len, found)) or not all(
-        None in pair or pair[0] == pair[1]
-        for pair in zip(sum(wanted, ()), sum(found, ()), strict=True)
-    ):
-        raise ValueError(
-            "`baseline` must take and predict arrays of the shapes that "
-            f"`model` does, {' and '.join(map(str, wanted))}. Received: "
-            f"{' and '.join(map(str, found))}."
-        )
-
-
 def _probabilities(predictions):
     """Predictions `(b, n)`, which are probabilities or logits, as the first."""
     predictions = predictions.astype("float64")
     sums = predictions.sum(axis=1)
     if (predictions >= 0).all() and np.allclose(sums, 1, atol=1e-2):
         return predictions
-    return _softmax(predictions)
+    return softmax(predictions)
 
 
 def probabilities(model, predictions) -> np.ndarray:
@@ -599,13 +561,8 @@ def own_probabilities(model, predictions) -> np.ndarray:
     """
     predictions = predictions.astype("float64")
     if attention_of(model).rectified.activation is None:
-        return _softmax(predictions)
+        return softmax(predictions)
     return predictions
-
-
-def _softmax(logits):
-    output = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return output / output.sum(axis=1, keepdims=True)
 
 
 def _predictions(probabilities, labels):

@@ -84,16 +84,6 @@ def explanation_figure(images, explanation, titles=None, names=None):
             f"{count} of {explanation.size}. Received: images of shape "
             f"{tuple(images.shape)}."
         )
-    if titles is not None and len(titles) != count:
-        raise ValueError(
-            "`titles` must be as many as `images`. Received: "
-            f"{len(titles)} titles for {count} images."
-        )
-    if names is not None and len(names) != classes:
-        raise ValueError(
-            "`names` must be as many as the classes. Received: "
-            f"{len(names)} names for {classes} classes."
-        )
     names = list(map(_text, range(classes) if names is None else names))
     titles = [] if titles is None else list(map(_text, titles))
     # Of tokens that form no grid, there is no image.
@@ -195,11 +185,6 @@ def curves_figure(x, curves, x_label, y_label, log2=False):
     axes = figure.subplots()
     for i, (name, values) in enumerate(curves.items()):
         values = np.asarray(values, "float64")
-        if values.ndim != 2 or values.shape[1] != len(x) or not len(values):
-            raise ValueError(
-                f"`curves[{name!r}]` must have shape (seeds, {len(x)}). "
-                f"Received: shape {values.shape}."
-            )
         # More than six curves share colours, but then differ in line style.
         color = COLORS[i % len(COLORS)]
         mean = values.mean(axis=0)

@@ -127,16 +127,7 @@ def report(
     path = pathlib.Path(path)
     files.check_new(path, checks.flag("overwrite", overwrite))
     examples = checks.integer("examples", examples, 0)
-    if title is not None and not isinstance(title, str):
-        raise TypeError(f"`title` must be a string. Received: title={title!r}.")
-    if image_name is not None and not callable(image_name):
-        raise TypeError(
-            "`image_name` must be a function from an integer to a string, such "
-            f"as `file_names.__getitem__`. Received: image_name={image_name!r}."
-        )
     names = _checked_names(names, model)
-    _check_channels(model)
-
     _check_order(model, data, batch_size)
     kept = _Kept(examples)
     comparison = compare(model, data, batch_size, verbose, baseline, kept)
@@ -526,14 +517,3 @@ def _checked_names(names, model):
     if not isinstance(names, str):
         names = [str(name) for name in names]
     return metadata.class_names("names", names, classes)
-
-
-def _check_channels(model):
-    """Checks that `model` takes what can be shown, before the work."""
-    shapes = [tuple(x.shape) for x in model.inputs if len(x.shape) == 4]
-    if not any({1, 3, None} & {shape[1], shape[3]} for shape in shapes):
-        raise ValueError(
-            "`model` must take images with 1 or 3 channels, which can be "
-            "shown. Received: a model that takes "
-            f"{' and '.join(str(tuple(x.shape)) for x in model.inputs)}."
-        )
