@@ -152,26 +152,12 @@ def resolve(network, attend_at=None, depth=None) -> list:
         return _deepest(network, points(), depth)
     if not isinstance(attend_at, (list, tuple)):
         attend_at = [attend_at]
-    if not attend_at:
+    if not attend_at or depth not in (None, len(attend_at)):
         raise ValueError(
-            "`attend_at` must name at least one feature map. "
-            f"Received: attend_at={attend_at!r}."
+            "`attend_at` must have an entry for each module, `depth` of them. "
+            f"Received: attend_at={attend_at!r} and depth={depth}."
         )
-    if depth not in (None, len(attend_at)):
-        raise ValueError(
-            "`depth` must be omitted with `attend_at`, or be the number of "
-            f"its entries, {len(attend_at)}. Received: depth={depth}."
-        )
-    tensors = [_resolve_one(network, points, entry) for entry in attend_at]
-    for i, tensor in enumerate(tensors):
-        for j in range(i):
-            if tensors[j] is tensor:
-                raise ValueError(
-                    "`attend_at` must name different feature maps. Received: "
-                    f"attend_at[{j}]={attend_at[j]!r} and "
-                    f"attend_at[{i}]={attend_at[i]!r}, which are the same."
-                )
-    return tensors
+    return [_resolve_one(network, points, entry) for entry in attend_at]
 
 
 def _deepest(network, points, depth):
@@ -245,19 +231,13 @@ def _named(network, name):
             f"{network.model.name!r}, in which nested models are replaced by "
             f"their layers. Received: attend_at={name!r}{advice}."
         )
-    if len(calls) > 1:
-        raise ValueError(
-            "`attend_at` must name a layer that the model uses once; give the "
-            "tensor instead. Received: "
-            f"attend_at={name!r}, which is used {len(calls)} times."
-        )
-    if len(calls[0].outputs) > 1:
+    outputs = [output for call in calls for output in call.outputs]
+    if len(outputs) > 1:
         raise ValueError(
             "`attend_at` must name a layer with one output; give the tensor "
-            f"instead. Received: attend_at={name!r}, which has "
-            f"{len(calls[0].outputs)}."
+            f"instead. Received: attend_at={name!r}, which has {len(outputs)}."
         )
-    return calls[0].outputs[0]
+    return outputs[0]
 
 
 def _resolutions(maps):

@@ -191,9 +191,8 @@ def augment(
     Raises:
         ValueError: if an argument is out of its range or contradicts the
             backbone; if that has no graph to read (a subclassed model), has
-            attention already, has fewer attachment points than `depth`, ends
-            in predictions whose logits cannot be recovered, or has layers that
-            could not be loaded from a file again.
+            attention already, has fewer attachment points than `depth`, or
+            ends in predictions whose logits cannot be recovered.
 
     Example:
 
@@ -212,8 +211,6 @@ def augment(
     """
     if classes is not None:
         classes = checks.integer("classes", classes, minimum=2)
-    if depth is not None:
-        depth = checks.integer("depth", depth)
     values = with_preset(
         preset,
         combination,
@@ -228,7 +225,7 @@ def augment(
         diversity_pool=diversity_pool,
     )
     width = checks.integer("width", values["width"])
-    kernel_size = checks.odd("kernel_size", values["kernel_size"])
+    kernel_size = values["kernel_size"]
     kernel_initializer = values["kernel_initializer"]
     if projection is not None:
         projection = checks.integer("projection", projection)
@@ -238,12 +235,7 @@ def augment(
     )
     checks.activation("gate_score_activation", gate_score_activation)
     gate_batch_norm = checks.flag("gate_batch_norm", values["gate_batch_norm"])
-    checks.one_of(
-        "combination", combination, ("log_probabilities", "probabilities")
-    )
-    agreement_weight = checks.real(
-        "agreement_weight", values["agreement_weight"]
-    )
+    agreement_weight = values["agreement_weight"]
     if agreement_weight and gates == "linear":
         raise ValueError(
             "`agreement_weight` must be 0 with gates='linear', which leave "
@@ -260,16 +252,11 @@ def augment(
 
     network = graph.read(backbone)
     _check_names(network.model)
-    graph.check_configs(network.model)
     data_format = network.data_format
     maps = attachment.resolve(network, attend_at, depth)
-    for features in maps:
-        _check_map(
-            features,
-            kernel_size,
-            diversity_pool if diversity_weight > 0 else 1,
-            data_format,
-        )
+    if diversity_weight and diversity_pool > 1:
+        for features in maps:
+            _check_pool(features, diversity_pool, data_format)
     classifier = _read_or_make_classifier(network, classes)
 
     predictions = [classifier.logits]
@@ -468,7 +455,7 @@ def _restrained(tensor, gradient_scale, name):
 def _read_or_make_classifier(network, classes):
     """The backbone's own classifier, or a new one for `classes`."""
     model = network.model
-    classifier = read_classifier(network, classes)
+    classifier = read_classifier(network)
     if classifier is not None:
         if classifier.classes < 2:
             raise ValueError(
@@ -506,42 +493,25 @@ def _read_or_make_classifier(network, classes):
 def _check_names(model):
     """Checks that no attention is there, nor a layer in the way of it."""
     for operation in model.operations:
-        if isinstance(operation, AttentionHeads):
-            raise ValueError(
-                "`backbone` must be a backbone without attention. Received: "
-                f"the model {model.name!r}, whose layer {operation.name!r} "
-                "has attention heads."
-            )
-    for operation in model.operations:
         if operation.name in attention.RESERVED_NAMES or (
             operation.name.startswith(attention.RESERVED_PREFIX)
         ):
             raise ValueError(
-                f"`backbone` must leave the names "
+                "`backbone` must be without attention, and leave the names "
                 f"'{attention.RESERVED_PREFIX}...', "
-                f"{', '.join(map(repr, attention.RESERVED_NAMES))} to the "
-                "layers of attention. Received: the model "
-                f"{model.name!r} with a layer {operation.name!r}."
+                f"{', '.join(map(repr, attention.RESERVED_NAMES))} to its "
+                f"layers. Received: the model {model.name!r} with a layer "
+                f"{operation.name!r}."
             )
 
 
-def _check_map(features, kernel_size, diversity_pool, data_format):
-    """Checks that a module with these settings can read a feature map."""
-    name = graph.producer_name(features)
+def _check_pool(features, pool, data_format):
+    """Checks that masks of a feature map can be pooled."""
     shape = tuple(features.shape)
-    tokens = len(shape) == 3
-    if tokens and kernel_size > 1:
-        raise ValueError(
-            "`kernel_size` must be 1 on tokens, which have no neighbours in a "
-            f"plane; or leave them out by `attend_at`. Received: kernel_size="
-            f"{kernel_size}, and tokens of shape {shape} from {name!r}."
-        )
     lengths = feature_maps.spatial_shape(shape, data_format)
-    if diversity_pool > 1 and (
-        tokens or any(n is not None and n < diversity_pool for n in lengths)
-    ):
+    if len(shape) == 3 or any(n is not None and n < pool for n in lengths):
         raise ValueError(
             "`diversity_pool` must be 1 on tokens, and no larger than any map. "
-            f"Received: diversity_pool={diversity_pool}, and a map of shape "
-            f"{shape} from {name!r}."
+            f"Received: diversity_pool={pool}, and a map of shape {shape} from "
+            f"{graph.producer_name(features)!r}."
         )

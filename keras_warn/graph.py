@@ -201,47 +201,6 @@ def read(model) -> Graph:
     return Graph(flatten(model))
 
 
-def check_configs(model) -> None:
-    """Checks that the layers of a flat model can be loaded when saved.
-
-    Those of Keras can. None is built, so that no weights are made.
-    """
-    for operation in model.operations:
-        if type(operation).__module__.split(".")[0] in ("keras", "keras_warn"):
-            continue
-        parts = [operation]
-        if isinstance(operation, keras.layers.Layer):
-            parts = operation._flatten_layers()
-        classes = {type(part).__name__: type(part) for part in parts}
-        try:
-            config = keras.saving.serialize_keras_object(operation)
-            config.pop("build_config", None)
-            keras.saving.deserialize_keras_object(
-                config, custom_objects=classes, safe_mode=False
-            )
-        except (
-            AttributeError,
-            KeyError,
-            # What Keras raises for a user's layer that takes arguments and
-            # has no `get_config`: nothing is missing here, and the message
-            # below names the layer.
-            NotImplementedError,
-            TypeError,
-            ValueError,
-        ) as error:
-            reason = error
-            while reason.__context__ is not None:  # what Keras wraps
-                reason = reason.__context__
-            raise ValueError(
-                "`backbone` must have layers that `from_config` makes again "
-                "from their `get_config`, or the model could be saved and "
-                f"not loaded. Received: the model {model.name!r} with the "
-                f"layer {operation.name!r} of the class "
-                f"{type(operation).__name__}, which fails with: "
-                f"{reason}"
-            ) from error
-
-
 def producer_name(tensor) -> str:
     """The name of the operation that returned `tensor`."""
     return tensor._keras_history.operation.name

@@ -378,7 +378,7 @@ def test_operations_that_are_not_layers_have_names_too():
         (
             {"attend_at": ["act", -2], "depth": 3},
             ValueError,
-            "its entries, 2. Received: depth=3",
+            r"\['act', -2\] and depth=3",
         ),
         ({"attend_at": "sum_3"}, ValueError, "'sum_3'; did you mean .*'sum_2'"),
         ({"attend_at": "elsewhere"}, ValueError, "attend_at='elsewhere'.$"),
@@ -388,14 +388,9 @@ def test_operations_that_are_not_layers_have_names_too():
         ({"attend_at": [True]}, TypeError, "`attend_at` must be a layer name"),
         ({"attend_at": [1.5]}, TypeError, "`attend_at` must be a layer name"),
         ({"attend_at": [None]}, TypeError, "`attend_at` must be a layer name"),
-        ({"attend_at": []}, ValueError, "at least one feature map"),
+        ({"attend_at": []}, ValueError, "an entry for each module"),
         ({"attend_at": "head"}, ValueError, "maps of shape.*'head'"),
         ({"attend_at": "pool"}, ValueError, "maps of shape.*'pool'"),
-        (
-            {"attend_at": [-1, "sum_0", "act"]},
-            ValueError,
-            r"\[0\]=-1 and attend_at\[2\]='act'",
-        ),
     ],
     ids=str,
 )
@@ -414,7 +409,7 @@ def test_layers_that_are_used_several_times_are_ambiguous():
     shared = layers.Conv2D(3, 1, name="shared")
     first = shared(inputs)
     model = keras.Model(inputs, shared(first))
-    with pytest.raises(ValueError, match="uses once.*'shared'.*2 times"):
+    with pytest.raises(ValueError, match="one output.*'shared', which has 2"):
         resolve(model, "shared")
     assert resolve(model, first)[0] is first
 

@@ -432,41 +432,6 @@ def test_what_is_trainable_survives_saving_and_cloning(freeze, tmp_path):
         assert [v.path for v in again.trainable_variables] == expected
 
 
-def test_layers_that_cannot_be_loaded_are_refused_at_once(tmp_path):
-    """Not after training, when the file is read."""
-
-    class Scaled(layers.Layer):
-        def __init__(self, factor, **kwargs):
-            super().__init__(**kwargs)
-            self.factor = factor
-
-        def call(self, x):
-            return x * self.factor
-
-    class Saved(Scaled):
-        def get_config(self):
-            return {**super().get_config(), "factor": self.factor}
-
-    class Renamed(Scaled):
-        def get_config(self):
-            return {**layers.Layer.get_config(self), "times": self.factor}
-
-    def model(layer):
-        inner = small_backbone()
-        inputs = keras.Input((32, 32, 3))
-        return keras.Model(inputs, inner(layer(inputs)))
-
-    with pytest.raises(
-        ValueError, match="`from_config`.*'one'.*Renamed.*factor"
-    ):
-        keras_warn.augment(model(Renamed(2.0, name="one")))
-    augmented = keras_warn.augment(model(Saved(2.0)))
-    augmented.save(tmp_path / "model.keras")
-    keras.saving.load_model(
-        tmp_path / "model.keras", custom_objects={"Saved": Saved}
-    )
-
-
 @pytest.mark.parametrize("floatx", ["bfloat16", "float32"])
 def test_penalties_join_a_loss_of_another_precision(floatx):
     keras.config.set_floatx(floatx)
@@ -747,7 +712,6 @@ BAD = [
     (dict(attend_at="relu9"), ValueError, "'relu9'; did you mean 'relu"),
     (dict(attend_at=np.int64(-4)), ValueError, "attend_at=.*-4"),
     (dict(attend_at="average"), ValueError, "attend_at='average', of shape"),
-    (dict(attend_at=[-1, -1]), ValueError, "different feature maps"),
     (dict(attend_at=2.5), TypeError, "attend_at=2.5"),
     (dict(attend_at=[-1], depth=2), ValueError, "depth=2"),
     (dict(gate_score_activation="tahn"), ValueError, "activation='tahn'"),
@@ -780,7 +744,7 @@ def test_bad_networks():
         augment(Subclassed())
     with pytest.raises(ValueError, match="must be built"):
         augment(keras.Sequential([layers.Dense(3)]))
-    with pytest.raises(ValueError, match="without attention.*module_1_masks"):
+    with pytest.raises(ValueError, match="without attention.*'module_1_"):
         augment(augment(small_backbone()))
     with pytest.raises(ValueError, match="`classes` must be given"):
         augment(small_backbone(top=False))
