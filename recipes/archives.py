@@ -406,12 +406,10 @@ def _check_folder(folder, name, needed):
         )
     missing = [one for one in needed if not (folder / one).exists()]
     if missing:
-        other = image_files.looks_like(folder)
-        hint = f" It looks like that of {other}." if other else ""
         raise FileNotFoundError(
             f"`--data-dir` must be the folder of {name}. Received: {folder}, "
             f"without {_some(missing)}. It holds "
-            f"{_some(sorted(path.name for path in folder.iterdir()))}.{hint}"
+            f"{_some(sorted(path.name for path in folder.iterdir()))}."
         )
     return folder
 

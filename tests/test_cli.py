@@ -751,7 +751,7 @@ def test_report_of_a_table_with_a_bad_image(files, data, capsys):
     assert run("report", *arguments, "--batch-size", 2) == 1
     said = capsys.readouterr().err
     # Once, though the images are read twice.
-    assert said.count("bad.png is empty") == 1
+    assert said.count("bad.png is not an image") == 1
     assert "The report of 9 images is in r.html; 1 failed." in said
     # Nine images are all examples, each once, by the names of their files.
     shown = re.findall(

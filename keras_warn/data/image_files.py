@@ -37,18 +37,6 @@ SPLITS = {
     "testset": "test",
 }
 
-# What the folders of published data sets hold, and others hardly do: files, and
-# folders with "/" at their end.
-MARKS = {
-    "Adience": ("fold_0_data.txt",),
-    "CIFAR-10": ("batches.meta*", "cifar-10-batches-*/"),
-    "CIFAR-100": ("fine_label_names.txt", "meta", "cifar-100-*/"),
-    "CUB-200-2011": ("image_class_labels.txt",),
-    "Stanford Cars": ("cars_train/",),
-    "Stanford Dogs": ("train_list.mat",),
-    "UEC Food": ("*/bb_info.txt",),
-}
-
 
 class ImageRecord(typing.NamedTuple):
     """An image file and its label.
@@ -336,7 +324,7 @@ def _in_classes(data, folders, split, skipped):
             f"{data} must hold a folder for each class, with images in them. "
             "It holds no folders."
         )
-    found, inner = [], []
+    found = []
     for folder in folders:
         paths, others = list_images(folder)
         if not paths:
@@ -352,25 +340,7 @@ def _in_classes(data, folders, split, skipped):
             )
             for path in paths
         ]
-        inner.append({path.relative_to(folder).parts[0] for path in paths})
-    # What all hold are folders, for files of one name are no classes either.
-    shared = sorted(set.intersection(*inner))
-    if len(folders) > 1 and len(shared) > 1 and _all_folders(folders, inner):
-        raise ValueError(
-            f"{data} must hold a folder for each class, or for each split, "
-            f"called train, validation or test. Its folders "
-            f"{_first(path.name for path in folders)} hold no images but in "
-            f"folders of the same names: {_first(shared)}."
-        )
     return found
-
-
-def _all_folders(folders, inner):
-    return all(
-        (folder / name).is_dir()
-        for folder, names in zip(folders, inner, strict=True)
-        for name in names
-    )
 
 
 def _first(names):
@@ -428,16 +398,6 @@ def _in_table(data):
 
 def _is_number(label):
     return label.isascii() and label.isdecimal()
-
-
-def looks_like(folder) -> str:
-    """Name of the published data set whose folder this seems to be, or ""."""
-    for name, marks in MARKS.items():
-        for mark in marks:
-            for path in pathlib.Path(folder).glob(mark.rstrip("/")):
-                if path.is_dir() if mark.endswith("/") else path.is_file():
-                    return name
-    return ""
 
 
 def check_images(name, folder, paths) -> None:

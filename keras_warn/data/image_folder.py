@@ -1,6 +1,5 @@
 """Your own images: class folders, or a table of paths and labels."""
 
-import functools
 import os
 import unicodedata
 import warnings
@@ -33,9 +32,8 @@ def load_image_folder(data) -> image_dataset.ImageDataset:
     Raises:
         OSError: if `data` cannot be read, or none of the images exists.
         ValueError: if there is a class without images, or one with none to
-            train with, or fewer than two classes; if a line of the table
-            cannot be read, or names an image again; or if the folder is that
-            of a published data set, which has a reader of its own.
+            train with, or fewer than two classes; or if a line of the table
+            cannot be read, or names an image again.
 
     Example:
 
@@ -50,12 +48,6 @@ def load_image_folder(data) -> image_dataset.ImageDataset:
     (('finch', 'wren'), [0, 0, 1])
     """
     data = Path(data)
-    other = image_files.looks_like(data) if data.is_dir() else ""
-    if other:
-        raise ValueError(
-            f"`data` looks like the folder of {other}, which has a reader "
-            f"of its own. Received: {data}."
-        )
     found, skipped = image_files.find_images(data)
     if skipped:
         warnings.warn(
@@ -102,15 +94,11 @@ def load_image_folder(data) -> image_dataset.ImageDataset:
 
 def _check_once(found):
     """Raises where one file is found twice, perhaps through links."""
-    real = functools.cache(os.path.realpath)
     seen = {}
     for one in found:
-        path = os.path.join(real(one.path.parent), one.path.name)
-        if os.path.islink(path):
-            path = os.path.realpath(path)
-        if path in seen:
+        first = seen.setdefault(os.path.realpath(one.path), one)
+        if first is not one:
             raise ValueError(
                 f"{one.source}: an image must be listed once. Received: "
-                f"{one.path}, which is in {seen[path]}, too."
+                f"{one.path}, which is in {first.source}, too."
             )
-        seen[path] = one.source

@@ -157,22 +157,3 @@ def test_folders_that_are_not_what_was_meant(tmp_path, names, message):
     write(tmp_path, names)
     with pytest.raises(ValueError, match=message):
         load_image_folder(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "mark, name",
-    [
-        ("1/bb_info.txt", "UEC Food"),
-        ("train_list.mat", "Stanford Dogs"),
-        ("cars_train/00001.jpg", "Stanford Cars"),
-        ("image_class_labels.txt", "CUB-200-2011"),
-        ("fold_0_data.txt", "Adience"),
-    ],
-)
-def test_a_published_data_set(tmp_path, mark, name):
-    """It would be read without its boxes and splits."""
-    write(tmp_path, ["1/1.jpg", "2/1.jpg"])
-    (tmp_path / mark).parent.mkdir(exist_ok=True)
-    (tmp_path / mark).touch()
-    with pytest.raises(ValueError, match=f"looks like the folder of {name}"):
-        load_image_folder(tmp_path)

@@ -327,10 +327,9 @@ def test_folders_that_are_not_there(tmp_path, capsys):
     ],
 )
 def test_folder_of_another_data_set(name, published, tmp_path, capsys):
-    """It is named."""
-    write, other = archive_files.cub200, "CUB-200-2011"
+    write = archive_files.cub200
     if name == "cub200":
-        write, other = archive_files.stanford_dogs, "Stanford Dogs"
+        write = archive_files.stanford_dogs
     folder = tmp_path / "data"
     write(folder)
     code, _, err = command(
@@ -338,7 +337,7 @@ def test_folder_of_another_data_set(name, published, tmp_path, capsys):
     )
     assert code == 2
     assert err.startswith(f"{name}: ")
-    assert re.search(f"looks like (the folder|that) of {other}", err)
+    assert f"{folder}" in err
     code, _, err = command(
         published[name].RECIPE, ["--data-dir", tmp_path / "missing"], capsys
     )
