@@ -232,18 +232,12 @@ def read_file(path) -> Metadata:
         ValueError: if it holds no model of Keras, or metadata of wrong types.
     """
     config = _model_files.read_config(path)
-    layers = config.get("config")
-    layers = layers.get("layers") if isinstance(layers, dict) else None
-    for layer in layers if isinstance(layers, list) else ():
-        own = layer.get("config") if isinstance(layer, dict) else None
-        if isinstance(own, dict) and own.get("name") == RECTIFIED:
-            try:
-                return from_json(own.get("metadata"))
-            except (TypeError, ValueError) as error:
-                raise ValueError(
-                    f"{path} holds wrong metadata. {error}"
-                ) from error
-    return from_json(None)
+    try:
+        own = (layer["config"] for layer in config["config"]["layers"])
+        rectified = next((one for one in own if one["name"] == RECTIFIED), {})
+        return from_json(rectified.get("metadata"))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds wrong metadata. {error}") from error
 
 
 def described(metadata) -> str:

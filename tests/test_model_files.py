@@ -105,10 +105,6 @@ DAMAGED = {
     "config_is_null": with_member("config.json", b"null"),
     "config_is_empty": with_member("config.json", b"{}"),
     "config_is_deep": with_member("config.json", b"[" * 100_000),
-    "config_is_a_bomb": lambda good: packed(
-        {**good, "config.json": b" " * (_model_files.MOST_BYTES + 1)},
-        compression=zipfile.ZIP_DEFLATED,
-    ),
     "layers_are_a_number": with_config(lambda c: c["config"].update(layers=5)),
     "no_layers": with_config(lambda c: c["config"].update(layers=[])),
     "no_settings": with_config(lambda c: c.update(config={})),

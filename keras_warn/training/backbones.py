@@ -7,7 +7,6 @@ nothing about that.
 
 import ast
 import importlib
-import os
 import pathlib
 import warnings
 
@@ -91,11 +90,6 @@ def build_network(
         checks.one_of(
             "preprocessing", preprocessing, model_inputs.PREPROCESSING
         )
-    if not isinstance(weights, (str, os.PathLike)):
-        raise TypeError(
-            "`weights` must be 'imagenet', 'none', or a file. Received: "
-            f"weights={weights!r}."
-        )
     if not str(backbone).endswith(".keras"):
         constructor, arguments = _constructor(backbone)
         if arguments.get("include_preprocessing") is False and (
@@ -121,18 +115,11 @@ def build_network(
             f"has its own. Received: weights={str(weights)!r}."
         )
     network = _from_file(backbone, image_size)
-    try:
-        wanted = preprocessing or model_inputs.default_preprocessing(network)
-        return _prepared(
-            network,
-            _preprocessing_layers(wanted),
-            image_size,
-            classes,
-            freeze_batch_norm,
-            freeze,
-        )
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"The `backbone` {backbone}: {error}") from error
+    wanted = preprocessing or model_inputs.default_preprocessing(network)
+    prepared = _preprocessing_layers(wanted)
+    return _prepared(
+        network, prepared, image_size, classes, freeze_batch_norm, freeze
+    )
 
 
 def _prepared(
@@ -246,11 +233,6 @@ def _construct(constructor, arguments, image_size, weights):
     given = {"include_top": False, "input_shape": (image_size, image_size, 3)}
     if _is_keras(constructor):
         given["weights"] = "imagenet" if weights == "imagenet" else None
-    if clash := given.keys() & arguments.keys():
-        raise ValueError(
-            f"`backbone` must leave {', '.join(sorted(clash))} to the settings "
-            f"of these names. Received: {name} with {arguments}."
-        )
     try:
         network = constructor(**given, **arguments)
     except REFUSALS as error:
@@ -290,17 +272,13 @@ def _from_file(path, image_size):
     """A model of a file, for images of this size."""
     _existing("backbone", path, "a file")
     network = _model_files.load_model(path)
-    shapes = [x.shape for x in getattr(network, "inputs", None) or ()]
-    if len(shapes) != 1:
+    shape = (image_size, image_size, 3)
+    shapes = [x.shape[1:] for x in network.inputs]
+    if len(shapes) != 1 or not checks.fits(shape, shapes[0]):
         raise ValueError(
-            "`backbone` must take one image. Received: "
-            f"{path}, which has {len(shapes)} inputs."
-        )
-    (shape,) = shapes
-    if not checks.fits((image_size, image_size, 3), shape[1:]):
-        raise ValueError(
-            f"`backbone` must take images of shape {(image_size,) * 2 + (3,)}. "
-            f"Received: {path}, which takes {shape}. Change `image_size`."
+            f"`backbone` must take images of shape {shape}. Received: {path}, "
+            f"which takes {' and '.join(map(str, shapes))}. Change "
+            "`image_size`."
         )
     return network
 

@@ -20,9 +20,9 @@ def strategy(devices=None):
         there is one, or where Keras runs on another backend.
 
     Raises:
-        ValueError: if there is no such device, TensorFlow uses others
-            already, or Keras's backend is not TensorFlow and `devices` are
-            given.
+        RuntimeError: if TensorFlow uses others already.
+        ValueError: if there is no such device, or Keras's backend is not
+            TensorFlow and `devices` are given.
 
     Example:
 
@@ -105,14 +105,7 @@ def _use_only(device):
     # There is always a processor, which prepares batches.
     accelerators = [] if device.device_type == "CPU" else [device]
     processors = tf.config.list_physical_devices("CPU")
-    try:
-        tf.config.set_visible_devices(processors + accelerators)
-    except RuntimeError as error:
-        raise ValueError(
-            "`devices` must be chosen before TensorFlow computes anything. "
-            f"Received: {device.name.removeprefix('/physical_device:')}, with "
-            "others in use."
-        ) from error
+    tf.config.set_visible_devices(processors + accelerators)
 
 
 def _divide_processor(number):

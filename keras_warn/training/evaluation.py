@@ -52,12 +52,6 @@ def _evaluate(model, batches):
     _share_statistics(model)
     labels = batches.labels
     predictions = batches.predict(model)
-    if predictions.shape[1:] != (batches.classes,):
-        raise ValueError(
-            "`model` must predict the classes of the images, "
-            f"{batches.classes}. Received: predictions of shape "
-            f"{predictions.shape}."
-        )
     chosen = predictions[np.arange(len(labels)), labels].astype("float64")
     return {
         # NaN stays NaN: a training that diverged must not look like one.

@@ -187,12 +187,6 @@ class Experiment:
             FileExistsError: if the folder holds another run.
             As `keras_warn.training.fit`.
         """
-        if self.settings.frozen_views and processes.count() > 1:
-            raise ValueError(
-                "`frozen_views` must be 0 with several processes. Received: "
-                f"frozen_views={self.settings.frozen_views} and "
-                f"{processes.count()} processes."
-            )
         path = pathlib.Path(path)
         policy = keras.config.dtype_policy()
         with contextlib.ExitStack() as stack:
@@ -211,8 +205,6 @@ class Experiment:
             path.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(files.locked(path))
             run = runs.RunFolder(path, self.identity(), overwrite, True)
-            if run.results is not None:
-                outputs.check_results(run / runs.RESULTS, run.results)
             results = processes.on_first(lambda: run.results)
             return results or self._train(run, verbose, other, *ready)
 

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
 import sys
 
 import keras
@@ -56,8 +55,8 @@ class FeatureCache(Batches):
         TypeError: if an argument has the wrong type, or the transform is not
             a dataclass, whose fields say all that it does.
         ValueError: if the arrays would be larger than `limit`, an output of
-            `features` has no fixed shape, or is not finite in `dtype`; if the
-            batches are mixed; or if an argument is out of its range.
+            `features` is not finite in `dtype`; if the batches are mixed; or
+            if an argument is out of its range.
 
     Example:
 
@@ -97,11 +96,6 @@ class FeatureCache(Batches):
         if limit is not None:
             limit = checks.real("limit", limit)
         tested = isinstance(batches, TestBatches)
-        if tested and views > 1:
-            raise ValueError(
-                "`views` must be 1 for `TestBatches`, which see an image in "
-                f"one way. Received: views={views}."
-            )
         if not tested and (batches.mix or batches.part != (0, 1)):
             raise ValueError(
                 "`batches` must be without `mix`, which mixes images, and of "
@@ -115,11 +109,6 @@ class FeatureCache(Batches):
                 f"told from others. Received: {transform!r}."
             )
         shapes = [tuple(output.shape[1:]) for output in features.outputs]
-        if any(None in shape for shape in shapes):
-            raise ValueError(
-                "`features` must have outputs of fixed shapes: give images a "
-                f"size. Received: {shapes}."
-            )
         rows = views * len(self.labels)
         each = sum(int(np.prod(shape)) for shape in shapes)
         self.nbytes = rows * each * np.dtype(dtype).itemsize
@@ -150,7 +139,6 @@ class FeatureCache(Batches):
                 print(f"Features of frozen layers: {size} in {self.path}")
             with files.locked(self.path):
                 files.remove_unfinished(self.path)
-                self._check_space()
                 done = self._opened("done.npy", (rows,), "bool")
                 arrays = [
                     self._opened(name, (rows, *shape), dtype)
@@ -245,16 +233,6 @@ class FeatureCache(Batches):
                 done[rows] = True
                 done.flush()
                 bar.add(1)
-
-    def _check_space(self):
-        """Raises if the disk has not the space for what is not there yet."""
-        there = sum(path.stat().st_size for path in self.path.glob("*.npy"))
-        free = shutil.disk_usage(self.path).free
-        if self.nbytes - there > free:
-            raise OSError(
-                f"{self.path} needs {(self.nbytes - there) / 1e9:.2f} GB more "
-                f"on its disk. Received: {free / 1e9:.2f} GB that are free."
-            )
 
     def _opened(self, name, shape, dtype):
         """A file of an array, made with all its space if it is not there."""

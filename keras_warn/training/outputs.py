@@ -42,21 +42,6 @@ def results(experiment, model, trained, metrics, over_backbone):
     }
 
 
-def check_results(path, found):
-    """Raises unless a file holds what `results` has made."""
-    wanted = {"arm", "fold", "seed", "metrics", "history"}
-    if not (
-        isinstance(found, dict)
-        and RESULTS_MARKER.items() <= found.items()
-        and wanted <= found.keys()
-    ):
-        raise FileExistsError(
-            "The output folder must be new, or hold a run that can be read. "
-            f"{path} is not what a finished training has written. Remove it "
-            "to test the training again, or choose another folder."
-        )
-
-
 def to_csv(history):
     """A history as a table, a line an epoch."""
     text = io.StringIO()

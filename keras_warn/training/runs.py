@@ -113,11 +113,6 @@ class RunFolder:
 
     def _check(self, settings, overwrite, finished):
         """Raises unless the run with these settings may be in the folder."""
-        if not self.path.is_dir():
-            raise FileExistsError(
-                f"The output folder must be a folder. Received: {self.path}, "
-                "a file."
-            )
         found = sorted(os.listdir(self.path))
         found = [name for name in found if not files.is_unfinished(name)]
         # A process killed at the very start leaves no more than these.

@@ -337,18 +337,6 @@ def test_other_images_of_the_same_names(tmp_path, change):
         small(splits.split(dataset, 0.2)).run(run.path)
 
 
-@pytest.mark.parametrize(
-    "content", ["{}", "[]", "3", '{"keras_warn_results": 1}', "{", ""]
-)
-def test_results_that_are_none(finished, tmp_path, content):
-    one, folder, _ = finished
-    shutil.copytree(folder, tmp_path / "run")
-    path = tmp_path / "run" / "results.json"
-    path.write_text(content)
-    with pytest.raises(FileExistsError, match=str(path)):
-        one.run(tmp_path / "run", verbose=0)
-
-
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_broken_backbone_makes_no_folder(finished, tmp_path, overwrite):
     """And costs none."""

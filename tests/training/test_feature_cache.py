@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import signal
-import types
 
 import fresh
 import keras
@@ -252,24 +251,13 @@ def test_a_full_disk_is_known_before_anything_is_computed(
             OSError, match="done.npy cannot be written: .*No sp"
         ):
             cached(batches, tmp_path)
-        # Systems without it.
-        monkeypatch.delattr(os, "posix_fallocate")
-    disk = types.SimpleNamespace(free=1000)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: disk)
-    with pytest.raises(OSError, match="GB more on its disk"):
-        cached(batches, tmp_path)
-    monkeypatch.undo()
+        monkeypatch.undo()
     assert len(cached(batches, tmp_path).arrays) == 2
 
 
 def unstable():
     features = build()[1]
     return keras.Model(features.inputs, features.outputs[0] * 1e30)
-
-
-def unsized():
-    inputs = keras.Input((None, None, 3))
-    return keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs))
 
 
 def plain(image, random):
@@ -283,8 +271,6 @@ def plain(image, random):
         (training, {"count": 0}, ValueError, "`views` must be a positive"),
         (training, {"dtype": "int8"}, ValueError, "`dtype` must be one of"),
         (training, {"features": unstable}, ValueError, "finite in float16"),
-        (training, {"features": unsized}, ValueError, "fixed shapes"),
-        (evaluation_batches, {}, ValueError, "`views` must be 1"),
         (lambda: training(mix=Mix(mixup=0.2)), {}, ValueError, "without `mix`"),
         (lambda: training(transform=plain), {}, TypeError, "a dataclass"),
     ],
