@@ -1,7 +1,6 @@
 """The command, from files to files."""
 
 import functools
-import gc
 import json
 import os
 import pathlib
@@ -27,9 +26,6 @@ from keras_warn import _model_files
 from keras_warn._summary import summary
 from keras_warn.cli import main
 from keras_warn.cli.inputs import Preprocessor
-from keras_warn.cli.outputs import MARKER
-from keras_warn.cli.progress import Progress
-from keras_warn.cli.progress import interruptible
 from keras_warn.cli.report import Batches
 from keras_warn.data.image_files import class_numbers
 from keras_warn.data.image_files import find_images
@@ -264,85 +260,42 @@ def test_vector_figures(files, work, form, start):
     assert (work / f"out/a.{form}").read_bytes().startswith(start)
 
 
-def test_folders_are_searched_but_not_for_our_own_figures(files, work):
+def test_folders_are_searched(files, work):
     save_image(work / "photos/a.png")
     save_image(work / "photos/more/b.jpg")
     save_image(work / "photos/.hidden.png")
-    arguments = (files / "model.keras", "photos", "--out", "photos/explained")
-    for _ in range(2):
-        assert run("explain", *arguments) == 0
-        found = explanations(work / "photos/explained")["images"]
-        assert [one["file"] for one in found] == [
-            "photos/a.png",
-            "photos/more/b.jpg",
-        ]
+    assert run("explain", files / "model.keras", "photos", "--out", "out") == 0
+    found = explanations(work / "out")["images"]
+    assert [one["file"] for one in found] == [
+        "photos/a.png",
+        "photos/more/b.jpg",
+    ]
 
 
-def test_a_repeated_call_replaces_the_earlier_one(files, work):
-    one, other = save_image(work / "a.png"), save_image(work / "b.png")
-    model = files / "model.keras"
-    assert run("explain", model, one, other, "--out", "out") == 0
-    # What a process that was killed leaves behind.
-    (work / "out/.unfinished-x").mkdir()
-    assert run("explain", model, other, "--out", "out") == 0
-    assert everything(work / "out") == ["b.png", "explanations.json"]
-
-
-def test_a_list_of_figures_cannot_delete_elsewhere(files, work):
+def test_folders_of_others_are_refused(files, work, capsys):
     path = save_image(work / "a.png")
     (work / "out").mkdir()
-    content = {**MARKER, "figures": ["../a.png", str(path)]}
-    (work / "out/explanations.json").write_text(json.dumps(content))
-    other = save_image(work / "b.png")
-    assert run("explain", files / "model.keras", other, "--out", "out") == 0
-    assert path.exists()
-
-
-@pytest.mark.parametrize("name", ["notes.txt", "explanations.json"])
-def test_folders_of_others_are_refused(files, work, capsys, name):
-    path = save_image(work / "a.png")
-    (work / "out").mkdir()
-    (work / "out" / name).write_text("{}")
+    (work / "out/notes.txt").write_text("{}")
     (work / "out/a.png").write_text("mine")
     arguments = ("explain", files / "model.keras", path, "--out", "out")
     assert run(*arguments) == 2
-    assert f"out holds a.png, {name}. --overwrite" in capsys.readouterr().err
+    assert "--out must be new or empty. out is not" in capsys.readouterr().err
     assert (work / "out/a.png").read_text() == "mine"
     assert run(*arguments, "--overwrite") == 0
     assert Image.open(work / "out/a.png").format == "PNG"
-    if name == "notes.txt":
-        assert (work / "out/notes.txt").read_text() == "{}"
+    assert (work / "out/notes.txt").read_text() == "{}"
 
 
-def test_what_is_read_is_not_replaced(files, work, capsys):
-    """Not even with --overwrite, whatever name leads to it."""
+def test_images_are_not_replaced_by_their_figures(files, work, capsys):
+    """Not even with --overwrite, whatever name leads to them."""
     photo = save_image(work / "photos/a.png")
-    shutil.copy(files / "model.keras", work)
-    (work / "t.csv").write_text("path,label\nphotos/a.png,0\n")
-    names = shutil.copy(files / "names.txt", work)
-    before = {p: p.read_bytes() for p in work.rglob("*") if p.is_file()}
+    before = photo.read_bytes()
     (work / "link").symlink_to("photos")
-    for output in ("link", "photos"):
-        arguments = ("model.keras", photo, "--out", output)
+    for out in ("link", "photos"):
+        arguments = (files / "model.keras", photo, "--out", out)
         assert run("explain", *arguments, "--overwrite") == 2
-        assert "a.png would be" in capsys.readouterr().err
-    for output in ("model.keras", "t.csv", names, "link/a.png"):
-        arguments = ("model.keras", "t.csv", "--names", names, "--out", output)
-        assert run("report", *arguments, "--overwrite") == 2
-        assert f"{output} would be" in capsys.readouterr().err
-    assert before == {p: p.read_bytes() for p in before}
-
-
-def test_files_of_others_in_our_folder_stay(files, work, capsys):
-    arguments = ("explain", files / "model.keras", save_image(work / "a.png"))
-    assert run(*arguments, "--out", "out") == 0
-    (work / "out/b.png").write_text("mine")
-    other = (*arguments, save_image(work / "b.png"), "--out", "out")
-    assert run(*other) == 2
-    assert "out holds b.png, which this" in capsys.readouterr().err
-    assert (work / "out/b.png").read_text() == "mine"
-    assert run(*other, "--overwrite") == 0
-    assert Image.open(work / "out/b.png").format == "PNG"
+        assert "--out must be another folder" in capsys.readouterr().err
+    assert photo.read_bytes() == before
 
 
 def bad_images(folder):
@@ -388,13 +341,6 @@ def test_nothing_is_left_when_all_images_are_bad(files, work, capsys):
     assert run("explain", model, *bad, "--out", "out") == 2
     assert "none of the 4 images could" in capsys.readouterr().err
     assert not (work / "out").exists()
-    # And an earlier call's outputs are as they were.
-    good = save_image(work / "good.png")
-    assert run("explain", model, good, "--out", "out") == 0
-    before = explanations(work / "out")
-    assert run("explain", model, *bad, "--out", "out") == 2
-    assert everything(work / "out") == ["explanations.json", "good.png"]
-    assert explanations(work / "out") == before
 
 
 def test_target_and_contrast(files, work):
@@ -583,8 +529,7 @@ def test_bad_input(files, work, capsys, command, model, options, message):
         ("a.png --target 1 --contrast 1", "must be different classes"),
         ("a.png --names names.txt --target wrn", "one of the 3 names"),
         ("nothing", "the folder nothing holds no images"),
-        (". --out . --overwrite", "images in the folder . are in --out"),
-        ("a.png --out file", "--out must be a folder. file is a file"),
+        ("a.png --out file", "--out file cannot be read: .*Not a directory"),
     ],
 )
 def test_bad_input_of_explain(files, work, capsys, options, message):
@@ -595,7 +540,7 @@ def test_bad_input_of_explain(files, work, capsys, options, message):
     before = everything(work)
     model = files / "model.keras"
     assert run("explain", model, "--out", "out", *options.split()) == 2
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
     assert everything(work) == before
 
 
@@ -636,8 +581,7 @@ def test_no_room_for_figures(files, work, capsys, unpatched, small_files_only):
     said = capsys.readouterr().err
     assert "out/a.png cannot be written: [Errno 27] File too large. 0" in said
     assert "0 of 2 figures are there" in said
-    assert everything(work / "out") == ["explanations.json"]
-    assert not explanations(work / "out")["finished"]
+    assert everything(work / "out") == []
 
 
 def test_no_room_for_the_report(files, data, capsys, small_files_only):
@@ -777,20 +721,6 @@ def test_summary(files, model, capsys):
     assert "--size must be that of the model, 26x22" in said
 
 
-@pytest.mark.parametrize("full", [False, True], ids=["pipe", "disk"])
-def test_a_table_that_nobody_takes(files, capsys, monkeypatch, full):
-    """As of `keras-warn summary model.keras | head -1`, or on a full disk."""
-    if full:
-        out = os.open("/dev/full", os.O_WRONLY)
-    else:
-        unread, out = os.pipe()
-        os.close(unread)
-    with os.fdopen(out, "w") as out:  # closed without an error, as at the end
-        monkeypatch.setattr(sys, "stdout", out)
-        assert run("summary", files / "model.keras") == 1
-    assert ("No space left" in capsys.readouterr().err) == full
-
-
 @pytest.mark.parametrize(
     "command, package, message",
     [
@@ -853,14 +783,11 @@ def test_installed_command_stopped_by_ctrl_c(files, work):
     # Before it may stand what Python drops in a garbage collection.
     assert process.stderr.endswith("keras-warn explain: stopped.\n")
     names = everything(work / "out")
-    assert 2 <= len(names) < len(paths)
+    assert 1 <= len(names) < len(paths)
     assert not any(name.startswith(".") for name in names)
     for name in names:
         if name.endswith(".png"):
             Image.open(work / "out" / name).load()
-    # The same folder takes the next call, which leaves nothing of this one.
-    assert run(*arguments[:2], "photos/7.png", "--out", "out") == 0
-    assert everything(work / "out") == ["7.png", "explanations.json"]
 
 
 def test_module_is_the_command(capsys):
@@ -883,24 +810,3 @@ def test_a_large_photo_is_explained_without_a_warning(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIZE[0] * SIZE[1] - 1)
     assert run("explain", files / "model.keras", path, "--out", "o") == 0
     assert not any("pixels" in str(found.message) for found in recwarn)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_ctrl_c_in_a_garbage_collection_is_not_lost():
-    def press(phase, info):
-        gc.callbacks.remove(press)
-        signal.raise_signal(signal.SIGINT)
-
-    progress = Progress("images", 2)
-    # As in a terminal: what runs in the background may ignore Ctrl-C.
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with interruptible():
-            gc.callbacks.append(press)
-            gc.collect()  # in which Python drops what is raised
-            with pytest.raises(KeyboardInterrupt):
-                progress.update(1)
-        with interruptible():  # the next work begins anew
-            progress.update(2)
-    finally:
-        signal.signal(signal.SIGINT, usual)

@@ -1,7 +1,10 @@
 """`keras-warn explain`: a figure for each image, and the same in numbers."""
 
+import contextlib
 import functools
+import json
 import math
+import pathlib
 
 import numpy as np
 
@@ -19,13 +22,16 @@ from keras_warn.cli.inputs import read_batches
 from keras_warn.cli.options import PREPROCESSING_HELP
 from keras_warn.cli.options import READING
 from keras_warn.cli.options import add_options
-from keras_warn.cli.outputs import EXPLANATIONS
-from keras_warn.cli.outputs import OutFolder
-from keras_warn.cli.outputs import keep_inputs
+from keras_warn.cli.outputs import check_folder
+from keras_warn.cli.outputs import make_folder
 from keras_warn.cli.progress import Progress
 from keras_warn.data import image_files
 from keras_warn.explanation.decomposition import explain
 from keras_warn.reporting import figures
+
+EXPLANATIONS = "explanations.json"
+# Tells it from files of others. The number is the version of what is in it.
+MARKER = {"keras_warn_explanations": 1}
 
 # Explained at once, so that memory stays bounded: about 330 images of 224 by
 # 224.
@@ -82,18 +88,20 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
-    folder = OutFolder(arguments.out, arguments.overwrite)
+    folder = pathlib.Path(arguments.out)
+    check_folder(folder, arguments.overwrite)
     with usage_errors(ImportError):
         figures.new_figure(1, 1)
     model, preprocessor, names = load(arguments)
     target, contrast = _compared(arguments, model.output_shape[-1], names)
-    paths = listed(arguments.image, folder.path)
+    paths = listed(arguments.image)
+    if any(path.parent.resolve() == folder.resolve() for path in paths):
+        raise UsageError(
+            "--out must be another folder than that of an image, which a "
+            f"figure could replace. Received: {folder}."
+        )
     planned = _figure_names(paths, arguments.format)
-    keep_inputs(
-        [folder.path / name for name in (*planned, EXPLANATIONS)],
-        [*paths, arguments.model, arguments.names],
-    )
-    folder.start(planned)
+    make_folder(folder)
 
     progress = Progress("images explained", len(paths))
     entries = []
@@ -117,7 +125,7 @@ def run(arguments) -> int:
                 titles=[files.displayed(paths[i].name)],
                 names=names,
             )
-            with folder.replacing(planned[i]) as unfinished:
+            with files.replacing(folder / planned[i]) as unfinished:
                 drawn.savefig(unfinished, format=arguments.format)
             about = {"file": str(paths[i]), "figure": planned[i]}
             about |= _entry(one, names, preprocessor, image_size)
@@ -128,33 +136,37 @@ def run(arguments) -> int:
             for path, message in progress.failed.items()
         ]
         if entries:
-            folder.finish(
-                {
-                    "figures": [one["figure"] for one in entries],
-                    "model": arguments.model,
-                    "size": list(preprocessor.size),
-                    "preprocessing": preprocessor.preprocessing,
-                    "resize": preprocessor.resize,
-                    "resize_shorter_edge": preprocessor.resize_shorter_edge,
-                    "images": entries,
-                    "failed": failed,
-                }
-            )
+            content = {
+                **MARKER,
+                "finished": True,
+                "figures": [one["figure"] for one in entries],
+                "model": arguments.model,
+                "size": list(preprocessor.size),
+                "preprocessing": preprocessor.preprocessing,
+                "resize": preprocessor.resize,
+                "resize_shorter_edge": preprocessor.resize_shorter_edge,
+                "images": entries,
+                "failed": failed,
+            }
+            text = json.dumps(content, indent=2, allow_nan=False)
+            with files.replacing(folder / EXPLANATIONS) as unfinished:
+                unfinished.write_text(text + "\n", "utf-8")
     except OSError as error:
         say(
             f"keras-warn explain: {error} {len(entries)} of {len(paths)} "
-            f"figures are there, {EXPLANATIONS} is not complete."
+            f"figures are there, and no {EXPLANATIONS}."
         )
         return INCOMPLETE
     finally:
         progress.end()
     if not entries:
-        folder.undo()
+        with contextlib.suppress(OSError):  # not empty
+            folder.rmdir()
         raise UsageError(f"none of the {len(paths)} images could be explained.")
     end = f"; {len(failed)} of {len(paths)} images failed." if failed else "."
     say(
         f"{len(entries)} figure{'' if len(entries) == 1 else 's'} and "
-        f"{EXPLANATIONS} are in {folder.path}{end}"
+        f"{EXPLANATIONS} are in {folder}{end}"
     )
     return INCOMPLETE if failed else GOOD
 

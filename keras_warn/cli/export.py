@@ -9,7 +9,6 @@ from keras_warn.cli.errors import say
 from keras_warn.cli.inputs import find_names
 from keras_warn.cli.inputs import load_model
 from keras_warn.cli.options import add_options
-from keras_warn.cli.outputs import keep_inputs
 from keras_warn.data import images
 from keras_warn.data import model_inputs
 
@@ -88,7 +87,6 @@ def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     model = load_model(arguments.model)
     names = find_names(model, arguments.names)
-    keep_inputs([arguments.out], [arguments.model, arguments.names])
     options = ("masks", "preprocessing", "resize", "size", "encoded")
     options += ("resize_shorter_edge", "quantization", "overwrite")
     try:

@@ -3,7 +3,6 @@
 import collections.abc
 import dataclasses
 import itertools
-import os
 import pathlib
 
 import keras
@@ -135,12 +134,8 @@ def load(arguments) -> tuple:
     return model, preprocessor, find_names(model, arguments.names)
 
 
-def listed(given, out) -> list:
-    """The image files that are named, or in folders that are.
-
-    Without those in `out`: figures of an earlier call are no images to explain.
-    """
-    out = os.path.realpath(out)
+def listed(given) -> list:
+    """The image files that are named, or in folders that are."""
     paths = []
     for one in map(pathlib.Path, given):
         if not one.is_dir():
@@ -151,17 +146,7 @@ def listed(given, out) -> list:
         ):
             found, skipped = image_files.list_images(one)
         others = image_files.described(skipped)
-        inside = [
-            path
-            for path in found
-            if not pathlib.Path(os.path.realpath(path)).is_relative_to(out)
-        ]
-        if not inside and found:
-            raise UsageError(
-                f"all images in the folder {one} are in --out, where only "
-                "figures shall be."
-            )
-        if not inside:
+        if not found:
             raise UsageError(
                 f"the folder {one} holds no images: no file that ends in "
                 f"{', '.join(sorted(image_files.EXTENSIONS))}. It holds "
@@ -169,7 +154,7 @@ def listed(given, out) -> list:
             )
         if others:
             say(f"keras-warn: skipped in {one}: {others}.")
-        paths += inside
+        paths += found
     return paths
 
 

@@ -13,7 +13,6 @@ from keras_warn.cli.errors import INTERRUPTED
 from keras_warn.cli.errors import WRONG_USAGE
 from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import say
-from keras_warn.cli.progress import interruptible
 
 # Each has `EPILOG`, `add_arguments(parser)` and `run(arguments)`, which returns
 # an exit code.
@@ -33,8 +32,7 @@ def main(argv=None) -> int:
     # Pillow's, of large photos. They are fine; what is too large is an error.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     try:
-        with interruptible():
-            return COMMANDS[arguments.command].run(arguments)
+        return COMMANDS[arguments.command].run(arguments)
     except UsageError as error:
         say(f"keras-warn {arguments.command}: {error}")
         return WRONG_USAGE

@@ -20,7 +20,6 @@ from keras_warn.cli.options import READING
 from keras_warn.cli.options import add_options
 from keras_warn.cli.options import count
 from keras_warn.cli.outputs import check_out
-from keras_warn.cli.outputs import keep_inputs
 from keras_warn.cli.progress import Progress
 from keras_warn.reporting.comparison import probabilities
 
@@ -63,8 +62,7 @@ def run(arguments) -> int:
     out = pathlib.Path(arguments.out)
     check_out(out, arguments.overwrite)
     model, preprocessor, names = load(arguments)
-    paths = listed(arguments.image, out)
-    keep_inputs([out], [*paths, arguments.model, arguments.names])
+    paths = listed(arguments.image)
     top = min(arguments.top, model.output_shape[-1])
     calibration = metadata.of_model(model).calibration
     plain = len({path.name for path in paths}) == len(paths)

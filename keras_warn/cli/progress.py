@@ -1,42 +1,9 @@
 """How far long work is."""
 
-import contextlib
-import signal
-import threading
-
 from rich import console
 from rich import progress
 
 from keras_warn.cli.errors import say
-
-_interrupted = threading.Event()
-
-
-@contextlib.contextmanager
-def interruptible():
-    """A context in which Ctrl-C is not lost.
-
-    Python drops what is raised in a callback of its garbage collector, and JAX
-    has one, wherever it is installed. `Progress.update` raises it again.
-    """
-
-    def stop(number, frame):
-        _interrupted.set()
-        raise KeyboardInterrupt
-
-    _interrupted.clear()
-    usual = signal.default_int_handler
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not usual
-    ):
-        yield
-        return
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
 
 
 class Progress:
@@ -57,8 +24,6 @@ class Progress:
 
     def update(self, done) -> None:
         """Shows that `done` of them are done."""
-        if _interrupted.is_set():
-            raise KeyboardInterrupt
         self._bar.start()
         self._bar.update(self._task, completed=done)
 

@@ -17,7 +17,6 @@ from keras_warn.cli.options import READING
 from keras_warn.cli.options import add_options
 from keras_warn.cli.options import count
 from keras_warn.cli.outputs import check_out
-from keras_warn.cli.outputs import keep_inputs
 from keras_warn.cli.progress import Progress
 from keras_warn.data import image_files
 from keras_warn.reporting.report import report
@@ -83,8 +82,6 @@ def run(arguments) -> int:
             f"{image_files.described(skipped)}."
         )
     paths = [one.path for one in found]
-    read = [arguments.model, arguments.names, arguments.data, *paths]
-    keep_inputs([path], read)
     data = Batches(paths, labels, preprocessor, arguments.batch_size)
     try:
         with usage_errors(ImportError, ValueError):
