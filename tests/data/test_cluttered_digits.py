@@ -265,7 +265,7 @@ def test_drop_remainder():
 @pytest.mark.parametrize("index", [-1, 3])
 def test_there_are_no_other_batches(index):
     dataset = ClutteredDigits(*noise(7), batch_size=3)
-    with pytest.raises(IndexError, match=f"index={index}"):
+    with pytest.raises(IndexError, match=str(index)):
         dataset[index]
 
 
@@ -362,11 +362,7 @@ BAD_SETTINGS = [
     ({"patch": 29}, ValueError, "`patch` must be .*at most 28.*patch=29"),
     ({"seed": -2}, ValueError, "`seed` must be a non-negative.*seed=-2"),
     ({"count": 0}, ValueError, "`count` must be a positive.*count=0"),
-    ({"images": [[1]]}, ValueError, "`images` must be .*=a list"),
     ({"images": np.zeros((2, 28, 28))}, ValueError, "`images`.*float64"),
-    ({"images": np.zeros((0, 28, 28), "u1")}, ValueError, "`images`.*non-emp"),
-    ({"labels": np.zeros(3, int)}, ValueError, r"`labels`.*\(2,\).*\(3,\)"),
-    ({"labels": np.zeros(2)}, ValueError, "`labels`.*integer.*float64"),
 ]
 
 
@@ -376,29 +372,6 @@ def test_bad_arguments(make, settings, error, message):
     images, labels = flat(2)
     with pytest.raises(error, match=message):
         make(**({"images": images, "labels": labels} | settings))
-
-
-@pytest.mark.parametrize(
-    "settings, error, message",
-    [
-        ({"batch_size": 0}, ValueError, "`batch_size`.*batch_size=0"),
-        ({"fresh": 1}, TypeError, "`fresh` must be True or False"),
-        ({"drop_remainder": 0}, TypeError, "`drop_remainder` must be True"),
-        (
-            {"batch_size": 3, "drop_remainder": True},
-            ValueError,
-            "no batch is left. Received: batch_size=3, count=2",
-        ),
-    ],
-)
-def test_bad_arguments_of_the_dataset(settings, error, message):
-    with pytest.raises(error, match=message):
-        ClutteredDigits(*flat(2), **settings)
-
-
-def test_a_negative_start():
-    with pytest.raises(ValueError, match="`start` must be a non-negative"):
-        cluttered(*flat(2), start=-1)
 
 
 # Sources.
@@ -473,21 +446,13 @@ def test_unknown_source(source):
         load_digits(source)
 
 
-def test_no_such_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.npz"):
-        load_digits(tmp_path / "nowhere.npz")
-    (tmp_path / "folder.npz").mkdir()
-    with pytest.raises(FileNotFoundError, match="folder.npz"):
-        load_digits(tmp_path / "folder.npz")
-
-
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.99])
 def test_file_cut_off(tmp_path, save, kept):
     path = tmp_path / "digits.npz"
     save(path, **npz_arrays())
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
-    with pytest.raises(ValueError, match="cut off or damaged.*digits.npz"):
+    with pytest.raises(ValueError, match="and whole.*digits.npz"):
         load_digits(path)
 
 
@@ -531,7 +496,7 @@ def test_a_header_that_promises_too_much(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         for name in npz_arrays():
             archive.writestr(f"{name}.npy", header.getvalue())
-    with pytest.raises(ValueError, match="cut off or damaged.*digits.npz"):
+    with pytest.raises(ValueError, match="and whole.*digits.npz"):
         load_digits(path)
 
 
@@ -539,31 +504,16 @@ def test_pickles_are_refused(tmp_path):
     path = tmp_path / "digits.npz"
     objects = np.array([{}, {}], dtype=object)
     np.savez(path, **(npz_arrays() | {"y_test": objects}))
-    with pytest.raises(ValueError, match="cannot be read.*digits.npz"):
+    with pytest.raises(ValueError, match="and whole.*digits.npz"):
         load_digits(path)
 
 
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"x_test": None}, "without x_test"),
-        ({"x_train": None, "y_test": None}, "without x_train, y_test"),
-        ({"x_train": np.zeros((12, 28, 28))}, "`x_train`.*float64"),
-        ({"x_test": np.zeros((3, 784), "u1")}, r"`x_test`.*\(3, 784\)"),
-        ({"x_test": np.zeros((0, 28, 28), "u1")}, r"`x_test`.*\(0, 28, 28\)"),
-        ({"y_train": np.zeros(11, "u1")}, r"`y_train`.*\(12,\).*\(11,\)"),
-        ({"y_test": np.zeros(3)}, "`y_test`.*float64"),
-        ({"y_test": np.array([0, 10, 3])}, "`y_test`.*from 0 to 10"),
-        ({"y_test": np.array([-1, 1, 3])}, "`y_test`.*from -1 to 3"),
-    ],
-)
-def test_bad_arrays(tmp_path, changes, message):
-    arrays = npz_arrays() | changes
-    path = tmp_path / "digits.npz"
-    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
-    with pytest.raises(ValueError, match=message) as caught:
-        load_digits(path)
-    assert str(path) in str(caught.value)
+def test_arrays_that_are_missing(tmp_path):
+    arrays = npz_arrays()
+    del arrays["x_test"]
+    np.savez(tmp_path / "digits.npz", **arrays)
+    with pytest.raises(ValueError, match="digits.npz .*x_test"):
+        load_digits(tmp_path / "digits.npz")
 
 
 class FakeBuilder:
