@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import functools
-import math
 import os
 import pathlib
 import shlex
@@ -15,12 +14,10 @@ import typing
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import archives
-import keras
 import numpy as np
 import pandas as pd
 
 from keras_warn import checks
-from keras_warn.augment import augment
 from keras_warn.data import images
 from keras_warn.data import load_image_folder
 from keras_warn.data import splits
@@ -53,8 +50,6 @@ SMOKE = {
 # How many classes and images of each a smoke run takes of real data.
 FEW_CLASSES, FEW_IMAGES = 4, 8
 
-# Thrice the largest of keras.applications.
-MOST_PARAMETERS = 10**9
 # That Keras takes: 32 bits.
 LARGEST_SEED = 2**32 - 1
 
@@ -169,7 +164,6 @@ class Recipe:
             for seed in seeds
         ]
         todo[0].batches()  # which need images enough
-        check_size(lambda: _without_values(todo[0]))
         processes.check_same(
             "Data and settings", [one.identity() for one in todo]
         )
@@ -319,33 +313,6 @@ def _folds(data, arguments):
             f"Received: {min(unknown)}."
         )
     return dict.fromkeys(arguments.folds)
-
-
-def _without_values(one):
-    """The model of an experiment, but for its weights."""
-    s = dataclasses.replace(one.settings, weights="none")
-    backbone = dataclasses.replace(one, settings=s).backbone()
-    return backbone if s.baseline else augment(backbone, **s.attention)
-
-
-def check_size(build):
-    """Raises `ValueError` if a model has more than `MOST_PARAMETERS`.
-
-    Its variables get no values, so this takes seconds and little memory: it
-    is better known before a run is overwritten.
-    """
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            model = build()
-    finally:
-        # Or the next scope would give values to the variables.
-        keras.utils.clear_session(free_memory=False)
-    parameters = sum(math.prod(variable.shape) for variable in model.weights)
-    if parameters > MOST_PARAMETERS:
-        raise ValueError(
-            "`backbone` and `attention` must make a model of at most "
-            f"{MOST_PARAMETERS:,} parameters. Received: {parameters:,}."
-        )
 
 
 def _table(results):

@@ -37,9 +37,8 @@ def to_numpy(variable):
 def save(path, arrays, notes):
     """Writes a checkpoint: arrays by name, and notes, which JSON can hold.
 
-    The one that was there stays as `previous(path)`. All else is written to
-    the disk before either name changes: whatever happens, one of the two is
-    whole. Raises `FloatingPointError` if a number is not finite.
+    It is on the disk before it replaces the one that was there. Raises
+    `FloatingPointError` if a number is not finite.
     """
     if wrong := _not_finite(arrays):
         raise FloatingPointError(f"Not all of {wrong} is finite")
@@ -50,31 +49,16 @@ def save(path, arrays, notes):
             np.savez(file, **{FORMAT: content}, **arrays)
             file.flush()
             os.fsync(file.fileno())
-        # One may be killed here: `find` knows the name.
-        if path.exists():
-            os.replace(path, previous(path))
-
-
-def previous(path):
-    """The name of what was at `path` before."""
-    return path.with_name(f"{path.name}.previous")
-
-
-def find(path):
-    """The newest checkpoint of the name `path`, or `None` without one."""
-    there = (one for one in (path, previous(path)) if one.exists())
-    return next(there, None)
 
 
 def read(path):
-    """Notes and arrays of the newest checkpoint, or `None` without one.
+    """Notes and arrays of a checkpoint, or `None` without one.
 
     Read by the first process for all.
     """
-    file = find(path)
     content = b""
-    if file is not None:
-        content = file.read_bytes() or b"an empty file, which is none of ours"
+    if path.exists():
+        content = path.read_bytes() or b"an empty file, which is none of ours"
     content = processes.broadcast(content)
     if not content:
         return None
@@ -85,13 +69,9 @@ def read(path):
             raise ValueError("arrays are missing")
         return about["notes"], arrays
     except (KeyError, ValueError) as error:
-        advice = "begin anew"
-        if file == path and previous(path).exists():
-            advice = f"resume from the one before it, {previous(path).name}"
         raise ValueError(
-            f"{file or path} must be a checkpoint of a training, and whole. "
-            f"Received a file that cannot be used ({error}). Remove it to "
-            f"{advice}."
+            f"{path} must be a checkpoint of a training, and whole. Received a "
+            f"file that cannot be used ({error}). Remove it to begin anew."
         ) from error
 
 

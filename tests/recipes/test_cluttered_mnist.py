@@ -173,7 +173,6 @@ def test_another_run_is_never_mixed_in(
         (["--source", "nonsense"], "source='nonsense'"),
         (["--seeds", 0], "at most 1000. Received: seeds=0"),
         (["--attention", "depth=5"], "depth=5"),
-        (["--attention", "width=2000", "kernel_size=99"], "parameters"),
         (["--learning-rate", "nan"], "Received: learning_rate=nan"),
         (["--train-size", 127], "at least 128, at most 100000000. Received: t"),
         (["--ablate", "everything"], "--ablate"),

@@ -343,21 +343,13 @@ def test_a_checkpoint_that_cannot_be_read(fit):
         with pytest.raises(
             ValueError,
             match=r"state\.npz must be a checkpoint of a training, and whole.*"
-            r"Remove it to resume from the one before it, "
-            r"state\.npz\.previous\.",
+            r"Remove it to begin anew\.",
         ):
             fit()
         assert state.read_bytes() == broken
     # As the message says.
     state.unlink()
     assert [row["epoch"] for row in fit().history] == [1, 2, 3]
-
-
-def test_killed_between_the_two_renames(fit, undisturbed):
-    """Only the checkpoint before is there."""
-    stopped_in(fit, 3).unlink()
-    assert (fit.folder / "state.npz.previous").exists()
-    assert fit().history == undisturbed[0]
 
 
 def test_another_training_in_the_folder(fit):
