@@ -297,11 +297,7 @@ class ClutteredDigits(keras.utils.PyDataset):
 
 def _checked(images, distractors, canvas, patch, seed):
     """Checks what canvases are made of; returns the settings as integers."""
-    if images.dtype != np.uint8 or images.ndim != 3:
-        raise ValueError(
-            "`images` must be uint8 of shape (n, h, w). Received: "
-            f"{images.dtype} of shape {images.shape}."
-        )
+    _check_images(images)
     h, w = images.shape[1:]
     return {
         "distractors": checks.integer("distractors", distractors, minimum=0),
@@ -309,6 +305,14 @@ def _checked(images, distractors, canvas, patch, seed):
         "patch": checks.integer("patch", patch, 1, min(h, w)),
         "seed": checks.integer("seed", seed, minimum=0),
     }
+
+
+def _check_images(images):
+    if images.dtype != np.uint8 or images.ndim != 3:
+        raise ValueError(
+            "`images` must be uint8 of shape (n, h, w). Received: "
+            f"{images.dtype} of shape {images.shape}."
+        )
 
 
 def _canvases(images, labels, start, count, distractors, canvas, patch, seed):
@@ -495,6 +499,8 @@ def _from_npz(path):
     """The four arrays of an .npz file."""
     try:
         arrays = files.read_arrays(path)
+        for name in ("x_train", "x_test"):
+            _check_images(arrays[name])
         names = ("x_train", "y_train", "x_test", "y_test")
         return [arrays[name] for name in names]
     except (KeyError, ValueError) as error:
