@@ -125,80 +125,26 @@ def test_cifar(tmp_path, classes):
     assert len(images.splits["test"]) == 2
 
 
-WRITERS = {
-    "cub200": archive_files.cub200,
-    "stanford_dogs": archive_files.stanford_dogs,
-    "stanford_cars": archive_files.stanford_cars,
-    "uec_food100": archive_files.uec_food100,
-}
-
-
 @pytest.mark.parametrize(
-    "reader, file, old, new, message",
+    "reader, file",
     [
-        ("cub200", "images.txt", "2 ", "1 ", "in each list.* image 1"),
-        (
-            "cub200",
-            "train_test_split.txt",
-            "4 0\n",
-            "",
-            "in each list.* image 4",
-        ),
-        (
-            "cub200",
-            "image_class_labels.txt",
-            "1 1",
-            "1 2",
-            "of its folder.* image 1",
-        ),
-        (
-            "cub200",
-            "image_class_labels.txt",
-            "1 1",
-            "1 5",
-            "of its folder.* image 1",
-        ),
-        ("cub200", "bounding_boxes.txt", ".0 ", ".0 -", "a positive area"),
-        ("cub200", "classes.txt", None, None, "classes.txt"),
-        ("stanford_dogs", "Annotation/n02081-Disc_2/2", "<", "", "must be XML"),
-        ("stanford_dogs", "train_list.mat", "MATLAB", "M", "must be a file of"),
-        ("stanford_cars", "devkit/cars_meta.mat", None, None, "cars_meta.mat"),
-        ("uec_food100", "1/bb_info.txt", None, None, "1/bb_info.txt"),
+        ("cub200", "classes.txt"),
+        ("stanford_cars", "devkit/cars_meta.mat"),
+        ("uec_food100", "1/bb_info.txt"),
     ],
 )
-def test_broken_archives(tmp_path, reader, file, old, new, message):
-    WRITERS[reader](tmp_path)
-    path = tmp_path / file
-    if old is None:
-        path.unlink()
-    else:
-        content = path.read_bytes().replace(old.encode(), new.encode())
-        path.write_bytes(content[:100] if path.suffix == ".mat" else content)
-    with pytest.raises((FileNotFoundError, ValueError), match=message):
+def test_a_file_that_is_missing(tmp_path, reader, file):
+    getattr(archive_files, reader)(tmp_path)
+    (tmp_path / file).unlink()
+    with pytest.raises(FileNotFoundError, match=file):
         getattr(archives, reader)(tmp_path)
 
 
-def test_contradicting_lines_of_adience(tmp_path):
-    again = (1, *archive_files.ADIENCE[0][1:])
-    archive_files.adience(tmp_path, (*archive_files.ADIENCE, again))
-    with pytest.raises(ValueError, match="one fold, one age and one gender"):
-        archives.adience(tmp_path, "gender")
-
-
-def test_truncated_cifar(tmp_path):
-    archive_files.cifar(tmp_path, 10)
-    path = tmp_path / "test_batch.bin"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="3073 bytes for every image"):
-        archives.cifar(tmp_path, 10)
-
-
 def test_another_folder(tmp_path):
-    """What is missing and what is there are named."""
+    """What is missing is named."""
     with pytest.raises(
-        FileNotFoundError, match="images.txt.*It holds here.txt"
+        FileNotFoundError, match="CUB-200-2011, with .*images"
     ):
-        (tmp_path / "here.txt").touch()
         archives.cub200(tmp_path)
 
 
