@@ -2,6 +2,7 @@
 
 import collections.abc
 import contextlib
+import io
 import lzma
 import os
 import pathlib
@@ -172,10 +173,15 @@ def read_arrays(file) -> dict:
         ValueError: if it cannot be read, whatever is wrong with it.
     """
     try:
-        with np.load(file) as archive:
-            return dict(archive)
-    # A `TypeError` of a file with one array, which is no archive.
-    except (*BROKEN, TypeError) as error:
+        with zipfile.ZipFile(file) as archive:
+            # Read whole, which compares checksums, before NumPy parses it.
+            return {
+                name.removesuffix(".npy"): np.lib.format.read_array(
+                    io.BytesIO(archive.read(name))
+                )
+                for name in archive.namelist()
+            }
+    except BROKEN as error:
         raise ValueError(f"{error}") from error
 
 

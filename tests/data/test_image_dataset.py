@@ -227,7 +227,7 @@ def test_folds_part_everything_once():
 
 
 BAD = {
-    "empty.jpg": (b"", "is empty, or broken"),
+    "empty.jpg": (b"", "is not an image"),
     "short.jpg": (None, "is broken"),
     "noise.jpg": (bytes(range(256)) * 4, "is not an image"),
     "text.jpg": (b"<html>404 Not Found</html>", "is not an image"),

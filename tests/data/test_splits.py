@@ -77,7 +77,7 @@ def test_groups_stay_together():
         (in_folds(), 5, ValueError, "`fold` must be one of 'fold_0', .*_5'"),
         (in_folds(), -1, ValueError, "`fold` must be a non-negative integer"),
         (in_folds(), None, TypeError, "`fold` must be a non-negative integer"),
-        (listed(test=[0]), None, ValueError, "'train'"),
+        (listed(test=[0]), None, KeyError, "'train'"),
     ],
 )
 def test_wrong_splits(images, fold, error, message):
