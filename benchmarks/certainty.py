@@ -40,6 +40,7 @@ from keras_warn.attention import attention_of
 from keras_warn.data import images
 from keras_warn.data import transforms
 from keras_warn.explanation import masks
+from keras_warn.reporting import comparison
 
 WIDTH = 8
 ACCURACY = "test accuracy (%)"
@@ -98,16 +99,10 @@ def log_likelihood(logits, labels, temperature=1.0):
 
 
 def calibration_error(logits, labels, temperature=1.0):
-    """Expected calibration error in %, over bins of equal width.
-
-    Guo et al., "On calibration of modern neural networks", ICML 2017.
-    """
+    """Expected calibration error in %, over bins of equal width."""
     probabilities = scipy.special.softmax(logits / temperature, axis=-1)
-    sure = probabilities.max(axis=-1)
-    right = probabilities.argmax(axis=-1) == labels
-    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, right - sure, minlength=BINS)
-    return 100 * float(np.abs(gaps).sum() / len(labels))
+    found = comparison.predictions(probabilities, labels)
+    return 100 * found.reliability(BINS).expected_calibration_error
 
 
 def calibration(validation, test):

@@ -4,8 +4,12 @@ A map has shape `(b, h, w)` and the resolution of the images; what is larger
 matters more. Gradients need TensorFlow.
 """
 
+import functools
+
 import keras
 import numpy as np
+from scipy import integrate
+from scipy import ndimage
 
 import keras_warn
 from keras_warn.attention import attention_of
@@ -189,23 +193,18 @@ def curves(model, start, end, places, targets, contrast):
 
 def area(found):
     """The area below each of the curves, `(b,)`."""
-    return (found[:, 1:] + found[:, :-1]).mean(axis=1) / 2
+    return integrate.trapezoid(found, FRACTIONS)
 
 
 def blurred(images):
     """Images without their details: what insertion starts from."""
-    deviation = BLUR * images.shape[1]
-
-    def weights(n):
-        distances = np.arange(n)[:, None] - np.arange(n)
-        found = np.exp(-(distances**2) / 2 / deviation**2)
-        # What would lie beyond the borders has no weight.
-        return found / found.sum(axis=1, keepdims=True)
-
-    rows, columns = map(weights, images.shape[1:3])
-    return np.einsum(
-        "yh,xw,bhwc->byxc", rows, columns, images, optimize=True
-    ).astype("float32")
+    sigma = BLUR * images.shape[1]
+    blur = functools.partial(
+        ndimage.gaussian_filter, sigma=sigma, axes=(1, 2), mode="constant"
+    )
+    images = images.astype("float32")
+    # What would lie beyond the borders has no weight.
+    return blur(images) / blur(np.ones_like(images[:1]))
 
 
 def mean_colour(images):

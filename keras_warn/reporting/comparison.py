@@ -379,9 +379,9 @@ def compare(
         found.append(
             {
                 "labels": labels,
-                "backbone": _predictions(parts.backbone_probabilities, labels),
-                "modules": _predictions(parts.attention_probabilities, labels),
-                "output": _predictions(output, labels),
+                "backbone": predictions(parts.backbone_probabilities, labels),
+                "modules": predictions(parts.attention_probabilities, labels),
+                "output": predictions(output, labels),
                 "gates": parts.gates,
                 "head_gates": tuple(module.head_gates for module in modules)
                 if gated
@@ -400,7 +400,7 @@ def compare(
         if baseline is not None:
             alone = baseline.predict_on_batch(images)
             check_finite("baseline", "prediction", alone)
-            found[-1]["baseline"] = _predictions(_probabilities(alone), labels)
+            found[-1]["baseline"] = predictions(_probabilities(alone), labels)
         if watch is not None:
             watch(images, found[-1])
         progress.update(len(found))
@@ -565,7 +565,7 @@ def own_probabilities(model, predictions) -> np.ndarray:
     return predictions
 
 
-def _predictions(probabilities, labels):
+def predictions(probabilities, labels) -> Predictions:
     """What an array `(b, n)` of probabilities says about the labels."""
     of_labels = np.take_along_axis(probabilities, labels[:, None], axis=1)
     # As `argmax`, which takes the first of several that are equal.

