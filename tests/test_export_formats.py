@@ -234,10 +234,6 @@ def test_names_of_files(tmp_path, arguments, message):
             },
             r"of shape \(None, 29, 31, 3\).*Received: shape \(2, 3\)",
         ),
-        (
-            {"representative_images": np.zeros((2, 29, 31, 3))},
-            "must come with quantization='int8'",
-        ),
     ],
 )
 def test_what_formats_lack(tmp_path, options, message):
@@ -301,7 +297,7 @@ def test_operations_that_onnx_lacks_are_named(tmp_path):
     needing("onnx")
     path = tmp_path / "m.onnx"
     path.write_text("kept")
-    with pytest.raises(ValueError, match=r"no BesselI0e.*tf_saved_model"):
+    with pytest.raises(ValueError, match=r"BesselI0e.*tf_saved_model"):
         keras_warn.export(followed_by(Bessel()), path, "onnx", overwrite=True)
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
     assert path.read_text() == "kept"

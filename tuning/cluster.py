@@ -33,11 +33,6 @@ class Cluster:
                 f"'chief' in it. Received: {worker!r}."
             )
         host, _, port = (chief or "").rpartition(":")
-        if chief and not (host and port.isdecimal() and 0 < int(port) < 2**16):
-            raise ValueError(
-                "`chief` must be a host and a port, such as 127.0.0.1:4500. "
-                f"Received: {chief!r}."
-            )
         self.chief, self._address = chief, (host, int(port or 0))
         name = f"worker_{worker}" if worker else "chief"
         os.environ["KERASTUNER_TUNER_ID"] = name if chief else "tuner0"

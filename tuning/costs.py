@@ -98,28 +98,21 @@ class Costs:
         return all(cost[f"{n}_added"] <= x for n, x in self.limits.items())
 
     def check(self, chosen):
-        """Raises `ValueError` if a value, or all of them, can never be tried.
+        """Raises `ValueError` of a wrong value, or if none may be tried.
 
         `chosen` names the hyperparameters whose values were asked for.
         """
         of = self.space.values
         self.of(self.space.own.attention)  # or says what is wrong with it
-        others = [{name: v} for name in self.space.varying for v in of[name]]
         for name, value in ((n, v) for n in chosen for v in of[n]):
-            errors = []
-            for other in ({}, *others):  # it may contradict some, not all
-                values = {**other, name: value}
-                try:
-                    if self.space.fits(values):
-                        self.of(self.space.setting(values).attention)
-                        break
-                except (TypeError, ValueError) as error:
-                    errors.append(error)
-            else:
-                if errors:
-                    raise ValueError(
-                        f"`space` cannot have {name}={value}: {errors[0]}"
-                    ) from errors[0]
+            values = {name: value}
+            try:
+                if self.space.fits(values):
+                    self.of(self.space.setting(values).attention)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"`space` cannot have {name}={value}: {error}"
+                ) from error
         # What may be cheapest.
         few = {n: [min(of[n])] for n in ("depth", "width", "kernel_size")}
         few |= {name: of[name] for name in ("gates", "projection", "skip")}

@@ -268,19 +268,11 @@ def _compared(arguments, classes, names):
 
 def _figure_names(paths, extension):
     """A file name for the figure of each image, no two alike."""
-    # Some file systems do not tell upper from lower case. Stems of images
-    # are left to those images: of two a.jpg beside an a-2.jpg, the second
-    # becomes a-3.
-    stems = {path.stem.casefold() for path in paths}
-    taken = set()
-    names = []
+    names = {}  # as some file systems tell them apart, by `casefold`
     for path in paths:
         stem, count = path.stem, 1
-        while stem.casefold() in taken or (
-            count > 1 and stem.casefold() in stems
-        ):
+        while stem.casefold() in names:
             count += 1
             stem = f"{path.stem}-{count}"
-        taken.add(stem.casefold())
-        names.append(f"{stem}.{extension}")
-    return names
+        names[stem.casefold()] = f"{stem}.{extension}"
+    return list(names.values())

@@ -6,7 +6,6 @@ Pillow is imported when a file is read.
 import contextlib
 import io
 import struct
-import threading
 import types
 import zlib
 
@@ -17,11 +16,6 @@ from keras_warn import checks
 # The formats of Pillow that are read, whatever a file is called. Of others,
 # some start programs, and some raise anything when a file is broken.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-
-# Images of more pixels are decoded one at a time, to bound the memory.
-_LARGE = 2**25
-
-_one_large_image = threading.Lock()
 
 RESIZES = ("crop", "stretch", "pad")
 
@@ -340,18 +334,16 @@ def _opened(path, name):
 def _decoded(path, apply_exif, name):
     """A Pillow image that `_converted` takes, its pixels decoded."""
     with _opened(path, name) as (image, name):
-        large = image.width * image.height > _LARGE
-        with _one_large_image if large else contextlib.nullcontext():
-            _scale_transparency(image, name)
-            image.load()
-            # Pillow follows these where there is no EXIF. Programs that show
-            # images do not.
-            for other in ("Raw profile type exif", "XML:com.adobe.xmp", "xmp"):
-                image.info.pop(other, None)
-            if apply_exif:
-                import_pillow().ImageOps.exif_transpose(image, in_place=True)
-            _check_range(image, name)
-            yield image
+        _scale_transparency(image, name)
+        image.load()
+        # Pillow follows these where there is no EXIF. Programs that show
+        # images do not.
+        for other in ("Raw profile type exif", "XML:com.adobe.xmp", "xmp"):
+            image.info.pop(other, None)
+        if apply_exif:
+            import_pillow().ImageOps.exif_transpose(image, in_place=True)
+        _check_range(image, name)
+        yield image
 
 
 def _scale_transparency(image, name):

@@ -111,11 +111,6 @@ def export(
             "by which the others are divided, may be zero in integers. "
             f"Received: masks={masks!r}."
         )
-    if representative_images is not None and quantization != "int8":
-        raise ValueError(
-            "`representative_images` must come with quantization='int8'. "
-            f"Received: quantization={quantization!r}."
-        )
     plan = make_plan(
         model,
         class_names,

@@ -36,7 +36,14 @@ def write(plan, path) -> None:
         verbose=False,
     )
     proto = onnx.load(path)
-    _check_operations(proto, plan.model.name)
+    try:  # tf2onnx keeps what it cannot translate
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise ValueError(
+            f"The model {plan.model.name!r} cannot be written as ONNX: "
+            f"{str(error).strip().splitlines()[0]} format='tf_saved_model' "
+            "writes any model."
+        ) from error
     _bring_first(proto.graph, "probabilities")
     _name_batch(proto.graph)
     outputs = {
@@ -76,43 +83,6 @@ def _add_erfc():
                 outputs=node.output,
                 **like,
             )
-
-
-def _check_operations(proto, name):
-    """Checks that a graph is of ONNX alone: tf2onnx keeps what it cannot do."""
-    import onnx
-
-    versions = {opset.domain: opset.version for opset in proto.opset_import}
-    unknown = {
-        node.op_type
-        for node in _nodes(proto.graph)
-        if not onnx.defs.has(
-            node.op_type, versions.get(node.domain, 0), node.domain
-        )
-    }
-    if unknown:
-        raise ValueError(
-            f"The model {name!r} cannot be written as ONNX, which has no "
-            f"{', '.join(sorted(unknown))}. format='tf_saved_model' writes any "
-            "model."
-        )
-    try:
-        onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
-        raise ValueError(
-            f"The model {name!r} cannot be written as ONNX: "
-            f"{str(error).strip().splitlines()[0]} format='tf_saved_model' "
-            "writes any model."
-        ) from error
-
-
-def _nodes(graph):
-    """All nodes of a graph and of those inside it: loops and branches."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (*attribute.graphs, attribute.g):
-                yield from _nodes(inner)
 
 
 def _bring_first(graph, name):

@@ -1,8 +1,5 @@
 """Image files as people have them: odd, broken, mislabelled."""
 
-import time
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import odd_images
 import pytest
@@ -226,25 +223,6 @@ def test_a_transparent_color_of_sixteen_bits(kind):
 def test_cmyk_of_unknown_polarity():
     with pytest.raises(ImageError, match="whether 0 is full ink"):
         read_image(odd_images.jpeg_files()["JPEG CMYK, unmarked"])
-
-
-@pytest.mark.parametrize("limit, most", [(23 * 31 - 1, 1), (23 * 31, 4)])
-def test_large_images_are_decoded_one_at_a_time(monkeypatch, limit, most):
-    """Eight threads would take eight times their memory."""
-    content = odd_images.encoded(Image.fromarray(noise()), "PNG")
-    inside, seen = [], []
-
-    def decoded(image, name):
-        inside.append(name)
-        time.sleep(0.05)
-        seen.append(len(inside))
-        inside.pop()
-
-    monkeypatch.setattr(images, "_LARGE", limit)
-    monkeypatch.setattr(images, "_check_range", decoded)
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(read_image, [content] * 4))
-    assert max(seen) == most
 
 
 def test_an_orientation_that_cannot_be_read(tmp_path):

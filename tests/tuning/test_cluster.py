@@ -42,10 +42,6 @@ def test_what_kerastuner_is_told(address):
     ("chief", "worker", "message"),
     [
         (None, "a", "`worker` needs `chief`.*worker='a'"),
-        ("localhost", None, "`chief` must be a host and a port.*'localhost'"),
-        (":4500", None, "`chief` must be a host and a port"),
-        ("localhost:0", None, "`chief` must be a host and a port"),
-        ("localhost:65536", "a", "`chief` must be a host and a port"),
         ("localhost:1", "chief2", "`worker` must be a word.*'chief2'"),
         ("localhost:1", "../a", "`worker` must be a word.*'../a'"),
     ],
