@@ -98,23 +98,17 @@ def channel_axis():
     return 1 if first else -1
 
 
-def blocks_in_group(
-    depth, convolutions, others, examples, nouns=("block", "group")
-):
+def blocks_in_group(depth, convolutions, others):
     """How many blocks each of three groups has.
 
-    A block has so many `convolutions`; `others` are layers outside of blocks,
-    and `nouns` what the network calls a block and a group.
+    A block has so many `convolutions`; `others` are layers outside of blocks.
     """
     depth = checks.integer("depth", depth)
     blocks, rest = divmod(depth - others, 3 * convolutions)
     if blocks < 1 or rest:
-        number = {2: "two", 3: "three"}[convolutions]
-        block, group = nouns
         raise ValueError(
-            f"`depth` must be {3 * convolutions} * {block}s + {others}, such "
-            f"as {examples}: {number} convolutions in each {block} of the 3 "
-            f"{group}s. Received: depth={depth}."
+            f"`depth` must be {3 * convolutions} * blocks + {others}, for each "
+            f"of 3 groups to have as many. Received: depth={depth}."
         )
     return blocks
 
@@ -128,21 +122,11 @@ class Ends:
     include_top: bool = True
     classifier_activation: object = "softmax"
 
-    def __post_init__(self):
-        self.classes = checks.integer("classes", self.classes)
-        checks.flag("include_top", self.include_top)
-        checks.activation("classifier_activation", self.classifier_activation)
-
     def images(self, size=32):
         """The images that the network starts from, as a `KerasTensor`."""
         first = channel_axis() == 1
         plane = (3, size, size) if first else (size, size, 3)
-        images = keras.Input(self.input_shape or plane)
-        # Keras does not say what is wrong.
-        checks.known_axis(
-            "input_shape", images.shape, channel_axis(), "channels"
-        )
-        return images
+        return keras.Input(self.input_shape or plane)
 
     def model(self, images, x, name):
         """The model that ends in the map `x`, or in its classes."""

@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_warn import checks
 from paper_networks import building
 
 _BLOCKS = 3
@@ -49,15 +48,9 @@ def DenseNetBC(
     Reference:
         [Huang et al., 2017](https://arxiv.org/abs/1608.06993)
     """
-    layers = building.blocks_in_group(
-        depth, 2, 4, "10, 16, 40, 100 or 190", nouns=("layer", "block")
-    )
-    growth = checks.integer("growth", growth)
-    reduction = checks.real("reduction", reduction, maximum=1.0)
-    dropout = checks.real("dropout", dropout, maximum=1.0)
+    layers = building.blocks_in_group(depth, 2, 4)
     ends = building.Ends(**ends)
     images = ends.images()
-    _check_size(images)
     x = building.conv(2 * growth, 3, name="stem_conv")(images)
     for block in range(1, _BLOCKS + 1):
         for layer in range(1, layers + 1):
@@ -68,18 +61,6 @@ def DenseNetBC(
     return ends.model(
         images, x, f"densenet_bc_{depth}_{growth}" if name is None else name
     )
-
-
-def _check_size(images):
-    """Checks that transitions leave a pixel of the images."""
-    shape = tuple(images.shape)
-    sizes = shape[2:] if building.channel_axis() == 1 else shape[1:3]
-    smallest = 2 ** (_BLOCKS - 1)
-    if any(size is not None and size < smallest for size in sizes):
-        raise ValueError(
-            f"`input_shape` must have h and w of at least {smallest}, which "
-            f"each transition halves. Received: images of shape {shape}."
-        )
 
 
 def _layer(x, growth, dropout, name):
@@ -97,13 +78,7 @@ def _layer(x, growth, dropout, name):
 
 def _transition(x, reduction, dropout, name):
     """The map with fewer channels, at half the resolution."""
-    before = x.shape[building.channel_axis()]
-    channels = int(before * reduction)
-    if channels < 1:
-        raise ValueError(
-            "`reduction` must leave a channel to each transition. Received: "
-            f"reduction={reduction}, of {before} channels."
-        )
+    channels = int(x.shape[building.channel_axis()] * reduction)
     x = building.activated(x, name)
     x = building.conv(channels, 1, name=f"{name}_conv")(x)
     x = building.dropped(x, dropout, f"{name}_drop")

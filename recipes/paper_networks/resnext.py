@@ -1,6 +1,5 @@
 """ResNeXt for small images, which the paper compares itself with."""
 
-from keras_warn import checks
 from paper_networks import building
 
 _STEM_CHANNELS = 64
@@ -45,9 +44,7 @@ def ResNeXt(depth=29, cardinality=16, base_width=64, *, name=None, **ends):
     Reference:
         [Xie et al., 2017](https://arxiv.org/abs/1611.05431)
     """
-    blocks = building.blocks_in_group(depth, 3, 2, "11, 20, 29 or 38")
-    cardinality = checks.integer("cardinality", cardinality)
-    base_width = checks.integer("base_width", base_width)
+    blocks = building.blocks_in_group(depth, 3, 2)
     ends = building.Ends(**ends)
     images = ends.images()
     x = building.conv(_STEM_CHANNELS, 3, name="stem_conv")(images)

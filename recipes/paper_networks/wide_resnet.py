@@ -99,11 +99,8 @@ def residual_groups(
     activate_shortcuts=True,
 ):
     """The sums that the three groups of a wide residual network end in."""
-    blocks = building.blocks_in_group(depth, 2, 4, "10, 16, 22, 28 or 40")
+    blocks = building.blocks_in_group(depth, 2, 4)
     width = checks.integer("width", width)
-    dropout = checks.real("dropout", dropout, maximum=1.0)
-    checks.flag("activate_stem", activate_stem)
-    checks.flag("activate_shortcuts", activate_shortcuts)
     x = building.conv(_STEM_CHANNELS, 3, name="stem_conv")(images)
     if activate_stem:
         x = building.activated(x, "stem")

@@ -81,8 +81,7 @@ def load_torchvision_weights(model, weights):
     """Sets a `WideResNet50` to weights of torchvision's, such as ImageNet's.
 
     Those of `torchvision.models.wide_resnet50_2`; with `width=1`, those of
-    `resnet50`, which is built alike. Either all weights are set, or none: an
-    error lists all that are unknown, missing or of a wrong shape.
+    `resnet50`, which is built alike.
 
     Args:
         model: A `WideResNet50`, or what `keras_warn.augment` made of one,
@@ -102,20 +101,13 @@ def load_torchvision_weights(model, weights):
     """
     layers = {layer.name: layer for layer in model.layers}
     top = "predictions" in layers
-
-    def refuse(fault):
-        raise ValueError(
-            "`model` must be a `WideResNet50`, or `augment` of one. Received: "
-            f"the model {model.name!r}, {fault}."
-        )
-
     passed_over = r".*\.num_batches_tracked" + (r"|fc\..*" * (not top))
+    expected = {}
+    for theirs, ours, of in _names(top):
+        expected.update(of(theirs, layers[ours]))
     pytorch.assign(
-        model,
-        weights,
-        dict(pytorch.expected(layers, _names(top), refuse)),
-        origin="torchvision's",
-        is_weight=lambda name: not re.fullmatch(passed_over, name),
+        expected,
+        {k: v for k, v in weights.items() if not re.fullmatch(passed_over, k)},
     )
 
 

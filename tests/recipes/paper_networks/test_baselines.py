@@ -287,8 +287,8 @@ def test_whether_the_global_feature_matters(compatibility, matters):
     "network, depths, rule",
     [
         (ResNeXt, (2, 28), r"9 \* blocks \+ 2"),
-        (DenseNetBC, (4, 189), r"6 \* layers \+ 4, .* layer of the 3 blocks\."),
-        (WideResNet, (4, 121), r"6 \* blocks \+ 4.*"),
+        (DenseNetBC, (4, 189), r"6 \* blocks \+ 4"),
+        (WideResNet, (4, 121), r"6 \* blocks \+ 4"),
     ],
 )
 def test_depths(network, depths, rule):
@@ -297,41 +297,14 @@ def test_depths(network, depths, rule):
             network(depth)
 
 
-@pytest.mark.parametrize("shape", [(3, 4), (4, 3), (None, 1)])
-def test_images_too_small_for_transitions(shape, data_format):
-    def whole(size):
-        first = data_format == "channels_first"
-        return (3, *size) if first else (*size, 3)
-
-    message = "`input_shape` must have h and w of at least 4, which"
-    with without_weights():
-        with pytest.raises(ValueError, match=message):
-            tiny_densenet(depth=10, input_shape=whole(shape))
-        tiny_densenet(depth=10, input_shape=whole((4, 4)))
-
-
 @pytest.mark.parametrize(
     "network, name, value",
     [
         (tiny_wide, "depth", 16.0),
         (tiny_wide, "width", 0),
-        (tiny_wide, "dropout", 1.5),
-        (tiny_wide, "activate_stem", 1),
-        (tiny_wide, "activate_shortcuts", 1),
-        (tiny_resnext, "cardinality", 0),
-        (tiny_resnext, "base_width", 6.0),
-        (tiny_densenet, "growth", -1),
-        (tiny_densenet, "reduction", 1.5),
-        (tiny_densenet, "reduction", 0.01),  # leaves no channel
-        (tiny_densenet, "dropout", 2),
         (tiny_att2, "width", 0),
         (tiny_att2, "compatibility", "sum"),
-        (tiny_att2, "dropout", -1),
         (tiny_50, "width", 0),
-        # Of what all share.
-        (tiny_50, "classes", 0),
-        (tiny_50, "include_top", 1),
-        (tiny_50, "classifier_activation", "sofmax"),
     ],
 )
 def test_bad_arguments(network, name, value):

@@ -1,15 +1,12 @@
 """Weights of the authors' code, in the same network here."""
 
-import re
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from paper_networks import WideResNet
 from paper_networks import load_reference_weights
 from support import to_numpy
-from support import without_weights
 
 import keras_warn
 
@@ -116,78 +113,9 @@ def test_all_or_nothing():
     before = model.get_weights()
     weights = dict(WEIGHTS)
     del weights["output_gate.bn.running_var"]
-    del weights["att1.score.conv.weight"]
-    weights["classifier.weight"] = weights["classifier.weight"].T
-    weights["bn0.bias"] = weights["bn0.bias"] > 0
     weights["att3.score.conv.weight"] = weights["att2.score.conv.weight"]
-    with pytest.raises(ValueError, match="`weights` must have the") as caught:
+    message = "att3.score.conv.weight, output_gate.bn.running_var"
+    with pytest.raises(ValueError, match=message):
         load_reference_weights(model, weights)
-    message = str(caught.value)
-    for part in (
-        "missing: 'att1.score.conv.weight', 'output_gate.bn.running_var'",
-        "unknown: 'att3.score.conv.weight'",
-        "'classifier.weight' of shape (64, 10) and dtype float32 instead of "
-        "(10, 64)",
-        "'bn0.bias' of shape (16,) and dtype bool",
-        model.name,
-    ):
-        assert part in message
-    assert sum(repr(name) in message for name in WEIGHTS) == 4, "no others"
     for found, expected in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize(
-    "network, attention, fault",
-    [
-        ({"activate_stem": False}, {}, "has no layer 'stem_bn'"),
-        ({"activate_shortcuts": True}, {}, "shortcuts read activated maps"),
-        ({}, {"gate_batch_norm": False}, "gates are not batch-normalised"),
-        ({}, {"gates": "average"}, "has no global gates to learn"),
-        ({}, {"gates": "linear"}, "has no global gates to learn"),
-        ({}, {"gates": "sigmoid"}, "activation='sigmoid' instead of 'softmax'"),
-        (
-            {},
-            {"gate_score_activation": None},
-            "score_activation='linear' instead of 'tanh'",
-        ),
-        (
-            {},
-            {"mask_activation": "sigmoid"},
-            "'module_1_masks' has activation='sigmoid'",
-        ),
-        ({}, {"projection": 5}, "modules read projections"),
-        (
-            {},
-            {"combination": "probabilities"},
-            "'rectified' has combination='probabilities'",
-        ),
-        (
-            {},
-            {"depth": 1, "attend_at": "group1_block1_relu1"},
-            "module 1 reads 'group1_block1_relu1' instead of",
-        ),
-    ],
-)
-def test_models_that_compute_something_else(network, attention, fault):
-    with without_weights():
-        model = build({"depth": 10, **network}, **attention)
-    with pytest.raises(ValueError, match=re.escape(fault)) as caught:
-        load_reference_weights(model, WEIGHTS)
-    assert "`model` must be `augment(WideResNet(" in str(caught.value)
-
-
-def test_gates_within_one_module():
-    with without_weights():
-        model = build({"depth": 10})
-    model.get_layer("module_2_head_gates").activation = "sigmoid"
-    with pytest.raises(ValueError, match="'module_2_.*activation='sigmoid'"):
-        load_reference_weights(model, WEIGHTS)
-
-
-def test_models_without_attention_or_of_another_kind():
-    with pytest.raises(ValueError, match="which has no attention"):
-        load_reference_weights(WideResNet(10, 1, **NETWORK), WEIGHTS)
-    other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
-    with pytest.raises(ValueError, match="has not the groups of blocks"):
-        load_reference_weights(other, WEIGHTS)
