@@ -4,13 +4,15 @@ Each backend counts in its own way, and counts another part of what is not a
 product of matrices. Compare only what one backend counted.
 """
 
+import collections.abc
+import contextlib
+
 import keras
 import numpy as np
 
 # What counts, by backend.
 COUNTERS = {
-    "tensorflow": "tf.compat.v1.profiler, float_operation; Einsum and "
-    "convolutions in groups added",
+    "tensorflow": "tf.compat.v1.profiler, float_operation; Einsum added",
     "jax": "jax.jit(...).lower(...).cost_analysis()",
     "torch": "torch.utils.flop_counter.FlopCounterMode",
 }
@@ -89,9 +91,7 @@ def counting_backend() -> str:
 def _on_tensorflow(model, specs):
     """By the profiler, which knows no `Einsum`: it is added here.
 
-    So are convolutions in functions, into which the profiler does not look:
-    those in groups, which Keras calls so. It silently counts zero for shapes
-    that it does not know: that is checked.
+    It silently counts zero for shapes that it does not know: that is checked.
     """
     import tensorflow as tf
 
@@ -101,7 +101,8 @@ def _on_tensorflow(model, specs):
     one_image = keras.tree.map_structure(
         lambda spec: tf.TensorSpec(spec.shape, spec.dtype), specs
     )
-    graph = function.get_concrete_function(one_image).graph
+    with functions_inlined():  # into which the profiler does not look
+        graph = function.get_concrete_function(one_image).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     options["output"] = "none"
     logger = tf.get_logger()
@@ -122,9 +123,24 @@ def _on_tensorflow(model, specs):
         if operation.type == "Einsum":
             count = _einsum_operations(operation)
             counts["Einsum"] = counts.get("Einsum", 0) + count
-    for count in _called_convolutions(graph):
-        counts["Conv2D"] = counts.get("Conv2D", 0) + count
     return {name: count for name, count in counts.items() if count}
+
+
+@contextlib.contextmanager
+def functions_inlined() -> collections.abc.Iterator:
+    """Makes functions of TensorFlow a part of the graph that calls them.
+
+    Keras 3.15 lets XLA compile convolutions in groups, in functions of their
+    own.
+    """
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def _profiled(node):
@@ -155,46 +171,6 @@ def _einsum_operations(operation):
     for term, tensor in zip(terms, operation.inputs, strict=True):
         sizes.update(zip(term, tensor.shape, strict=True))
     return 2 * int(np.prod(list(sizes.values()), dtype="int64"))
-
-
-def _called_convolutions(graph):
-    """Two for each product of the convolutions in functions that are called."""
-    definition = graph.as_graph_def(add_shapes=True)
-    functions = {f.signature.name: f for f in definition.library.function}
-
-    def called_by(nodes):
-        for node in nodes:
-            if node.op.endswith("PartitionedCall"):
-                function = functions[node.attr["f"].func.name]
-                yield from _convolutions_in(function)
-                yield from called_by(function.node_def)
-
-    return called_by(definition.node)
-
-
-def _convolutions_in(function):
-    """Two for each product of each convolution in the body of a function."""
-    import tensorflow as tf
-
-    names = [argument.name for argument in function.signature.input_arg]
-    given = function.attr["_input_shapes"].list.shape
-    shapes = dict(zip(names, given, strict=False))
-    for node in function.node_def:
-        for shape in node.attr["_output_shapes"].list.shape[:1]:
-            shapes[node.name] = shape
-    for node in function.node_def:
-        if node.op == "Conv2D":
-            kernel, output = (
-                tf.TensorShape(shapes.get(name.partition(":")[0]))
-                for name in (node.input[1], node.name)
-            )
-            if not (kernel.is_fully_defined() and output.is_fully_defined()):
-                raise RuntimeError(
-                    "Operations cannot be counted: unknown shapes of "
-                    f"{node.op} {node.name!r} in {function.signature.name!r}."
-                )
-            positions = output.num_elements() // kernel[-1]
-            yield 2 * positions * kernel.num_elements()
 
 
 def _on_jax(model, specs):

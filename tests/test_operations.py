@@ -73,31 +73,6 @@ def test_convolutions_in_functions(groups):
     assert counts == {"Conv2D": 2 * products}
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="Only TensorFlow has functions of unknown shapes.",
-)
-def test_convolutions_of_unknown_shapes_are_not_counted_as_nothing():
-    import tensorflow as tf
-
-    signature = [
-        tf.TensorSpec((1, 7, 11, 3)),
-        tf.TensorSpec((3, 3, None, None)),
-    ]
-    convolve = tf.function(
-        lambda images, kernel: tf.nn.conv2d(images, kernel, 1, "SAME"),
-        input_signature=signature,
-    )
-
-    class Called(layers.Layer):
-        def call(self, images):
-            return convolve(images, tf.ones((3, 3, 3, 5)))
-
-    inputs = keras.Input((7, 11, 3))
-    with pytest.raises(RuntimeError, match="unknown shapes of Conv2D"):
-        operations(keras.Model(inputs, Called()(inputs)))
-
-
 def open_model():
     inputs = keras.Input((None, None, 3))
     return keras.Model(inputs, layers.Conv2D(5, 3, use_bias=False)(inputs))

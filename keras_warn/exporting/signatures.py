@@ -11,6 +11,7 @@ from keras_warn.attention import part_name
 from keras_warn.explanation import masks
 from keras_warn.explanation.intermediates import inspect
 from keras_warn.exporting import preprocessing
+from keras_warn.operations import functions_inlined
 
 # Names of what signatures take.
 IMAGES, ENCODED = "images", "image_bytes"
@@ -224,14 +225,8 @@ def _frozen(function, spec):
     from tensorflow.python.framework import convert_to_constants
 
     traced = tf.function(function, input_signature=[spec], autograph=False)
-    # Keras 3.15 lets XLA compile convolutions in groups, in functions of their
-    # own, which freezing does not dissolve. So they are part of the graph.
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
+    with functions_inlined():  # which freezing does not do
         concrete = traced.get_concrete_function()
-    finally:
-        tf.config.run_functions_eagerly(before)
     frozen = convert_to_constants.convert_variables_to_constants_v2(
         concrete, lower_control_flow=False, aggressive_inlining=True
     )
