@@ -10,6 +10,7 @@ its own precision. Then epochs of the whole model, which reads images, and of
 its head, which reads the cache, take turns; what counts is process CPU time.
 """
 
+import functools
 import os
 import pathlib
 import tempfile
@@ -22,6 +23,7 @@ import numpy as np
 from measuring import command
 from measuring import recipe_of
 from measuring.environment import machine_and_versions
+from measuring.timing import measure_time
 
 import keras_warn
 from keras_warn import training
@@ -58,22 +60,24 @@ def predictions(one, dtype, folder):
     return cached(one.test_batches(one.splits.test), 1).predict(head)
 
 
-def seconds(one, folder):
-    """CPU time of epochs on images and on the cache, by these names."""
+def epochs(one, folder):
+    """Functions that train for an epoch, on images and on the cache."""
     model, features, head = parts(one)
     images = one.batches()
     cache = training.FeatureCache(features, images, folder, limit=None)
-    turns = {"images": (model, images), "cache": (head, cache)}
-    found = {name: [] for name in turns}
-    for epoch in range(1 + TIMED):  # the first is for tracing
-        for name, (trained, batches) in turns.items():
-            start = time.process_time()
-            dataset, steps = batches.dataset(epoch), len(batches)
-            trained.fit(
-                dataset, steps_per_epoch=steps, shuffle=False, verbose=0
-            )
-            found[name].append(time.process_time() - start)
-    return {name: values[1:] for name, values in found.items()}
+
+    def epoch(trained, batches):
+        trained.fit(
+            batches.dataset(),
+            steps_per_epoch=len(batches),
+            shuffle=False,
+            verbose=0,
+        )
+
+    return {
+        "images": functools.partial(epoch, model, images),
+        "cache": functools.partial(epoch, head, cache),
+    }
 
 
 def main(argv=None):
@@ -100,11 +104,12 @@ def main(argv=None):
         apart = np.abs(found["float16"] - found["float32"]).max()
         print(f"largest difference of a probability {apart:.4f}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        found = seconds(recipe.experiment(data, s, fold=0), folder)
-    for name, values in found.items():
-        print(f"{name}: {np.median(values):.2f} s of CPU time an epoch")
-    ratios = np.divide(found["images"], found["cache"])
-    print(f"ratio: {np.median(ratios):.1f}, of {np.round(ratios, 1).tolist()}")
+        steps = epochs(recipe.experiment(data, s, fold=0), folder)
+        pairs = [("images", "cache")]
+        found = measure_time("", steps, TIMED, time.process_time, pairs)
+    for name, ms in found["median"].items():
+        print(f"{name}: {ms / 1e3:.2f} s of CPU time an epoch")
+    print(f"ratio: {found['ratio']['images / cache']:.1f}")
     print(machine_and_versions())
 
 
