@@ -23,15 +23,12 @@ BUCKETS = 30
 class EventFile:
     """A new event file, which grows by one summary at a time.
 
-    All that was added before `flush` outlives the process. Where the folder
-    cannot be made or written to, each method raises an `OSError`.
+    All that was added before `flush` outlives the process.
     """
 
     def __init__(self, folder):
         writer = importlib.import_module(WRITER)
-        self.folder = folder
-        with _explained(folder):
-            self._writer = writer.EventFileWriter(str(folder))
+        self._writer = writer.EventFileWriter(str(folder))
 
     def start(self, step) -> None:
         """Says that a training starts, or resumes, at a step.
@@ -76,13 +73,11 @@ class EventFile:
 
     def flush(self) -> None:
         """Hands all that was added to the operating system."""
-        with _explained(self.folder):
-            self._writer.flush()
+        self._writer.flush()
 
     def close(self) -> None:
         """Flushes and closes the file."""
-        with _explained(self.folder):
-            self._writer.close()
+        self._writer.close()
 
     def _add_summary(self, metadata, tag, step, value):
         from tensorboard.compat.proto import summary_pb2
@@ -99,16 +94,16 @@ class EventFile:
     def _add(self, step, **content):
         from tensorboard.compat.proto import event_pb2
 
-        event = event_pb2.Event(wall_time=time.time(), step=step, **content)
-        with _explained(self.folder):
-            self._writer.add_event(event)
+        self._writer.add_event(
+            event_pb2.Event(wall_time=time.time(), step=step, **content)
+        )
 
 
 def new_folder(folder) -> pathlib.Path:
     """Makes `run_0` in a folder, or the next number that is free."""
     for i in itertools.count():
         path = pathlib.Path(folder) / f"run_{i}"
-        with _explained(folder), contextlib.suppress(FileExistsError):
+        with contextlib.suppress(FileExistsError):
             path.mkdir(parents=True)
             return path
 
@@ -123,19 +118,3 @@ def check_installed() -> None:
             "`pip install tensorboard`."
         ) from error
     import_pillow()
-
-
-@contextlib.contextmanager
-def _explained(folder):
-    """Says of an error of the file system what it is about."""
-    # TensorFlow, or what stands for it where it is not installed.
-    from tensorboard.compat import tf
-
-    try:
-        yield
-    except (OSError, tf.errors.OpError) as error:
-        kind = type(error) if isinstance(error, OSError) else OSError
-        raise kind(
-            "`log_dir` must be a folder that can be written to. "
-            f"Received: log_dir={str(folder)!r} ({error})."
-        ) from error

@@ -91,7 +91,6 @@ class TensorBoardAttention(keras.callbacks.Callback):
 
     Raises:
         ImportError: if tensorboard or Pillow is not installed.
-        OSError: when the training begins, if `log_dir` cannot be written to.
         TypeError, ValueError: if an argument is not what it must be. What
             does not fit the model is found when the training begins: a model
             without attention, and images or labels of other shapes.

@@ -519,14 +519,6 @@ def test_what_does_not_fit_is_found_before_the_first_epoch(
     assert not epochs
 
 
-def test_a_folder_that_cannot_be_written_to(tmp_path, untrained):
-    (tmp_path / "file").write_text("")
-    watch = TensorBoardAttention(tmp_path / "file" / "logs", data()[0])
-    for callback in (watch, copy.deepcopy(watch)):
-        with pytest.raises(OSError, match="`log_dir` .*file/logs"):
-            fit(untrained, callback)
-
-
 @pytest.mark.parametrize(
     "module, package",
     [(event_file_writer.__name__, "tensorboard"), ("PIL", "pillow")],

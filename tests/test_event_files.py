@@ -1,31 +1,11 @@
 """Files that TensorBoard reads, and errors of their disk."""
 
-import resource
-
 import pytest
 from support import in_tensorboard
 
 from keras_warn._event_files import EventFile
 
 pytest.importorskip("tensorboard")
-
-
-# Of the thread of TensorBoard's writer; we raise it again.
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
-)
-def test_a_full_disk_is_said_of_the_folder(tmp_path):
-    """A limit on the size of files stands for it."""
-    file = EventFile(tmp_path)
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
-    try:
-        with pytest.raises(OSError, match=rf"`log_dir` must .*{tmp_path}"):
-            for step in range(100):
-                file.scalar("curve", step, 0.5)
-            file.flush()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 def test_what_a_killed_process_wrote_later_is_not_shown(tmp_path):

@@ -239,24 +239,18 @@ class Service:
         except (RecursionError, ValueError) as error:
             message = f"The body must be JSON. It is not: {error}."
             raise UsageError(message) from error
-        if not isinstance(asked, dict) or "instances" not in asked:
-            raise UsageError(f"The body must have the shape {SHAPE}.")
-        if unknown := set(asked) - {"signature_name", "instances"}:
-            raise UsageError(
-                f"The body must have the shape {SHAPE}. Received also: "
-                f"{_listed(unknown)}."
-            )
-        signature = asked.get("signature_name", "serving_default")
-        if signature not in SIGNATURES:
-            raise UsageError(
-                f"`signature_name` must be one of {_listed(SIGNATURES)}. "
-                f"Received: {_cut(signature)}."
-            )
-        instances = asked["instances"]
-        if not isinstance(instances, list) or not instances:
-            raise UsageError(
-                "`instances` must be a list of at least one image."
-            )
+        match asked:
+            case {
+                "instances": [_, *_] as instances,
+                "signature_name": signature,
+                **others,
+            } if signature in SIGNATURES and not others:
+                pass
+            case _:
+                raise UsageError(
+                    f"The body must have the shape {SHAPE}, with one of "
+                    f"{', '.join(SIGNATURES)}. Received: {_cut(asked)}."
+                )
         if len(instances) > most:
             raise UsageError(
                 f"`instances` must be at most {most} images. Received: "
@@ -352,10 +346,6 @@ def _png(mask):
     PIL.Image.fromarray(pixels).save(file, "PNG", compress_level=1)
     text = base64.b64encode(file.getvalue()).decode()
     return f"data:image/png;base64,{text}"
-
-
-def _listed(names):
-    return ", ".join(_cut(name) for name in sorted(names))
 
 
 def _cut(value):

@@ -188,8 +188,8 @@ def test_a_bad_image_is_named(client, data, status, words):
         (b"[" * 100_000, 413, "at most 5 images, alone"),
         (b"[]", 400, "must have the shape"),
         (b'{"inputs": {}}', 400, "must have the shape"),
-        (b'{"instances": [], "more": 1}', 400, "Received also: 'more'"),
-        (b'{"instances": []}', 400, "Received: 'serving_default'"),
+        (b'{"instances": [], "more": 1}', 400, "must have the shape"),
+        (b'{"instances": []}', 400, "must have the shape"),
     ],
     ids=lambda value: repr(value)[:20],
 )
@@ -201,8 +201,8 @@ def test_bodies_that_are_no_requests(client, body, status, words):
 @pytest.mark.parametrize(
     ("instances", "words"),
     [
-        ([], "at least one image"),
-        ("abc", "a list of at least one image"),
+        ([], "must have the shape"),
+        ("abc", "must have the shape"),
         (["abc"], "instances[0] must be {"),
         ([{"b64": 3}], "instances[0] must be {"),
         ([{"b64": "", "c": 1}], "instances[0] must be {"),
@@ -220,7 +220,7 @@ def test_instances_that_are_no_files(client, instances, words):
 @pytest.mark.parametrize("signature", ["serve", "explain_byte", 3, None])
 def test_signatures_that_are_not_served(client, signature):
     answer = client.post(PREDICT, json=asked(b"", signature=signature))
-    refused(answer, 400, "'explain_bytes', 'serve_bytes'", repr(signature))
+    refused(answer, 400, "serve_bytes, explain_bytes", repr(signature))
 
 
 def test_too_many_and_too_large(client):
