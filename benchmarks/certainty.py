@@ -27,12 +27,12 @@ import pathlib
 import frozen  # isort: skip
 import keras
 import numpy as np
-import scipy.optimize
 import scipy.special
 from sklearn import metrics
 from sklearn import neighbors
 
 import keras_warn
+from keras_warn import confidence
 from keras_warn import data
 from keras_warn import operations
 from keras_warn import training
@@ -92,37 +92,25 @@ def accuracy(log_probabilities, labels):
     return 100 * float(np.mean(log_probabilities.argmax(axis=-1) == labels))
 
 
-def log_likelihood(logits, labels, temperature=1.0):
-    """Mean negative log-likelihood, in nats."""
-    found = scipy.special.log_softmax(logits / temperature, axis=-1)
-    return -float(found[np.arange(len(labels)), labels].mean())
-
-
-def calibration_error(logits, labels, temperature=1.0):
-    """Expected calibration error in %, over bins of equal width."""
-    probabilities = scipy.special.softmax(logits / temperature, axis=-1)
-    found = comparison.predictions(probabilities, labels)
-    return 100 * found.reliability(BINS).expected_calibration_error
-
-
 def calibration(validation, test):
-    """Both of attention and of the linear probe, as they are and tempered."""
+    """Errors and likelihoods of attention and of the probe, also tempered."""
     rows = {}
     for name, of in (
         ("attention", lambda looks: looks.logits.mean(axis=1)),
         ("linear probe", lambda looks: looks.logits[:, 0]),
     ):
-        logits, labels = of(validation[0]), validation[1]
-        fitted = scipy.optimize.minimize_scalar(
-            lambda x, of=(logits, labels): log_likelihood(*of, np.exp(x)),
-            bounds=(-3, 3),
-            method="bounded",
+        fitted, sure = (
+            scipy.special.softmax(of(looks), axis=-1).astype("float64")
+            for looks, _ in (validation, test)
         )
-        temperature = float(np.exp(fitted.x))
-        logits, labels = of(test[0]), test[1]
+        temperature = confidence.fit(fitted, validation[1]).temperature
         for who, t in ((name, 1.0), (f"{name}, tempered", temperature)):
-            error = calibration_error(logits, labels, t)
-            nats = log_likelihood(logits, labels, t)
+            tempered = confidence.tempered(sure, t)
+            bins = comparison.predictions(tempered, test[1]).reliability(BINS)
+            error = 100 * bins.expected_calibration_error
+            nats = metrics.log_loss(
+                test[1], tempered, labels=range(tempered.shape[1])
+            )
             rows[who, "temperature"] = t
             rows[who, "calibration error (%)"] = error
             rows[who, "negative log-likelihood"] = nats

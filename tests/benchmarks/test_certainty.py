@@ -14,16 +14,6 @@ def looks(probabilities, masks=None):
     return certainty.Looks(logits, masks)
 
 
-def test_calibration_error_is_the_gap_between_sure_and_right():
-    # Of two predictions with 0.9, one is right; of two with 0.6, both.
-    logits = np.log([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
-    labels = np.array([0, 1, 0, 0])
-    error = certainty.calibration_error(logits, labels)
-    assert error == pytest.approx(100 * (0.5 * 0.4 + 0.5 * 0.4))
-    nats = certainty.log_likelihood(logits, labels)
-    assert nats == pytest.approx(-np.log([0.9, 0.1, 0.6, 0.6]).mean())
-
-
 def test_a_temperature_mends_what_is_too_sure():
     random = np.random.default_rng(0)
     logits = random.normal(size=(4000, 1, 5))
