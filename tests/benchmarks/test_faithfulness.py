@@ -323,7 +323,7 @@ def test_whole_run(small, birds, tmp_path, monkeypatch, capsys):
     "arguments, message",
     [
         ("", "--digits or --cub must be given"),
-        ("--cub nowhere", "existing folder. Received: nowhere"),
+        ("--cub nowhere", "bounding_boxes.txt. Received: nowhere"),
         ("--digits nothing.keras", "nothing.keras"),
         ("--cub . --images 1", "at least 2. Received: 1"),
         ("--cub . --seeds none", "Received: none"),
