@@ -8,6 +8,18 @@ from keras_warn.layers.numerics import batched_product
 from keras_warn.layers.numerics import wide
 
 
+def _head_by_head(kernel_shape) -> bool:
+    """Whether a product for each head is faster than a batch of products.
+
+    TensorFlow's batch of large products (of more than 128 * 128 numbers) runs
+    them one after the other, too, and reads their matrices more slowly than
+    plain products do. On JAX, plain products copy each head's matrix first.
+    """
+    _, size, classes = kernel_shape
+    large = size * classes > 128 * 128
+    return large and keras.backend.backend() == "tensorflow"
+
+
 @keras.saving.register_keras_serializable(package="keras_warn")
 class OutputHeads(keras.layers.Layer):
     """Class predictions of every attention head.
@@ -89,6 +101,11 @@ class OutputHeads(keras.layers.Layer):
     def call(self, attended):
         attended = ops.cast(attended, wide(self.compute_dtype))
         kernel = ops.cast(self.kernel, wide(self.compute_dtype))
+        if _head_by_head(kernel.shape):
+            pairs = zip(
+                ops.unstack(attended, axis=1), ops.unstack(kernel), strict=True
+            )
+            return ops.stack([ops.matmul(*pair) for pair in pairs], axis=1)
         hypotheses = batched_product(ops.transpose(attended, (1, 0, 2)), kernel)
         return ops.transpose(hypotheses, (1, 0, 2))
 

@@ -63,6 +63,15 @@ def test_module(features, size, activation, data_format):
     assert_close(gates, reference.head_gates(features, expected, gate_kernel))
 
 
+def test_hypotheses_of_many_classes():
+    """TensorFlow takes another way to them."""
+    attended = np.random.default_rng(6).normal(size=(B, K, C))
+    outputs = keras_warn.OutputHeads(1511, dtype="float64")
+    found = outputs(ops.convert_to_tensor(attended))
+    kernel = to_numpy(outputs.kernel)
+    assert_close(found, np.einsum("bkf,kfn->bkn", attended, kernel))
+
+
 def test_tokens_are_a_map_of_one_row(features):
     tokens = features.reshape(B, H * W, C)
     row = features.reshape(B, 1, H * W, C)
