@@ -32,6 +32,7 @@ def network(size=(29, 31), channels=3):
         x = keras.layers.Conv2D(
             filters, 3, strides=2, activation="relu", name=f"conv{i}"
         )(x)
+        x = keras.layers.Dropout(0.5)(x)  # of training alone
     return keras.Model(inputs, x, name="small")
 
 

@@ -1,8 +1,6 @@
 """A SavedModel: what it takes and returns, and how it fails."""
 
-import resource
 import shutil
-import signal
 import textwrap
 
 import keras
@@ -16,8 +14,10 @@ from exported import metadata_of
 from exported import network
 from exported import run_elsewhere
 from PIL import Image
+from support import full_disk
 
 import keras_warn
+from keras_warn import metadata
 from keras_warn.data import images
 from keras_warn.data import model_inputs
 from keras_warn.explanation import masks
@@ -230,7 +230,7 @@ def test_decoding_is_exact(files, channels):
     ("resize", "resize_shorter_edge"),
     [("crop", None), ("crop", 37), ("stretch", None), ("pad", None)],
 )
-@pytest.mark.parametrize("size", [(53, 71), (23, 17), (29, 31)])
+@pytest.mark.parametrize("size", [(53, 71), (23, 19), (29, 31)])
 def test_resizing_is_pillows_but_for_a_level(resize, resize_shorter_edge, size):
     image = photo(*size)
     found = fitted_in_graph(image[None], resize, resize_shorter_edge)[0]
@@ -243,13 +243,56 @@ def test_says_what_it_takes(folder, loaded):
     found = metadata_of(folder)
     assert found["class_names"] == NAMES
     assert found["size"] == [29, 31]
-    assert found["resize"], found["resize_shorter_edge"] == ("crop", 37)
+    assert (found["resize"], found["resize_shorter_edge"]) == ("crop", 37)
     assert found["preprocessing"] == "mobilenet_v2"
     assert found["keras_warn"] == keras_warn.__version__
     signatures = set(loaded.signatures) - {"serving_default"}
     assert set(found["signatures"]) == signatures
-    masks_of = found["signatures"]["explain_bytes"]["outputs"]["masks"]
-    assert masks_of == [None, 2, 29, 31]
+    of_files, of_arrays = (
+        found["signatures"][name] for name in ("explain_bytes", "explain")
+    )
+    assert of_files["outputs"]["masks"] == [None, 2, 29, 31]
+    assert of_files["takes"] == "files of JPEG or PNG"
+    assert of_arrays["takes"] == "pixels in [0, 255], of any height and width"
+
+
+def test_what_a_model_knows_need_not_be_said(tmp_path):
+    """Its names, size and preprocessing, and how it was trained."""
+    model = augmented(network((None, None)), depth=1)
+    known = metadata.Metadata(
+        class_names=NAMES,
+        size=(29, 31),
+        preprocessing="mobilenet_v2",
+        training={"recipe": "birds"},
+    )
+    metadata.attach(model, known)
+    options = {"resize": "crop", "resize_shorter_edge": 37, "masks": "maps"}
+    loaded = exported(model, tmp_path / "m", **options)
+    found = metadata_of(tmp_path / "m")
+    assert found["class_names"] == NAMES and found["size"] == [29, 31]
+    assert found["preprocessing"] == "mobilenet_v2"
+    assert found["training"] == {"recipe": "birds"}
+    served = loaded.serve(photo()[None].astype("float32"))
+    # Of pixels in [0, 255] a few in a thousand are one level apart.
+    np.testing.assert_allclose(
+        served["probabilities"], model(prepared([photo()])), atol=0.01, rtol=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "shape"),
+    [(None, [None, 3, 29, 31]), ("rescale", [None, 29, 31, 3])],
+)
+def test_channels_first(tmp_path, preprocessing, shape):
+    """As images of the model; pixels to prepare have channels last."""
+    inputs = keras.Input((3, 29, 31))
+    x = keras.layers.Conv2D(4, 3, 2, data_format="channels_first")(inputs)
+    model = augmented(keras.Model(inputs, x), depth=1)
+    # Traced alone: TensorFlow has no such convolution on processors.
+    keras_warn.export(model, tmp_path / "m", preprocessing=preprocessing)
+    found = metadata_of(tmp_path / "m")["signatures"]["explain"]
+    assert found["input"]["shape"] == shape
+    assert found["outputs"]["masks"] == [None, 1, 29, 31]
 
 
 @pytest.mark.parametrize(
@@ -258,7 +301,9 @@ def test_says_what_it_takes(folder, loaded):
 def test_masks_of_heads_and_as_they_are(tmp_path, kind, size):
     model, taken = augmented(network((None, None)), depth=1), drawn(29, 31)
     intermediates = keras_warn.inspect(model)(taken)
-    loaded = exported(model, tmp_path / "m", masks=kind, size=size)
+    (tmp_path / "m").mkdir()
+    options = {"masks": kind, "size": size, "overwrite": True}
+    loaded = exported(model, tmp_path / "m", **options)
     assert metadata_of(tmp_path / "m")["size"] == list(size or (None, None))
     found = loaded.explain(taken)
     assert "class_names" not in found
@@ -393,6 +438,7 @@ def test_what_is_there_is_kept(model, small, tmp_path):
         ({"resize": "crop"}, "`preprocessing` must be given"),
         ({"size": (28, 28)}, "must be that of the model, 29x31"),
         ({"resize_shorter_edge": 40}, "`resize_shorter_edge` must come with"),
+        ({"quantization": "float16"}, "`quantization` must be None but with"),
         (
             {**RESCALED, "resize": "crop", "resize_shorter_edge": 7},
             "`resize_shorter_edge` must be an integer of at least 29",
@@ -431,14 +477,9 @@ def test_a_disk_that_fills_leaves_nothing(model, small, tmp_path, bytes_left):
     sizes = [f.stat().st_size for f in path.rglob("*") if f.is_file()]
     assert max(sizes) > bytes_left
     new = tmp_path / "new" if bytes_left == 500 else path
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, hard))
-    try:
+    with full_disk(bytes_left):
         with pytest.raises(OSError, match="cannot be written"):
             keras_warn.export(model, new, masks="maps", overwrite=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
     left = [f.stat().st_size for f in path.rglob("*") if f.is_file()]
     assert left == sizes

@@ -68,12 +68,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def missing(file_format):
+    return [m for m in NEEDS[file_format] if not importlib.util.find_spec(m)]
+
+
 def needing(file_format):
-    missing = [m for m in NEEDS[file_format] if not importlib.util.find_spec(m)]
-    if missing:
-        pytest.skip(
-            f"{', '.join(missing)} not installed: the extra {file_format}"
-        )
+    if missing(file_format):
+        pytest.skip(f"needs the extra {file_format}")
 
 
 def elsewhere(file_format, path, taken, folder, then=""):
@@ -307,23 +308,3 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     with pytest.raises(ImportError, match=r"tf2onnx.*keras-warn\[onnx\]"):
         keras_warn.export(augmented(), tmp_path / "m.onnx", "onnx")
-
-
-@pytest.mark.parametrize("file_format", ["onnx", "litert"])
-def test_a_disk_that_fills_leaves_nothing(tmp_path, file_format):
-    import resource
-    import signal
-
-    needing(file_format)
-    path = tmp_path / f"m{SUFFIX[file_format]}"
-    path.write_text("kept")
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
-    try:
-        with pytest.raises(OSError):
-            keras_warn.export(augmented(), path, file_format, overwrite=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert [one.name for one in tmp_path.iterdir()] == [path.name]
-    assert path.read_text() == "kept"
