@@ -1,11 +1,14 @@
 """How sure a model is: its measures, on numbers that are known by hand."""
 
 import certainty
+import keras
 import numpy as np
 import pytest
 from measuring import certainty_report
 
+import keras_warn
 from keras_warn.data import transforms
+from keras_warn.operations import operations
 
 
 def looks(probabilities, masks=None):
@@ -21,7 +24,9 @@ def test_a_temperature_mends_what_is_too_sure():
     labels = (logits[:, 0] - drawn).argmax(axis=-1)  # as probable as they say
     # The probe, the first, is four times as sure as it should be.
     both = certainty.Looks(np.concatenate([4 * logits, -2 * logits], 1), None)
-    rows = certainty.calibration((both, labels), (both, labels))
+    # Test images, of which it is surer, do not say how sure it should be.
+    surer = certainty.Looks(2 * both.logits, None)
+    rows = certainty.calibration((both, labels), (surer, labels))
     assert rows["attention", "temperature"] == 1
     assert rows["attention, tempered", "temperature"] == pytest.approx(
         1, abs=0.1
@@ -79,6 +84,44 @@ def test_a_second_look_is_at_the_box_of_the_mask():
     # 10 of 16 pixels across are white; none of those in the middle.
     assert there.mean() / 255 == pytest.approx((10 / 16) ** 2, abs=0.02)
     assert middle.mean() == 0
+    corner = np.zeros((1, 64, 64))
+    corner[:, :3, 60:] = 1
+    (box,) = certainty.zoom_boxes(corner, 0.5, 0.25)
+    assert box.tolist() == [0, 48, 16, 64]
+
+
+def test_the_square_is_chosen_by_validation_images(monkeypatch):
+    """The first look says nothing, and the second is right in one square."""
+    monkeypatch.setattr(certainty, "ZOOMS", ((0.1, 0.2), (0.3, 0.4)))
+
+    def zoomed(pixels, looks, threshold, least, center):
+        views = np.full((len(pixels), 2, 2, 3), 100 * threshold)
+        return views, 0 * views
+
+    def look(views):
+        right = np.isclose(views[:, 0, 0, 0], 10)
+        logits = np.where(right[:, None, None], [2.0, 0.0], [0.0, 1.0])
+        return certainty.Looks(logits, None)
+
+    monkeypatch.setattr(certainty, "zoomed", zoomed)
+    images = np.zeros((3, 2, 2, 3), "uint8")
+    labels, center = np.zeros(3, int), transforms.CenterCrop(2, 2)
+    validation = images, labels
+    rows = certainty.second_looks(look, images, labels, validation, center)
+    row = "and what masks show"
+    assert rows[row, "share of the peak"] == 0.1
+    assert rows[row, "share of the side"] == 0.2
+    assert rows[row, certainty.ACCURACY] == 100
+    assert rows["one look", certainty.ACCURACY] == 0
+
+
+def test_costs_are_those_up_to_each_module():
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(5, 3, 2)(inputs)
+    x = keras.layers.Conv2D(7, 3, 2)(x)
+    model = keras_warn.augment(keras.Model(inputs, x), 3)
+    first, second, whole = certainty.costs(model)
+    assert max(first, second) < whole == sum(operations(model).values())
 
 
 def test_known_classes_are_counted_from_zero():

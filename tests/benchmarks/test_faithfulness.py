@@ -135,26 +135,6 @@ def test_energy_and_pointing():
     np.testing.assert_allclose(saliency.pointing(found, boxes), expected)
 
 
-def test_of_a_network_that_pools():
-    """The gradient is the weight, divided by h w, everywhere."""
-    inputs = keras.Input((5, 7, 3))
-    features = layers.Rescaling(2.0)(inputs)
-    pooled = layers.GlobalAveragePooling2D()(features)
-    dense = layers.Dense(CLASSES, use_bias=False, trainable=False)
-    reader = keras.Model(inputs, [features, dense(pooled)])
-    given = images(2, 5, 7, 3) - 0.5
-    found, opposite = saliency.class_activations(
-        reader, lambda z: (z, -z), given, [2, 0]
-    )
-    weights = ops.convert_to_numpy(dense.kernel)[:, [2, 0]].T / (5 * 7)
-    expected = np.einsum("bc,bhwc->bhw", weights, 2 * given)
-    for maps, sign in ((found, 1), (opposite, -1)):
-        for of_kind in maps:
-            np.testing.assert_allclose(
-                of_kind, np.maximum(sign * expected, 0), atol=1e-6
-            )
-
-
 def test_of_a_network_that_does_not_pool():
     features = keras.Input((5, 7, 3))
     dense = layers.Dense(CLASSES, use_bias=False)

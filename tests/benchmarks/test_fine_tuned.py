@@ -38,7 +38,7 @@ def command(tmp_path, monkeypatch):
     return lambda *more: fine_tuned.main([*words, *more]) or pd.read_csv(out)
 
 
-def test_each_arm_is_tested_once_for_each_seed(command, monkeypatch):
+def test_each_arm_is_tested_once_for_each_seed(command, monkeypatch, tmp_path):
     found = command("--seeds", "0")
     tested = found[found["part"] == "test"]
     assert list(tested["head"]) == list(fine_tuned.ARMS)
@@ -53,8 +53,13 @@ def test_each_arm_is_tested_once_for_each_seed(command, monkeypatch):
         return tiny(2)
 
     monkeypatch.setattr(fine_tuned, "trained", counted)
-    assert len(command("--seeds", "0", "1")) == len(found) + 4
+    # As if another rate had been tried, and were the better one.
+    tuned = found[found["part"] == "validation"]
+    better = pd.concat([found, tuned.assign(rate=0.02, accuracy=2.0)])
+    better.to_csv(tmp_path / "fine_tuned.csv", index=False)
+    again = command("--seeds", "0", "1")
     assert trained == [1] * 4  # those of seed 0 are there
+    assert again["rate"][len(better) :].tolist() == [0.02] * 4
 
 
 def test_uniform_masks_stay_uniform_while_all_else_learns():

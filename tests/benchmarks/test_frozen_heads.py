@@ -144,6 +144,7 @@ def test_the_table_pairs_images(tmp_path):
             row("attention", 0, [1, 1, 0, 1, 0]),
             row("attention", 1, [1, 1, 0, 1, 1]),
             row("linear", 2, [1, 1, 1, 1, 1]),  # without its pair yet
+            row("attention", 0, [0] * 5) | {"part": "validation"},
         ]
     ).to_csv(path, index=False)
     line = frozen_report.table(path).splitlines()[2]

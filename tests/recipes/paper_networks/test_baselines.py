@@ -248,10 +248,12 @@ def test_att2_by_its_equations(compatibility):
     model = tiny_att2(compatibility=compatibility, include_top=False)
     by_hand.set_lively(model)
     wanted = ["global", "group2_block1_add", "group3_block1_add"]
-    wanted += ["group2_context", "group3_context"]
+    wanted += ["group2_context", "group3_context", "global_relu2"]
     outputs = [model.get_layer(name).output for name in wanted]
     found = keras.Model(model.input, outputs)(IMAGES)
-    summary, *maps, shallow, deep = map(to_numpy, found)
+    summary, *maps, shallow, deep, last = map(to_numpy, found)
+    seen = model.get_layer("global")(last.max(axis=(1, 2)))
+    np.testing.assert_allclose(summary, to_numpy(seen), rtol=1e-4, atol=1e-4)
     lowered = to_numpy(model.get_layer("group2_global")(summary))
     for features, seen, context, group in (
         (maps[0], lowered, shallow, 2),
