@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import resource
 
 import keras
 import numpy as np
@@ -36,6 +37,17 @@ def refuses(error, rule, **arguments):
     name, value = list(arguments.items())[-1]
     received = re.escape(f"{name}={value!r}")
     return pytest.raises(error, match=f"`{name}` must .*{rule}.*{received}")
+
+
+@contextlib.contextmanager
+def full_disk(size):
+    """A limit on the bytes of files, which stands for a disk that is full."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 def in_tensorboard(folder):

@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import re
-import resource
 import runpy
 import shutil
 import signal
@@ -20,6 +19,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 from support import convolves_channels_first
+from support import full_disk
 
 import keras_warn
 from keras_warn import _model_files
@@ -448,19 +448,6 @@ def test_a_model_that_takes_any_size(files, work, capsys):
     assert explanations(work / "out")["size"] == [26, 22]
 
 
-def test_without_gates(work):
-    inputs = keras.Input((26, 22, 3))
-    x = keras.layers.Rescaling(1 / 255)(inputs)
-    x = keras.layers.Conv2D(5, 3, 2, activation="relu")(x)
-    keras_warn.augment(
-        keras.Model(inputs, x), classes=CLASSES, depth=1, gates="linear"
-    ).save(work / "linear.keras")
-    path = save_image(work / "a.png")
-    assert run("explain", "linear.keras", path, "--out", "out") == 0
-    (found,) = explanations(work / "out")["images"]
-    assert found["gates"] is None and found["head_gates"] is None
-
-
 def test_a_model_that_predicts_nan(files, work, capsys):
     model = keras.saving.load_model(files / "model.keras")
     layer = model.get_layer("module_1_hypotheses")
@@ -565,38 +552,15 @@ def test_bad_input_of_report(files, work, capsys, content, message):
     assert everything(work) == before
 
 
-@pytest.fixture
-def small_files_only():
-    """A real limit of the system on the size of files: 15,000 bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_no_room_for_figures(files, work, capsys, unpatched, small_files_only):
+def test_no_room_for_figures(files, work, capsys, unpatched):
     paths = [save_image(work / name) for name in ("a.png", "b.png")]
     model = files / "model.keras"
-    assert run("explain", model, *paths, "--out", "out") == 1
+    with full_disk(15_000):
+        assert run("explain", model, *paths, "--out", "out") == 1
     said = capsys.readouterr().err
     assert "out/a.png cannot be written: [Errno 27] File too large. 0" in said
     assert "0 of 2 figures are there" in said
     assert everything(work / "out") == []
-
-
-def test_no_room_for_the_report(files, data, capsys, small_files_only):
-    arguments = (files / "model.keras", "data", "--out", "r.html")
-    assert run("report", *arguments) == 1
-    said = capsys.readouterr().err
-    assert "r.html cannot be written: [Errno 27] File too large." in said
-    assert everything(data.parent) == everything_but_the_report
-
-
-everything_but_the_report = sorted(
-    ["data"]
-    + [f"data/{name}" for name in NAMES]
-    + [f"data/{name}/{i}.png" for name in NAMES for i in range(3)]
-)
 
 
 @pytest.fixture

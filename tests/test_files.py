@@ -2,11 +2,11 @@
 
 import os
 import pathlib
-import resource
 import threading
 
 import keras
 import pytest
+from support import full_disk
 
 from keras_warn.files import check_replacing
 from keras_warn.files import replacing
@@ -130,22 +130,15 @@ def test_where_nothing_can_be_written(tmp_path, folder):
 
 @pytest.mark.parametrize("name", ["notes.txt", "model.keras"])
 def test_a_full_disk_is_said_of_the_file(tmp_path, name):
-    """A limit on the size of files stands for it."""
     model = keras.Sequential([keras.Input((300,)), keras.layers.Dense(300)])
     write = {
         "notes.txt": lambda path: path.write_bytes(bytes(5000)),
         "model.keras": model.save,
     }[name]
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limit[1]))
-    try:
-        with pytest.raises(
-            OSError, match=rf"^\S*/{name} cannot be written: .*[Ff]ile .*\.$"
-        ):
-            with replacing(tmp_path / name) as path:
-                write(path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    message = rf"^\S*/{name} cannot be written: .*[Ff]ile .*\.$"
+    with full_disk(4000), pytest.raises(OSError, match=message):
+        with replacing(tmp_path / name) as path:
+            write(path)
     assert os.listdir(tmp_path) == []
 
 

@@ -1,10 +1,11 @@
 """Trainings that are killed, and resume as if nothing had happened."""
 
+import contextlib
+import functools
 import json
 import os
 import pathlib
 import random
-import resource
 import shutil
 import signal
 import sys
@@ -15,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 from support import assert_all_equal
+from support import full_disk
 from training import resumed
 
 from keras_warn import files
@@ -283,17 +285,10 @@ def test_the_learning_rate_of_a_callback_is_that_of_its_epoch(fit):
 
 
 def test_a_full_disk_leaves_what_was_saved(fit):
-    """A limit on the size of files stands for a disk that is full."""
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
-
-    try:
+    with contextlib.ExitStack() as stack:
+        fill = functools.partial(stack.enter_context, full_disk(20_000))
         with pytest.raises(OSError, match=r"state\.npz cannot be written"):
             fit(at_epoch(2, fill))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert fit.epoch_saved() == 1
     assert not list(fit.folder.glob(".unfinished*"))
     assert [row["epoch"] for row in fit().history] == [1, 2, 3]
