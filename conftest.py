@@ -28,7 +28,6 @@ LONGEST = (
     "tests/test_explanation.py",
     "tests/test_callbacks.py",
     "tests/test_export_formats.py",
-    "tests/test_tensorboard_pages.py",
     "tests/benchmarks/test_overhead.py",
     "tests/test_cli.py",
 )

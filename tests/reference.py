@@ -114,21 +114,6 @@ def output_heads(features, masks, kernel):
     return np.sum(masks[..., None] * scores, axis=(1, 2))
 
 
-def module_output(gates, hypotheses):
-    """Equation (4): `o = sum_k g_k o_k`.
-
-    Args:
-        gates: g_H, `(b, k)`.
-        hypotheses: o_k, `(b, k, n)`.
-
-    Returns:
-        The output of the module, `(b, n)`.
-    """
-    gates = np.asarray(gates, np.float64)
-    hypotheses = np.asarray(hypotheses, np.float64)
-    return np.sum(gates[:, :, None] * hypotheses, axis=1)
-
-
 def head_gates(features, masks, kernel):
     """Equation (5): `g_H = softmax_k(tanh(sum_xy (W_g * Z) . H))`.
 

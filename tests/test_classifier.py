@@ -256,23 +256,6 @@ def test_the_twin_has_the_name_and_variables_of_its_layer(fused):
     assert twin.count_params() == model.count_params()
 
 
-@pytest.mark.parametrize("trained", [0, 1])
-def test_training_either_trains_both(fused, trained):
-    before = to_numpy(fused[0].get_layer("head").kernel).copy()
-    fused[trained].compile(
-        keras.optimizers.SGD(0.1),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=trained == 1),
-    )
-    fused[trained].fit(IMAGES, np.arange(4), verbose=0)
-    model, twin = fused
-    kernels = [to_numpy(m.get_layer("head").kernel) for m in fused]
-    assert np.all(kernels[0] == kernels[1])
-    assert np.any(kernels[0] != before)
-    np.testing.assert_allclose(
-        to_numpy(ops.softmax(twin(IMAGES))), to_numpy(model(IMAGES))
-    )
-
-
 def test_the_twin_is_saved_as_a_plain_layer(fused, tmp_path):
     model, twin = fused
     twin.save(tmp_path / "twin.keras")

@@ -3,7 +3,6 @@
 import ast
 import functools
 import graphlib
-import inspect
 import json
 import subprocess
 import sys
@@ -171,11 +170,3 @@ def test_import_is_enough_to_load_any_model(imported):
 def test_import_is_quick(imported):
     """The fastest of five, of which a busy machine may slow down some."""
     assert min(imported["seconds"]) < 0.15
-
-
-def test_the_package_is_what_it_says():
-    """Functions and modules have names of their own, all there at once."""
-    for name in ("augment", "explain", "export", "report", "summary"):
-        assert inspect.isfunction(getattr(keras_warn, name))
-    for name in ("data", "explanation", "layers", "reporting", "training"):
-        assert inspect.ismodule(getattr(keras_warn, name))

@@ -29,22 +29,6 @@ def test_one_version():
     assert newest[1] == cited[1] == keras_warn.__version__
 
 
-def test_citation_can_be_read():
-    yaml = pytest.importorskip("yaml")
-    citation = yaml.safe_load(text("CITATION.cff"))
-    # All that Citation File Format 1.2 requires.
-    assert citation["cff-version"] == "1.2.0"
-    assert citation["message"] and citation["title"]
-    assert citation["authors"] == [{"name": "The keras_warn authors"}]
-    (paper,) = citation["references"]
-    names = [author["family-names"] for author in paper["authors"]]
-    assert names == ["Rodríguez", "Gonfaus", "Cucurull", "Roca", "Gonzàlez"]
-    # Of the software and of its paper: where the library says the same.
-    assert paper["url"] in keras_warn.augment.__doc__
-    project = text("pyproject.toml")
-    assert f'license = "{citation["license"]}"' in project
-
-
 @pytest.fixture(scope="module")
 def in_repository():
     """Files that git knows, or would if they were added."""

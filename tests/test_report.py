@@ -491,16 +491,3 @@ def test_paths_are_checked_first(tmp_path, path, error, message):
     (tmp_path / "old.html").touch()
     with pytest.raises(error, match=f"`path`.*{message}"):
         report(model(), None, tmp_path / path)  # of no data that it could read
-
-
-def test_a_page_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "page.html"
-    path.write_text("before")
-    monkeypatch.delattr(os, "replace")
-    with pytest.raises(AttributeError):
-        written(tmp_path)
-    assert path.read_text() == "before"
-    monkeypatch.undo()
-    written(tmp_path)
-    assert path.read_text("utf-8").endswith("</html>")
-    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]

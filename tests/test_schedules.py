@@ -76,24 +76,3 @@ def test_configuration(inner):
     loaded = keras.saving.deserialize_keras_object(config)
     assert isinstance(loaded, WarmUp)
     assert rates(loaded, range(9)) == rates(schedule, range(9))
-
-
-def test_saved_and_loaded_with_its_optimizer(tmp_path, eager):
-    """And goes on at the same step."""
-    schedule = WarmUp(step_decay(0.3, 2, 6), steps=3)
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(schedule), "mse")
-    x, y = np.ones((8, 2)), np.ones((8, 1))
-    model.fit(x, y, batch_size=2, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    assert int(to_numpy(loaded.optimizer.iterations)) == 4
-    for one in (model, loaded):
-        # Step 4 is the second after the warm-up.
-        assert float(to_numpy(one.optimizer.learning_rate)) == pytest.approx(
-            0.3
-        )
-        one.fit(x, y, batch_size=4, verbose=0)
-        assert float(to_numpy(one.optimizer.learning_rate)) == pytest.approx(
-            0.03
-        )

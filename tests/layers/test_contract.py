@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from support import assert_all_close
 from support import refuses
 from support import to_numpy
 
@@ -255,18 +254,6 @@ def test_initializer_objects_draw_anew_for_every_layer():
         assert same == alike
 
 
-def test_gates_and_masks_sum_to_one():
-    for activation in ("softmax", "sigmoid"):
-        for gate, features in (
-            (keras_warn.HeadGate(activation), ATTENDED),
-            (keras_warn.GlobalGate(M, activation), ATTENDED[:, 0]),
-        ):
-            gates = to_numpy(gate(features))
-            np.testing.assert_allclose(gates.sum(-1), 1, atol=1e-5)
-    masks = to_numpy(keras_warn.AttentionHeads(K)(MAP))
-    np.testing.assert_allclose(masks.sum((1, 2)), 1, atol=1e-5)
-
-
 def test_tanh_keeps_every_gate_open():
     """Of four bounded gates none leaves [0.043, 0.711]."""
     loud = 1e3 * ATTENDED[:, 0]
@@ -274,17 +261,6 @@ def test_tanh_keeps_every_gate_open():
     assert 0.0429 < gates.min() and gates.max() < 0.7113
     free = keras_warn.GlobalGate(4, score_activation=None)(loud)
     assert to_numpy(free).min() < 1e-6
-
-
-def test_permuting_heads_permutes_hypotheses_and_gates():
-    order = [2, 0, 1]
-    heads = keras_warn.OutputHeads(N)
-    gate = keras_warn.HeadGate()
-    before = to_numpy(heads(ATTENDED)), to_numpy(gate(ATTENDED))
-    for layer in (heads, gate):
-        layer.kernel.assign(to_numpy(layer.kernel)[order])
-    after = heads(ATTENDED[:, order]), gate(ATTENDED[:, order])
-    assert_all_close(after, [x[:, order] for x in before], atol=1e-6)
 
 
 def test_initial_kernels_have_the_fan_in_of_one_convolution():
@@ -311,16 +287,6 @@ def test_no_gate_has_weight_of_its_own_in_the_probabilities():
         found = keras_warn.GatedSum(combination)(gates, PREDICTIONS)
         np.testing.assert_array_equal(
             to_numpy(found), to_numpy(ops.softmax(PREDICTIONS[0], axis=-1))
-        )
-
-
-def test_scores_and_probabilities_agree():
-    for combination in ("log_probabilities", "probabilities"):
-        scores = keras_warn.GatedSum(combination, activation=None)
-        found = keras_warn.GatedSum(combination)(GATES, PREDICTIONS)
-        expected = ops.softmax(scores(GATES, PREDICTIONS), axis=-1)
-        np.testing.assert_allclose(
-            to_numpy(found), to_numpy(expected), atol=1e-6
         )
 
 

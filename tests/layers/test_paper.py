@@ -157,13 +157,3 @@ def test_diversity(features, pool, data_format):
         masks = channels_first(masks)
     found = penalty(ops.convert_to_tensor(masks))
     np.testing.assert_allclose(float(found), expected, rtol=1e-6)
-
-
-def test_module_output_is_keras_dot(features):
-    rng = np.random.default_rng(5)
-    gates = reference.softmax(rng.normal(size=(B, K)))
-    hypotheses = rng.normal(size=(B, K, N))
-    found = keras.layers.Dot(axes=1, dtype="float64")(
-        [ops.convert_to_tensor(gates), ops.convert_to_tensor(hypotheses)]
-    )
-    assert_close(found, reference.module_output(gates, hypotheses))

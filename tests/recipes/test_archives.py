@@ -9,7 +9,6 @@ import archives
 import numpy as np
 import pytest
 
-from keras_warn.data import load_image_folder
 from keras_warn.data import synthetic
 
 SHARED = pathlib.Path(
@@ -196,10 +195,3 @@ def test_no_network_is_known_at_once(monkeypatch, tmp_path):
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     with pytest.raises(ConnectionError, match="--data-dir must name .*CUB_200"):
         archives.from_tfds("caltech_birds2011", tmp_path)
-
-
-def test_class_folders_are_not_an_archive(tmp_path):
-    synthetic.write_image_folder(tmp_path, 2, 1, 1)
-    assert len(load_image_folder(tmp_path)) == 4
-    with pytest.raises(FileNotFoundError):
-        archives.cub200(tmp_path)

@@ -186,24 +186,6 @@ def test_bad_arguments_leave_no_folder(
     assert not out.exists()
 
 
-def test_arrays_of_another_kind(recipe, tmp_path, capsys):
-    path = tmp_path / "digits.npz"
-    arrays = {name: np.zeros((3, 32, 32)) for name in ("x_train", "x_test")}
-    np.savez(path, **arrays, y_train=np.zeros(3, int), y_test=np.zeros(3, int))
-    message = stops(
-        recipe, ["--source", path, "--out", tmp_path / "run"], capsys
-    )
-    assert "(3, 32, 32)" in message
-    assert os.listdir(tmp_path) == ["digits.npz"]
-
-
-def test_a_folder_that_cannot_be_made(recipe, tmp_path, capsys):
-    (tmp_path / "file").write_text("kept")
-    for out in (tmp_path / "file", tmp_path / "file" / "run"):
-        assert str(out) in stops(recipe, ["--out", out], capsys)
-    assert (tmp_path / "file").read_text() == "kept"
-
-
 def test_without_matplotlib_nothing_starts(
     recipe, tmp_path, capsys, monkeypatch
 ):

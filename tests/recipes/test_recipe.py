@@ -3,14 +3,11 @@
 import argparse
 import dataclasses
 import importlib.util
-import json
 import pathlib
 import re
-import shutil
 
 import archive_files
 import archives
-import fresh
 import numpy as np
 import pytest
 import recipe
@@ -246,30 +243,14 @@ def test_few():
         assert np.bincount(part.labels).tolist() == [8, 8, 8, 8]
 
 
-def test_data_of_one_class_and_few_images():
-    dataset = ImageDataset("one", ["a"], [0], ["a"], splits={"train": [0]})
-    assert len(recipe.few(dataset)) == 1
-
-
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["--seeds", "-1"], "tiny: `seeds` must be a non-negative integer"),
-        (["--seeds", "one"], "--seeds: invalid int value: 'one'"),
         (["--seeds", "4294967296"], "Received: seeds=4294967296."),
         (["--process", "0"], "tiny: `processes` must be two or more addr"),
-        (["--epochs", "0"], "tiny: `epochs` must be a positive integer, at m"),
         (["--batch-size", "99"], "tiny: `batch_size` must be at most the "),
         (["--folds", "0"], "tiny: `folds` must be among those of photos, no"),
-        (
-            ["--image-size", "64"],
-            "tiny: `resize_shorter_edge` must be at least `image",
-        ),
-        (["--devices", "GPU:7", "CPU:0"], "tiny: `devices` must be devices "),
-        (["--backbone", "ResNet"], "tiny: `backbone` must be a constructor"),
-        (["--weights", "no.h5"], "tiny: `weights` must be .* file that exists"),
-        (["--attention", "dept=2"], "tiny: `attention` must have arguments"),
-        (["--attention", "depth=0"], "tiny: `depth` must be a positive int"),
         (["--attention", "depth=9"], "tiny: `depth` must be at most"),
     ],
     ids=lambda x: x[0] if isinstance(x, list) else "",
@@ -330,28 +311,6 @@ def test_folder_of_another_data_set(name, published, tmp_path, capsys):
     assert code == 2
     assert err.startswith(f"{name}: ")
     assert f"{folder}" in err
-    code, _, err = command(
-        published[name].RECIPE, ["--data-dir", tmp_path / "missing"], capsys
-    )
-    assert code == 2
-    assert "missing" in err and "Traceback" not in err
-
-
-def test_class_folder_without_images(tmp_path, capsys):
-    synthetic.write_image_folder(tmp_path / "data", classes=2, train=2, test=1)
-    (tmp_path / "data" / "train" / "Zebra").mkdir()
-    code, _, err = command(TINY, ["--data-dir", tmp_path / "data"], capsys)
-    assert code == 2
-    assert "Zebra holds no images" in err
-
-
-def test_labels_that_do_not_match(tmp_path, capsys):
-    synthetic.write_image_folder(tmp_path / "data", classes=2, train=2, test=1)
-    test = tmp_path / "data" / "test"
-    (test / "Disc_1").rename(test / "Disk_1")
-    code, _, err = command(TINY, ["--data-dir", tmp_path / "data"], capsys)
-    assert code == 2
-    assert "'Disk_1'" in err and "in test alone" in err
 
 
 def test_bad_images_stop_before_the_training(tmp_path, trainings, capsys):
@@ -383,28 +342,6 @@ def test_synthetic_data_are_the_same_in_each_process(tmp_path):
         for name in ("one", "two")
     )
     assert first == second
-
-
-def test_images_that_vanish_while_a_model_trains(data, tmp_path, capsys):
-    """An error that names the file, and no traceback of TensorFlow."""
-    folder, seen = shutil.copytree(data, tmp_path / "data"), []
-
-    def transforms(settings):
-        transform, test_transform = recipe.crops(settings)
-
-        def vanishing(image, random):
-            seen.append(image)
-            if len(seen) > settings.batch_size:  # the first one is an example
-                shutil.rmtree(folder, ignore_errors=True)
-            return transform(image, random)
-
-        return vanishing, test_transform
-
-    vanishing = dataclasses.replace(TINY, transforms=transforms)
-    arguments = ["--data-dir", str(folder), "--out", str(tmp_path / "out")]
-    code, _, err = command(vanishing, arguments, capsys)
-    assert code == 2
-    assert re.search(r"tiny: .*\.jpg does not exist\. It could be", err)
 
 
 @pytest.mark.parametrize(
@@ -450,25 +387,6 @@ def test_bugs_are_not_hidden(data, monkeypatch, tmp_path, capsys):
         command(TINY, ["--data-dir", data, "--out", tmp_path], capsys)
 
 
-def test_trained_refused_and_found_again(data, tmp_path, capsys):
-    """A whole training, with nothing in place of it."""
-    arguments = ["--data-dir", data, "--out", tmp_path, "--baseline"]
-    code, out, _ = command(TINY, arguments, capsys)
-    assert code == 0
-    table = out.splitlines()[-3]
-    assert re.fullmatch(r"baseline, seed 0: test accuracy \d+\.\d % .*", table)
-    results = tmp_path / "baseline" / "seed_0" / "results.json"
-    accuracy = json.loads(results.read_text("utf-8"))["metrics"]["last_epoch"]
-    assert f"{100 * accuracy['test']['accuracy']:.1f} %" in table
-    before = results.stat().st_mtime_ns
-    code, out, _ = command(TINY, arguments, capsys)
-    assert (code, out.splitlines()[-3]) == (0, table)
-    assert results.stat().st_mtime_ns == before
-    code, _, err = command(TINY, [*arguments, "--epochs", 2], capsys)
-    assert code == 2
-    assert "'epochs': 1" in err and "overwrite" in err
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_help(name, published, capsys):
     module = published[name]
@@ -504,19 +422,3 @@ def test_names_of_recipes_are_those_of_their_files(published):
     for name, module in published.items():
         if hasattr(module, "RECIPE"):
             assert module.RECIPE.name == name
-
-
-def test_a_batch_that_devices_cannot_share(tmp_path):
-    """In a process of its own, whose processor can be divided."""
-    found = fresh.Process(
-        RECIPES / "image_folder.py",
-        *("--smoke", "--devices", "CPU:0", "CPU:1", "--batch-size", "7"),
-        *("--out", tmp_path),
-    ).wait()
-    assert found.returncode == 2
-    assert found.stderr == (
-        "image_folder: `batch_size` must be divisible by the number of "
-        "devices, 2, for each to have the same part. Received: batch_size=7; "
-        "6 would do.\n"
-    )
-    assert list(tmp_path.iterdir()) == []

@@ -140,25 +140,6 @@ def test_workers_that_send_32_bits_back(tmp_path):
     assert made.create_trial("worker_0").status == "STOPPED"
 
 
-@pytest.mark.slow
-def test_the_bayesian_search_finds_what_chance_does_not(tmp_path):
-    """Of a score with one peak, and two dimensions that do not matter."""
-    searched = toy.space(
-        width=(), learning_rate=(), gradient_scale=(), agreement_weight=()
-    )
-
-    def score(values):
-        distance = np.log10(values["learning_rate"] / 0.03)
-        return 1 - distance**2 - 0.02 * abs(values["width"] - 8)
-
-    best = {}
-    for kind in ("random", "bayesian"):
-        made = toy.oracle(kind, tmp_path / kind, searched, max_trials=24)
-        best[kind] = max(map(score, toy.all_of(made, score)))
-    assert best["bayesian"] > best["random"]
-    assert best["bayesian"] > 0.99
-
-
 def test_hyperband_promotes_the_best(tmp_path):
     searched = toy.space(depth=(), width=(), learning_rate=())
 

@@ -127,9 +127,3 @@ def test_reference_shows_docstrings(site):
     assert "&gt;&gt;&gt; " not in re.sub(
         r"<pre>.*?</pre>", "", page, flags=re.DOTALL
     )
-
-
-def test_search_comes_from_the_site(site):
-    assert (site / "search" / "search_index.json").is_file()
-    index = (site / "search" / "search_index.json").read_text("utf-8")
-    assert "keras_warn.layers.AttentionHeads" in index
