@@ -239,7 +239,7 @@ def test_memory_of_a_step(build):
         ("--kernel-size 2", "must be odd"),
         ("--depth 0", "at least 1. Received: 0"),
         ("--runs many", "Received: many"),
-        (f"--out {__file__}", "must be a folder"),
+        (f"--out {__file__}", "Not a directory"),
     ],
 )
 def test_errors_come_early(arguments, message, capsys):
