@@ -107,8 +107,13 @@ class AttendedFeatures(keras.layers.Layer):
         heads = masks.shape[1]
         offsets = feature_maps.offsets(self.kernel_size)
         if len(offsets) > 1:
+            masks = feature_maps.with_border(masks, self.kernel_size)
             masks = ops.concatenate(
-                [feature_maps.shift(masks, -y, -x) for y, x in offsets], axis=1
+                [
+                    feature_maps.shift(masks, -y, -x, self.kernel_size)
+                    for y, x in offsets
+                ],
+                axis=1,
             )
         positions = math.prod(ops.shape(masks)[2:])
         masks = ops.reshape(masks, (-1, len(offsets) * heads, positions))

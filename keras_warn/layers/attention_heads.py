@@ -153,9 +153,10 @@ class AttentionHeads(keras.layers.Layer):
         products = ops.reshape(products, (-1, outputs, *spatial))
         if len(offsets) == 1:
             return products
+        products = feature_maps.with_border(products, self.kernel_size)
         parts = ops.split(products, len(offsets), axis=1)
         return sum(
-            feature_maps.shift(part, *offset)
+            feature_maps.shift(part, *offset, self.kernel_size)
             for part, offset in zip(parts, offsets, strict=True)
         )
 

@@ -70,20 +70,25 @@ def offsets(kernel_size) -> list:
     return [(rows, columns) for rows in reach for columns in reach]
 
 
-def shift(x, rows, columns):
+def with_border(x, kernel_size):
+    """A map `(b, k, h, w)` in zeros, as far as a kernel reaches beyond it."""
+    reach = kernel_size // 2
+    return ops.pad(x, [(0, 0), (0, 0), (reach, reach), (reach, reach)])
+
+
+def shift(bordered, rows, columns, kernel_size):
     """The map whose entry at `(y, x)` is that at `(y + rows, x + columns)`.
 
     Args:
-        x: Tensor of shape `(b, k, h, w)`.
-        rows: Integer.
+        bordered: The map as of `with_border`, once for all offsets: Keras
+            takes longer to pad on PyTorch than the products here take.
+        rows: Integer, one of the `offsets`.
         columns: Integer.
+        kernel_size: As of `with_border`.
 
     Returns:
-        Tensor of the same shape; zero where the entry lies outside of `x`.
+        Tensor `(b, k, h, w)`; zero where the entry lies outside of the map.
     """
-    if rows == columns == 0:
-        return x
-    padding = [(max(-n, 0), max(n, 0)) for n in (rows, columns)]
-    inside = [slice(max(n, 0), min(n, 0) or None) for n in (rows, columns)]
-    padded = ops.pad(x, [(0, 0), (0, 0), *padding])
-    return padded[:, :, inside[0], inside[1]]
+    reach = kernel_size // 2
+    inside = [slice(reach + n, n - reach or None) for n in (rows, columns)]
+    return bordered[:, :, inside[0], inside[1]]
