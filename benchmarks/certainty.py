@@ -10,8 +10,10 @@ Trains attention on a frozen backbone, as `benchmarks/frozen.py` does and with
 the rate and decay that it has chosen, and asks of each seed's model:
 
 - calibration: would a temperature, fitted on validation images, help?
-- unknown: do scores tell images of unknown classes, every fifth class (near)
-  or another data set (far), from those of known ones?
+- answered: which images does a model answer that was taught four of five
+  classes, by the threshold of `keras_warn.calibrate`: of those classes, of the
+  fifth (near), of another data set (far)?
+- unknown: do other scores tell these apart better?
 - exits: how many images could be predicted by the first modules alone?
 - zoom: is a second look, at the box that masks show, worth its computation?
 
@@ -45,6 +47,7 @@ from keras_warn.reporting import comparison
 WIDTH = 8
 ACCURACY = "test accuracy (%)"
 BINS = 15  # of calibration errors
+PROMISED = 0.75  # of answers, the share that is correct
 UNKNOWN = slice(0, None, 5)  # classes that nobody is taught
 # Of a second look: share of a mask's peak, and of the image's side at least.
 ZOOMS = ((0.3, 0.6), (0.5, 0.4), (0.5, 0.6), (0.5, 0.8))
@@ -114,6 +117,44 @@ def calibration(validation, test):
             rows[who, "temperature"] = t
             rows[who, "calibration error (%)"] = error
             rows[who, "negative log-likelihood"] = nats
+    return rows
+
+
+def answered(validation, test, near, far):
+    """What is answered, of known classes and others, at `PROMISED`.
+
+    `validation` and `test` are pairs of `Looks` and labels. Nothing is, where
+    no threshold keeps what is promised.
+    """
+    rows = {}
+    for name, of in (
+        ("attention", lambda looks: looks.logits.mean(axis=1)),
+        ("linear probe", lambda looks: looks.logits[:, 0]),
+    ):
+
+        def said(looks, of=of):
+            return scipy.special.softmax(of(looks), axis=-1)
+
+        try:
+            fitted = confidence.fit(
+                said(validation[0]), validation[1], PROMISED
+            )
+        except ValueError:
+            answers = [
+                np.zeros(len(x.logits), bool) for x in (test[0], near, far)
+            ]
+        else:
+            answers = [
+                fitted.answers(fitted.probabilities(said(looks)))
+                for looks in (test[0], near, far)
+            ]
+        right = said(test[0]).argmax(axis=-1) == test[1]
+        rows[name, "accuracy (%)"] = 100 * right.mean()
+        for kind, chosen in zip(("known", "near", "far"), answers, strict=True):
+            rows[name, f"{kind}: answered (%)"] = 100 * chosen.mean()
+        if answers[0].any():
+            correct = 100 * right[answers[0]].mean()
+            rows[name, "known: of these correct (%)"] = correct
     return rows
 
 
@@ -328,12 +369,20 @@ def main(argv=None):
         near.fit(trunk.predict(middles(frozen.pixels_of(taught)), verbose=0))
         views = middles(test)
         is_unknown = np.isin(parts[2].labels, unknown)
+        seen = [views[~is_unknown], views[is_unknown], middles(far)]
+        looks = [look(pixels) for pixels in seen]
         of_known, *others = (
             scores(
-                look(pixels),
+                found,
                 -near.kneighbors(trunk.predict(pixels, verbose=0))[0][:, -1],
             )
-            for pixels in (views[~is_unknown], views[is_unknown], middles(far))
+            for found, pixels in zip(looks, seen, strict=True)
+        )
+        held_out = of_classes(parts[1], known)
+        left = answered(
+            (look(middles(frozen.pixels_of(held_out))), held_out.labels),
+            (looks[0], of_classes(parts[2], known).labels),
+            *looks[1:],
         )
         apart = {}
         for kind, of in zip(("near", "far"), others, strict=True):
@@ -351,6 +400,7 @@ def main(argv=None):
         )
         found = {
             "calibration": calibration(judged, tested),
+            "answered": left,
             "unknown": apart,
             "exits": exits(judged, tested, costs(model)),
             "zoom": zoom,

@@ -4,7 +4,7 @@ import pandas as pd
 
 from measuring import tables
 
-TABLES = ("calibration", "unknown", "exits", "zoom")
+TABLES = ("calibration", "answered", "unknown", "exits", "zoom")
 
 
 def table(path, name):

@@ -42,6 +42,27 @@ def test_a_temperature_mends_what_is_too_sure():
         assert after < before
 
 
+def test_what_is_answered_of_known_and_unknown_classes():
+    # Sure and right, or unsure and wrong; the probe is always sure.
+    sure, unsure = [[0.9, 0.1], [0.9, 0.1]], [[0.9, 0.1], [0.02, 0.98]]
+    both = looks([sure] * 60 + [unsure] * 40)
+    labels = np.zeros(100, int)
+    near, far = looks([sure, unsure, unsure]), looks([unsure])
+    rows = certainty.answered((both, labels), (both, labels), near, far)
+    assert {name: rows["attention", name] for _, name in rows} == {
+        "accuracy (%)": 60,
+        "known: answered (%)": 60,
+        "near: answered (%)": pytest.approx(100 / 3),
+        "far: answered (%)": 0,
+        "known: of these correct (%)": 100,
+    }
+    wrong = np.arange(100) % 2
+    rows = certainty.answered((both, wrong), (both, wrong), near, far)
+    # Whoever is right half of the time, however sure, answers nothing.
+    assert rows["linear probe", "known: answered (%)"] == 0
+    assert ("linear probe", "known: of these correct (%)") not in rows
+
+
 def test_images_told_apart():
     area, passing = certainty.told_apart(
         np.arange(20.0) + 0.5, np.array([0.0, 5.0])
