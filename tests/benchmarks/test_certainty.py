@@ -85,9 +85,11 @@ def test_exits_keep_what_validation_images_keep():
     rows = certainty.exits((both, labels), (both, labels), [25, 100])
     assert {measure: value for (_, measure), value in rows.items()} == {
         "their accuracy (%)": 50,
-        "images that leave (%)": 50,
-        "change of accuracy (points)": 0,
-        "operations saved (%)": 37.5,
+        "their operations (%)": 25,
+        "no loss: operations saved (%)": 37.5,
+        "no loss: change of accuracy (points)": 0,
+        "a loss of 1: operations saved (%)": 37.5,
+        "a loss of 1: change of accuracy (points)": 0,
     }
 
 
