@@ -306,10 +306,13 @@ def second_looks(look, pixels, labels, validation, center):
 
 
 def costs(model):
-    """Operations of `model` up to each module's prediction, and of it all."""
-    inputs = model.inputs
+    """Operations of the first modules' predictions, of two, ..., and of all."""
     modules = attention_of(model).modules
-    parts = [keras.Model(inputs, one.prediction.output) for one in modules]
+    outputs = [module.prediction.output for module in modules]
+    parts = [
+        keras.Model(model.inputs, outputs[:last])
+        for last in range(1, len(outputs) + 1)
+    ]
     counts = [operations.operations(part) for part in (*parts, model)]
     return [sum(of_part.values()) for of_part in counts]
 
