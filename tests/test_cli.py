@@ -286,7 +286,7 @@ def test_folders_of_others_are_refused(files, work, capsys):
     assert (work / "out/notes.txt").read_text() == "{}"
 
 
-def test_images_are_not_replaced_by_their_figures(files, work, capsys):
+def test_what_is_read_is_not_replaced(files, work, capsys):
     """Not even with --overwrite, whatever name leads to them."""
     photo = save_image(work / "photos/a.png")
     before = photo.read_bytes()
@@ -295,6 +295,10 @@ def test_images_are_not_replaced_by_their_figures(files, work, capsys):
         arguments = (files / "model.keras", photo, "--out", out)
         assert run("explain", *arguments, "--overwrite") == 2
         assert "--out must be another folder" in capsys.readouterr().err
+    for command in ("predict", "report"):
+        arguments = (files / "model.keras", photo, "--out", "link/a.png")
+        assert run(command, *arguments, "--overwrite") == 2
+        assert "--out must not replace" in capsys.readouterr().err
     assert photo.read_bytes() == before
 
 

@@ -1,5 +1,6 @@
-"""What commands write to: nothing that others made."""
+"""What commands write to: nothing that others made, or that they read."""
 
+import os
 import pathlib
 
 from keras_warn import files
@@ -7,10 +8,19 @@ from keras_warn.cli.errors import UsageError
 from keras_warn.cli.errors import usage_errors
 
 
-def check_out(path, overwrite) -> None:
-    """Raises `UsageError` unless a file may be written to `path`."""
+def check_out(path, overwrite, inputs) -> None:
+    """Raises `UsageError` unless a file may be written to `path`.
+
+    It may not replace one of `inputs`, paths or `None`.
+    """
     with usage_errors(OSError):
         files.check_new(path, overwrite, "--out", "--overwrite replaces it")
+        if path.exists() and any(
+            path.samefile(one) for one in inputs if one and os.path.exists(one)
+        ):
+            raise UsageError(
+                f"--out must not replace what is read. Received: {path}."
+            )
 
 
 def check_folder(path, overwrite) -> None:

@@ -60,7 +60,8 @@ def add_arguments(parser) -> None:
 def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     out = pathlib.Path(arguments.out)
-    check_out(out, arguments.overwrite)
+    read = [arguments.model, arguments.names, *arguments.image]
+    check_out(out, arguments.overwrite, read)
     model, preprocessor, names = load(arguments)
     paths = listed(arguments.image)
     top = min(arguments.top, model.output_shape[-1])

@@ -65,7 +65,8 @@ def add_arguments(parser) -> None:
 def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     path = pathlib.Path(arguments.out)
-    check_out(path, arguments.overwrite)
+    read = [arguments.model, arguments.names, arguments.data]
+    check_out(path, arguments.overwrite, read)
     model, preprocessor, names = load(arguments)
     with usage_errors(OSError, ValueError, before="DATA: "):
         found, skipped = image_files.find_images(arguments.data)
