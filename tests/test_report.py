@@ -100,7 +100,7 @@ def changing_model(**arguments):
     network.bias.assign(np.eye(7)[0])
     for i in (1, 2):
         kernel = augmented.get_layer(f"module_{i}_hypotheses").kernel
-        kernel.assign(random.random(kernel.shape) * 30 * (1 - np.eye(7)[0]))
+        kernel.assign(random.random(kernel.shape) * 2 * (1 - np.eye(7)[0]))
     return augmented
 
 
