@@ -66,7 +66,8 @@ def fit(
     `save_minutes` in it, and on Ctrl-C (SIGINT) and SIGTERM, whole or not at
     all: weights, those of the best epoch, optimizer, states of random layers,
     metrics and history. With several devices, moving statistics are those of
-    the first.
+    the first, and the loss of an epoch that was resumed may differ in the last
+    bit: its sum is saved as one number.
 
     Args:
         model: A compiled `keras.Model` that returns probabilities. Its weights
