@@ -49,8 +49,8 @@ from measuring import models
 from measuring.direct_formulation import difference
 from measuring.environment import environment
 from measuring.environment import machine_and_versions
-from measuring.memory import is_counted
 from measuring.memory import measure_memory
+from measuring.memory import why_not_counted
 from measuring.overhead_report import growth_figure
 from measuring.overhead_report import markdown
 from measuring.overhead_report import matrix_figure
@@ -301,8 +301,8 @@ def main(argv=None):
             "argument --kernel-size: must be odd, so that the kernel has a "
             f"centre. Received: {' '.join(map(str, s.kernel_size))}."
         )
-    if s.what == "network" and s.memory and not is_counted():
-        parser.error("PyTorch counts memory on GPUs only: use --skip-memory")
+    if s.what == "network" and s.memory and (why := why_not_counted()):
+        parser.error(why)
     if keras.config.image_data_format() != "channels_last":
         parser.error("image_data_format must be channels_last in keras.json")
     run = command.opened(parser, s)

@@ -23,13 +23,20 @@ def measure_memory(built, inputs, labels, rounds):
     return summary(title, "MiB", mebibytes)
 
 
-def is_counted():
-    """PyTorch counts memory on GPUs only."""
-    if keras.backend.backend() != "torch":
-        return True
-    from torch import cuda
+def why_not_counted():
+    """What keeps memory from being counted, and what helps; or `None`."""
+    if keras.backend.backend() == "torch":
+        from torch import cuda
 
-    return cuda.is_available()
+        if not cuda.is_available():
+            return "PyTorch counts memory on GPUs only: use --skip-memory"
+    if keras.backend.backend() == "tensorflow":
+        in_use, *_ = _statistics()
+        try:
+            in_use()
+        except ValueError as error:  # where TensorFlow runs without oneDNN
+            return f"{error}: set TF_CPU_ALLOCATOR_USE_BFC=1"
+    return None
 
 
 def _of_allocations(built, inputs, labels, rounds):
