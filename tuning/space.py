@@ -211,6 +211,18 @@ class Space:
             values += [own] * (own not in values)
             if not isinstance(own, str):
                 values.sort()
+        received = ", ".join(map(str, values))
+        if name == "learning_rate" and not min(values) > 0:
+            _fail("have positive numbers as learning_rate", received)
+        if name in ("depth", "skip"):
+            low = int(name == "depth")
+            high = self.points - 1 + low
+            if not low <= min(values) <= max(values) <= high:
+                _fail(
+                    f"have a {name} of {low} to {high} here, for "
+                    f"{self.points} attachment points",
+                    received,
+                )
         return list(dict.fromkeys(values))
 
 

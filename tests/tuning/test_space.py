@@ -121,10 +121,9 @@ def test_only_what_is_chosen_varies():
     ("texts", "message"),
     [
         (["dept"], "hyperparameters: depth, width.*Received: 'dept'"),
-        (
-            ["skip=3"],
-            "together at most 3.*Received: at least depth=1 and skip=3",
-        ),
+        (["depth=1,4"], "depth of 1 to 3 here, for 3 att.*Received: 1, 4"),
+        (["depth=0"], "depth of 1 to 3 here.*Received: 0"),
+        (["skip=3"], "skip of 0 to 2 here.*Received: 3"),
         (["width=4"], "something to choose"),
         (["width=a"], "an integer as width. Received: 'a'"),
         (
@@ -132,6 +131,7 @@ def test_only_what_is_chosen_varies():
             "a number as diversity_weight. Received: 'much'",
         ),
         (["gate_batch_norm=no"], "False or True as gate_batch_norm"),
+        (["learning_rate=0,0.1"], "positive numbers as learning_rate"),
         (["width=,"], "alone or with values.*Received: 'width=,'"),
         (["width", "width=2"], "each once.*Received: 'width=2'"),
     ],
