@@ -92,6 +92,15 @@ def looker(model):
     return look
 
 
+# Probabilities `(b, n)` of what is compared, from `Looks`.
+PREDICTORS = {
+    "attention": lambda looks: np.exp(looks.log_probabilities),
+    "linear probe": lambda looks: scipy.special.softmax(
+        looks.logits[:, 0], axis=-1
+    ),
+}
+
+
 def accuracy(log_probabilities, labels):
     return 100 * float(np.mean(log_probabilities.argmax(axis=-1) == labels))
 
@@ -99,13 +108,9 @@ def accuracy(log_probabilities, labels):
 def calibration(validation, test):
     """Errors and likelihoods of attention and of the probe, also tempered."""
     rows = {}
-    for name, of in (
-        ("attention", lambda looks: looks.logits.mean(axis=1)),
-        ("linear probe", lambda looks: looks.logits[:, 0]),
-    ):
+    for name, said in PREDICTORS.items():
         fitted, sure = (
-            scipy.special.softmax(of(looks), axis=-1).astype("float64")
-            for looks, _ in (validation, test)
+            said(looks).astype("float64") for looks, _ in (validation, test)
         )
         temperature = confidence.fit(fitted, validation[1]).temperature
         for who, t in ((name, 1.0), (f"{name}, tempered", temperature)):
@@ -128,14 +133,7 @@ def answered(validation, test, near, far):
     no threshold keeps what is promised.
     """
     rows = {}
-    for name, of in (
-        ("attention", lambda looks: looks.logits.mean(axis=1)),
-        ("linear probe", lambda looks: looks.logits[:, 0]),
-    ):
-
-        def said(looks, of=of):
-            return scipy.special.softmax(of(looks), axis=-1)
-
+    for name, said in PREDICTORS.items():
         try:
             fitted = confidence.fit(
                 said(validation[0]), validation[1], PROMISED

@@ -17,6 +17,12 @@ _RESHAPING = (
     keras.layers.Permute,
     keras.layers.Identity,
 )
+_POOLING = (
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalMaxPooling1D,
+    keras.layers.GlobalMaxPooling2D,
+)
 _DROPOUT = (
     keras.layers.AlphaDropout,
     keras.layers.Dropout,
@@ -62,7 +68,7 @@ class Ending:
     fault: str | None = None  # what hides the logits, in words
 
 
-def read_classifier(network) -> Classifier | None:
+def read_classifier(network, classes=None) -> Classifier | None:
     """Finds the classifier of a flat model, and its logits.
 
     Logits are what the softmax reads. If it is fused into the last layer, they
@@ -74,10 +80,13 @@ def read_classifier(network) -> Classifier | None:
 
     Raises:
         ValueError: if the model ends in predictions whose logits cannot be
-            recovered, or if its kernel is quantized or has LoRA enabled.
+            recovered, or in what may be logits of `classes`, as many as a new
+            classifier would have; or if its kernel is quantized or has LoRA
+            enabled.
     """
     ending = find_ending(network)
     if ending is None:
+        _check_features(network, classes)
         return None
     if ending.fault:
         raise ValueError(
@@ -167,6 +176,29 @@ def _fault(network, head, tail, softmaxes):
     if not owns_kernel(head.operation) or _channels(head) != classes:
         return f"{_named(head)} before the softmax over {classes} classes"
     return None
+
+
+def _check_features(network, classes):
+    """Checks that a new classifier takes no other's place without a word."""
+    head, tail = _last_calls(network)
+    pooled = any(isinstance(call.operation, _POOLING) for call in tail)
+    hidden = any(_activation(call) == "hidden" for call in (head, *tail))
+    if (
+        tuple(network.model.outputs[0].shape[1:]) == (classes,)
+        and owns_kernel(head.operation)
+        and _channels(head) == classes
+        # Who rectifies units makes features of them, but not scores to pool.
+        and (pooled or not hidden)
+    ):
+        between = ", ".join(map(_named, tail))
+        raise ValueError(
+            "`classes` must not be the number of features that `backbone` ends "
+            "in, which may be logits: end it in them "
+            "(`keras.Model(backbone.input, logits)`); or add a `Dense` of "
+            f"`classes` units yourself if they are features. Received: "
+            f"classes={classes}, and the model {network.model.name!r} with "
+            f"{between} after {_named(head)}, of as many units."
+        )
 
 
 def _features(network, ending):

@@ -455,7 +455,7 @@ def _restrained(tensor, gradient_scale, name):
 def _read_or_make_classifier(network, classes):
     """The backbone's own classifier, or a new one for `classes`."""
     model = network.model
-    classifier = read_classifier(network)
+    classifier = read_classifier(network, classes)
     if classifier is not None:
         if classifier.classes < 2:
             raise ValueError(

@@ -17,8 +17,8 @@ N = 7  # classes
 C = 5  # channels
 
 
-def read_classifier(model):
-    return classifiers.read_classifier(Graph(model))
+def read_classifier(model, classes=None):
+    return classifiers.read_classifier(Graph(model), classes)
 
 
 IMAGES = np.random.default_rng(3).normal(size=(4, 8, 8, 3))
@@ -349,6 +349,25 @@ def test_predictions_without_logits_are_never_replaced(name):
     make, found = HIDDEN_LOGITS[name]
     with pytest.raises(ValueError, match=f"leave this one out.*{found}"):
         read_classifier(flatten(make()))
+
+
+LIKE_LOGITS = {
+    "temperature": lambda: dense_then(layers.Rescaling(0.5, name="after")),
+    "dropout": lambda: dense_then(layers.Dropout(0.5, name="after")),
+    "norm": lambda: dense_then(layers.BatchNormalization(name="after")),
+    "pooled": lambda: squeezenet(layers.GlobalAveragePooling2D(name="after")),
+}
+
+
+@parametrize(LIKE_LOGITS)
+def test_features_as_many_as_classes_may_be_logits(make):
+    with pytest.raises(ValueError, match="classes=7.*'after' after .*'head'"):
+        read_classifier(make(), N)
+    assert read_classifier(make(), N + 1) is None
+
+
+def test_as_many_hidden_units_as_classes_are_features():
+    assert read_classifier(dense("relu"), N) is None
 
 
 @pytest.mark.parametrize(

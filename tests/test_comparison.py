@@ -322,6 +322,8 @@ def test_progress_is_shown_or_not(capsys):
         (lambda x, y: (x, y * 0 + 7), ValueError, "from 0 to 6.*label 7"),
         (lambda x, y: (x, y * 0 - 1), ValueError, "from 0 to 6.*label -1"),
         (lambda x, y: (x, y + 0.5), ValueError, "integers from 0"),
+        (lambda x, y: (x, np.ones((11, 7))), ValueError, "one-hot"),
+        (lambda x, y: (x, np.eye(7)[y] * 0.9), ValueError, "one-hot"),
         (lambda x, y: (x, np.eye(6)[y % 6]), ValueError, r"\(11, 6\)"),
         (lambda x, y: (x, y[:-1]), ValueError, "one label an image.*10 lab"),
         (lambda x, y: (x[:, :-1], y), ValueError, r"Received: \(11, 23, 20"),

@@ -11,15 +11,13 @@ import pytest
 from exported import LOADING
 from exported import NAMES
 from exported import augmented
+from exported import calibrated
 from exported import network
 from exported import run_elsewhere
 
 import keras_warn
-from keras_warn.confidence import Calibration
 from keras_warn.data import model_inputs
 from keras_warn.explanation import masks
-from keras_warn.metadata import Metadata
-from keras_warn.metadata import attach
 
 # In a process of its own, which reads `images.npy` in a folder and writes
 # `found.npz`.
@@ -101,15 +99,7 @@ def test_runs_without_tensorflow(tmp_path, file_format):
     needing(file_format)
     keras.utils.set_random_seed(2)
     model = augmented()
-    calibration = Calibration(
-        classes=len(NAMES),
-        temperature=1.5,
-        threshold=0.0,
-        accuracy=0.9,
-        answered=1.0,
-        images=100,
-    )
-    attach(model, Metadata(calibration=calibration))
+    calibration = calibrated(model, temperature=1.5)
     path = tmp_path / f"birds{SUFFIX[file_format]}"
     keras_warn.export(
         model,

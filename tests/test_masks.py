@@ -207,3 +207,5 @@ def test_a_mask_that_is_the_same_everywhere_scores_chance():
 def test_errors_of_pointing(box, error, message):
     with pytest.raises(error, match=message):
         pointing_accuracy(np.zeros((1, 5, 7)), np.array([box]))
+    with pytest.raises(ValueError, match="each of the 2 masks.*1 rows"):
+        pointing_accuracy(np.zeros((2, 5, 7)), np.array([[0, 0, 1, 1]]))

@@ -324,7 +324,7 @@ def _in_classes(data, folders, split, skipped):
             f"{data} must hold a folder for each class, with images in them. "
             "It holds no folders."
         )
-    found = []
+    found, inner = [], []
     for folder in folders:
         paths, others = list_images(folder)
         if not paths:
@@ -340,6 +340,16 @@ def _in_classes(data, folders, split, skipped):
             )
             for path in paths
         ]
+        below = [path.relative_to(folder).parts for path in paths]
+        inner.append({parts[0] for parts in below if len(parts) > 1})
+    shared = sorted(set.intersection(*inner))
+    if len(folders) > 1 and len(shared) > 1:
+        raise ValueError(
+            f"{data} must hold a folder for each class, or for each split, "
+            f"called train, validation or test. Its folders "
+            f"{_first(path.name for path in folders)} hold images in folders "
+            f"of the same names: {_first(shared)}."
+        )
     return found
 
 

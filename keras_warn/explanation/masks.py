@@ -193,6 +193,11 @@ def pointing_accuracy(masks, boxes) -> float:
     """
     masks = ops.convert_to_numpy(masks)
     boxes = _boxes(boxes, masks.shape[1:])
+    if len(boxes) != len(masks):
+        raise ValueError(
+            f"`boxes` must have a row for each of the {len(masks)} masks. "
+            f"Received: {len(boxes)} rows."
+        )
     highest = masks.max(axis=(1, 2), keepdims=True)
     peaks = masks >= highest - TIE * np.abs(highest)
     inside = peaks & _interiors(boxes, masks.shape[1:])

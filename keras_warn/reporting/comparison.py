@@ -512,7 +512,13 @@ def class_ids(name, labels, n) -> np.ndarray:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2 and labels.shape[1] == n:
-        return labels.argmax(axis=1).astype(np.int64)
+        found = labels.argmax(axis=1).astype(np.int64)
+        if not np.array_equal(labels, np.eye(n)[found]):
+            raise ValueError(
+                f"`{name}` must have one-hot labels with a single 1 an image, "
+                "or integers. Received: rows with other numbers."
+            )
+        return found
     if labels.ndim != 1:
         raise ValueError(
             f"`{name}` must have labels of shape (b,), (b, 1) or one-hot (b, "

@@ -339,7 +339,7 @@ def _module(constructor):
 
 def _classifying(network, classes):
     """The network with a classifier, its own or a new one."""
-    own = read_classifier(graph.Graph(network))
+    own = read_classifier(graph.Graph(network), classes)
     if own is not None:
         if own.classes != classes:
             raise ValueError(

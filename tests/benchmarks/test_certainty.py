@@ -58,7 +58,7 @@ def test_what_is_answered_of_known_and_unknown_classes():
     }
     wrong = np.arange(100) % 2
     rows = certainty.answered((both, wrong), (both, wrong), near, far)
-    # Whoever is right half of the time, however sure, answers nothing.
+    # What is right half of the time, however sure, answers nothing.
     assert rows["linear probe", "known: answered (%)"] == 0
     assert ("linear probe", "known: of these correct (%)") not in rows
 

@@ -187,6 +187,9 @@ def test_splits_in_any_spelling(tmp_path, split, names):
 
 
 def test_folders_that_are_no_classes(tmp_path):
+    names = [f"{part}/{bird}/1.png" for part in "AB" for bird in ("owl", "tit")]
+    with pytest.raises(ValueError, match="folders A, B hold .*: owl, tit"):
+        find_images(tree(tmp_path, *names))
     # One folder of the same name in each is how Tiny ImageNet is stored.
     tree(tmp_path / "tiny", "n01/images/1.png", "n02/images/1.png")
     assert len(find_images(tmp_path / "tiny")[0]) == 2

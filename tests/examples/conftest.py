@@ -22,25 +22,16 @@ def exported(tmp_path_factory):
     """
     from exported import NAMES
     from exported import augmented
+    from exported import calibrated
 
     import keras_warn
-    from keras_warn import metadata
-    from keras_warn.confidence import Calibration
 
     if keras.backend.backend() != "tensorflow":
         pytest.skip("SavedModels are made on TensorFlow")
     keras.utils.set_random_seed(0)
     path = tmp_path_factory.mktemp("server") / "birds"
     model = augmented()
-    calibration = Calibration(
-        classes=len(NAMES),
-        temperature=1.0,
-        threshold=1.0,
-        accuracy=0.9,
-        answered=0.1,
-        images=100,
-    )
-    metadata.attach(model, metadata.Metadata(calibration=calibration))
+    calibrated(model, threshold=1.0)
     keras_warn.export(
         model,
         path,
