@@ -50,6 +50,7 @@ BINS = 15  # of calibration errors
 LOSSES = {0.0: "no loss", 0.01: "a loss of 1"}  # of validation accuracy
 PROMISED = 0.75  # of answers, the share that is correct
 UNKNOWN = slice(0, None, 5)  # classes that nobody is taught
+FAR = 800  # images of another data set, at most
 # Of a second look: share of a mask's peak, and of the image's side at least.
 ZOOMS = ((0.3, 0.6), (0.5, 0.4), (0.5, 0.6), (0.5, 0.8))
 
@@ -342,8 +343,9 @@ def main(argv=None):
     known = np.setdiff1d(every, unknown)
     crop, center = frozen.crops(s.image_size)
     validation, test = map(frozen.pixels_of, parts[1:])
-    far = frozen.load(s.far)[2].select(np.arange(0, 2400, 3))
-    far = frozen.pixels_of(far)
+    far = frozen.load(s.far)[2]
+    step = max(1, len(far) // FAR)
+    far = frozen.pixels_of(far.select(np.arange(0, len(far), step)[:FAR]))
     run = {"data": s.name, "backbone": frozen.name_of(s.backbone)}
 
     def middles(of):
