@@ -24,7 +24,7 @@ from keras_warn.data import TestBatches
 from keras_warn.data import TrainingBatches
 from keras_warn.data import transforms
 
-SIDE, CLASSES, EPOCHS = 16, 3, 5
+SIDE, CLASSES, EPOCHS = 16, 3, 3
 
 
 def images(count=77, seed=0):
@@ -58,7 +58,7 @@ def build():
     model = keras_warn.augment(
         keras.Model(inputs, x), depth=1, diversity_weight=0.1
     )
-    rate = schedules.WarmUp(schedules.step_decay(0.01, 20, 48), 4)
+    rate = schedules.WarmUp(schedules.step_decay(0.01, 5, 12), 4)
     model.compile(
         keras_warn.optimizers.MultiRateOptimizer(
             keras.optimizers.AdamW(rate, use_ema=True, ema_momentum=0.9),
@@ -100,17 +100,8 @@ def kill_while_saving(number):
     np.savez = write_half
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder")
-    parser.add_argument(
-        "--signal", nargs=2, type=int, metavar=("NUMBER", "STEP")
-    )
-    parser.add_argument("--save-minutes", type=float, default=10)
-    parser.add_argument("--kill-while-saving", type=int, metavar="NUMBER")
-    arguments = parser.parse_args()
-    if arguments.kill_while_saving:
-        kill_while_saving(arguments.kill_while_saving)
+def train(folder, save_minutes=10.0, callbacks=()):
+    """The history, and the weights in short."""
     keras.utils.set_random_seed(0)
     model = build()
     train, validation = images().hold_out(0.2, seed=0)
@@ -120,20 +111,32 @@ def main():
             train, transforms.PadAndCrop(2), 14, seed=1, mix=Mix(mixup=0.2)
         ),
         EPOCHS,
-        arguments.folder,
+        folder,
         TestBatches(validation, transforms.Identity(), 4),
-        save_minutes=arguments.save_minutes,
-        callbacks=[Signals(*arguments.signal)] if arguments.signal else [],
+        save_minutes=save_minutes,
+        callbacks=callbacks,
         verbose=0,
-    )
-    np.savez(
-        os.path.join(arguments.folder, "weights.npz"), *model.get_weights()
     )
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
+    return {"weights": digest.hexdigest(), "history": trained.history}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--kill-after-step", type=int, metavar="STEP")
+    parser.add_argument("--kill-while-saving", type=int, metavar="NUMBER")
+    parser.add_argument("--save-minutes", type=float, default=10)
+    arguments = parser.parse_args()
+    callbacks = []
+    if arguments.kill_after_step:
+        callbacks = [Signals(signal.SIGKILL, arguments.kill_after_step)]
+    if arguments.kill_while_saving:
+        kill_while_saving(arguments.kill_while_saving)
     print(
-        json.dumps({"weights": digest.hexdigest(), "history": trained.history})
+        json.dumps(train(arguments.folder, arguments.save_minutes, callbacks))
     )
 
 

@@ -35,44 +35,28 @@ TF_ONLY = pytest.mark.skipif(
 
 
 def start(folder, *options):
-    """A process that trains in a folder."""
-    return fresh.Process(pathlib.Path(resumed.__file__), folder, *options)
+    """A process that trains in a folder, and saves the state of each step."""
+    script = pathlib.Path(resumed.__file__)
+    return fresh.Process(script, folder, "--save-minutes", 1e-9, *options)
 
 
-def run(folder, *options):
-    """Its exit code, what it printed, and its errors."""
-    process = start(folder, *options).wait()
-    return process.returncode, process.stdout, process.stderr
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def never_killed(tmp_path_factory):
     """What a training says that nobody disturbed."""
-    code, out, errors = run(tmp_path_factory.mktemp("never_killed"))
-    assert code == 0, errors
-    found = json.loads(out)
+    found = resumed.train(tmp_path_factory.mktemp("never_killed"))
     assert len(found["history"]) == resumed.EPOCHS
     return found
 
 
 @TF_ONLY
 def test_resumes_to_the_bit(never_killed, tmp_path):
-    """After kills in an epoch and in a write, Ctrl-C and SIGTERM."""
-    # An epoch has 4 steps. All states are saved, of each step.
-    often = ("--save-minutes", 1e-9)
-    code, _, _ = run(tmp_path, *often, "--signal", int(signal.SIGKILL), 6)
-    assert code == -signal.SIGKILL
-    code, _, _ = run(tmp_path, *often, "--kill-while-saving", 3)
-    assert code == -signal.SIGKILL
-    code, _, errors = run(tmp_path, "--signal", int(signal.SIGINT), 6)
-    assert code == -signal.SIGINT
-    assert "Stopping after this step" in errors
-    assert "has the state after step 1 of 4 in epoch 4" in errors
-    code, _, _ = run(tmp_path, "--signal", int(signal.SIGTERM), 3)
-    assert code == 128 + signal.SIGTERM
-    code, out, errors = run(tmp_path)
-    assert code == 0, errors
-    assert json.loads(out) == never_killed
+    """After kills in an epoch, of 4 steps, and in a write."""
+    for kill in (("--kill-after-step", 6), ("--kill-while-saving", 3)):
+        process = start(tmp_path, *kill).wait()
+        assert process.returncode == -signal.SIGKILL, process.stderr
+    process = start(tmp_path).wait()
+    assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout) == never_killed
 
 
 @pytest.mark.slow
@@ -81,9 +65,9 @@ def test_resumes_to_the_bit_from_20_random_moments(never_killed, tmp_path):
     moments = random.Random(0)
     killed = 0
     while killed < 20:
-        process = start(tmp_path, "--save-minutes", 1e-9)
+        process = start(tmp_path)
         # Some of them before, most of them within the training.
-        time.sleep(moments.uniform(0.5, 5))
+        time.sleep(moments.uniform(0.5, 4))
         process.kill()
         process.wait()
         if process.returncode == 0:  # was faster
@@ -92,9 +76,9 @@ def test_resumes_to_the_bit_from_20_random_moments(never_killed, tmp_path):
             continue
         assert process.returncode == -signal.SIGKILL, process.stderr
         killed += 1
-    code, out, errors = run(tmp_path)
-    assert code == 0, errors
-    assert json.loads(out) == never_killed
+    process = start(tmp_path).wait()
+    assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout) == never_killed
 
 
 def small():
@@ -107,7 +91,7 @@ def small():
     x = keras.layers.Dense(resumed.CLASSES, "softmax")(x)
     model = keras.Model(inputs, x)
     model.compile(
-        keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9),
+        keras.optimizers.SGD(0.05, 0.9, use_ema=True, ema_momentum=0.9),
         "categorical_crossentropy",
         metrics=["accuracy"],
         # TensorFlow would trace for longer than it trains.
@@ -145,17 +129,24 @@ class Fit:
         )
 
 
-@pytest.fixture
-def fit(tmp_path):
-    return Fit(tmp_path / "run")
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """History of a training of the same seed, and the weights at its end."""
+    """A training that is over, what it returned, and what callbacks saw."""
     fit = Fit(tmp_path_factory.mktemp("undisturbed"))
-    history = fit().history
-    return history, fit.model.get_weights()
+    logs = []
+    trained = fit(
+        keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, one: logs.append(dict(one))
+        )
+    )
+    return fit, trained, logs
+
+
+def assert_as_undisturbed(fit, undisturbed):
+    """Resumes; history and weights at the end are the same to the bit."""
+    other, trained, _ = undisturbed
+    assert fit().history == trained.history
+    assert_all_equal(fit.model.get_weights(), other.model.get_weights())
 
 
 def at_epoch(number, function):
@@ -168,13 +159,8 @@ def at_epoch(number, function):
     return keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)
 
 
-def test_history_and_what_is_kept(fit):
-    logs = []
-    trained = fit(
-        keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, one: logs.append(dict(one))
-        )
-    )
+def test_history_and_what_is_kept(undisturbed):
+    _, trained, logs = undisturbed
     assert [row["epoch"] for row in trained.history] == [1, 2, 3]
     for row, seen in zip(trained.history, logs, strict=True):
         # Callbacks see validation, too.
@@ -189,29 +175,37 @@ def test_history_and_what_is_kept(fit):
     assert trained.seconds > 0
 
 
-def test_a_finished_training_is_only_read(fit):
+@pytest.fixture
+def fit(tmp_path):
+    return Fit(tmp_path / "run")
+
+
+def test_a_finished_training_is_only_read(fit, undisturbed):
     """Here, one that patience has ended."""
     fit.epochs = 9
-    trained = fit(patience=2)
-    best = trained.best_epoch
-    assert len(trained.history) == best + 2 < fit.epochs
-    other = Fit(fit.folder.with_name("other"), fit.epochs)
-    assert trained.history == other(until=best + 2).history
+    trained = fit(patience=1)
+    assert len(trained.history) == trained.best_epoch + 1 < fit.epochs
+    shared = min(3, len(trained.history))
+    assert trained.history[:shared] == undisturbed[1].history[:shared]
     weights, begun = fit.model.get_weights(), []
     count = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: begun.append(epoch)
     )
-    assert fit(count, patience=2) == trained
+    assert fit(count, patience=1) == trained
     assert not begun
     assert_all_equal(fit.model.get_weights(), weights)
 
 
 def test_best_weights_are_those_of_the_best_epoch(fit):
     """Of one before a pause, too."""
-    fit.epochs = 7
-    best = fit(until=6).best_epoch
-    trained = fit()
-    assert trained.best_epoch == best < 6
+    best = fit(until=2).best_epoch
+
+    def mislead():
+        output = fit.model.layers[-1]
+        output.kernel.assign(-99 * output.kernel)
+
+    trained = fit(at_epoch(3, mislead))
+    assert trained.best_epoch == best < 3
     fit.model.set_weights(trained.best_weights)
     found = training.evaluate(fit.model, fit.validation)
     row = trained.history[trained.best_epoch - 1]
@@ -227,19 +221,29 @@ def test_a_pause_changes_nothing(fit, undisturbed):
     trained = fit(until=1)
     assert trained.history[0]["val_loss"] == pytest.approx(found["loss"])
     assert training.evaluate(fit.model, fit.validation) == found
-    history, weights = undisturbed
-    assert fit().history == history
-    assert_all_equal(fit.model.get_weights(), weights)
+    assert_as_undisturbed(fit, undisturbed)
+
+
+def test_signals_stop_after_a_step(fit, undisturbed, capsys):
+    """Here, of the second epoch, and of the third."""
+    with pytest.raises(KeyboardInterrupt, match="after step 1 of 2 in epoch 2"):
+        fit(resumed.Signals(signal.SIGINT, 3))
+    assert "Stopping after this step" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        fit(resumed.Signals(signal.SIGTERM, 2))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert_as_undisturbed(fit, undisturbed)
 
 
 def test_validation_is_of_the_moving_averages(fit, undisturbed):
     """And leaves the weights in training as they were."""
-    history, weights = undisturbed
+    other, trained, _ = undisturbed
     fit(validation=None)
     # `fit` leaves the averages of the last epoch in the model.
-    assert_all_equal(fit.model.get_weights(), weights)
+    assert_all_equal(fit.model.get_weights(), other.model.get_weights())
     found = training.evaluate(fit.model, fit.validation)
-    assert found["loss"] == pytest.approx(history[-1]["val_loss"], abs=1e-6)
+    last = trained.history[-1]
+    assert found["loss"] == pytest.approx(last["val_loss"], abs=1e-6)
 
 
 def test_a_loss_that_is_not_finite(fit):
@@ -316,22 +320,12 @@ def test_an_image_that_vanishes(fit, tmp_path):
 
 def test_a_folder_that_is_gone(fit):
     with pytest.raises(FileNotFoundError, match="No such file"):
-        fit(at_epoch(2, lambda: shutil.rmtree(fit.folder)))
+        fit(at_epoch(1, lambda: shutil.rmtree(fit.folder)))
 
 
-def stopped_in(fit, epoch):
-    """A training that ends in an error at the beginning of an epoch."""
-
-    def stop():
-        raise RuntimeError("stopped by the test")
-
-    with pytest.raises(RuntimeError):
-        fit(at_epoch(epoch, stop))
-    return fit.folder / "state.npz"
-
-
-def test_a_checkpoint_that_cannot_be_read(fit):
-    state = stopped_in(fit, 3)
+def test_a_checkpoint_that_cannot_be_read(fit, undisturbed):
+    shutil.copytree(undisturbed[0].folder, fit.folder)
+    state = fit.folder / "state.npz"
     whole = state.read_bytes()
     for broken in (b"", whole[: len(whole) // 2], whole[:-3000] + b"x" * 3000):
         state.write_bytes(broken)
@@ -344,11 +338,11 @@ def test_a_checkpoint_that_cannot_be_read(fit):
         assert state.read_bytes() == broken
     # As the message says.
     state.unlink()
-    assert [row["epoch"] for row in fit().history] == [1, 2, 3]
+    assert [row["epoch"] for row in fit(until=1).history] == [1]
 
 
-def test_another_training_in_the_folder(fit):
-    fit()
+def test_another_training_in_the_folder(fit, undisturbed):
+    shutil.copytree(undisturbed[0].folder, fit.folder)
     fit.epochs = 5
     with pytest.raises(ValueError, match="epochs=3 instead of 5. Choose"):
         fit()
