@@ -11,7 +11,8 @@ Then each head is trained with `--seeds`, and tested after its last epoch.
 
 Rows are added to `--out`: one a head and seed, with what was chosen, and which
 test images were right, as bits. Stopped or killed, the same command resumes
-with the first seed that is missing. `benchmarks/evidence.py` draws the rows.
+with the heads and seeds that are missing. `benchmarks/evidence.py` draws the
+rows.
 """
 
 import itertools
@@ -40,6 +41,7 @@ GRID = tuple(itertools.product((1e-3, 3e-3, 1e-2), (0.01, 0.3)))
 BATCH, VIEWS = 64, 4
 VALIDATION_SHARE = 0.2
 QUERIES = 16  # of Efficient Probing
+PROJECTION = 64  # channels to which a variant of attention projects maps
 
 
 def attention(trunk, classes, **arguments):
@@ -126,6 +128,9 @@ def features_and_heads(trunk, classes, width):
         "Efficient Probing, all maps": efficient_probing(maps, maps, classes),
         "paper": attended(name="paper", preset="paper")[1],
         "reference's loss": attended(name="reference", gates="softmax")[1],
+        f"attention, {PROJECTION} channels": attended(
+            name="narrow", projection=PROJECTION
+        )[1],
         "attention": ours,
     }
 
@@ -265,9 +270,9 @@ def main(argv=None):
 
     for rate, decay in GRID:
         row = {**run, "part": "validation", "rate": rate, "decay": decay}
-        if len(rows(s.out, row)):
+        heads = missing(s.out, row, fresh(0)[1])
+        if not heads:
             continue
-        _, heads = fresh(0)
         train([*heads.values()], learning, s.epochs, 0, rate, decay)
         found = correct([*heads.values()], validating)
         found = [
@@ -282,11 +287,10 @@ def main(argv=None):
     best = tuned.loc[tuned.groupby("head", sort=False)["accuracy"].idxmax()]
     for seed in s.seeds:
         row = {**run, "part": "test", "seed": seed}
-        if len(rows(s.out, row)):
-            continue
-        _, heads = fresh(seed)
+        heads = missing(s.out, row, fresh(seed)[1])
         found = []
-        for (rate, decay), group in best.groupby(["rate", "decay"]):
+        wanted = best[best["head"].isin(heads)]
+        for (rate, decay), group in wanted.groupby(["rate", "decay"]):
             chosen = [heads[head] for head in group["head"]]
             train(chosen, learning, s.epochs, seed, rate, decay)
             right = correct(chosen, testing)
@@ -306,8 +310,9 @@ def main(argv=None):
                     group["head"], chosen, right, strict=True
                 )
             ]
-        add_rows(s.out, found)
-        print(f"Tested seed {seed}.", flush=True)
+        if found:
+            add_rows(s.out, found)
+            print(f"Tested seed {seed}.", flush=True)
 
 
 def pixels_of(images):
@@ -316,6 +321,13 @@ def pixels_of(images):
 
 def read(path):
     return pd.read_csv(path, dtype={"correct": str})
+
+
+def missing(path, wanted, heads):
+    """Those of the heads, by name, that no such row is of."""
+    found = rows(path, wanted)
+    done = set(found["head"]) if len(found) else ()
+    return {name: head for name, head in heads.items() if name not in done}
 
 
 def rows(path, wanted):

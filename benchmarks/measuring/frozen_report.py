@@ -18,6 +18,7 @@ HEADS = (
     "Efficient Probing, all maps",
     "paper",
     "reference's loss",
+    "attention, 64 channels",
     OURS,
 )
 RESAMPLES = 2000
