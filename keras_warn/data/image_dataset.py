@@ -142,8 +142,16 @@ class ImageDataset:
         Returns:
             An `ImageDataset`. Its `skipped` counts the examples that are gone,
             as "cannot be read".
+
+        Raises:
+            ValueError: if one is not in `paths`.
         """
         paths = set(map(Path, paths))
+        if unknown := paths.difference(self.paths):
+            raise ValueError(
+                f"`paths` must be of images of {self.name}. Received: "
+                f"{min(unknown)}."
+            )
         kept = [i for i, path in enumerate(self.paths) if path not in paths]
         skipped = collections.Counter(self.skipped)
         if len(kept) < len(self):

@@ -293,6 +293,8 @@ def test_going_on_without_them_counts_them(photos):
     assert rest.skipped == {"no label": 2, "cannot be read": 5}
     assert photos.skipped == {"no label": 2}
     assert rest.without([]).skipped == rest.skipped
+    with pytest.raises(ValueError, match="`paths` .* Received: elsewhere"):
+        rest.without([*rest.paths[:1], "elsewhere.jpg"])
     again = rest.without(rest.paths[:1])
     assert again.skipped["cannot be read"] == 6
 
