@@ -67,6 +67,7 @@ from keras_warn.augment import PRESETS
 from keras_warn.cli.options import count
 from keras_warn.operations import COUNTERS
 from keras_warn.operations import operations
+from keras_warn.training import backbones
 
 TOLERANCE = 1e-4
 # For which the modules are timed alone.
@@ -265,7 +266,7 @@ def make_parser():
     add = parser.add_argument
     add(
         "--backbone",
-        choices=models.constructors(),
+        choices=backbones.applications(),
         default="ResNet50V2",
         metavar="NAME",
         help="a network of keras.applications",

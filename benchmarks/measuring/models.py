@@ -6,6 +6,7 @@ from keras import ops
 
 import keras_warn
 from keras_warn.attention import attention_of
+from keras_warn.training import backbones
 from measuring.direct_formulation import direct_formulation
 
 # Small, so that hundreds of steps on noise do not reach infinity, with which
@@ -13,19 +14,10 @@ from measuring.direct_formulation import direct_formulation
 LEARNING_RATE = 1e-4
 
 
-def constructors():
-    """The networks of `keras.applications`, by name."""
-    return {
-        name: value
-        for name, value in vars(keras.applications).items()
-        if name[0].isupper() and callable(value)
-    }
-
-
 def build_backbone(settings, classes):
     keras.utils.set_random_seed(0)
     size = settings.image_size
-    return constructors()[settings.backbone](
+    return backbones.applications()[settings.backbone](
         include_top=True,
         weights=None,
         input_shape=(size, size, 3),
@@ -45,14 +37,12 @@ def augmented(backbone, settings, kernel_size, width=None):
     )
 
 
-def build(settings, kernel_size, classes, direct=True):
+def build(settings, kernel_size, classes):
     """The models to compare, by name, on one set of backbone layers."""
     backbone = build_backbone(settings, classes)
     ours = augmented(backbone, settings, kernel_size)
-    models = {"backbone": backbone, "ours": ours}
-    if direct:
-        models["direct"] = direct_formulation(ours)
-    return models
+    direct = direct_formulation(ours)
+    return {"backbone": backbone, "ours": ours, "direct": direct}
 
 
 def attention_inputs(ours):

@@ -191,7 +191,7 @@ def _constructor(backbone):
         if module:
             constructor = getattr(importlib.import_module(module), call.id)
         else:
-            constructor = _applications()[call.id]
+            constructor = applications()[call.id]
     except (
         AttributeError,
         ImportError,
@@ -203,12 +203,12 @@ def _constructor(backbone):
             "'ResNet50V2' or 'MobileNetV2(alpha=0.35)', one of another module, "
             "such as 'my_networks:Tiny', or a file that ends in .keras. "
             f"Received: {backbone!r:.99} ({error}). There are: "
-            f"{', '.join(_applications())}."
+            f"{', '.join(applications())}."
         ) from error
     return constructor, arguments
 
 
-def _applications():
+def applications():
     """The constructors of `keras.applications`, by name."""
     return {
         name: value
@@ -218,7 +218,7 @@ def _applications():
 
 
 def _is_keras(constructor):
-    return constructor in _applications().values()
+    return constructor in applications().values()
 
 
 def _construct(constructor, arguments, image_size, weights):

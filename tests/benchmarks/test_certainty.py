@@ -1,8 +1,13 @@
 """How sure a model is: its measures, on numbers that are known by hand."""
 
+import functools
+
 import certainty
+import cluttered_mnist
+import exits
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from measuring import certainty_report
 
@@ -145,6 +150,22 @@ def test_costs_are_those_of_all_modules_so_far():
     model = keras_warn.augment(keras.Model(inputs, x), 3)
     first, second, whole = certainty.costs(model)
     assert first < second < whole == sum(operations(model).values())
+
+
+def test_exits_of_digits_are_added_once(tmp_path, monkeypatch, eager):
+    small = {**cluttered_mnist.SMOKE, "filters": (4,) * 5, "dense": 8}
+    settings = functools.partial(cluttered_mnist.Settings, **small)
+    del small["epochs"]  # an option
+    monkeypatch.setattr(cluttered_mnist, "Settings", settings)
+    out = tmp_path / "certainty.csv"
+    arguments = ["--epochs", "1", "--seeds", "0", "--out", str(out)]
+    exits.main(arguments)
+    rows = pd.read_csv(out)
+    assert set(rows["row"]) == {f"after module {i}" for i in (1, 2, 3, 4)}
+    cost = rows[rows["measure"] == "their operations (%)"]["value"]
+    assert (cost.diff()[1:] > 0).all() and cost.max() <= 100
+    exits.main(arguments)
+    assert pd.read_csv(out).equals(rows)
 
 
 def test_known_classes_are_counted_from_zero():
