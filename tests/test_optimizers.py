@@ -109,10 +109,11 @@ OPTIMIZERS = {
     ),
     "adam_schedule": lambda f: optimizers.Adam(drop(f)),
     "adamw": lambda f: optimizers.AdamW(f * RATE, weight_decay=0.5),
-    "adamw_schedule": lambda f: optimizers.AdamW(drop(f), weight_decay=0.5),
     "adamw_callable": lambda f: optimizers.AdamW(constant(f)),
     "adamw_clipnorm": lambda f: optimizers.AdamW(f * RATE, clipnorm=0.5),
-    "adamw_ema": lambda f: optimizers.AdamW(f * RATE, use_ema=True),
+    "adamw_ema_schedule": lambda f: optimizers.AdamW(
+        drop(f), weight_decay=0.5, use_ema=True
+    ),
     "sgd_ema_overwritten": lambda f: optimizers.SGD(
         f * RATE, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2
     ),
@@ -217,7 +218,7 @@ def test_without_weight_decay_where_excluded():
 
 
 def test_weights_can_be_copied():
-    make = OPTIMIZERS["adamw_schedule"]
+    make = OPTIMIZERS["adamw_ema_schedule"]
     first = MultiRateOptimizer(make(1.0), FACTORS)
     moved(first, steps())
     second = MultiRateOptimizer(make(1.0), FACTORS)
@@ -288,11 +289,9 @@ def fitted(optimizer, callbacks=(), **options):
 @pytest.mark.parametrize(
     ("name", "jit_compile", "policy"),
     [
-        ("adamw_schedule", True, "float32"),
-        ("adamw_ema", False, "float32"),
-        ("sgd_accumulated", False, "float32"),
+        ("adamw_ema_schedule", True, "float32"),
         # `compile` puts the scaling of the loss around it.
-        ("nesterov", False, "mixed_float16"),
+        ("sgd_accumulated", False, "mixed_float16"),
     ],
 )
 def test_fit(name, jit_compile, policy):
@@ -329,7 +328,9 @@ def test_step_is_skipped_where_a_scaled_gradient_overflows():
 def test_swapped_averages_are_refused():
     """`SwapEMAWeights` would find no averages: it says so."""
     swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-    optimizer = MultiRateOptimizer(OPTIMIZERS["adamw_ema"](1.0), FACTORS)
+    optimizer = MultiRateOptimizer(
+        OPTIMIZERS["adamw_ema_schedule"](1.0), FACTORS
+    )
     with pytest.raises(ValueError, match="SwapEMAWeights"):
         fitted(optimizer, callbacks=[swap], **QUICK)
 
@@ -356,9 +357,8 @@ def fit_twice(model, **options):
 @pytest.mark.parametrize(
     ("name", "suffix", "mixed"),
     [
-        ("nesterov", ".keras", False),
-        ("adamw_schedule", ".keras", True),
-        ("adamw_schedule", ".h5", False),
+        ("adam_schedule", ".keras", True),
+        ("nesterov", ".h5", False),
     ],
 )
 def test_resumes_to_the_bit(name, suffix, mixed, tmp_path):
@@ -410,6 +410,7 @@ def test_file_of_0_1_resumes():
     """As the version that wrote it did."""
     saved = Path(__file__).parent / "saved"
     model = keras.models.load_model(saved / "0.1.0_rates.keras")
+    model.run_eagerly = QUICK["run_eagerly"]
     fit_twice(model)
     with np.load(saved / "0.1.0_rates.npz") as expected:
         assert_all_close(values(model), expected.values(), atol=1e-6)
@@ -463,7 +464,6 @@ def test_schedule_of_the_user():
 
 MIRRORED = """
 import sys
-import numpy as np
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
@@ -479,25 +479,22 @@ mirrored = tf.distribute.MirroredStrategy(
     cross_device_ops=tf.distribute.ReductionToOneDevice(),
 )
 x, y = data()
-for name, policy, tolerance in (
-    ("adamw_ema", "float32", 1e-6),
-    # Sums of halves of a batch in half precision.
-    ("adamw_schedule", "mixed_float16", 1e-3),
-):
-    keras.config.set_dtype_policy(policy)
-    found = []
-    for strategy in (mirrored, tf.distribute.get_strategy()):
-        keras.utils.set_random_seed(0)
-        with strategy.scope():
-            model = network()
-            optimizer = MultiRateOptimizer(OPTIMIZERS[name](1.0), FACTORS)
-            model.compile(optimizer, "mse", run_eagerly=strategy != mirrored)
-            prepared(model)
-        assert model.distribute_strategy is strategy
-        model.fit(x, y, 8, epochs=2, shuffle=False, verbose=0)
-        assert optimizer.iterations.numpy() == 6
-        found.append(values(model))
-    assert_all_close(*found, rtol=tolerance, atol=tolerance)
+found = []
+for strategy in (mirrored, tf.distribute.get_strategy()):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = network()
+        optimizer = MultiRateOptimizer(
+            OPTIMIZERS["adamw_ema_schedule"](1.0), FACTORS
+        )
+        scaled = keras.optimizers.LossScaleOptimizer(optimizer)
+        model.compile(scaled, "mse", run_eagerly=strategy != mirrored)
+        prepared(model)
+    assert model.distribute_strategy is strategy
+    model.fit(x, y, 8, epochs=2, shuffle=False, verbose=0)
+    assert optimizer.iterations.numpy() == 6
+    found.append(values(model))
+assert_all_close(*found, rtol=1e-6, atol=1e-6)
 """
 
 
