@@ -1,18 +1,16 @@
-"""The recipe, end to end on little data: killed, continued, refused."""
+"""The recipe, end to end on little data: stopped, continued, refused."""
 
 import contextlib
 import csv
+import functools
 import importlib.util
 import io
 import json
 import os
 import pathlib
 import re
-import signal
 import sys
-import time
 
-import fresh
 import keras
 import numpy as np
 import pytest
@@ -26,15 +24,6 @@ pytestmark = pytest.mark.usefixtures("eager")
 
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cluttered_mnist.py"
 SMALL = "--smoke --epochs 2 --train-size 128 --test-size 20".split()
-# As this file's own process, it traces nothing.
-EAGERLY = """
-import runpy, sys
-import tensorflow as tf
-tf.config.run_functions_eagerly(True)
-sys.path.insert(0, sys.argv[1].rpartition("/")[0])
-del sys.argv[0]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +31,8 @@ def recipe():
     spec = importlib.util.spec_from_file_location("cluttered_mnist", RECIPE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    # Most of what a start of the recipe does.
+    module.load_digits = functools.cache(module.load_digits)
     return module
 
 
@@ -61,27 +52,46 @@ def stops(recipe, arguments, capsys):
 
 
 @pytest.fixture(scope="module")
-def killed_and_continued(recipe, tmp_path_factory):
-    """The folder of a run killed after its first part, then finished."""
+def finished(recipe, tmp_path_factory):
+    """The folder of a run that was stopped in its second part, and resumed."""
     out = tmp_path_factory.mktemp("runs") / "small"
     arguments = [*SMALL, "--out", str(out)]
-    process = fresh.Process(EAGERLY, RECIPE, *arguments)
+    fit = recipe.training.fit
+
+    def stop(epoch, logs):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    def stopped(model, batches, epochs, folder, callbacks, **options):
+        if folder.name == "attention_0":
+            callback = keras.callbacks.LambdaCallback(on_epoch_begin=stop)
+            callbacks = [*callbacks, callback]
+        return fit(
+            model, batches, epochs, folder, callbacks=callbacks, **options
+        )
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(SystemExit) as exit,
+        contextlib.redirect_stdout(io.StringIO()) as said,
+        contextlib.redirect_stderr(io.StringIO()) as errors,
+    ):
+        patch.setattr(recipe.training, "fit", stopped)
+        recipe.main(arguments)
+    assert exit.value.code == 130
+    assert "same command" in errors.getvalue()
     first = out / "parts" / "baseline_0.json"
-    while not first.exists() and process.returncode is None:
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait().returncode == -signal.SIGKILL
     assert not (out / "parts" / "attention_0.json").exists()
     assert not (out / "results.json").exists()
     before = first.stat().st_mtime_ns, first.read_bytes()
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(said):
         recipe.main(arguments)
     (out.parent / "said.txt").write_text(said.getvalue())
     assert (first.stat().st_mtime_ns, first.read_bytes()) == before
     return out
 
 
-def test_all_files_are_there(killed_and_continued):
+def test_all_files_are_there(finished):
     expected = {
         "attention_0.keras",
         "baseline_0.keras",
@@ -94,14 +104,14 @@ def test_all_files_are_there(killed_and_continued):
         "settings.json",
         "tensorboard",
     }
-    assert set(os.listdir(killed_and_continued)) == expected
+    assert set(os.listdir(finished)) == expected
     for name in ("clutter.png", "explanation.png"):
-        content = (killed_and_continued / name).read_bytes()
+        content = (finished / name).read_bytes()
         assert content.startswith(b"\x89PNG")
 
 
-def test_results_are_complete(killed_and_continued):
-    results = json.loads((killed_and_continued / "results.json").read_text())
+def test_results_are_complete(finished):
+    results = json.loads((finished / "results.json").read_text())
     assert results["environment"]["backend"] == keras.backend.backend()
     assert results["settings"]["train_size"] == 128
     baseline, attention = results["runs"]
@@ -121,8 +131,8 @@ def test_results_are_complete(killed_and_continued):
         }
 
 
-def test_rows_of_the_csv(killed_and_continued):
-    with open(killed_and_continued / "results.csv", newline="") as file:
+def test_rows_of_the_csv(finished):
+    with open(finished / "results.csv", newline="") as file:
         baseline, attention = csv.DictReader(file)
     assert (baseline["arm"], attention["arm"]) == ("baseline", "attention")
     assert baseline["pointing_8_masks"] == ""
@@ -130,10 +140,10 @@ def test_rows_of_the_csv(killed_and_continued):
     assert 0 <= float(attention["accuracy_64"]) <= 1
 
 
-def test_curves_of_both_models(killed_and_continued):
-    """In one place; each epoch once, though the run was killed."""
+def test_curves_of_both_models(finished):
+    """In one place; each epoch once, though the run was stopped."""
     for name in ("baseline_0", "attention_0"):
-        folder = killed_and_continued / "tensorboard" / name
+        folder = finished / "tensorboard" / name
         events = in_tensorboard(folder)
         for part in ("training", "validation"):
             for number in ("loss", "accuracy"):
@@ -141,13 +151,13 @@ def test_curves_of_both_models(killed_and_continued):
                 assert [event.step for event in found] == [0, 1]
 
 
-def test_says_when_it_ends_and_where_results_are(killed_and_continued):
-    said = (killed_and_continued.parent / "said.txt").read_text()
+def test_says_when_it_ends_and_where_results_are(finished):
+    said = (finished.parent / "said.txt").read_text()
     assert "[1/2] baseline, seed 0 is done already" in said
     assert re.search(r"All will have been trained in \d+\.\d minutes", said)
     assert said.index("minutes") < said.index("report.html")
     last = said.splitlines()[-1]
-    assert f"tensorboard --logdir {killed_and_continued}" in last
+    assert f"tensorboard --logdir {finished}" in last
 
 
 @pytest.mark.parametrize(
@@ -159,12 +169,12 @@ def test_says_when_it_ends_and_where_results_are(killed_and_continued):
     ],
 )
 def test_another_run_is_never_mixed_in(
-    recipe, killed_and_continued, capsys, arguments, message
+    recipe, finished, capsys, arguments, message
 ):
-    before = contents(killed_and_continued)
-    arguments = [*arguments, "--out", killed_and_continued]
+    before = contents(finished)
+    arguments = [*arguments, "--out", finished]
     assert message in stops(recipe, arguments, capsys)
-    assert contents(killed_and_continued) == before
+    assert contents(finished) == before
 
 
 @pytest.mark.parametrize(
@@ -206,19 +216,10 @@ def test_parts_of_another_version_are_never_mixed_in(
     assert "instead of '0.0.0'" in stops(recipe, arguments, capsys)
 
 
-def test_interrupted(recipe, tmp_path, capsys, monkeypatch):
-    def interrupted(*args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(recipe, "experiment", interrupted)
-    with pytest.raises(SystemExit) as stop:
-        recipe.main(["--out", str(tmp_path / "run")])
-    assert stop.value.code == 130
-    assert "same command" in capsys.readouterr().err
-
-
 def settings(recipe, attention=None, **others):
+    """With narrow layers."""
     attention = {**recipe.Settings().attention, **(attention or {})}
+    others = {"filters": (2, 3, 5, 7, 11), "dense": 13, **others}
     return recipe.Settings(attention=attention, **others)
 
 
@@ -240,7 +241,7 @@ def test_attention_goes_backwards_from_the_fifth_convolution(
 
 
 def test_every_ablation_changes_the_model(recipe):
-    s = settings(recipe, filters=(2, 3, 5, 7, 11), dense=13)
+    s = settings(recipe)
 
     def built(variant):
         # Automatic names count from the start.
@@ -290,7 +291,7 @@ def test_spatial_transformer_is_the_baseline_behind_an_identity(recipe):
 
 def test_spatial_transformer_learns_at_a_tenth_of_the_rate(recipe, tmp_path):
     """In the second step, the first of a rate above zero; Adam's is near it."""
-    s = settings(recipe, epochs=1, train_size=2 * 128, validation_size=10)
+    s = recipe.Settings(epochs=1, train_size=2 * 128, validation_size=10)
     keras.utils.set_random_seed(0)
     model = recipe.build("spatial_transformer", s)
     before = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
