@@ -184,7 +184,12 @@ def curves(model, start, end, places, targets, contrast):
     probabilities, margins = [], []
     for fraction in FRACTIONS:
         mixed = np.where(turns < round(fraction * places.shape[1]), end, start)
-        said = model.predict(mixed, BATCH_SIZE, verbose=0).astype("float64")
+        # Not `predict`, which makes a data set at each call.
+        said = [
+            model.predict_on_batch(mixed[i : i + BATCH_SIZE])
+            for i in range(0, len(mixed), BATCH_SIZE)
+        ]
+        said = np.concatenate(said).astype("float64")
         probabilities.append(said[images, targets])
         logs = np.log(np.maximum(said, LEAST))
         margins.append(logs[images, targets] - logs[images, contrast])

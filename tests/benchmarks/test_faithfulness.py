@@ -60,15 +60,18 @@ def images(b, *size):
     return np.random.default_rng(0).random((b, *size)).astype("float32")
 
 
-def test_the_object_first_is_better_than_last():
+def test_the_object_first_is_better_than_last(monkeypatch):
+    """In whatever batches."""
+    monkeypatch.setattr(saliency, "BATCH_SIZE", 2)
     model = sees_the_box()
-    white, black = np.ones((1, H, W, 1)), np.zeros((1, H, W, 1))
+    white, black = np.ones((3, H, W, 1)), np.zeros((3, H, W, 1))
     areas = {}
-    first = saliency.inside(BOX, (H, W))
+    first = saliency.inside(np.repeat(BOX, 3, axis=0), (H, W))
+    classes = [1, 1, 1], [0, 0, 0]
     for name, found in (("first", first), ("last", -first)):
         places = saliency.order(found, seed=0)
-        inserted = saliency.curves(model, black, white, places, [1], [0])
-        deleted = saliency.curves(model, white, black, places, [1], [0])
+        inserted = saliency.curves(model, black, white, places, *classes)
+        deleted = saliency.curves(model, white, black, places, *classes)
         for probabilities, margins in (inserted, deleted):
             # The other classes share the rest.
             np.testing.assert_allclose(
@@ -80,7 +83,7 @@ def test_the_object_first_is_better_than_last():
         np.testing.assert_allclose(
             deleted[0][0, [0, -1]], inserted[0][0, ::-20]
         )
-        areas[name] = [saliency.area(c[0])[0] for c in (inserted, deleted)]
+        areas[name] = [saliency.area(c[0])[2] for c in (inserted, deleted)]
     assert areas["first"][0] > 0.8 > 0.5 > areas["last"][0]
     assert areas["first"][1] < 0.5 < 0.8 < areas["last"][1]
 
