@@ -11,17 +11,19 @@ the rate and decay that it has chosen, and asks of each seed's model:
 
 - calibration: would a temperature, fitted on validation images, help?
 - answered: which images does a model answer that was taught four of five
-  classes, by the threshold of `keras_warn.calibrate`: of those classes, of the
-  fifth (near), of another data set (far)?
+  classes, by the thresholds of `keras_warn.calibrate`, and by that of the
+  probability alone: of those classes, of the fifth (near), of another data set
+  (far)?
 - unknown: do other scores tell these apart better?
 - exits: how many images could be predicted by the first modules alone?
 - zoom: is a second look, at the box that masks show, worth its computation?
 
 What is chosen is chosen on validation images. Rows are added to `--out`, a
-number each; a seed that is there is not trained again.
+number each; what is there is not done again.
 `benchmarks/evidence.py` draws the means over seeds.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 
@@ -49,6 +51,7 @@ ACCURACY = "test accuracy (%)"
 BINS = 15  # of calibration errors
 LOSSES = {0.0: "no loss", 0.01: "a loss of 1"}  # of validation accuracy
 PROMISED = 0.75  # of answers, the share that is correct
+ALONE = ", by probability alone"
 UNKNOWN = slice(0, None, 5)  # classes that nobody is taught
 FAR = 800  # images of another data set, at most
 # Of a second look: share of a mask's peak, and of the image's side at least.
@@ -93,13 +96,28 @@ def looker(model):
     return look
 
 
-# Probabilities `(b, n)` of what is compared, from `Looks`.
+# Logits `(b, n)` of what is compared, from `Looks`.
 PREDICTORS = {
-    "attention": lambda looks: np.exp(looks.log_probabilities),
-    "linear probe": lambda looks: scipy.special.softmax(
-        looks.logits[:, 0], axis=-1
-    ),
+    "attention": lambda looks: looks.logits.mean(axis=1),
+    "linear probe": lambda looks: looks.logits[:, 0],
 }
+
+
+def softmax(logits):
+    return scipy.special.softmax(logits.astype("float64"), axis=-1)
+
+
+def log_softmax(logits):
+    return scipy.special.log_softmax(logits.astype("float64"), axis=-1)
+
+
+def fitted(logits, labels, promised=None, of_rule=log_softmax):
+    """The `Calibration` by logits `(b, n)`.
+
+    With `of_rule=log_softmax`, by the probability alone: its logarithm, as a
+    logit, has the same order.
+    """
+    return confidence.fit(softmax(logits), of_rule(logits), labels, promised)
 
 
 def accuracy(log_probabilities, labels):
@@ -110,10 +128,8 @@ def calibration(validation, test):
     """Errors and likelihoods of attention and of the probe, also tempered."""
     rows = {}
     for name, said in PREDICTORS.items():
-        fitted, sure = (
-            said(looks).astype("float64") for looks, _ in (validation, test)
-        )
-        temperature = confidence.fit(fitted, validation[1]).temperature
+        temperature = fitted(said(validation[0]), validation[1]).temperature
+        sure = softmax(said(test[0]))
         for who, t in ((name, 1.0), (f"{name}, tempered", temperature)):
             tempered = confidence.tempered(sure, t)
             bins = comparison.predictions(tempered, test[1]).reliability(BINS)
@@ -133,28 +149,32 @@ def answered(validation, test, near, far):
     `validation` and `test` are pairs of `Looks` and labels. Nothing is, where
     no threshold keeps what is promised.
     """
+    seen = {"known": test[0], "near": near, "far": far}
     rows = {}
     for name, said in PREDICTORS.items():
-        try:
-            fitted = confidence.fit(
-                said(validation[0]), validation[1], PROMISED
-            )
-        except ValueError:
-            answers = [
-                np.zeros(len(x.logits), bool) for x in (test[0], near, far)
-            ]
-        else:
-            answers = [
-                fitted.answers(fitted.probabilities(said(looks)))
-                for looks in (test[0], near, far)
-            ]
         right = said(test[0]).argmax(axis=-1) == test[1]
-        rows[name, "accuracy (%)"] = 100 * right.mean()
-        for kind, chosen in zip(("known", "near", "far"), answers, strict=True):
-            rows[name, f"{kind}: answered (%)"] = 100 * chosen.mean()
-        if answers[0].any():
-            correct = 100 * right[answers[0]].mean()
-            rows[name, "known: of these correct (%)"] = correct
+        logits = {kind: said(looks) for kind, looks in seen.items()}
+        for rule, of_rule in (("", lambda x: x), (ALONE, log_softmax)):
+            chosen = {
+                kind: np.zeros(len(x), bool) for kind, x in logits.items()
+            }
+            with contextlib.suppress(ValueError):
+                found = fitted(
+                    said(validation[0]), validation[1], PROMISED, of_rule
+                )
+                chosen = {
+                    kind: found.answers(
+                        found.probabilities(softmax(x)), of_rule(x)
+                    )
+                    for kind, x in logits.items()
+                }
+            row = name + rule
+            rows[row, "accuracy (%)"] = 100 * right.mean()
+            for kind, answers in chosen.items():
+                rows[row, f"{kind}: answered (%)"] = 100 * answers.mean()
+            if chosen["known"].any():
+                correct = 100 * right[chosen["known"]].mean()
+                rows[row, "known: of these correct (%)"] = correct
     return rows
 
 
@@ -366,9 +386,8 @@ def main(argv=None):
         frozen.train([head], cache, s.epochs, seed, s.rate, s.decay)
         return model, trunk
 
-    for seed in s.seeds:
-        if len(frozen.rows(s.out, {**run, "seed": seed})):
-            continue
+    def of_unknown_classes(seed):
+        """Tables of a model that is taught a part of the classes."""
         taught = of_classes(parts[0], known)
         model, trunk = trained(taught, known.size, seed)
         look = looker(model)
@@ -398,29 +417,41 @@ def main(argv=None):
                 area, passing = told_apart(of_known[name], values)
                 apart[name, f"AUROC, {kind} (%)"] = area
                 apart[name, f"false positives, {kind} (%)"] = passing
+        return {"answered": left, "unknown": apart}
 
+    def of_all_classes(seed):
         model, _ = trained(parts[0], every.size, seed)
         look = looker(model)
         judged = look(middles(validation)), parts[1].labels
         tested = look(middles(test)), parts[2].labels
-        zoom = second_looks(
-            look, test, parts[2].labels, (validation, parts[1].labels), center
-        )
-        found = {
+        return {
             "calibration": calibration(judged, tested),
-            "answered": left,
-            "unknown": apart,
             "exits": exits(judged, tested, costs(model)),
-            "zoom": zoom,
+            "zoom": second_looks(
+                look,
+                test,
+                parts[2].labels,
+                (validation, parts[1].labels),
+                center,
+            ),
         }
-        rows = [
-            {**run, "seed": seed, "table": table, "row": row, "measure": x}
-            | {"value": value}
-            for table, values in found.items()
-            for (row, x), value in values.items()
-        ]
-        frozen.add_rows(s.out, rows)
-        print(f"Seed {seed}: {zoom}", flush=True)
+
+    for seed in s.seeds:
+        for first, tables in (
+            ("answered", of_unknown_classes),
+            ("calibration", of_all_classes),
+        ):
+            about = {**run, "seed": seed}
+            if len(frozen.rows(s.out, {**about, "table": first})):
+                continue
+            rows = [
+                {**about, "table": table, "row": row, "measure": x}
+                | {"value": value}
+                for table, values in tables(seed).items()
+                for (row, x), value in values.items()
+            ]
+            frozen.add_rows(s.out, rows)
+            print(f"Seed {seed}: {first} and others are there.", flush=True)
 
 
 if __name__ == "__main__":

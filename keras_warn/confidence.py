@@ -28,7 +28,9 @@ class Calibration:
         temperature: Positive number that log-probabilities are divided by:
             above 1 for a model that is too sure.
         threshold: Number in [0, 1]: an image is *answered*, and not left to a
-            person, where the highest probability is at least this.
+            person, where the highest probability is at least this,
+        least_logit: Number: and the highest logit is at least this. It is low
+            where nothing looks like what the model was taught.
         accuracy: Number in [0, 1]: at least this share of the answers is
             correct, with 95 % confidence.
         answered: Number in (0, 1], the share of the images that is answered.
@@ -38,6 +40,7 @@ class Calibration:
     classes: int
     temperature: float
     threshold: float
+    least_logit: float
     accuracy: float
     answered: float
     images: int
@@ -47,15 +50,25 @@ class Calibration:
         checks.real("temperature", self.temperature)
         for name in ("threshold", "accuracy", "answered"):
             checks.real(name, getattr(self, name), maximum=1.0)
+        checks.real("least_logit", self.least_logit, -math.inf)
         checks.integer("images", self.images)
 
     def probabilities(self, probabilities) -> np.ndarray:
         """Calibrated probabilities, of those `(b, n)` that a model returns."""
         return tempered(probabilities, self.temperature)
 
-    def answers(self, probabilities) -> np.ndarray:
-        """`(b,)` booleans: which calibrated probabilities `(b, n)` answer."""
-        return probabilities.max(axis=-1) >= self.threshold
+    def answers(self, probabilities, logits) -> np.ndarray:
+        """Which images are answered.
+
+        Args:
+            probabilities: Calibrated ones, `(b, n)`; or `(n,)`, of one image.
+            logits: The same, as `keras_warn.inspect` returns them.
+
+        Returns:
+            Booleans `(b,)`; or one.
+        """
+        sure = probabilities.max(axis=-1) >= self.threshold
+        return sure & (logits.max(axis=-1) >= self.least_logit)
 
 
 def tempered(probabilities, temperature) -> np.ndarray:
@@ -70,17 +83,19 @@ def tempered(probabilities, temperature) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def fit(probabilities, labels, accuracy=None) -> Calibration:
+def fit(probabilities, logits, labels, accuracy=None) -> Calibration:
     """The `Calibration` of a model, by what it predicts.
 
-    The temperature is that of the highest likelihood. The accuracy of the
-    surest tenth, two tenths and so on is at least the lower end of the exact
-    interval of Clopper and Pearson, with 95 % confidence for all ten together
-    (Bonferroni).
+    The temperature is that of the highest likelihood. The surest tenth of the
+    images, two tenths and so on are those of which the highest probability
+    *and* the highest logit are above as many others'. Their accuracy is at
+    least the lower end of the exact interval of Clopper and Pearson, with 95 %
+    confidence for all ten together (Bonferroni).
 
     Args:
         probabilities: Array `(b, n)`, of images that the model was not trained
             on, drawn as those that it will see.
+        logits: Array `(b, n)`, as `keras_warn.inspect` returns them.
         labels: Integers `(b,)`, their classes.
         accuracy: Number in (0, 1): as many images are answered as keep it.
             `None`: at least half, and those of the highest accuracy.
@@ -92,6 +107,8 @@ def fit(probabilities, labels, accuracy=None) -> Calibration:
         - Guo et al., "On calibration of modern neural networks", ICML 2017
         - Clopper and Pearson, "The use of confidence or fiducial limits
           illustrated in the case of the binomial", Biometrika 1934
+        - Hendrycks et al., "Scaling out-of-distribution detection for
+          real-world settings", ICML 2022 (the highest logit)
     """
     from scipy import optimize
     from scipy import stats
@@ -107,21 +124,29 @@ def fit(probabilities, labels, accuracy=None) -> Calibration:
     best = optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded")
     temperature = math.exp(best.x)
     found = tempered(probabilities, temperature)
-    sure, correct = found.max(axis=-1), found.argmax(axis=-1) == labels
-    # Between two images, for rounding not to matter; or below all.
-    ordered = np.sort(sure)[::-1]
+    scores = found.max(axis=-1), logits.max(axis=-1).astype("float64")
+    correct = found.argmax(axis=-1) == labels
+    # Ranks from 1; the lower one of the two is that of an image.
+    ranks = np.minimum(*(stats.rankdata(one, "min") for one in scores))
     counts = np.maximum(1, np.round(SHARES * images).astype(int))
-    thresholds = np.array([ordered[i - 1 : i + 1].mean() for i in counts])
-    thresholds[counts == images] = 0.0
+    candidates = [
+        tuple(_above(one, int(rank)) for one in scores)
+        for rank in np.sort(ranks)[::-1][counts - 1]
+    ]
 
-    def least(threshold):
-        chosen = correct[sure >= threshold]
+    def chosen(thresholds):
+        return np.logical_and(
+            *(one >= t for one, t in zip(scores, thresholds, strict=True))
+        )
+
+    def least(thresholds):
+        of_chosen = correct[chosen(thresholds)]
         one_sided = stats.binomtest(
-            int(chosen.sum()), len(chosen), alternative="greater"
+            int(of_chosen.sum()), len(of_chosen), alternative="greater"
         )
         return one_sided.proportion_ci(1 - RISK / len(SHARES)).low
 
-    bounds = np.array([least(threshold) for threshold in thresholds])
+    bounds = np.array([least(thresholds) for thresholds in candidates])
     if accuracy is None:
         index = bounds[SHARES >= HALF].argmax()
         accuracy = bounds[index]
@@ -135,11 +160,24 @@ def fit(probabilities, labels, accuracy=None) -> Calibration:
             f"must be more images: {enough} without a mistake would do. "
             f"Received: accuracy={accuracy}."
         )
+    threshold, least_logit = candidates[index]
     return Calibration(
         classes,
         temperature,
-        float(thresholds[index]),
+        max(0.0, threshold),
+        least_logit,
         float(accuracy),
-        float(np.mean(sure >= thresholds[index])),
+        float(chosen(candidates[index]).mean()),
         images,
     )
+
+
+def _above(values, rank):
+    """A threshold that values from this rank on reach.
+
+    Between two values, for rounding not to matter; or below all.
+    """
+    ordered = np.sort(values)
+    if rank == 1:
+        return float(ordered[0]) - 1
+    return float(ordered[rank - 2 : rank].mean())

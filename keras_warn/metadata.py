@@ -260,8 +260,9 @@ def described(metadata) -> str:
         found = metadata.calibration
         what = (
             f"temperature {found.temperature:.2f}; answers with a probability "
-            f"of {found.threshold:.2f} and more, {100 * found.answered:.0f} % "
-            f"of images, {100 * found.accuracy:.1f} % of them or more correctly"
+            f"of {found.threshold:.2f} and a logit of {found.least_logit:.2f} "
+            f"or more, {100 * found.answered:.0f} % of images, "
+            f"{100 * found.accuracy:.1f} % of them or more correctly"
         )
         lines.append(("calibration", what))
     for name, value in (metadata.training or {}).items():

@@ -26,11 +26,18 @@ def drawn(images, seed=0, n=5):
     return true, np.minimum(labels, n - 1)
 
 
+def fit(probabilities, labels, accuracy=None):
+    """Where the highest logit says no more than the highest probability."""
+    return confidence.fit(
+        probabilities, np.log(probabilities), labels, accuracy
+    )
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_temperature_is_found_and_taken_back(temperature):
     true, labels = drawn(4000)
     said = confidence.tempered(true, 1 / temperature)
-    found = confidence.fit(said, labels)
+    found = fit(said, labels)
     assert found.temperature == pytest.approx(temperature, rel=0.06)
     np.testing.assert_allclose(found.probabilities(said), true, atol=0.02)
 
@@ -44,8 +51,9 @@ def test_promises_are_kept():
     kept = answered = 0
     for i in range(100):
         part = slice(300 * i, 300 * (i + 1))
-        found = confidence.fit(said[part], labels[part], accuracy=0.75)
-        chosen = found.answers(found.probabilities(said[rest]))
+        found = fit(said[part], labels[part], accuracy=0.75)
+        probabilities = found.probabilities(said[rest])
+        chosen = found.answers(probabilities, np.log(said[rest]))
         kept += np.mean(best[rest][chosen] == labels[rest][chosen]) >= 0.75
         answered += chosen.mean() / 100
     assert kept >= 95
@@ -57,24 +65,51 @@ def test_bound_by_hand():
     """Of `n` answers without a mistake, 1 - risk^(1/n) may be wrong."""
     probabilities = np.tile([0.7, 0.3], (100, 1))
     labels = np.zeros(100, int)
-    found = confidence.fit(probabilities, labels)
+    found = fit(probabilities, labels)
     # All are equally sure: no share is another than the whole.
     assert found.accuracy == pytest.approx(0.005 ** (1 / 100))
     assert found.answered == 1 and found.images == 100
     with pytest.raises(ValueError, match="at most 0.948.* 528 without a mis"):
-        confidence.fit(probabilities, labels, accuracy=0.99)
+        fit(probabilities, labels, accuracy=0.99)
 
 
 def test_a_higher_accuracy_answers_less():
     said, labels = drawn(2000)
     shares = [
-        confidence.fit(said, labels, accuracy).answered
-        for accuracy in (0.5, 0.8, 0.9)
+        fit(said, labels, accuracy).answered for accuracy in (0.5, 0.8, 0.9)
     ]
     assert shares == sorted(shares, reverse=True)
     assert shares[0] == 1 and 0 < shares[-1] < 0.5
     # Without a wish, at least half are.
-    assert confidence.fit(said, labels).answered >= 0.5
+    assert fit(said, labels).answered >= 0.5
+
+
+def test_what_looks_like_nothing_is_not_answered_however_sure():
+    said, labels = drawn(2000)
+    random = np.random.default_rng(1)
+    logits = np.log(said) + random.uniform(5, 9, size=(2000, 1))
+    found = confidence.fit(said, logits, labels, accuracy=0.8)
+    probabilities = found.probabilities(said)
+    answered = found.answers(probabilities, logits)
+    assert answered.mean() == found.answered > 0.4
+    assert (said.argmax(-1) == labels)[answered].mean() >= 0.8
+    assert not found.answers(probabilities, logits - 9).any()
+    # Nor what is unsure, however high its logit.
+    surer = probabilities.max(-1) >= found.threshold
+    np.testing.assert_array_equal(
+        found.answers(probabilities, logits + 9), surer
+    )
+    # Both thresholds leave out as many: neither alone is in the way.
+    known = logits.max(-1) >= found.least_logit
+    assert surer.mean() == pytest.approx(known.mean(), abs=0.002)
+
+
+def gated_logits(model, images):
+    found = keras_warn.inspect(model).predict(images, verbose=0)
+    logits = [found["backbone_prediction"]]
+    for i in range(1, found["global_gates"].shape[-1]):
+        logits.append(found[f"module_{i}_prediction"])
+    return np.einsum("bi,ibn->bn", found["global_gates"], np.stack(logits))
 
 
 def data(model, count=40):
@@ -99,7 +134,11 @@ def test_all_who_show_probabilities_apply_it(activation, tmp_path):
     found = keras_warn.calibrate(model, (images, labels), verbose=0)
     wanted = confidence.tempered(probabilities, found.temperature)
     assert abs(found.temperature - 1) > 0.1  # there is something to do
-    assert 0 < np.mean(wanted.max(-1) >= found.threshold) < 1
+    logits = gated_logits(model, images)
+    answered = (wanted.max(-1) >= found.threshold) & (
+        logits.max(-1) >= found.least_logit
+    )
+    assert 0 < answered.mean() < 1
     # The model itself is what it was.
     np.testing.assert_array_equal(model.predict(images, verbose=0), before)
 
@@ -111,7 +150,6 @@ def test_all_who_show_probabilities_apply_it(activation, tmp_path):
     np.testing.assert_allclose(
         compared.output.confidences, wanted.max(-1), rtol=1e-4
     )
-    answered = wanted.max(-1) >= found.threshold
     np.testing.assert_array_equal(compared.answered, answered)
 
     path = tmp_path / "report.html"
@@ -136,10 +174,12 @@ def test_exported_models_apply_it(activation, tmp_path):
     scores = model.predict(images, verbose=0)
     said = scores if activation else special.softmax(scores, -1)
     wanted = found.probabilities(said)
+    answered = found.answers(wanted, gated_logits(model, images))
+    assert 0 < answered.mean() < 1
     for function in (loaded.serve, loaded.explain):
         served = function(tf.constant(images))
         np.testing.assert_allclose(served["probabilities"], wanted, atol=1e-5)
-        np.testing.assert_array_equal(served["answered"], found.answers(wanted))
+        np.testing.assert_array_equal(served["answered"], answered)
 
 
 def test_errors(tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import pathlib
 
+import keras
 import numpy as np
 
 from keras_warn import files
@@ -21,6 +22,7 @@ from keras_warn.cli.options import add_options
 from keras_warn.cli.options import count
 from keras_warn.cli.outputs import check_out
 from keras_warn.cli.progress import Progress
+from keras_warn.explanation.intermediates import inspect
 from keras_warn.reporting.comparison import probabilities
 
 EPILOG = f"""\
@@ -66,20 +68,24 @@ def run(arguments) -> int:
     paths = listed(arguments.image)
     top = min(arguments.top, model.output_shape[-1])
     calibration = metadata.of_model(model).calibration
+    outputs = inspect(model).output
+    reader = keras.Model(
+        model.input, [outputs["prediction"], outputs["logits"]]
+    )
     plain = len({path.name for path in paths}) == len(paths)
     progress, rows = Progress("images predicted", len(paths)), []
     for chosen, pixels, _ in read_batches(
         paths, preprocessor, arguments.batch_size, progress.fail
     ):
-        found = model.predict_on_batch(preprocessor.prepare(pixels))
+        found, logits = reader.predict_on_batch(preprocessor.prepare(pixels))
         found = probabilities(model, found)
-        for i, scores in zip(chosen, found, strict=True):
+        for i, scores, of_image in zip(chosen, found, logits, strict=True):
             path = paths[i]
             if np.isfinite(scores).all():
                 name = files.displayed(path.name if plain else path)
                 row = [name, *_best(scores, names, top)]
                 if calibration is not None and top:
-                    row.append(calibration.answers(scores[None])[0])
+                    row.append(calibration.answers(scores, of_image))
                 rows.append(row)
             else:
                 progress.fail(path, f"{path}: the model predicts NaN for it.")

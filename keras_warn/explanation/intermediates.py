@@ -10,6 +10,7 @@ from keras_warn import graph
 from keras_warn.attention import GLOBAL_GATES
 from keras_warn.attention import attention_of
 from keras_warn.attention import part_name
+from keras_warn.layers.numerics import wide
 
 
 def inspect(model) -> keras.Model:
@@ -37,6 +38,7 @@ def inspect(model) -> keras.Model:
         - `global_gates`: `(b, m + 1)`; weight of the backbone, then of each
           module. Not with `gates="linear"`.
         - `backbone_prediction`: `(b, n)`; logits of the backbone.
+        - `logits`: `(b, n)`; the sum of all logits, weighed by the gates.
         - `prediction`: `(b, n)`; the output of `model`.
 
     Example:
@@ -61,10 +63,19 @@ def inspect(model) -> keras.Model:
     if attention.combined is None:
         outputs[GLOBAL_GATES] = attention.global_gates.output
     outputs["backbone_prediction"] = attention.backbone_logits
+    outputs["logits"] = _gated_logits(attention.rectified)
     outputs["prediction"] = model.output
     return keras.Model(
         graph.inputs(model), outputs, name=f"{model.name}_inspected"
     )
+
+
+def _gated_logits(rectified):
+    dtype = wide(rectified.compute_dtype)
+    inputs = keras.tree.flatten(rectified.input)
+    gates, *logits = (keras.ops.cast(x, dtype) for x in inputs)
+    logits = keras.ops.stack(logits, axis=1)
+    return keras.ops.sum(gates[:, :, None] * logits, axis=1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

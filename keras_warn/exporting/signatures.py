@@ -108,13 +108,13 @@ class Signatures:
         )
 
     def _serve(self, images):
-        scores = self.plan.model(images, training=False)
-        return self._named(self._probabilities(scores))
+        intermediates = self._inspected(images, training=False)
+        return self._named(self._probabilities(intermediates))
 
     def _explain(self, images):
         intermediates = self._inspected(images, training=False)
         found = {
-            **self._probabilities(intermediates["prediction"]),
+            **self._probabilities(intermediates),
             "backbone_probabilities": keras.ops.softmax(
                 _wide(intermediates["backbone_prediction"]), axis=-1
             ),
@@ -127,8 +127,8 @@ class Signatures:
         }
         return self._named(found)
 
-    def _probabilities(self, scores):
-        found = _wide(scores)
+    def _probabilities(self, intermediates):
+        found = _wide(intermediates["prediction"])
         if self._activation is None:
             found = keras.ops.softmax(found, axis=-1)
         calibration = metadata.of_model(self.plan.model).calibration
@@ -136,8 +136,12 @@ class Signatures:
             return {"probabilities": found}
         powers = found ** (1 / calibration.temperature)
         found = powers / keras.ops.sum(powers, axis=-1, keepdims=True)
-        sure = keras.ops.max(found, axis=-1) >= calibration.threshold
-        return {"probabilities": found, "answered": sure}
+        answered = keras.ops.logical_and(
+            keras.ops.max(found, axis=-1) >= calibration.threshold,
+            keras.ops.max(_wide(intermediates["logits"]), axis=-1)
+            >= calibration.least_logit,
+        )
+        return {"probabilities": found, "answered": answered}
 
     def _masks(self, intermediates, images):
         plan = self.plan

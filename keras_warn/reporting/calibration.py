@@ -8,6 +8,7 @@ import numpy as np
 from keras_warn import checks
 from keras_warn import confidence
 from keras_warn import metadata
+from keras_warn.explanation.intermediates import inspect
 from keras_warn.reporting.comparison import batches_of
 from keras_warn.reporting.comparison import check_finite
 from keras_warn.reporting.comparison import own_probabilities
@@ -19,9 +20,10 @@ def calibrate(
     """Finds what a model's probabilities are worth, and keeps it with it.
 
     A temperature makes its probabilities hold: of the images with 80 %, about
-    80 % are predicted correctly. A threshold tells the images that it answers
-    from those that are better left to a person, among them many of classes
-    that it was never taught. Both are part of the model's file from
+    80 % are predicted correctly. Thresholds, of the highest probability and of
+    the highest logit, tell the images that it answers from those that are
+    better left to a person, among them most of what it was never taught. All
+    are part of the model's file from
     `model.save` on, and `keras-warn predict`, `keras_warn.report` and
     `keras_warn.export` apply them. What `model.predict` returns stays as it
     is.
@@ -58,17 +60,20 @@ def calibrate(
     known = metadata.of_model(model)
     if accuracy is not None:
         checks.real("accuracy", accuracy, maximum=0.999)
+    reader = inspect(model)
     count, batches = batches_of(model, data, batch_size)
     progress = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
     found = []
     for images, labels in batches:
-        scores = model.predict_on_batch(images)
+        intermediates = reader.predict_on_batch(images)
+        scores = intermediates["prediction"]
         check_finite("model", "prediction", scores)
-        found.append((own_probabilities(model, scores), labels))
+        probabilities = own_probabilities(model, scores)
+        found.append((probabilities, intermediates["logits"], labels))
         progress.update(len(found))
     if not found:
         raise ValueError("`data` must hold at least one image. Received: none.")
-    probabilities, labels = map(np.concatenate, zip(*found, strict=True))
-    calibration = confidence.fit(probabilities, labels, accuracy)
+    joined = map(np.concatenate, zip(*found, strict=True))
+    calibration = confidence.fit(*joined, accuracy)
     metadata.attach(model, dataclasses.replace(known, calibration=calibration))
     return calibration

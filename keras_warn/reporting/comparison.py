@@ -396,7 +396,9 @@ def compare(
             }
         )
         if calibration is not None:
-            found[-1]["answered"] = calibration.answers(output)
+            found[-1]["answered"] = calibration.answers(
+                output, intermediates["logits"]
+            )
         if baseline is not None:
             alone = baseline.predict_on_batch(images)
             check_finite("baseline", "prediction", alone)

@@ -10,7 +10,6 @@ import tempfile
 import keras
 
 from keras_warn import callbacks
-from keras_warn import confidence
 from keras_warn import files
 from keras_warn import graph
 from keras_warn import metadata
@@ -23,6 +22,7 @@ from keras_warn.data.batches import TestBatches
 from keras_warn.data.batches import TrainingBatches
 from keras_warn.data.splits import Splits
 from keras_warn.frozen import split
+from keras_warn.reporting.calibration import calibrate
 from keras_warn.training import devices
 from keras_warn.training import outputs
 from keras_warn.training import processes
@@ -247,16 +247,10 @@ class Experiment:
             }
             if first:
                 if not s.baseline:
-                    about = outputs.metadata(self, found)
+                    metadata.attach(model, outputs.metadata(self, found))
                     # Not of the best epoch, which these images have chosen.
                     if validation is not None and name == "model.keras":
-                        calibration = confidence.fit(
-                            validation.predict(model), validation.labels
-                        )
-                        about = dataclasses.replace(
-                            about, calibration=calibration
-                        )
-                    metadata.attach(model, about)
+                        calibrate(model, validation, verbose=0)
                 with run.replacing(name) as path:
                     model.save(path)
             return found

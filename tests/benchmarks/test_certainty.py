@@ -52,8 +52,10 @@ def test_what_is_answered_of_known_and_unknown_classes():
     sure, unsure = [[0.9, 0.1], [0.9, 0.1]], [[0.9, 0.1], [0.02, 0.98]]
     both = looks([sure] * 60 + [unsure] * 40)
     labels = np.zeros(100, int)
-    near, far = looks([sure, unsure, unsure]), looks([unsure])
+    near, far = looks([sure, unsure, unsure]), looks([unsure, sure])
+    far.logits[1] -= 9  # as sure, of less
     rows = certainty.answered((both, labels), (both, labels), near, far)
+    assert rows["attention, by probability alone", "far: answered (%)"] == 50
     assert {name: rows["attention", name] for _, name in rows} == {
         "accuracy (%)": 60,
         "known: answered (%)": 60,
