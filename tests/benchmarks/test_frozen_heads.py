@@ -72,7 +72,7 @@ def test_a_head_learns_beside_others_what_it_learns_alone(
         return weights(heads[names[0]])
 
     caches = []
-    together = trained("attention", "linear", "paper")
+    together = trained("attention", "linear")
     np.testing.assert_allclose(trained("attention"), together, atol=2e-5)
 
 
