@@ -13,6 +13,8 @@ from keras_warn import metadata
 from keras_warn.cli import main
 from keras_warn.data import synthetic
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 NETWORK = "small_network:Small"
 SMALL = (
     *("--backbone", NETWORK, "--weights", "none"),

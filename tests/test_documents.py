@@ -23,7 +23,9 @@ PAGES = sorted(
     for folder in (".", "docs", "recipes", "tuning", "examples/server")
     for path in (ROOT / folder).glob("*.md")
 )
-SIZE = 224
+SIZE = 32
+# What stands for numbers of pages: pixels, classes, and images of a batch.
+SMALLER = {"224": SIZE, "256": 36, "200": 4, "64": 8}
 # Exports take long; that of README is enough.
 SLOW = {ROOT / "docs/production.md", ROOT / "examples/server/README.md"}
 
@@ -46,7 +48,7 @@ def tiny(include_top=False, input_shape=(SIZE, SIZE, 3), **ignored):
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
-    return data.synthetic.write_image_folder(folder, 200, train=2, test=1)
+    return data.synthetic.write_image_folder(folder, 4, train=5, test=1)
 
 
 @pytest.fixture
@@ -98,6 +100,8 @@ def test_code_runs_in_order(page, given, request):
         classes = given["model"].output_shape[-1]
         given["names"] = [f"class {i}" for i in range(classes)]
         block = re.sub(r"\b(epochs|views)=\d+", r"\1=1", block)
+        for number, smaller in SMALLER.items():
+            block = re.sub(rf"\b{number}\b", f"{smaller}", block)
         exec(compile(block, page.name, "exec"), given)
 
 

@@ -394,6 +394,7 @@ def test_all_options_together(birds, tmp_path):
     """Half precision, averages, mixing and smoothing, frozen statistics."""
     one = small(
         birds,
+        epochs=1,
         precision="mixed_float16",
         optimizer="adamw",
         weight_decay=0.01,
@@ -424,19 +425,24 @@ def test_too_few_images_for_a_batch(birds, tmp_path):
         small(birds, batch_size=25).run(tmp_path / "run")
 
 
-def test_the_report_compares_both_variants_whichever_ends_last(birds, tmp_path):
+def test_the_report_compares_both_variants_whichever_ends_last(
+    birds, finished, tmp_path
+):
     attention, baseline = tmp_path / "attention", tmp_path / "baseline"
-    alone = small(birds, epochs=1, attention=None)
-    one = small(birds, epochs=1)
-    found = {
-        "Baseline": alone.run(baseline, verbose=0, other=attention),
-        "With attention": one.run(attention, verbose=0, other=baseline),
-    }
+    one, folder, results = finished
+    shutil.copytree(folder, attention)
     path = attention / "report.html"
-    folder = runs.RunFolder(baseline, alone.identity(), finished=True)
+    path.unlink()
+    alone = small(birds, attention=None)
+    found = {
+        "With attention": results,
+        "Baseline": alone.run(baseline, verbose=0, other=attention),
+    }
+    folder = runs.RunFolder(attention, one.identity(), finished=True)
+    model = keras.saving.load_model(attention / "model.keras", compile=False)
     for write in (
         lambda: None,
-        lambda: outputs.show(alone, None, folder, attention),
+        lambda: outputs.show(one, model, folder, baseline),
     ):
         write()
         page = path.read_text("utf-8")
@@ -448,7 +454,10 @@ def test_the_report_compares_both_variants_whichever_ends_last(birds, tmp_path):
             )
         path.unlink()
     # Others differ in more than attention, or are not there.
-    for other in (small(birds), small(birds, seed=1, epochs=1, attention=None)):
+    for other in (
+        small(birds, epochs=1),
+        small(birds, seed=1, attention=None),
+    ):
         assert not outputs._finished_alike(other, baseline)
     assert not outputs._finished_alike(one, tmp_path / "nowhere")
 
