@@ -1,8 +1,7 @@
-"""Networks to add attention to: of keras.applications, of yours, pretrained.
+"""Backbones with a classifier, to add attention to.
 
-They take bytes, 0 to 255, and bring them to what the network was trained on
-by layers of their own, so that who loads the model later needs to know
-nothing about that.
+They are of keras.applications, or yours. They take bytes, 0 to 255, and scale
+them by layers of their own: who loads the model later need not know how.
 """
 
 import ast
@@ -115,7 +114,9 @@ def build_network(
             f"has its own. Received: weights={str(weights)!r}."
         )
     network = _from_file(backbone, image_size)
-    wanted = preprocessing or model_inputs.default_preprocessing(network)
+    wanted = preprocessing or model_inputs.default_preprocessing(
+        graph.flatten(network)
+    )
     prepared = _preprocessing_layers(wanted)
     return _prepared(
         network, prepared, image_size, classes, freeze_batch_norm, freeze

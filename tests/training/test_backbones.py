@@ -271,6 +271,22 @@ def test_file_without_a_classifier_gets_one(tmp_path):
     )
 
 
+def test_file_of_a_sequential_network_says_how_it_takes_pixels(tmp_path):
+    saved = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(4, 3, strides=2),
+        ]
+    )
+    saved.save(tmp_path / "mine.keras")
+    network = build_network(tmp_path / "mine.keras", 7, 32)
+    (rescaling,) = [
+        x for x in network.layers if isinstance(x, keras.layers.Rescaling)
+    ]
+    assert rescaling.scale == 1 / 255 and network.output_shape == (None, 7)
+
+
 @pytest.mark.parametrize("classes", [None, 5])
 def test_frozen_but_for_its_classifier(tmp_path, classes):
     """Dropout inside is gone: it draws even where `training` is False."""
