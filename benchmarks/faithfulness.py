@@ -11,7 +11,7 @@ first fine-tuned on its training images, once a seed, from weights of
 ImageNet, which Keras downloads unless `--weights` is their file.
 
 All maps (`measuring/saliency.py`) get the same test images and models, and all
-measures are of the class that the model predicts, right or wrong;
+measures are of the class that the model predicts, correct or not;
 docs/faithfulness.md says what each is, and what it does not show. Gradients
 need the TensorFlow backend.
 

@@ -1,8 +1,9 @@
 """What attention is worth on a frozen backbone, beside heads of equal size.
 
-    python benchmarks/frozen.py cub50 --images CUB_200_2011_first50 \\
+    python benchmarks/frozen.py "CUB, 50 birds" \\
+        --images CUB_200_2011_first50 --cache features \\
         --backbone "MobileNetV2(alpha=0.35)" --image-size 128 \\
-        --weights mobilenet_v2_0.35_128_notop.weights.h5 --width 16
+        --weights mobilenet_v2_0.35_128_notop.weights.h5
 
 All heads read the same feature maps, which are computed once for a few random
 crops of each image. Learning rate and weight decay of each head are the best
@@ -10,9 +11,9 @@ of `GRID` on the validation images, and chosen before any test image is seen.
 Then each head is trained with `--seeds`, and tested after its last epoch.
 
 Rows are added to `--out`: one a head and seed, with what was chosen, and which
-test images were right, as bits. Stopped or killed, the same command resumes
-with the heads and seeds that are missing. `benchmarks/evidence.py` draws the
-rows.
+test images were predicted correctly, as bits. Stopped or killed, the same
+command resumes with the heads and seeds that are missing.
+`benchmarks/evidence.py` draws the rows.
 """
 
 import itertools

@@ -154,7 +154,7 @@ def from_json(found) -> Metadata:
         raise TypeError(f"It must be a dictionary. Received: {found!r}.")
     fields = {field.name for field in dataclasses.fields(Metadata)}
     known = {"keras_warn": None, **(found or {})}
-    # What they were called before 0.2.
+    # What earlier versions called them.
     if "short_side" in known:
         known["resize_shorter_edge"] = known["short_side"]
     if known.get("preprocessing") == "unit":
@@ -204,8 +204,8 @@ def attach(model, metadata) -> None:
 def of_model(model) -> Metadata:
     """The `Metadata` of a model with attention.
 
-    All of it is `None` where nothing is known, as of models that versions
-    before 0.2 saved.
+    All of it is `None` where nothing is known, as of models that earlier
+    versions saved.
     """
     found = from_json(attention_of(model).rectified.metadata)
     if found.class_names is not None:

@@ -5,7 +5,8 @@
     python recipes/cifar10.py --data-dir FOLDER --smoke
 
 Stands for section 4.3 and Table 2 of "Attend and Rectify": WRN-28-10
-(`--baseline`) and WARN-28-10, with the attention of the authors' code.
+(`--baseline`) and WARN-28-10. Attention is `preset="paper"`, with the 3x3
+kernels, pooled penalty and batch-normalised gates of the authors' code.
 
 Differences from the paper: cosine decay instead of steps, and a tenth of the
 training images is split off for validation (`--validation-share 0` trains on

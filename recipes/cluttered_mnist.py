@@ -19,10 +19,11 @@ unless `--source` says otherwise; minutes of training instead of 200 epochs of
 200,000 images, with warm-up and cosine decay; narrow layers, whose widths the
 paper does not state.
 
-Results: README.md and docs/evidence.md, of the last epoch, on test digits that
-are in no training image. Learning rates of 2e-3 to 2e-2 were tried for both
-variants on validation digits. The spatial transformer's localisation learns at
-a tenth of the rate: at all of it, it leaves the image and never comes back.
+Results: docs/digits.md and docs/evidence.md, of the last epoch, on test digits
+that are in no training image. Learning rates of 2e-3 to 2e-2 were tried for
+both variants on validation digits. The spatial transformer's localisation
+learns at a tenth of the rate: at all of it, it leaves the image and never comes
+back.
 
 *Pointing* is the share of test images in which the masks are strongest in the
 box of the digit. Beside it stand the box's share of the canvas (`chance`), and

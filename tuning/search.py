@@ -322,7 +322,8 @@ def _add_arguments(parser, name):
         "--max-trials",
         type=count(1),
         metavar="N",
-        help=f"(default: {MAX_TRIALS}; of grid and hyperband: all they have)",
+        help=f"how many at most (default: {MAX_TRIALS}; of grid and hyperband: "
+        "all they have)",
     )
     add(
         "--objective",

@@ -1,3 +1,3 @@
-"""The command `keras-warn`: models looked into, and runs gathered."""
+"""The command `keras-warn`: models are trained, used and looked into."""
 
 from keras_warn.cli.main import main as main

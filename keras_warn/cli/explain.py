@@ -41,8 +41,9 @@ TOP = 3
 
 EPILOG = f"""\
 outputs:
-  DIR/<name of the image>.png   a figure for each image: where the model
-                                looked, and what spoke for its prediction
+  DIR/<name of the image>.png   a figure for each image (or .svg, .pdf): where
+                                the model looked, and what spoke for its
+                                prediction
   DIR/{EXPLANATIONS}         the same in numbers: predictions of the backbone
                                 alone, of attention alone and of both, gates,
                                 contributions of the backbone and of each

@@ -78,7 +78,7 @@ def add_arguments(parser) -> None:
     add(
         "--quantization",
         choices=("float16",),
-        help="store weights in so many bits; with litert",
+        help="with litert: store weights in 16 bits",
     )
     add("--overwrite", action="store_true", help="replace an exported model")
 

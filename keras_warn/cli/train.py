@@ -36,6 +36,7 @@ outputs, in DIR:
   saved_model/  for TensorFlow Serving, and TensorFlow without this package
   report.html   what attention does on the test images
   results.json  settings, history and accuracies
+  and history.csv, masks.png, tensorboard/; with validation images best.keras
 
   The backbone is frozen: its features are computed once, on disk, for
   --frozen-views random crops of each image, and attention and classifier are

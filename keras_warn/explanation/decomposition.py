@@ -177,7 +177,7 @@ class Explanation(Contributions):
 
     @property
     def contributions(self) -> np.ndarray:
-        """Why the target and not the other class: `(b, m + 1)`.
+        """Why the target and not the contrast class: `(b, m + 1)`.
 
         Contributions of the backbone, then of each module, to the score of the
         target less that of the contrast class. They sum to this difference.

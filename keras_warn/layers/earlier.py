@@ -6,6 +6,6 @@ def renamed(config, **names) -> dict:
 
     Args:
         config: Dictionary, as a file holds it.
-        **names: For what it was called before 0.2, what it is called now.
+        **names: For what it was called in them, what it is called now.
     """
     return {names.get(name, name): value for name, value in config.items()}

@@ -186,7 +186,7 @@ class GatedSum(Annotated):
     @classmethod
     def from_config(cls, config) -> "GatedSum":
         config = renamed(config, agreement="agreement_weight")
-        if "from_logits" in config:  # as `activation` was called before 0.2
+        if "from_logits" in config:  # what earlier versions had
             scores = config.pop("from_logits")
             config["activation"] = None if scores else "softmax"
         return super().from_config(config)

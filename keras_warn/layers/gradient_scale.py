@@ -13,8 +13,8 @@ class GradientScale(keras.layers.Layer):
     """Identity whose gradient is multiplied by a factor.
 
     At the entry of an attention module it decides how far the module's loss
-    trains the backbone: 1 not at all restrained, 0 is the paper's
-    blocked-gradient ablation (section 4.3), 0.1 its fine-tuning rate.
+    trains the backbone: in full with 1, and not at all with 0, the paper's
+    blocked-gradient ablation (section 4.3). 0.1 is its fine-tuning rate.
 
     In training with a factor of 1 it saves memory: the gradients of all that
     read its output are added up before they go on, instead of waiting one by

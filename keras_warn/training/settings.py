@@ -56,7 +56,8 @@ class Checked:
 class Settings(Checked):
     """All that the result of a training depends on, beside data and seed.
 
-    The defaults are those of the paper's fine-tuning (section 4.4). Each
+    The defaults fine-tune as the paper does (section 4.4), but for attention,
+    whose defaults are those of `keras_warn.augment`, and the backbone. Each
     setting is described by its `help`, which `python RECIPE --help` shows.
 
     Example:
@@ -98,10 +99,10 @@ class Settings(Checked):
         choices=("sgd", "adam", "adamw"),
     )
     learning_rate: float = setting(
-        1e-3, "of the pretrained layers, at its highest", 1e-12
+        1e-3, "of the backbone's layers, at its highest", 1e-12
     )
     attention_factor: float = setting(
-        10.0, "how much faster attention and classifier learn"
+        10.0, "how much faster than that attention and classifier learn"
     )
     weight_decay: float = setting(
         0.0, "decoupled, as a share of the learning rate"
@@ -130,7 +131,7 @@ class Settings(Checked):
     )
     frozen_views: int = setting(
         0,
-        "random views of each image, of which a frozen backbone's features "
+        "random crops of each image, of which a frozen backbone's features "
         "are computed once; 0 to train the backbone, too",
         0,
         1000,

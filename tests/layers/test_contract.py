@@ -100,7 +100,7 @@ def test_config_round_trip(case):
     np.testing.assert_array_equal(to_numpy(again(*inputs)), to_numpy(outputs))
 
 
-BEFORE_0_2 = [
+OF_EARLIER_VERSIONS = [
     ("AttentionHeads", {"heads": 2}, {"num_heads": 2}),
     ("GlobalGate", {"gates": 2}, {"num_gates": 2}),
     ("UniformGate", {"gates": 2}, {"num_gates": 2}),
@@ -117,8 +117,8 @@ BEFORE_0_2 = [
 ]
 
 
-@pytest.mark.parametrize("name,before,now", BEFORE_0_2)
-def test_config_of_before_0_2(name, before, now):
+@pytest.mark.parametrize("name,before,now", OF_EARLIER_VERSIONS)
+def test_config_of_earlier_versions(name, before, now):
     config = getattr(keras_warn, name).from_config(before).get_config()
     assert now.items() <= config.items() and not before.keys() & config
 
