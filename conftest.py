@@ -15,23 +15,6 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 
 import pytest
 
-# Tests side by side (`pytest -n 2 --dist loadfile`) begin with the files that
-# take longest, or in the end one process would wait for the other.
-LONGEST = (
-    "tests/training/test_fitting.py",
-    "tests/training/test_experiment.py",
-    "tests/test_augment.py",
-    "tests/test_optimizers.py",
-    "tests/test_export.py",
-    "tests/training/test_devices.py",
-    "tests/recipes/test_cluttered_mnist.py",
-    "tests/test_explanation.py",
-    "tests/test_callbacks.py",
-    "tests/test_export_formats.py",
-    "tests/benchmarks/test_overhead.py",
-    "tests/test_cli.py",
-)
-
 
 def pytest_configure(config):
     # pytest-xdist would begin with the files of the most tests.
@@ -48,11 +31,10 @@ def what_stays_is_not_looked_through():
 
 
 def pytest_collection_modifyitems(items):
+    # Tests side by side begin with the longest files, which on the whole take
+    # longest, or in the end one process would wait for the other.
     if "PYTEST_XDIST_WORKER" in os.environ:
-        turns = {name: i for i, name in enumerate(LONGEST)}
-        items.sort(
-            key=lambda item: turns.get(item.nodeid.split("::")[0], len(turns))
-        )
+        items.sort(key=lambda item: (-item.path.stat().st_size, item.path))
 
 
 # Keras is imported here and not above: who only hands out tests to processes
