@@ -95,7 +95,7 @@ def load_torchvision_weights(model, weights):
     Example:
 
     >>> from paper_networks import WideResNet50, load_torchvision_weights
-    >>> network = WideResNet50(include_top=False)
+    >>> network = WideResNet50(include_top=False)  # doctest: +SKIP
     >>> weights = numpy.load("wide_resnet50_2.npz")  # doctest: +SKIP
     >>> load_torchvision_weights(network, weights)  # doctest: +SKIP
     """

@@ -181,22 +181,21 @@ def test_without_the_classifier(weights, expected):
 @pytest.mark.usefixtures("narrow")
 def test_attention_around_it(weights, expected):
     """The network's own weights are set, those of attention stay."""
-    for top in (True, False):
-        network = build(include_top=top)
-        model = keras_warn.augment(network, classes=CLASSES, depth=2)
-        names = {layer.name for layer in network.layers}
-        theirs = {
-            layer.name: layer.get_weights()
-            for layer in model.layers
-            if layer.name not in names
-        }
-        load_torchvision_weights(model, weights)
-        seen = model.get_layer("group4_block3_relu").output
-        check(keras.Model(model.input, seen)(IMAGES), expected[0])
-        for name, before in theirs.items():
-            after = model.get_layer(name).get_weights()
-            for old, new in zip(before, after, strict=True):
-                np.testing.assert_array_equal(new, old)
+    network = build()
+    model = keras_warn.augment(network, classes=CLASSES, depth=2)
+    names = {layer.name for layer in network.layers}
+    theirs = {
+        layer.name: layer.get_weights()
+        for layer in model.layers
+        if layer.name not in names
+    }
+    load_torchvision_weights(model, weights)
+    seen = model.get_layer("group4_block3_relu").output
+    check(keras.Model(model.input, seen)(IMAGES), expected[0])
+    for name, before in theirs.items():
+        after = model.get_layer(name).get_weights()
+        for old, new in zip(before, after, strict=True):
+            np.testing.assert_array_equal(new, old)
 
 
 @pytest.mark.usefixtures("narrow")
