@@ -114,6 +114,8 @@ def family():
 
     @functools.cache
     def make(name):
+        # Automatic names count from the start, as in a process of its own.
+        keras.utils.clear_session(free_memory=False)
         backbone = build(name)
         return backbone, keras_warn.augment(backbone, depth=3, width=2)
 

@@ -71,11 +71,21 @@ def inspect(model) -> keras.Model:
 
 
 def _gated_logits(rectified):
-    dtype = wide(rectified.compute_dtype)
-    inputs = keras.tree.flatten(rectified.input)
-    gates, *logits = (keras.ops.cast(x, dtype) for x in inputs)
-    logits = keras.ops.stack(logits, axis=1)
-    return keras.ops.sum(gates[:, :, None] * logits, axis=1)
+    # One layer with a name of its own. Operations would be named as the first
+    # of their kind in this process, and so may be some of a loaded model.
+    layer = _GatedLogits(
+        name=f"{rectified.name}_logits", dtype=wide(rectified.compute_dtype)
+    )
+    return layer(keras.tree.flatten(rectified.input))
+
+
+class _GatedLogits(keras.layers.Layer):
+    """The sum of logits, weighed by gates."""
+
+    def call(self, inputs):
+        gates, *logits = inputs
+        logits = keras.ops.stack(logits, axis=1)
+        return keras.ops.sum(gates[:, :, None] * logits, axis=1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
