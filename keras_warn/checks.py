@@ -171,3 +171,42 @@ def initializer(name, value) -> keras.initializers.Initializer:
         return keras.initializers.get(value)
     except (TypeError, ValueError) as error:
         raise ValueError(advice) from error
+
+
+def class_ids(name, labels, n) -> np.ndarray:
+    """Labels, as integers or one-hot, as int64 `(b,)` below `n`.
+
+    Args:
+        name: What messages call the data.
+        labels: Array `(b,)`, `(b, 1)`, or one-hot `(b, n)`.
+        n: The number of classes.
+
+    Example:
+
+    >>> import numpy as np
+    >>> class_ids("data", np.array([[0, 0, 1], [1, 0, 0]]), 3).tolist()
+    [2, 0]
+    """
+    labels = keras.ops.convert_to_numpy(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2 and labels.shape[1] == n:
+        found = labels.argmax(axis=1).astype(np.int64)
+        if not np.array_equal(labels, np.eye(n)[found]):
+            raise ValueError(
+                f"`{name}` must have one-hot labels with a single 1 an image, "
+                "or integers. Received: rows with other numbers."
+            )
+        return found
+    if labels.ndim != 1:
+        raise ValueError(
+            f"`{name}` must have labels of shape (b,), (b, 1) or one-hot (b, "
+            f"{n}). Received: labels of shape {labels.shape}."
+        )
+    wrong = labels[(labels < 0) | (labels >= n) | (labels % 1 != 0)]
+    if len(wrong):
+        raise ValueError(
+            f"`{name}` must have integers from 0 to {n - 1} as labels, the "
+            f"numbers of classes. Received: the label {wrong[0]:g}."
+        )
+    return labels.astype(np.int64)

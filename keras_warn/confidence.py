@@ -35,6 +35,8 @@ class Calibration:
             correct, with 95 % confidence.
         answered: Number in (0, 1], the share of the images that is answered.
         images: Integer, how many images that was found on.
+        weights: String that tells the model's weights from those after more
+            training; `None` where they do not matter.
     """
 
     classes: int
@@ -44,6 +46,7 @@ class Calibration:
     accuracy: float
     answered: float
     images: int
+    weights: str | None = None
 
     def __post_init__(self):
         checks.integer("classes", self.classes)

@@ -10,6 +10,10 @@ import dataclasses
 import json
 import numbers
 import unicodedata
+import warnings
+import zlib
+
+import keras
 
 from keras_warn import _model_files
 from keras_warn import checks
@@ -212,7 +216,28 @@ def of_model(model) -> Metadata:
         class_names("class_names", found.class_names, model.output_shape[-1])
     if found.calibration is not None:
         _check_calibration(model, found.calibration)
+        if found.calibration.weights not in (None, weights_digest(model)):
+            warnings.warn(
+                f"The model {model.name!r} was trained further since it was "
+                "calibrated: its calibration is left out. "
+                "`keras_warn.calibrate` finds a new one.",
+                stacklevel=2,
+            )
+            found = dataclasses.replace(found, calibration=None)
     return found
+
+
+def weights_digest(model) -> str:
+    """Tells a model's weights from those after more training.
+
+    Of the kernels of masks alone, which are small, and change with all that
+    trains attention.
+    """
+    digest = zlib.crc32(b"")
+    for module in attention_of(model).modules:
+        kernel = keras.ops.convert_to_numpy(module.masks.kernel)
+        digest = zlib.crc32(kernel.astype("float32").tobytes(), digest)
+    return f"{digest:08x}"
 
 
 def _check_calibration(model, calibration):

@@ -200,6 +200,20 @@ def test_errors(tmp_path):
     assert metadata.of_model(model).calibration == found
 
 
+def test_training_further_ends_it(tmp_path):
+    model = augmented()
+    images, labels = data(model)
+    found = keras_warn.calibrate(model, (images, labels), verbose=0)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(images, labels, verbose=0)
+    model.save(tmp_path / "m.keras")
+    model = keras.saving.load_model(tmp_path / "m.keras")
+    with pytest.warns(UserWarning, match="trained further .* calibrated"):
+        assert metadata.of_model(model).calibration is None
+    again = keras_warn.calibrate(model, (images, labels), verbose=0)
+    assert metadata.of_model(model).calibration == again != found
+
+
 def test_a_lower_temperature_changes_no_class():
     said, labels = drawn(50)
     for temperature in (0.3, 4):

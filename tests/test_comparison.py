@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_warn
+from keras_warn.explanation.decomposition import outcomes
 from keras_warn.reporting.comparison import Comparison
 from keras_warn.reporting.comparison import Predictions
 from keras_warn.reporting.comparison import compare
@@ -337,6 +338,21 @@ def test_progress_is_shown_or_not(capsys):
 def test_errors(change, error, message):
     with pytest.raises(error, match=message):
         compare(model(), change(*test_set()), verbose=0)
+
+
+def test_a_baseline_of_sigmoids():
+    images, labels = test_set()
+    dense = keras.layers.Dense(7, "sigmoid")
+    alone = keras.Sequential(
+        [keras.Input(images.shape[1:]), keras.layers.Flatten(), dense]
+    )
+    with pytest.raises(ValueError, match="`baseline` .* ends in a sigmoid"):
+        compare(model(), (images, labels), verbose=0, baseline=alone)
+
+
+def test_outcomes_are_image_by_image():
+    with pytest.raises(ValueError, match=r"same shape. .* and \(2, 1\)"):
+        outcomes([1, 2], [1, 2], [[1], [2]])
 
 
 def test_a_model_that_predicts_nan():

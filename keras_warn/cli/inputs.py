@@ -115,7 +115,7 @@ def find_preprocessor(model, arguments) -> Preprocessor:
         if name is None:
             name = model_inputs.default_preprocessing(model)
         # Better known before the work whether it can be done.
-        model_inputs.check_preprocessing(name, channels)
+        model_inputs.check_preprocessing(name, channels, model)
     resize, edge = known.resizing(
         size, arguments.resize, arguments.resize_shorter_edge
     )

@@ -312,8 +312,8 @@ class ArrayBatches:
 
     def __init__(self, images, labels, classes, batch_size=500):
         self.images = images
-        self.labels = np.asarray(labels)
         self.classes = checks.integer("classes", classes)
+        self.labels = checks.class_ids("labels", labels, classes)
         self.batch_size = checks.integer("batch_size", batch_size)
 
     def predict(self, model) -> np.ndarray:

@@ -172,7 +172,7 @@ def cluttered(
 
     - [mnist-cluttered](https://github.com/deepmind/mnist-cluttered)
     """
-    settings = _checked(images, distractors, canvas, patch, seed)
+    settings = _checked(images, labels, distractors, canvas, patch, seed)
     count = len(images) if count is None else checks.integer("count", count)
     return _canvases(images, labels, start, count, **settings)
 
@@ -233,7 +233,9 @@ class ClutteredDigits(keras.utils.PyDataset):
         seed=0,
     ):
         super().__init__()
-        self._settings = _checked(images, distractors, canvas, patch, seed)
+        self._settings = _checked(
+            images, labels, distractors, canvas, patch, seed
+        )
         self.images = images
         self.labels = labels
         self.batch_size = checks.integer("batch_size", batch_size)
@@ -295,9 +297,14 @@ class ClutteredDigits(keras.utils.PyDataset):
         self.set_epoch(self._epoch + 1)
 
 
-def _checked(images, distractors, canvas, patch, seed):
+def _checked(images, labels, distractors, canvas, patch, seed):
     """Checks what canvases are made of; returns the settings as integers."""
     _check_images(images)
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"`labels` must be {len(images)} integers, one an image. Received: "
+            f"{labels.dtype} of shape {labels.shape}."
+        )
     h, w = images.shape[1:]
     return {
         "distractors": checks.integer("distractors", distractors, minimum=0),

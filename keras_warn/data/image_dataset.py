@@ -62,7 +62,7 @@ class ImageDataset:
         put("names", tuple(self.names))
         put("skipped", dict(self.skipped))
         splits = self.splits.items()
-        put("splits", {k: np.asarray(one, "int64") for k, one in splits})
+        put("splits", {k: _indices(k, one) for k, one in splits})
         for name, dtype, shape in (
             ("labels", "int32", (len(self),)),
             ("boxes", "float32", (len(self), 4)),
@@ -71,7 +71,8 @@ class ImageDataset:
             value = getattr(self, name)
             if value is None:
                 continue
-            put(name, np.asarray(value, dtype))
+            # Not of fractions, which it would cut.
+            put(name, np.asarray(value).astype(dtype, casting="same_kind"))
             found = getattr(self, name).shape
             if found != shape:
                 raise ValueError(
@@ -364,6 +365,16 @@ def _image_digest(image):
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return hashlib.sha256().digest()
+
+
+def _indices(split, values):
+    values = np.asarray(values)
+    if values.size and values.dtype.kind not in "iu":
+        raise TypeError(
+            "`splits` must have integers, the indices of examples. Received: "
+            f"{values.dtype} in {split!r}."
+        )
+    return values.astype("int64")
 
 
 def _distinct(name, indices, length):

@@ -365,7 +365,8 @@ def _in_table(data):
         # The mark that spreadsheets put before UTF-8 is no part of a name.
         with data.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, skipinitialspace=True, strict=True)
-            columns = rows.fieldnames or []
+            columns = [x.strip().casefold() for x in rows.fieldnames or []]
+            rows.fieldnames = columns
             missing = [c for c in ("path", "label") if c not in columns]
             if missing:
                 raise ValueError(

@@ -53,6 +53,8 @@ def open_image(source, channels=3, apply_exif=True, name=None):
     >>> open_image(b"P6 2 1 255 " + b"\\xff" * 6).size
     (2, 1)
     """
+    if channels not in (1, 3):
+        raise ValueError(f"`channels` must be 1 or 3. Received: {channels}.")
     if isinstance(source, np.ndarray):
         return _converted(as_pillow(source), channels)
     with _decoded(source, apply_exif, name) as image:

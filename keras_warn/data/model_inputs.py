@@ -73,14 +73,24 @@ def model_input(model) -> ModelInput:
     )
 
 
-def check_preprocessing(name, channels) -> None:
-    """Raises what `preprocess` would for images of so many channels."""
+def check_preprocessing(name, channels, model=None) -> None:
+    """Raises what `preprocess` would for images of so many channels.
+
+    And if it would scale images that `model` scales itself.
+    """
     checks.one_of("preprocessing", name, PREPROCESSING)
     if name in _MODULES and channels != 3:
         raise ValueError(
             f"`preprocessing` must be 'rescale' or 'none' for images of "
             f"{channels} channel: {name!r} is made for 3."
         )
+    if model is not None and takes_bytes(model):
+        white = np.full((1, 1, 1, channels), 255, "uint8")
+        if not np.array_equal(preprocess(white, name), white):
+            raise ValueError(
+                f"`preprocessing` must be 'none' for {model.name!r}, which "
+                f"starts with layers that scale bytes. Received: {name!r}."
+            )
 
 
 def preprocess(images, name) -> np.ndarray:
@@ -136,13 +146,7 @@ def default_preprocessing(model) -> str:
     >>> default_preprocessing(keras.Model(inputs, outputs))
     'none'
     """
-    network = graph.Graph(model)
-    readers = [
-        reader
-        for tensor in model.inputs
-        for reader in _scaling_readers(network, tensor)
-    ]
-    if readers and all(_takes_bytes(call.operation) for call in readers):
+    if takes_bytes(model):
         return "none"
     raise ValueError(
         f"The model {model.name!r} does not say how it wants its images: it "
@@ -152,6 +156,17 @@ def default_preprocessing(model) -> str:
         "keras.applications, such as 'mobilenet_v2', whose preprocess_input "
         "was used."
     )
+
+
+def takes_bytes(model) -> bool:
+    """Whether a model starts with layers that bring bytes to size."""
+    network = graph.Graph(model)
+    readers = [
+        reader
+        for tensor in model.inputs
+        for reader in _scaling_readers(network, tensor)
+    ]
+    return bool(readers) and all(_scales(call.operation) for call in readers)
 
 
 def _scaling_readers(network, tensor):
@@ -167,7 +182,7 @@ def _scaling_readers(network, tensor):
             yield call
 
 
-def _takes_bytes(layer):
+def _scales(layer):
     """Whether a layer brings bytes, and not numbers in [0, 1], to size."""
     if isinstance(layer, keras.layers.Rescaling):
         scale = np.max(np.abs(np.asarray(layer.scale, "float64")))

@@ -579,6 +579,12 @@ def outcomes(backbone_classes, classes, labels) -> np.ndarray:
     backbone_classes, classes, labels = map(
         np.asarray, (backbone_classes, classes, labels)
     )
+    if not backbone_classes.shape == classes.shape == labels.shape:
+        raise ValueError(
+            "`backbone_classes`, `classes` and `labels` must have the same "
+            f"shape. Received: {backbone_classes.shape}, {classes.shape} and "
+            f"{labels.shape}."
+        )
     before, after = backbone_classes == labels, classes == labels
     return np.select(
         [~before & after, before & ~after, before & after],

@@ -106,7 +106,7 @@ def make_plan(
             "class_names", class_names, model.output_shape[-1]
         )
     if preprocessing is not None:
-        model_inputs.check_preprocessing(preprocessing, channels)
+        model_inputs.check_preprocessing(preprocessing, channels, model)
     if size is not None:
         # `RESIZES[0]`, for the size alone to be checked.
         images.check_resize(images.RESIZES[0], size)

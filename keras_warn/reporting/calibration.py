@@ -8,6 +8,7 @@ import numpy as np
 from keras_warn import checks
 from keras_warn import confidence
 from keras_warn import metadata
+from keras_warn.attention import attention_of
 from keras_warn.explanation.intermediates import inspect
 from keras_warn.reporting.comparison import batches_of
 from keras_warn.reporting.comparison import check_finite
@@ -26,7 +27,7 @@ def calibrate(
     are part of the model's file from
     `model.save` on, and `keras-warn predict`, `keras_warn.report` and
     `keras_warn.export` apply them. What `model.predict` returns stays as it
-    is.
+    is. A model that is trained further has no calibration until the next call.
 
     Args:
         model: A model made by `keras_warn.augment`, fresh or loaded from disk.
@@ -57,7 +58,8 @@ def calibrate(
     >>> found == keras_warn.metadata.of_model(model).calibration
     True
     """
-    known = metadata.of_model(model)
+    # Of an earlier call and training, too: it is replaced.
+    known = metadata.from_json(attention_of(model).rectified.metadata)
     if accuracy is not None:
         checks.real("accuracy", accuracy, maximum=0.999)
     reader = inspect(model)
@@ -74,6 +76,9 @@ def calibrate(
     if not found:
         raise ValueError("`data` must hold at least one image. Received: none.")
     joined = map(np.concatenate, zip(*found, strict=True))
-    calibration = confidence.fit(*joined, accuracy)
+    calibration = dataclasses.replace(
+        confidence.fit(*joined, accuracy),
+        weights=metadata.weights_digest(model),
+    )
     metadata.attach(model, dataclasses.replace(known, calibration=calibration))
     return calibration

@@ -363,6 +363,12 @@ def compare(
             f"`baseline` must predict the {n} classes of `model`. Received: "
             f"outputs of shape {baseline.output_shape}."
         )
+    last = getattr(baseline, "layers", [None])[-1]
+    if getattr(last, "activation", None) is keras.activations.sigmoid:
+        raise ValueError(
+            "`baseline` must predict probabilities that sum to 1, or logits. "
+            f"Received: a model that ends in a sigmoid, {last.name!r}."
+        )
     attention = attention_of(model)
     calibration = metadata.of_model(model).calibration
     count, batches = batches_of(model, data, batch_size)
@@ -486,7 +492,7 @@ def _checked(model, batch, name):
     """
     images, labels, *_ = batch
     images = checks.images(name, images, model.input)
-    labels = class_ids(name, labels, model.output_shape[-1])
+    labels = checks.class_ids(name, labels, model.output_shape[-1])
     counts = [len(array) for array in keras.tree.flatten(images)]
     if any(count != len(labels) for count in counts):
         raise ValueError(
@@ -494,45 +500,6 @@ def _checked(model, batch, name):
             f"images and {len(labels)} labels."
         )
     return images, labels
-
-
-def class_ids(name, labels, n) -> np.ndarray:
-    """Labels, as integers or one-hot, as int64 `(b,)` below `n`.
-
-    Args:
-        name: What messages call the data.
-        labels: Array `(b,)`, `(b, 1)`, or one-hot `(b, n)`.
-        n: The number of classes.
-
-    Example:
-
-    >>> import numpy as np
-    >>> class_ids("data", np.array([[0, 0, 1], [1, 0, 0]]), 3).tolist()
-    [2, 0]
-    """
-    labels = keras.ops.convert_to_numpy(labels)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim == 2 and labels.shape[1] == n:
-        found = labels.argmax(axis=1).astype(np.int64)
-        if not np.array_equal(labels, np.eye(n)[found]):
-            raise ValueError(
-                f"`{name}` must have one-hot labels with a single 1 an image, "
-                "or integers. Received: rows with other numbers."
-            )
-        return found
-    if labels.ndim != 1:
-        raise ValueError(
-            f"`{name}` must have labels of shape (b,), (b, 1) or one-hot (b, "
-            f"{n}). Received: labels of shape {labels.shape}."
-        )
-    wrong = labels[(labels < 0) | (labels >= n) | (labels % 1 != 0)]
-    if len(wrong):
-        raise ValueError(
-            f"`{name}` must have integers from 0 to {n - 1} as labels, the "
-            f"classes of `model`. Received: the label {wrong[0]:g}."
-        )
-    return labels.astype(np.int64)
 
 
 def check_finite(argument, name, values):

@@ -108,7 +108,7 @@ def build_network(
         return _prepared(
             network, prepared, image_size, classes, freeze_batch_norm, freeze
         )
-    if weights not in NAMED_WEIGHTS:
+    if weights != "imagenet":  # the default
         raise ValueError(
             "`weights` must be omitted with a file as `backbone`, which "
             f"has its own. Received: weights={str(weights)!r}."
@@ -127,6 +127,11 @@ def _prepared(
     network, prepared, image_size, classes, freeze_batch_norm, freeze
 ):
     """A network that takes bytes and tells classes apart."""
+    if prepared and model_inputs.takes_bytes(graph.flatten(network)):
+        raise ValueError(
+            "`preprocessing` must be 'none' for a network that scales bytes "
+            f"itself. Received: {network.name!r}, which does."
+        )
     x = inputs = keras.Input((image_size, image_size, 3), name="pixels")
     for layer in prepared:
         x = layer(x)

@@ -23,6 +23,9 @@ def evaluate(model, batches):
         batches: `keras_warn.data.TestBatches` of `n` classes, or what has
             the same method `predict(model)`, `labels` and `classes`.
 
+    Raises:
+        ValueError: if it returns logits.
+
     Returns:
         A dictionary: `loss`, the mean negative log-likelihood of the labels,
         in nats, and `accuracy`, from 0 to 1.
@@ -52,6 +55,13 @@ def _evaluate(model, batches):
     _share_statistics(model)
     labels = batches.labels
     predictions = batches.predict(model)
+    # Or NaN.
+    if (np.abs(predictions.sum(axis=-1) - 1) > 0.1).any():
+        raise ValueError(
+            "`model` must return probabilities, which sum to 1. Received: a "
+            f"sum of {predictions[0].sum():.3g}. A softmax makes them of "
+            "logits."
+        )
     chosen = predictions[np.arange(len(labels)), labels].astype("float64")
     return {
         # NaN stays NaN: a training that diverged must not look like one.

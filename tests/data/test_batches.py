@@ -381,3 +381,11 @@ def test_with_both_each_batch_gets_one_of_them():
 def test_wrong_mix(arguments, error, message):
     with pytest.raises(error, match=message):
         Mix(**arguments)
+
+
+def test_labels_of_arrays_are_classes():
+    images = np.zeros((3, 8, 8, 1))
+    found = ArrayBatches(images, [[0], [1], [1]], 2)
+    assert found.labels.tolist() == [0, 1, 1]
+    with pytest.raises(ValueError, match="`labels` .* 0 to 1.* label -1"):
+        ArrayBatches(images, [0, 1, -1], 2)

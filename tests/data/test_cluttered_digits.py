@@ -335,6 +335,8 @@ BAD_SETTINGS = [
     ({"seed": -2}, ValueError, "`seed` must be a non-negative.*seed=-2"),
     ({"count": 0}, ValueError, "`count` must be a positive.*count=0"),
     ({"images": np.zeros((2, 28, 28))}, ValueError, "`images`.*float64"),
+    ({"labels": np.arange(3)}, ValueError, "`labels` must be 2 integers"),
+    ({"labels": np.zeros(2)}, ValueError, "`labels` must be .* float64"),
 ]
 
 

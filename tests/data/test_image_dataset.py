@@ -70,10 +70,13 @@ def test_types_do_not_depend_on_the_reader():
         ({"groups": [0, 0]}, r"`groups` must have shape \(5,\)"),
         ({"splits": {"a": [0, 5]}}, "`splits` must be indices from 0 to 4"),
         ({"splits": {"a": [0], "b": [1, 0]}}, "`splits` .* Received: 0 twice"),
+        ({"splits": {"a": [0.0]}}, "`splits` must have integers.* float64 in"),
+        ({"splits": {"a": [True] * 5}}, "`splits` must .* Received: bool"),
+        ({"labels": [0, 1, 0.5, 0, 0]}, "float64.* to .*int32"),
     ],
 )
 def test_contradictions(change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         dataclasses.replace(listed([2, 3]), **change)
 
 

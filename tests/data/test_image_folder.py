@@ -55,6 +55,17 @@ def test_folders_of_splits(tmp_path):
         birds.hold_out(0.2, seed=0)
 
 
+def test_columns_in_any_spelling(tmp_path):
+    write(tmp_path, ["1.jpg", "2.jpg"])
+    table = tmp_path / "birds.csv"
+    table.write_text("Path , LABEL,Split\n1.jpg,wren,train\n2.jpg,finch,test\n")
+    birds = load_image_folder(table)
+    assert {k: len(v) for k, v in birds.splits.items()} == {
+        "train": 1,
+        "test": 1,
+    }
+
+
 def test_a_class_called_train(tmp_path):
     write(tmp_path, ["train/1.jpg", "bus/1.jpg"])
     assert load_image_folder(tmp_path).names == ("bus", "train")

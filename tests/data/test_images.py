@@ -368,6 +368,11 @@ def test_any_shape_fits(image_size, size, resize):
     assert found.astype(int).sum() == inside.astype(int).sum()
 
 
+def test_other_channels():
+    with pytest.raises(ValueError, match="`channels` must be 1 or 3.* 4"):
+        read_image(noise(), channels=4)
+
+
 @pytest.mark.parametrize(
     "size, resize, error, message",
     [

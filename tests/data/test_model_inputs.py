@@ -6,6 +6,7 @@ import pytest
 from support import without_weights
 
 from keras_warn.data.model_inputs import PREPROCESSING
+from keras_warn.data.model_inputs import check_preprocessing
 from keras_warn.data.model_inputs import default_preprocessing
 from keras_warn.data.model_inputs import preprocess
 
@@ -81,6 +82,16 @@ def test_efficientnet_says_that_it_takes_bytes():
             weights=None, include_top=False, input_shape=(32, 32, 3)
         )
         assert default_preprocessing(model) == "none"
+
+
+def test_images_are_scaled_once():
+    model = model_with(keras.layers.Rescaling(1 / 255))
+    for name in ("none", "efficientnet"):
+        check_preprocessing(name, 3, model)
+    for name in ("rescale", "mobilenet_v2"):
+        check_preprocessing(name, 3)
+        with pytest.raises(ValueError, match=f"must be 'none' .*'{name}'"):
+            check_preprocessing(name, 3, model)
 
 
 @pytest.mark.parametrize(

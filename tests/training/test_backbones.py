@@ -333,8 +333,11 @@ def test_wrong_files(tmp_path):
         ValueError, match=r"\(48, 48, 3\)\. .* Change `image_size`"
     ):
         build_network(path, 5, 48)
-    with pytest.raises(ValueError, match="`weights` must be omitted"):
-        build_network(path, 5, 32, weights=path)
+    for weights in (path, "none"):
+        with pytest.raises(ValueError, match="`weights` must be omitted"):
+            build_network(path, 5, 32, weights=weights)
+    with pytest.raises(ValueError, match="'none' for a network that scales"):
+        build_network(path, 5, 32, preprocessing="rescale")
     path.write_bytes(b"no model")
     with pytest.raises(ValueError, match="mine.keras is not a model"):
         build_network(path, 5, 32)

@@ -100,6 +100,11 @@ def linear(optimizer):
     return model, model.layers[0].kernel
 
 
+def test_logits_are_no_probabilities():
+    with pytest.raises(ValueError, match="must return probabilities.* sum of"):
+        evaluate(Fixed(np.log(PREDICTIONS)), batches([0, 1, 2, 2, 0]))
+
+
 def test_averages_are_lent():
     optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
     model, kernel = linear(optimizer)
