@@ -56,14 +56,13 @@ def test_folders_of_splits(tmp_path):
 
 
 def test_columns_in_any_spelling(tmp_path):
-    write(tmp_path, ["1.jpg", "2.jpg"])
+    write(tmp_path, ["1.jpg", "2.jpg", "3.jpg"])
+    lines = ("Path , LABEL,Split", "1.jpg,wren,train", "2.jpg,finch,train")
     table = tmp_path / "birds.csv"
-    table.write_text("Path , LABEL,Split\n1.jpg,wren,train\n2.jpg,finch,test\n")
+    table.write_text("\n".join([*lines, "3.jpg,wren,test"]))
     birds = load_image_folder(table)
-    assert {k: len(v) for k, v in birds.splits.items()} == {
-        "train": 1,
-        "test": 1,
-    }
+    assert birds.splits["train"].tolist() == [0, 1]
+    assert birds.splits["test"].tolist() == [2]
 
 
 def test_a_class_called_train(tmp_path):
