@@ -79,6 +79,7 @@ def _gated_logits(rectified):
     return layer(keras.tree.flatten(rectified.input))
 
 
+@keras.saving.register_keras_serializable(package="keras_warn")
 class _GatedLogits(keras.layers.Layer):
     """The sum of logits, weighed by gates."""
 
