@@ -28,6 +28,7 @@ class Signatures:
         self._names = plan.class_names if strings else None
         self._inspected = inspect(plan.model)
         self._activation = attention_of(plan.model).rectified.activation
+        self._calibration = metadata.of_model(plan.model).calibration
 
     def functions(self) -> dict:
         """All functions: a dictionary from their names.
@@ -131,7 +132,7 @@ class Signatures:
         found = _wide(intermediates["prediction"])
         if self._activation is None:
             found = keras.ops.softmax(found, axis=-1)
-        calibration = metadata.of_model(self.plan.model).calibration
+        calibration = self._calibration
         if calibration is None:
             return {"probabilities": found}
         powers = found ** (1 / calibration.temperature)

@@ -343,7 +343,7 @@ def test_a_broken_backbone_makes_no_folder(finished, tmp_path, overwrite):
     one, folder, _ = finished
     broken = tmp_path / "broken.keras"
     broken.write_bytes((folder / "model.keras").read_bytes()[:-999])
-    one = small(one.splits, backbone=str(broken))
+    one = small(one.splits, backbone=str(broken), weights="imagenet")
     out = tmp_path / "run"
     if overwrite:
         shutil.copytree(folder, out)
