@@ -113,6 +113,9 @@ def features_and_heads(trunk, classes, width):
     # What the trunk pools.
     last = [x for x in maps if x.shape[-1] == trunk.output_shape[-1]][:1]
 
+    def narrow(name):
+        return attended(name=name, projection=PROJECTION)[1]
+
     def of_equal_size(read):
         """Units by which a perceptron has as many parameters as ours."""
         channels = sum(x.shape[-1] for x in read)
@@ -129,10 +132,11 @@ def features_and_heads(trunk, classes, width):
         "Efficient Probing, all maps": efficient_probing(maps, maps, classes),
         "paper": attended(name="paper", preset="paper")[1],
         "reference's loss": attended(name="reference", gates="softmax")[1],
-        f"attention, {PROJECTION} channels": attended(
-            name="narrow", projection=PROJECTION
-        )[1],
+        f"attention, {PROJECTION} channels": narrow("narrow"),
         "attention": ours,
+        f"uniform masks, {PROJECTION} channels": held_uniform(
+            narrow("uniform_narrow")
+        ),
     }
 
 

@@ -14,6 +14,7 @@ HEADS = (
     "MLP",
     "MLP, all maps",
     "uniform masks",
+    "uniform masks, 64 channels",
     "Efficient Probing",
     "Efficient Probing, all maps",
     "paper",
@@ -27,7 +28,7 @@ RESAMPLES = 2000
 def read(path):
     """Test rows of a file, a table for each head, by `"data, backbone"`."""
     rows = pd.read_csv(path, dtype={"correct": str})
-    rows = rows[rows["part"] == "test"].sort_values("seed")
+    rows = rows[rows["part"] == "test"].sort_values("seed", kind="stable")
     found = {}
     for place, group in rows.groupby(["data", "backbone"], sort=False):
         # A seed of which heads are missing yet has no pairs.
