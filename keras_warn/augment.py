@@ -148,7 +148,8 @@ def augment(
             object with a seed starts kernels of equal shape alike.
         projection: Positive integer or `None`. Channels to which each feature
             map is projected by a 1x1 convolution before its module, so that
-            parameters stay few with many classes.
+            parameters stay few with many classes. 64 suit frozen backbones:
+            as accurate as all channels, or more (docs/evidence.md).
         mask_activation: `"softmax"` or `"sigmoid"`, see `AttentionHeads`.
         gates: How predictions are weighed, within and across modules:
             `"softmax"`, `"sigmoid"` (divided by their sum), or one of the

@@ -64,8 +64,11 @@ def test_the_backbone_was_not_trained(trained):
         path.split("/")[0] for path in (x.path for x in model.trainable_weights)
     } <= {
         "classifier",
-        *(f"module_{i}_masks" for i in (1, 2, 3)),
-        *(f"module_{i}_hypotheses" for i in (1, 2, 3)),
+        *(
+            f"module_{i}_{part}"
+            for i in (1, 2, 3)
+            for part in ("projection", "masks", "hypotheses")
+        ),
     }
 
 

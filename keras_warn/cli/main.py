@@ -1,5 +1,6 @@
 """The command line as a whole: its parser and its exit code."""
 
+import logging
 import warnings
 
 import keras_warn_cli
@@ -29,6 +30,8 @@ COMMANDS = {
 def main(argv=None) -> int:
     """Runs the command `keras-warn`, and returns its exit code."""
     arguments = _parser().parse_args(argv)
+    # TensorFlow's, which takes several models for one that is traced anew.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # Pillow's, of large photos. They are fine; what is too large is an error.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     try:
