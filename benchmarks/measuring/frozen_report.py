@@ -7,6 +7,8 @@ from keras_warn.reporting import figures
 from measuring import tables
 
 OURS = "attention"
+# What is compared with another than that.
+BESIDE = {"uniform masks, 64 channels": "attention, 64 channels"}
 HEADS = (
     "baseline",
     "linear",
@@ -67,7 +69,10 @@ def interval(differences):
 
 
 def table(path):
-    """Each head's accuracy and what attention is ahead of it, as Markdown."""
+    """Each head's accuracy and what attention is ahead of it, as Markdown.
+
+    Or what the head in `BESIDE` is ahead.
+    """
     found = read(path)
     lines = []
     for name in _names(found):
@@ -79,7 +84,7 @@ def table(path):
             its = correct(heads[name])
             text = tables.mean_and_std(100 * its.mean(axis=1), ".1f")
             if name != OURS:
-                less = correct(heads[OURS]) - its
+                less = correct(heads[BESIDE.get(name, OURS)]) - its
                 low, high = 100 * interval(less)
                 ahead.append(100 * less.mean())
                 text += f"; {ahead[-1]:+.1f} ({low:+.1f} to {high:+.1f})"
