@@ -219,7 +219,7 @@ def of_model(model) -> Metadata:
         if found.calibration.weights not in (None, weights_digest(model)):
             warnings.warn(
                 f"The model {model.name!r} was trained further since it was "
-                "calibrated: its calibration is left out. "
+                "calibrated: its calibration is ignored. "
                 "`keras_warn.calibrate` finds a new one.",
                 stacklevel=2,
             )
@@ -233,7 +233,7 @@ def weights_digest(model) -> str:
     Of the kernels of masks alone, which are small, and change with all that
     trains attention.
     """
-    digest = zlib.crc32(b"")
+    digest = 0
     for module in attention_of(model).modules:
         kernel = keras.ops.convert_to_numpy(module.masks.kernel)
         digest = zlib.crc32(kernel.astype("float32").tobytes(), digest)

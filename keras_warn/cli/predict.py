@@ -78,7 +78,7 @@ def run(arguments) -> int:
         paths, preprocessor, arguments.batch_size, progress.fail
     ):
         found, logits = reader.predict_on_batch(preprocessor.prepare(pixels))
-        found = probabilities(model, found)
+        found = probabilities(model, found, calibration)
         for i, scores, of_image in zip(chosen, found, logits, strict=True):
             path = paths[i]
             if np.isfinite(scores).all():

@@ -24,10 +24,10 @@ def calibrate(
     80 % are predicted correctly. Thresholds, of the highest probability and of
     the highest logit, tell the images that it answers from those that are
     better left to a person, among them most of what it was never taught. All
-    are part of the model's file from
-    `model.save` on, and `keras-warn predict`, `keras_warn.report` and
-    `keras_warn.export` apply them. What `model.predict` returns stays as it
-    is. A model that is trained further has no calibration until the next call.
+    are part of the model's file from `model.save` on, and `keras-warn predict`,
+    `keras_warn.report` and `keras_warn.export` apply them. What
+    `model.predict` returns stays as it is. A model that is trained further has
+    no calibration until the next call.
 
     Args:
         model: A model made by `keras_warn.augment`, fresh or loaded from disk.

@@ -380,7 +380,7 @@ def compare(
             check_finite("model", name, intermediates[name])
         parts = contributions(model, intermediates)
         modules = module_outputs(intermediates)
-        output = probabilities(model, intermediates["prediction"])
+        output = probabilities(model, intermediates["prediction"], calibration)
         gated = parts.gates is not None
         found.append(
             {
@@ -519,13 +519,12 @@ def _probabilities(predictions):
     return softmax(predictions)
 
 
-def probabilities(model, predictions) -> np.ndarray:
+def probabilities(model, predictions, calibration) -> np.ndarray:
     """What a model with attention predicts `(b, n)`, as probabilities.
 
-    Calibrated ones, if it was, by `keras_warn.calibrate`.
+    Calibrated ones, unless its `calibration` is `None`.
     """
     found = own_probabilities(model, predictions)
-    calibration = metadata.of_model(model).calibration
     return found if calibration is None else calibration.probabilities(found)
 
 

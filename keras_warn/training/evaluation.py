@@ -23,12 +23,12 @@ def evaluate(model, batches):
         batches: `keras_warn.data.TestBatches` of `n` classes, or what has
             the same method `predict(model)`, `labels` and `classes`.
 
-    Raises:
-        ValueError: if it returns logits.
-
     Returns:
         A dictionary: `loss`, the mean negative log-likelihood of the labels,
         in nats, and `accuracy`, from 0 to 1.
+
+    Raises:
+        ValueError: if the model returns logits.
 
     Example:
 
@@ -55,12 +55,12 @@ def _evaluate(model, batches):
     _share_statistics(model)
     labels = batches.labels
     predictions = batches.predict(model)
-    # Or NaN.
-    if (np.abs(predictions.sum(axis=-1) - 1) > 0.1).any():
+    sums = predictions.sum(axis=-1)
+    wrong = sums[np.abs(sums - 1) > 0.1]  # not NaN
+    if len(wrong):
         raise ValueError(
             "`model` must return probabilities, which sum to 1. Received: a "
-            f"sum of {predictions[0].sum():.3g}. A softmax makes them of "
-            "logits."
+            f"sum of {wrong[0]:.3g}. A softmax makes them of logits."
         )
     chosen = predictions[np.arange(len(labels)), labels].astype("float64")
     return {
