@@ -198,6 +198,7 @@ def test_quantized_models_are_small_and_near(tmp_path):
     [
         (("m", "onnx"), "`path` must end in '.onnx'"),
         (("m.onnx", "litert"), "`path` must end in '.tflite'"),
+        (("m.onnx", "tf_saved_model"), "`format` must be 'onnx' for such"),
     ],
 )
 def test_names_of_files(tmp_path, arguments, message):

@@ -179,6 +179,13 @@ def _check_path(path, written, overwrite):
             f"`path` must end in {written.SUFFIX!r} for this format. Received: "
             f"path={str(path)!r}."
         )
+    meant = {one.SUFFIX: name for name, one in FORMATS.items() if one.SUFFIX}
+    if not written.SUFFIX and path.suffix in meant:
+        raise ValueError(
+            f"`format` must be {meant[path.suffix]!r} for such a file, or "
+            "`path` that of a folder for 'tf_saved_model'. Received: "
+            f"path={str(path)!r}."
+        )
     files.check_new(path, overwrite, folder=True)
     own = path.is_file() if written.SUFFIX else saved_model.is_own(path)
     if path.exists() and not own:
