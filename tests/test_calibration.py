@@ -212,6 +212,10 @@ def test_training_further_ends_it(tmp_path):
         assert metadata.of_model(model).calibration is None
     again = keras_warn.calibrate(model, (images, labels), verbose=0)
     assert metadata.of_model(model).calibration == again != found
+    kernel = model.weights[0]  # of the backbone, which may be all that learns
+    kernel.assign(2 * kernel)
+    with pytest.warns(UserWarning, match="trained further .* calibrated"):
+        assert metadata.of_model(model).calibration is None
 
 
 def test_a_lower_temperature_changes_no_class():
