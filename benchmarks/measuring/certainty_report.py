@@ -1,10 +1,13 @@
 """Tables of the rows of `certainty.py`: means over seeds."""
 
 import pandas as pd
+from scipy import stats
 
 from measuring import tables
 
 TABLES = ("calibration", "answered", "unknown", "exits", "zoom")
+# The row that others are compared with, and by which measure.
+AHEAD = {"zoom": ("and what masks show", "test accuracy (%)")}
 
 
 def table(path, name):
@@ -19,4 +22,20 @@ def table(path, name):
     )
     wide = cells.unstack("measure", fill_value="–")
     wide = wide.loc[rows["what"].unique(), rows["measure"].unique()]
+    if name in AHEAD:
+        row, measure = AHEAD[name]
+        wide.insert(1, f"{row}: ahead by", "–")
+        rows = rows[rows["measure"] == measure]
+        for _, group in rows.groupby(["data", "backbone"]):
+            seeds = group.pivot(index="seed", columns="what", values="value")
+            chosen = group.loc[group["row"] == row, "what"].iloc[0]
+            ahead = seeds.rsub(seeds[chosen], axis=0).drop(columns=chosen)
+            wide.update(ahead.agg(_interval).to_frame(wide.columns[1]))
     return tables.markdown(["", *wide.columns], wide.reset_index().to_numpy())
+
+
+def _interval(differences):
+    """Such as "+1.3 (+0.4 to +2.3)": Student's t over seeds."""
+    mean, error = differences.mean(), differences.sem()
+    half = stats.t.ppf(0.975, len(differences) - 1) * error
+    return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"

@@ -188,16 +188,20 @@ def test_known_classes_are_counted_from_zero():
 
 def test_a_table_has_means_over_seeds(tmp_path):
     path = tmp_path / "certainty.csv"
+    row, measure = certainty_report.AHEAD["zoom"]
     path.write_text(
         "data,backbone,seed,table,row,measure,value\n"
-        "birds,net,0,zoom,one look,accuracy,60\n"
-        "birds,net,1,zoom,one look,accuracy,62\n"
-        "birds,net,0,zoom,two looks,accuracy,64\n"
-        "birds,net,0,exits,one look,accuracy,1\n"
+        f"birds,net,0,zoom,one look,{measure},60\n"
+        f"birds,net,1,zoom,one look,{measure},62\n"
+        f"birds,net,0,zoom,{row},{measure},64\n"
+        f"birds,net,1,zoom,{row},{measure},67\n"
+        f"birds,net,0,exits,one look,{measure},1\n"
     )
     *_, one, two = certainty_report.table(path, "zoom").splitlines()
-    assert one.split("|")[1:3] == [
-        " birds, net: one look  ",
-        " 61.00 ± 1.41 ",
+    # Of differences of 4 and 5, whose t has one degree of freedom.
+    assert [cell.strip() for cell in one.split("|")[1:-1]] == [
+        "birds, net: one look",
+        "61.00 ± 1.41",
+        "+4.5 (-1.9 to +10.9)",
     ]
-    assert "two looks" in two and "64.00" in two
+    assert row in two and "65.50 ± 2.12" in two
