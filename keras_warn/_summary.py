@@ -48,6 +48,7 @@ class ModuleSummary:
             `(h, w, c)`, `(c, h, w)` channels first, or `(p, c)` of tokens.
         heads: Number of heads `k`.
         kernel_size: Size of the kernels.
+        rank: Rank of the output heads' kernels, or `None` where it is full.
         projection: Channels that the map is projected to, or `None`.
         mask_activation: `"softmax"` or `"sigmoid"`.
         cost: `Cost` of all that is in the module.
@@ -58,6 +59,7 @@ class ModuleSummary:
     shape: tuple
     heads: int
     kernel_size: int
+    rank: int | None
     projection: int | None
     mask_activation: str
     cost: Cost
@@ -78,7 +80,8 @@ class Summary:
             were chosen by `summary`.
         modules: List of `ModuleSummary`.
         preset: The `preset` of `keras_warn.augment` that the layers are those
-            of, with any depth, width, projection and places; or `"custom"`.
+            of, with any depth, width, rank, projection and places; or
+            `"custom"`.
         gates: `"softmax"`, `"sigmoid"`, `"average"` or `"linear"`, as in
             `keras_warn.augment`.
         combination: What the gates weigh: `"log_probabilities"` or
@@ -111,15 +114,15 @@ class Summary:
             shapes += ", a size chosen here: the model takes any"
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for name in (
-            *("part", "reads", "map", "heads", "kernel", "projection"),
-            "masks",
+            *("part", "reads", "map", "heads", "kernel", "rank"),
+            *("projection", "masks"),
         ):
             table.add_column(name, no_wrap=True)
         for name in ("parameters", "operations"):
             table.add_column(name, no_wrap=True, justify="right")
 
         def add(name, cost, *cells):
-            cells = cells or [""] * 6
+            cells = cells or [""] * 7
             counts = f"{cost.parameters:,}", f"{cost.operations:,}"
             cells = (name, *map(str, cells), *counts)
             table.add_row(*map(Text, cells))  # brackets are no markup
@@ -133,6 +136,7 @@ class Summary:
                 _by(one.shape),
                 one.heads,
                 _by([one.kernel_size] * 2),
+                one.rank or "full",
                 one.projection or "none",
                 one.mask_activation,
             )
@@ -144,7 +148,7 @@ class Summary:
             _ratio(getattr(self.total, kind), getattr(self.backbone, kind))
             for kind in ("parameters", "operations")
         ]
-        table.add_row("total / backbone", *[""] * 6, *ratios)
+        table.add_row("total / backbone", *[""] * 7, *ratios)
         advice = self._advice(*map(float, ratios))
         console = Console(width=1000, color_system=None)
         with console.capture() as text:
@@ -177,6 +181,7 @@ class Summary:
             for way, helps in (
                 ("kernel_size=1", any(m.kernel_size > 1 for m in self.modules)),
                 ("a smaller width", any(m.heads > 1 for m in self.modules)),
+                ("a smaller rank", any(not m.rank for m in self.modules)),
                 ("a projection", any(not m.projection for m in self.modules)),
             )
             if helps
@@ -286,6 +291,7 @@ def _module(module, shape):
         shape=shape,
         heads=masks.num_heads,
         kernel_size=masks.kernel_size,
+        rank=module.hypotheses.rank,
         projection=projection and projection.kernel.shape[-1],
         mask_activation=masks.activation,
         cost=Cost(

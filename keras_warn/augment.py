@@ -29,6 +29,7 @@ PRESETS = {
         "width": 8,
         "kernel_size": 1,
         "kernel_initializer": "he_normal",
+        "rank": 64,
         "gates": "average",
         "gate_batch_norm": False,
         "agreement_weight": 1.0,
@@ -41,6 +42,7 @@ PRESETS = {
         "width": 4,
         "kernel_size": 1,
         "kernel_initializer": "he_normal",
+        "rank": "full",
         "gates": "softmax",
         "gate_batch_norm": False,
         "agreement_weight": 0.0,
@@ -61,6 +63,7 @@ PRESETS = {
                 "distribution": "untruncated_normal",
             },
         },
+        "rank": "full",
         "gates": "softmax",
         "gate_batch_norm": True,
         "agreement_weight": 1.0,
@@ -81,6 +84,7 @@ def augment(
     attend_at=None,
     kernel_size=None,
     kernel_initializer=None,
+    rank=None,
     projection=None,
     mask_activation="softmax",
     gates=None,
@@ -146,10 +150,13 @@ def augment(
             hypotheses and head gates. 1 is nearly free; the reference uses 3.
         kernel_initializer: Initializer of all kernels of the modules. An
             object with a seed starts kernels of equal shape alike.
+        rank: Positive integer, the rank of the output heads' kernels, or
+            `"full"`. All heads of a module share a linear map of what they
+            attend to, to `rank` numbers, wherever that makes its parameters
+            fewer. See `OutputHeads`.
         projection: Positive integer or `None`. Channels to which each feature
-            map is projected by a 1x1 convolution before its module, so that
-            parameters stay few with many classes. 64 suit frozen backbones:
-            as accurate as all channels, or more (docs/evidence.md).
+            map is projected by a 1x1 convolution before its module. With large
+            kernels and many heads, that makes operations fewer.
         mask_activation: `"softmax"` or `"sigmoid"`, see `AttentionHeads`.
         gates: How predictions are weighed, within and across modules:
             `"softmax"`, `"sigmoid"` (divided by their sum), or one of the
@@ -218,6 +225,7 @@ def augment(
         width=width,
         kernel_size=kernel_size,
         kernel_initializer=kernel_initializer,
+        rank=rank,
         gates=gates,
         gate_batch_norm=gate_batch_norm,
         agreement_weight=agreement_weight,
@@ -228,6 +236,9 @@ def augment(
     width = checks.integer("width", values["width"])
     kernel_size = values["kernel_size"]
     kernel_initializer = values["kernel_initializer"]
+    rank = values["rank"]
+    if rank != "full":
+        rank = checks.integer("rank", rank)
     if projection is not None:
         projection = checks.integer("projection", projection)
     checks.one_of("mask_activation", mask_activation, ("softmax", "sigmoid"))
@@ -269,6 +280,7 @@ def augment(
                 classes=classifier.classes,
                 width=width,
                 kernel_size=kernel_size,
+                rank=rank,
                 projection=projection,
                 mask_activation=mask_activation,
                 # The reference averages the penalty over modules.
@@ -354,6 +366,7 @@ def _attention_module(
     classes,
     width,
     kernel_size,
+    rank,
     projection,
     mask_activation,
     diversity_weight,
@@ -392,9 +405,13 @@ def _attention_module(
         dtype=dtype,
         name=part_name(number, "attended"),
     )(features, masks)
+    size, outputs = attended.shape[-1], width * classes
+    if rank == "full" or rank * (size + outputs) >= size * outputs:
+        rank = None
     hypotheses = OutputHeads(
         classes,
         kernel_initializer,
+        rank=rank,
         dtype=dtype,
         name=part_name(number, "hypotheses"),
     )(attended)

@@ -9,10 +9,9 @@ The folder has a folder for each class; or folders `train`, and perhaps
 `path` and `label`, and perhaps `split`. Without images to test, a fifth of
 the training images is split off, always the same.
 
-The settings are those of `cub200.py`, but for three: 30 epochs with warm-up and
-cosine decay, which suit a few thousand images; batches of 32; and two attention
-modules of 16 heads (docs/evidence.md). The paper's attention is `--attention
-preset=paper depth=3 width=4`.
+The settings are those of `cub200.py`, but for two: 30 epochs with warm-up and
+cosine decay, which suit a few thousand images; and batches of 32. The paper's
+attention is `--attention preset=paper`.
 
 Results: yours. Start from `--baseline`, choose `--learning-rate` by the
 validation accuracy, and compare over several `--seeds`.
@@ -28,10 +27,9 @@ RECIPE = Recipe(
     load=data.load_image_folder,
     folder="a folder of class folders, or a table (CSV)",
     settings=training.Settings(
-        # The backbone, and what is added to it.
         backbone="ResNet50V2",
         weights="imagenet",
-        attention={"depth": 2, "width": 16, "diversity_weight": 0.1},
+        attention={"depth": 3},
         # Images: shorter edge 256, random 224x224, mirrored half of the time.
         image_size=224,
         resize_shorter_edge=256,

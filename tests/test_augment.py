@@ -220,7 +220,7 @@ OPTIONS = [
     dict(kernel_size=5, mask_activation="sigmoid", depth=1),
     dict(projection=3, kernel_size=3, diversity_weight=0.1),
     dict(gates="sigmoid", agreement_weight=0.5, gradient_scale=0.1),
-    dict(gates="linear"),
+    dict(gates="linear", rank=1),
     dict(preset="paper", gate_score_activation=None),
     dict(combination="probabilities"),
     dict(classifier_activation=None, agreement_weight=0),
@@ -610,6 +610,18 @@ def test_channels_first():
         assert ops.shape(model(images)) == (2, CLASSES)
 
 
+def test_rank_is_of_modules_that_have_fewer_parameters_by_it():
+    def ranks(**options):
+        model = keras_warn.augment(small_backbone(), width=2, **options)
+        names = [f"module_{i}_hypotheses" for i in (1, 2, 3)]
+        return [model.get_layer(name).rank for name in names]
+
+    assert ranks() == ranks(rank="full") == [None] * 3
+    # Of 4, 6 and 8 channels, and two heads of seven classes.
+    assert ranks(rank=4) == [None, 4, 4]
+    assert ranks(rank=5) == [None, None, 5]
+
+
 def test_any_image_size():
     model = keras_warn.augment(small_backbone(size=None), kernel_size=3)
     for size in (32, 48):
@@ -677,6 +689,8 @@ BAD = [
     (dict(width=0), ValueError, "`width` .* width=0"),
     (dict(agreement_weight=-0.1), ValueError, "finite.*agreement_weight=-0.1"),
     (dict(kernel_size=2), ValueError, "`kernel_size` must be odd"),
+    (dict(rank=0), ValueError, "`rank` .* rank=0"),
+    (dict(rank="none"), TypeError, "`rank` .* rank='none'"),
     (dict(projection=0), ValueError, "`projection` .* projection=0"),
     (dict(classes=9), ValueError, "`classes` .* 7, .* classes=9"),
     (dict(classes=1), ValueError, "`classes` .* at least 2.* classes=1"),

@@ -67,7 +67,7 @@ def test_the_backbone_was_not_trained(trained):
         *(
             f"module_{i}_{part}"
             for i in (1, 2, 3)
-            for part in ("projection", "masks", "hypotheses")
+            for part in ("masks", "hypotheses")
         ),
     }
 

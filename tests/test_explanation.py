@@ -110,7 +110,7 @@ def assert_parts_are_all(model, images, tolerance=1e-5):
     + [
         {"preset": "side_by_side"},
         {"mask_activation": "sigmoid", "combination": "probabilities"},
-        {"kernel_size": 3, "projection": 5},
+        {"kernel_size": 3, "projection": 5, "rank": 2},
         {"kernel_size": 3, "combination": "probabilities"},
         {"gate_score_activation": None, "gate_batch_norm": True},
         {"gradient_scale": 0.5, "diversity_weight": 0.1, "width": 1},

@@ -89,6 +89,7 @@ def test_products_of_the_whole_by_hand():
     "arguments",
     [
         {"kernel_size": 3, "projection": 2, "gradient_scale": 0.5},
+        {"kernel_size": 3, "rank": 2},
         {"gates": "average", "mask_activation": "sigmoid"},
         {"gates": "linear", "combination": "probabilities"},
         {"gates": "sigmoid", "gate_batch_norm": True, "diversity_weight": 0.1},
@@ -115,6 +116,7 @@ def test_parts_add_up_and_say_what_was_asked_for(arguments, tmp_path):
     assert found.combination == combination
     for module in found.modules:
         assert module.projection == arguments.get("projection")
+        assert module.rank == arguments.get("rank")
         masks = arguments.get("mask_activation", "softmax")
         assert module.mask_activation == masks
         assert module.reads in ("fine", "coarse")
@@ -130,7 +132,7 @@ def test_parts_add_up_and_say_what_was_asked_for(arguments, tmp_path):
     [
         ({}, "side_by_side"),
         # Sizes are their user's.
-        ({"width": 16, "depth": 1, "projection": 2}, "side_by_side"),
+        ({"width": 16, "rank": 2, "projection": 2}, "side_by_side"),
         ({"preset": "paper"}, "paper"),
         ({"preset": "reference"}, "reference"),
         # However it is asked for.
@@ -234,7 +236,7 @@ def test_a_word_where_attention_multiplies_the_cost():
     assert str(found).splitlines()[-1] == (
         f"Attention multiplies the parameters by {parameters:.1f} and the "
         f"operations by {operations:.1f}. What makes it less: kernel_size=1, "
-        "a smaller width, a projection."
+        "a smaller width, a smaller rank, a projection."
     )
     found = summary(build(depth=1, width=1, projection=1))
     assert "multiplies" not in str(found)

@@ -488,10 +488,11 @@ def _attribution(
     readouts = _readouts(attention, intermediates)
     outputs = module_outputs(intermediates)
     for i, module in enumerate(attention.modules):
-        kernel = ops.convert_to_numpy(module.hypotheses.kernel)
-        weights = readouts[i].contrast(
-            kernel.astype("float32", copy=False), targets, contrast
-        )
+        kernel = _float32(module.hypotheses.kernel)
+        weights = readouts[i].contrast(kernel, targets, contrast)
+        shared = module.hypotheses.shared_kernel
+        if shared is not None:
+            weights = weights @ _float32(shared).T
         masks = _heads_first(outputs[i].masks, attention.data_format)
         located = _located(module.attended, features[i], masks, weights)
         # What is no sum over places, such as the normaliser of a softmax,
@@ -672,6 +673,10 @@ def softmax(scores) -> np.ndarray:
 def _log_softmax(scores):
     scores = scores - scores.max(axis=-1, keepdims=True)
     return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+
+
+def _float32(x):
+    return ops.convert_to_numpy(x).astype("float32", copy=False)
 
 
 def _float64(x):

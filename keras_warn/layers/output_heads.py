@@ -30,11 +30,17 @@ class OutputHeads(keras.layers.Layer):
     `hypotheses_k = attended_k . kernel_k` (equations 2 and 3, in the order
     that `AttendedFeatures` explains).
 
+    With a `rank`, kernels are products of two factors, of which all heads
+    share the first: `kernel_k = shared_kernel . kernel_k'`. Of `k * f * n`
+    parameters, `rank * (f + k * n)` are left. The paper has no such factor.
+
     Args:
         classes: Positive integer, the number of classes `n`.
         kernel_initializer: Initializer of the kernels. It sees the shape
-            `(f, k * n)`, so that the fan-in is that of one convolution.
-        kernel_regularizer: Regularizer of the kernels.
+            `(f, k * n)`, so that the fan-in is that of one convolution; with a
+            `rank`, the shapes `(f, r)` and `(r, k * n)`.
+        kernel_regularizer: Regularizer of the kernels, of both factors.
+        rank: Positive integer `r`, or `None` for kernels of full rank.
         **kwargs: `name`, `dtype` and `trainable`.
 
     Call arguments:
@@ -48,8 +54,9 @@ class OutputHeads(keras.layers.Layer):
         precision.
 
     Raises:
-        TypeError: if `classes` is not an integer.
-        ValueError: if `classes` is not positive, or the input of another rank.
+        TypeError: if `classes` or `rank` is not an integer.
+        ValueError: if one of them is not positive, or the input no such
+            tensor.
 
     Example:
 
@@ -66,10 +73,12 @@ class OutputHeads(keras.layers.Layer):
         classes,
         kernel_initializer="he_normal",
         kernel_regularizer=None,
+        rank=None,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
         self.classes = checks.integer("classes", classes)
+        self.rank = rank if rank is None else checks.integer("rank", rank)
         self.kernel_initializer = checks.initializer(
             "kernel_initializer", kernel_initializer
         )
@@ -91,6 +100,15 @@ class OutputHeads(keras.layers.Layer):
             kernel = ops.reshape(kernel, (size, heads, classes))
             return ops.transpose(kernel, (1, 0, 2))
 
+        self.shared_kernel = None
+        if self.rank is not None:
+            self.shared_kernel = self.add_weight(
+                shape=(size, self.rank),
+                initializer=self.kernel_initializer,
+                regularizer=self.kernel_regularizer,
+                name="shared_kernel",
+            )
+            size = self.rank
         self.kernel = self.add_weight(
             shape=(heads, size, self.classes),
             initializer=initializer,
@@ -100,7 +118,10 @@ class OutputHeads(keras.layers.Layer):
 
     def call(self, attended):
         attended = ops.cast(attended, wide(self.compute_dtype))
-        kernel = ops.cast(self.kernel, wide(self.compute_dtype))
+        if self.shared_kernel is not None:
+            shared = ops.cast(self.shared_kernel, attended.dtype)
+            attended = ops.tensordot(attended, shared, 1)
+        kernel = ops.cast(self.kernel, attended.dtype)
         if _head_by_head(kernel.shape):
             pairs = zip(
                 ops.unstack(attended, axis=1), ops.unstack(kernel), strict=True
@@ -128,4 +149,5 @@ class OutputHeads(keras.layers.Layer):
             "kernel_regularizer": keras.regularizers.serialize(
                 self.kernel_regularizer
             ),
+            "rank": self.rank,
         }

@@ -148,6 +148,6 @@ def test_the_table_pairs_images(tmp_path):
         ]
     ).to_csv(path, index=False)
     line = frozen_report.table(path).splitlines()[2]
-    assert "50.0 ± 14.14; +20.0 (" in line
+    assert "66.7 ± 30.55; +20.0 (" in line
     assert line.endswith("+20.0 |")  # the mean over one data set
     assert "7; 0.50" in frozen_report.costs(path)

@@ -40,7 +40,7 @@ LAYERS = {
         dict(kernel_size=3, data_format="channels_last"),
         (MAP, MASKS),
     ),
-    "OutputHeads": (dict(classes=N, **KERNEL), (ATTENDED,)),
+    "OutputHeads": (dict(classes=N, rank=2, **KERNEL), (ATTENDED,)),
     "HeadGate": (
         dict(activation="sigmoid", score_activation=None, **KERNEL),
         (ATTENDED,),
@@ -300,6 +300,7 @@ BAD = [
     ("AttentionHeads", dict(num_heads=2, data_format="a"), ValueError, "'chan"),
     ("AttendedFeatures", dict(kernel_size=-3), ValueError, "positive"),
     ("OutputHeads", dict(classes=0), ValueError, "positive integer"),
+    ("OutputHeads", dict(classes=2, rank=0), ValueError, "positive integer"),
     ("OutputHeads", dict(classes=2, kernel_initializer=None), ValueError, "an"),
     ("OutputHeads", dict(classes=2, kernel_initializer="a"), ValueError, "an"),
     ("HeadGate", dict(score_activation="tahn"), ValueError, "None, a function"),

@@ -72,6 +72,18 @@ def test_hypotheses_of_many_classes():
     assert_close(found, np.einsum("bkf,kfn->bkn", attended, kernel))
 
 
+def test_kernels_of_a_rank_are_products():
+    attended = np.random.default_rng(6).normal(size=(B, K, C))
+    outputs = keras_warn.OutputHeads(N, rank=2, dtype="float64")
+    found = outputs(ops.convert_to_tensor(attended))
+    shared, kernel = map(to_numpy, (outputs.shared_kernel, outputs.kernel))
+    assert (shared.shape, kernel.shape) == ((C, 2), (K, 2, N))
+    full = keras_warn.OutputHeads(N, dtype="float64")
+    full.build(attended.shape)
+    full.kernel.assign(shared @ kernel)
+    assert_close(found, to_numpy(full(attended)))
+
+
 def test_tokens_are_a_map_of_one_row(features):
     tokens = features.reshape(B, H * W, C)
     row = features.reshape(B, 1, H * W, C)
