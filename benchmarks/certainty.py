@@ -375,7 +375,11 @@ def main(argv=None):
         trunk = frozen.trunk_of(s, classes)
         keras.utils.set_random_seed(seed)
         model = keras_warn.augment(
-            trunk, classes, classifier_activation=None, width=WIDTH
+            trunk,
+            classes,
+            width=WIDTH,
+            rank="full",
+            classifier_activation=None,
         )
         features, head = keras_warn.split(model)
         features.compile(jit_compile=False)

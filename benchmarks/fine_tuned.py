@@ -40,6 +40,12 @@ ARMS = {
         network, preset="paper", width=8
     ),
     "attention": keras_warn.augment,
+    "uniform masks, full rank": lambda network: frozen.held_uniform(
+        keras_warn.augment(network, rank="full")
+    ),
+    "attention, full rank": lambda network: keras_warn.augment(
+        network, rank="full"
+    ),
 }
 
 

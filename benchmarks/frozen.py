@@ -43,6 +43,7 @@ BATCH, VIEWS = 64, 4
 VALIDATION_SHARE = 0.2
 QUERIES = 16  # of Efficient Probing
 PROJECTION = 64  # channels to which a variant of attention projects maps
+FULL = {"rank": "full"}  # of output heads, as in the paper
 
 
 def attention(trunk, classes, **arguments):
@@ -114,29 +115,39 @@ def features_and_heads(trunk, classes, width):
     last = [x for x in maps if x.shape[-1] == trunk.output_shape[-1]][:1]
 
     def narrow(name):
-        return attended(name=name, projection=PROJECTION)[1]
+        return attended(name=name, projection=PROJECTION, **FULL)[1]
 
-    def of_equal_size(read):
-        """Units by which a perceptron has as many parameters as ours."""
+    def perceptron(read, head):
+        """A hidden layer by which it has as many parameters as a head."""
         channels = sum(x.shape[-1] for x in read)
-        rest = ours.count_params() - classes
-        return round(rest / (channels + classes + 1))
+        rest = head.count_params() - classes
+        units = round(rest / (channels + classes + 1))
+        return dense(maps, read, classes, units)
 
+    full = attended(name="full", **FULL)[1]
+    theirs = attended(name="reference", gates="softmax", **FULL)[1]
     return features, {
         "linear": dense(maps, last, classes),
         "linear, all maps": dense(maps, maps, classes),
-        "MLP": dense(maps, last, classes, of_equal_size(last)),
-        "MLP, all maps": dense(maps, maps, classes, of_equal_size(maps)),
+        "MLP": perceptron(last, ours),
+        "MLP, all maps": perceptron(maps, ours),
         "uniform masks": held_uniform(attended(name="uniform")[1]),
         "Efficient Probing": efficient_probing(maps, last, classes),
         "Efficient Probing, all maps": efficient_probing(maps, maps, classes),
         "paper": attended(name="paper", preset="paper")[1],
-        "reference's loss": attended(name="reference", gates="softmax")[1],
-        f"attention, {PROJECTION} channels": narrow("narrow"),
+        "reference's loss": theirs,
         "attention": ours,
+        # Variants of attention, and what is as large.
+        "MLP, large": perceptron(last, full),
+        "MLP, large, all maps": perceptron(maps, full),
+        "uniform masks, full rank": held_uniform(
+            attended(name="uniform_full", **FULL)[1]
+        ),
+        "attention, full rank": full,
         f"uniform masks, {PROJECTION} channels": held_uniform(
             narrow("uniform_narrow")
         ),
+        f"attention, {PROJECTION} channels": narrow("narrow"),
     }
 
 

@@ -71,7 +71,10 @@ def direct_module(module):
         found = convolution(features, kernel, f"{name}_{of}_map")
         return masked_sum(found, masks)
 
-    hypotheses = seen(module.hypotheses.kernel, "label")
+    label = module.hypotheses.kernel
+    if module.hypotheses.rank:
+        label = module.hypotheses.shared_kernel @ label
+    hypotheses = seen(label, "label")
     if isinstance(module.head_gates, keras_warn.UniformGate):
         gates = keras_warn.UniformGate(heads.num_heads)(hypotheses)
     else:  # equation 5

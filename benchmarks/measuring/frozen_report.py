@@ -8,7 +8,10 @@ from measuring import tables
 
 OURS = "attention"
 # What is compared with another than that.
-BESIDE = {"uniform masks, 64 channels": "attention, 64 channels"}
+BESIDE = {
+    "uniform masks, full rank": "attention, full rank",
+    "uniform masks, 64 channels": "attention, 64 channels",
+}
 HEADS = (
     "baseline",
     "linear",
@@ -16,11 +19,15 @@ HEADS = (
     "MLP",
     "MLP, all maps",
     "uniform masks",
-    "uniform masks, 64 channels",
     "Efficient Probing",
     "Efficient Probing, all maps",
     "paper",
     "reference's loss",
+    "MLP, large",
+    "MLP, large, all maps",
+    "uniform masks, full rank",
+    "attention, full rank",
+    "uniform masks, 64 channels",
     "attention, 64 channels",
     OURS,
 )
@@ -33,9 +40,6 @@ def read(path):
     rows = rows[rows["part"] == "test"].sort_values("seed", kind="stable")
     found = {}
     for place, group in rows.groupby(["data", "backbone"], sort=False):
-        # A seed of which heads are missing yet has no pairs.
-        heads = group.groupby("seed")["head"].transform("count")
-        group = group[heads == group["head"].nunique()]
         found[", ".join(place)] = {
             head: group[group["head"] == head]
             for head in HEADS
@@ -51,12 +55,21 @@ def correct(rows):
     return np.unpackbits(np.stack(bits), axis=1, count=images).astype(int)
 
 
+def difference(rows, others):
+    """What heads predict correctly and others do not, of seeds of both.
+
+    `(seeds, images)`: 1, 0, or -1 where the others alone are correct.
+    """
+    seeds = set(rows["seed"]) & set(others["seed"])
+    one, other = (correct(x[x["seed"].isin(seeds)]) for x in (rows, others))
+    return one - other
+
+
 def interval(differences):
     """A 95 % confidence interval of a mean, by the bootstrap.
 
     Seeds and images are both drawn with replacement: other seeds *and* other
-    test images would give other differences. Those are `(seeds, images)`, 1
-    where one head alone is correct, and -1 where the other is.
+    test images would give other ones. See `difference`.
     """
     random = np.random.default_rng(0)
     seeds, images = differences.shape
@@ -81,10 +94,11 @@ def table(path):
             if name not in heads:
                 line.append("–")
                 continue
-            its = correct(heads[name])
-            text = tables.mean_and_std(100 * its.mean(axis=1), ".1f")
-            if name != OURS:
-                less = correct(heads[BESIDE.get(name, OURS)]) - its
+            accuracies = 100 * correct(heads[name]).mean(axis=1)
+            text = tables.mean_and_std(accuracies, ".1f")
+            other = heads.get(BESIDE.get(name, OURS))
+            if name != OURS and other is not None:
+                less = difference(other, heads[name])
                 low, high = 100 * interval(less)
                 ahead.append(100 * less.mean())
                 text += f"; {ahead[-1]:+.1f} ({low:+.1f} to {high:+.1f})"
