@@ -114,7 +114,8 @@ def matrix_figure(rows, settings):
     axes.set_ylabel("inference time (backbone = 1)")
     axes.set_xlabel("")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.get_legend().remove()
+    figure.legend(loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 
