@@ -14,6 +14,7 @@ killed, the same command resumes with the first training that is missing.
 """
 
 import dataclasses
+import functools
 import time
 
 # First, for what it sets before TensorFlow is imported.
@@ -30,6 +31,7 @@ RATES = (3e-4, 1e-3)  # of the backbone, by AdamW
 DECAY, FASTER = 0.01, 10  # of all; how much faster new layers learn
 BATCH = 32
 
+OF_FULL_RANK = functools.partial(keras_warn.augment, rank="full")
 ARMS = {
     "baseline": lambda network: network,
     "uniform masks": lambda network: frozen.held_uniform(
@@ -41,11 +43,9 @@ ARMS = {
     ),
     "attention": keras_warn.augment,
     "uniform masks, full rank": lambda network: frozen.held_uniform(
-        keras_warn.augment(network, rank="full")
+        OF_FULL_RANK(network)
     ),
-    "attention, full rank": lambda network: keras_warn.augment(
-        network, rank="full"
-    ),
+    "attention, full rank": OF_FULL_RANK,
 }
 
 

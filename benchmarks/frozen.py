@@ -43,7 +43,6 @@ BATCH, VIEWS = 64, 4
 VALIDATION_SHARE = 0.2
 QUERIES = 16  # of Efficient Probing
 PROJECTION = 64  # channels to which a variant of attention projects maps
-FULL = {"rank": "full"}  # of output heads, as in the paper
 
 
 def attention(trunk, classes, **arguments):
@@ -114,8 +113,11 @@ def features_and_heads(trunk, classes, width):
     # What the trunk pools.
     last = [x for x in maps if x.shape[-1] == trunk.output_shape[-1]][:1]
 
+    def of_full_rank(name, **arguments):
+        return attended(name=name, rank="full", **arguments)[1]
+
     def narrow(name):
-        return attended(name=name, projection=PROJECTION, **FULL)[1]
+        return of_full_rank(name, projection=PROJECTION)
 
     def perceptron(read, head):
         """A hidden layer by which it has as many parameters as a head."""
@@ -124,8 +126,7 @@ def features_and_heads(trunk, classes, width):
         units = round(rest / (channels + classes + 1))
         return dense(maps, read, classes, units)
 
-    full = attended(name="full", **FULL)[1]
-    theirs = attended(name="reference", gates="softmax", **FULL)[1]
+    full = of_full_rank("full")
     return features, {
         "linear": dense(maps, last, classes),
         "linear, all maps": dense(maps, maps, classes),
@@ -135,14 +136,12 @@ def features_and_heads(trunk, classes, width):
         "Efficient Probing": efficient_probing(maps, last, classes),
         "Efficient Probing, all maps": efficient_probing(maps, maps, classes),
         "paper": attended(name="paper", preset="paper")[1],
-        "reference's loss": theirs,
+        "reference's loss": of_full_rank("reference", gates="softmax"),
         "attention": ours,
         # Variants of attention, and what is as large.
         "MLP, large": perceptron(last, full),
         "MLP, large, all maps": perceptron(maps, full),
-        "uniform masks, full rank": held_uniform(
-            attended(name="uniform_full", **FULL)[1]
-        ),
+        "uniform masks, full rank": held_uniform(of_full_rank("uniform_full")),
         "attention, full rank": full,
         f"uniform masks, {PROJECTION} channels": held_uniform(
             narrow("uniform_narrow")

@@ -236,9 +236,7 @@ def augment(
     width = checks.integer("width", values["width"])
     kernel_size = values["kernel_size"]
     kernel_initializer = values["kernel_initializer"]
-    rank = values["rank"]
-    if rank != "full":
-        rank = checks.integer("rank", rank)
+    rank = checks.integer("rank", values["rank"], word="full")
     if projection is not None:
         projection = checks.integer("projection", projection)
     checks.one_of("mask_activation", mask_activation, ("softmax", "sigmoid"))

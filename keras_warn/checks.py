@@ -7,12 +7,19 @@ import keras
 import numpy as np
 
 
-def integer(name, value, minimum=1, maximum=None) -> int:
-    """Returns `value` as an `int` in `[minimum, maximum]`, or says why not."""
+def integer(name, value, minimum=1, maximum=None, word=None) -> int:
+    """Returns `value` as an `int` in `[minimum, maximum]`, or says why not.
+
+    The `word`, if it is allowed instead, is returned as it is.
+    """
+    if word is not None and isinstance(value, str) and value == word:
+        return value
     kind = {0: "a non-negative", 1: "a positive"}.get(minimum)
     rule = f"{kind} integer" if kind else f"an integer of at least {minimum}"
     if maximum is not None:
         rule += f", at most {maximum}"
+    if word is not None:
+        rule += f", or {word!r}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"`{name}` must be {rule}. "

@@ -229,11 +229,10 @@ def of_model(model) -> Metadata:
 
 def weights_digest(model) -> str:
     """Tells a model's weights from those after more training."""
-    digest = 0
-    for weight in model.weights:
-        array = keras.ops.convert_to_numpy(weight)
-        digest = zlib.crc32(array.astype("float32").tobytes(), digest)
-    return f"{digest:08x}"
+    arrays = map(keras.ops.convert_to_numpy, model.weights)
+    # In whatever order a file brings them back.
+    found = sorted(zlib.crc32(x.astype("float32").tobytes()) for x in arrays)
+    return f"{zlib.crc32(repr(found).encode()):08x}"
 
 
 def _check_calibration(model, calibration):

@@ -27,6 +27,7 @@ RECIPE = Recipe(
     load=data.load_image_folder,
     folder="a folder of class folders, or a table (CSV)",
     settings=training.Settings(
+        # The backbone, and what is added to it.
         backbone="ResNet50V2",
         weights="imagenet",
         attention={"depth": 3},

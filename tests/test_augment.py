@@ -690,7 +690,7 @@ BAD = [
     (dict(agreement_weight=-0.1), ValueError, "finite.*agreement_weight=-0.1"),
     (dict(kernel_size=2), ValueError, "`kernel_size` must be odd"),
     (dict(rank=0), ValueError, "`rank` .* rank=0"),
-    (dict(rank="none"), TypeError, "`rank` .* rank='none'"),
+    (dict(rank="none"), TypeError, "`rank` .* or 'full'.* rank='none'"),
     (dict(projection=0), ValueError, "`projection` .* projection=0"),
     (dict(classes=9), ValueError, "`classes` .* 7, .* classes=9"),
     (dict(classes=1), ValueError, "`classes` .* at least 2.* classes=1"),
