@@ -329,10 +329,16 @@ def test_the_region_is_where_the_evidence_is():
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize(
-    "kernel_size, gates", [(1, "softmax"), (3, "softmax"), (3, "linear")]
+    "kernel_size, gates, rank",
+    [
+        (1, "softmax", "full"),
+        (3, "softmax", "full"),
+        (3, "softmax", 2),
+        (3, "linear", "full"),
+    ],
 )
 def test_evidence_of_a_place_is_what_is_lost_without_it(
-    kernel_size, gates, data_format
+    kernel_size, gates, rank, data_format
 ):
     """Against the layers themselves, with one position of the map cleared.
 
@@ -354,6 +360,7 @@ def test_evidence_of_a_place_is_what_is_lost_without_it(
         width=2,
         kernel_size=kernel_size,
         gates=gates,
+        rank=rank,
     )
     images = np.random.default_rng(0).random((1, *shape), "float32")
     explanation = keras_warn.explain(model, images, 2, 6)
