@@ -249,18 +249,15 @@ def explain(
     images = checks.images("images", images, model.input)
     count = min(map(len, keras.tree.flatten(images)))
     classes = model.output_shape[-1]
-    if targets is not None:
-        targets = _classes("targets", targets, count, classes)
-    if contrast is not None:
-        contrast = _classes("contrast", contrast, count, classes)
+    targets = _classes("targets", targets, count, classes)
+    contrast = _classes("contrast", contrast, count, classes)
     data_format = attention.data_format
     size = _size(images, data_format)
     placements = geometry.placements(model, size)
     why = geometry.why_unknown(placements)
     if why is not None:
         warnings.warn(
-            f"There are no masks and no attribution: {why}.",
-            stacklevel=2,
+            f"There are no masks and no attribution: {why}.", stacklevel=2
         )
 
     def explained(start):
@@ -272,27 +269,20 @@ def explain(
         )
         parts = contributions(model, intermediates)
         chosen = _chosen(parts, batch(targets), batch(contrast))
-        attribution = None
-        if why is None:
-            attribution = _attribution(
-                attention,
-                intermediates,
-                features,
-                parts,
-                *chosen,
-                placements,
-                size,
-            )
-        return Explanation(
+        found = Explanation(
             **vars(parts),
             intermediates=intermediates,
             targets=chosen[0],
             contrast=chosen[1],
-            attribution=attribution,
+            attribution=None,
             placements=placements,
             size=size,
             data_format=data_format,
         )
+        if why is not None:
+            return found
+        attribution = _attribution(attention, features, found)
+        return dataclasses.replace(found, attribution=attribution)
 
     # The maps that the modules read are large: one batch at a time.
     batches = map(explained, range(0, count, batch_size))
@@ -326,18 +316,13 @@ def contributions(model, intermediates) -> Contributions:
     attention = attention_of(model)
     backbone = _float64(intermediates["backbone_prediction"])
     readouts = _readouts(attention, intermediates)
-    gates = intermediates.get(GLOBAL_GATES)
-    if gates is not None:
-        gates = _float64(gates)
-    log_scale = (
-        gates is None or attention.rectified.combination == "log_probabilities"
-    )
-    if gates is None:
+    gates, log_scale = None, True
+    if attention.combined is not None:  # gates="linear"
         own = _combined(attention, intermediates)[:, 0]
-    elif log_scale:
-        own = gates[:, :1] * backbone
     else:
-        own = gates[:, :1] * softmax(backbone)
+        gates = _float64(intermediates[GLOBAL_GATES])
+        log_scale = attention.rectified.combination == "log_probabilities"
+        own = gates[:, :1] * (backbone if log_scale else softmax(backbone))
     return Contributions(
         scale="log-probability" if log_scale else "probability",
         backbone=_centered(own),
@@ -398,6 +383,8 @@ def _readouts(attention, intermediates):
     """The `_Readout` of each module."""
     if attention.combined is not None:  # gates="linear"
         return _linear_readouts(attention, intermediates)
+    from scipy import special
+
     readouts = []
     for i, outputs in enumerate(module_outputs(intermediates), start=1):
         head_gates = _float64(outputs.head_gates)
@@ -409,8 +396,10 @@ def _readouts(attention, intermediates):
         # normaliser, which is divided as the gates are. So is what the sum of
         # large hypotheses lost by rounding.
         logits = _float64(outputs.prediction)
-        over_guess = _log_softmax(logits) + np.log(logits.shape[1])
-        factors = gate * _logarithmic_mean(over_guess) / logits.shape[1]
+        over_guess = special.log_softmax(logits, axis=-1)
+        over_guess += np.log(logits.shape[1])
+        # `(x - 1) / log x`, the logarithmic mean of `x` and 1.
+        factors = gate * special.exprel(over_guess) / logits.shape[1]
         factors = factors[:, None]
         hypotheses = _float64(outputs.hypotheses)
         whole = np.einsum("bk,bkn->bn", head_gates, hypotheses)
@@ -466,44 +455,31 @@ def _kernels(layer, count):
     return _float64(kernel).reshape(count, layer.units, layer.units)
 
 
-def _logarithmic_mean(logarithm):
-    """`(x - 1) / log x`, the mean of `x` and 1, of the logarithm of `x`."""
-    small = np.abs(logarithm) < 1e-12
-    safe = np.where(small, 1, logarithm)
-    return np.where(small, 1, np.expm1(safe) / safe)
-
-
-def _attribution(
-    attention,
-    intermediates,
-    features,
-    parts,
-    targets,
-    contrast,
-    placements,
-    size,
-):
+def _attribution(attention, features, found):
     """Evidence by place, of all modules: `(b, height, width)`."""
     total = 0
-    readouts = _readouts(attention, intermediates)
-    outputs = module_outputs(intermediates)
+    classes = found.targets, found.contrast
+    readouts = _readouts(attention, found.intermediates)
+    outputs = module_outputs(found.intermediates)
     for i, module in enumerate(attention.modules):
         kernel = _float32(module.hypotheses.kernel)
-        weights = readouts[i].contrast(kernel, targets, contrast)
+        weights = readouts[i].contrast(kernel, *classes)
         shared = module.hypotheses.shared_kernel
         if shared is not None:
             weights = weights @ _float32(shared).T
-        masks = _heads_first(outputs[i].masks, attention.data_format)
+        masks = ops.cast(outputs[i].masks, "float32")
+        masks = feature_maps.heads_first(masks, attention.data_format)
+        masks = _float64(masks)
         located = _located(module.attended, features[i], masks, weights)
         # What is no sum over places, such as the normaliser of a softmax,
         # lies where the head looks, and everywhere if it looks nowhere.
-        heads = _contrast(parts.heads[i], targets, contrast)
+        heads = _contrast(found.heads[i], *classes)
         places = tuple(range(2, masks.ndim))
         rest = heads - located.sum(axis=places)
         rest = rest.reshape(rest.shape + (1,) * len(places))
         located += rest * _shares(masks, axis=places)
-        found = located.sum(axis=1)
-        total = total + to_pixels(found, placements[i], size)
+        by_place = located.sum(axis=1)
+        total = total + to_pixels(by_place, found.placements[i], found.size)
     return total
 
 
@@ -535,14 +511,11 @@ def _located(attended, features, masks, weights):
     padded = np.pad(masks, [(0, 0)] * 2 + [(reach, reach)] * len(places))
     total = 0
     for d, offset in enumerate(offsets):
-        shifted = padded[
-            ...,
-            *(
-                slice(reach - n, reach - n + length)
-                for n, length in zip(offset, places, strict=False)
-            ),
-        ]
-        total = total + found[:, :, d] * shifted
+        shifted = (
+            slice(reach - n, reach - n + length)
+            for n, length in zip(offset, places, strict=False)
+        )
+        total = total + found[:, :, d] * padded[..., *shifted]
     return total
 
 
@@ -630,7 +603,9 @@ def _size(images, data_format):
 
 
 def _classes(name, value, count, classes):
-    """`value` as integers `(b,)` in `[0, n)`."""
+    """`value` as integers `(b,)` in `[0, n)`, or `None`."""
+    if value is None:
+        return None
     value = np.asarray(ops.convert_to_numpy(value))
     wrong = value[(value < 0) | (value >= classes)]
     if wrong.size:
@@ -648,13 +623,6 @@ def _contrast(parts, targets, contrast):
     return parts[images, :, targets] - parts[images, :, contrast]
 
 
-def _heads_first(masks, data_format):
-    """Masks as `(b, k, h, w)`, or `(b, k, p)` of tokens, in float64."""
-    return _float64(
-        feature_maps.heads_first(ops.cast(masks, "float32"), data_format)
-    )
-
-
 def _shares(weights, axis):
     """Non-negative weights relative to their sum, alike where all are 0."""
     weights = np.where(weights.any(axis=axis, keepdims=True), weights, 1.0)
@@ -667,12 +635,9 @@ def _centered(scores):
 
 def softmax(scores) -> np.ndarray:
     """Over the last axis, in float64, which not all backends compute in."""
-    return np.exp(_log_softmax(scores))
+    from scipy import special
 
-
-def _log_softmax(scores):
-    scores = scores - scores.max(axis=-1, keepdims=True)
-    return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+    return special.softmax(scores, axis=-1)
 
 
 def _float32(x):

@@ -235,13 +235,9 @@ class Placement:
     def interpolated(self, maps, size):
         """Maps `(b, k, h, w)`, as of `as_grid`, as `(b, k, *size)`."""
         _, _, height, width = ops.shape(maps)
-        rows, columns = (
-            ops.cast(axis.interpolation(*lengths), "float32")
-            for axis, *lengths in (
-                (self.rows, size[0], height),
-                (self.columns, size[1], width),
-            )
-        )
+        rows = self.rows.interpolation(size[0], height)
+        columns = self.columns.interpolation(size[1], width)
+        rows, columns = (ops.cast(x, "float32") for x in (rows, columns))
         # Products of matrices are the same in all formats of exported models:
         # tf2onnx 1.17 makes of a resizing one to scales, which miss the size
         # by a pixel.
@@ -481,24 +477,25 @@ def _grid(tokens, size):
 def _patches(rule, unknown, shape):
     """Patches that come from reshaping and transposing a map."""
     unknown = next((one for one in unknown if one.placement), unknown[0])
-    last = unknown.placement
     if (
-        last is not None
+        unknown.placement
         and len(shape) == 3
         and rule is _reshaped
         and math.prod(shape[1:]) == unknown.elements
     ):
-        return _tokens(last, shape[1]) or unknown
+        return _tokens(unknown.placement, shape[1]) or unknown
     return unknown
 
 
 def _convolved(call, placement, given, shape):
     operation = call.operation
-    for name in ("pool_size", "kernel_size", "size"):
-        if size := getattr(operation, name, None):
-            break
-    else:  # `ops.conv`
-        size = call.node.arguments.args[1].shape[:2]
+    names = ("pool_size", "kernel_size", "size")
+    found = [getattr(operation, name, None) for name in names]
+    # `ops.conv` is given its kernel.
+    size = (
+        next(filter(None, found), None)
+        or (call.node.arguments.args[1].shape[:2])
+    )
     sizes = _pair(size)
     strides = sizes if operation.strides is None else _pair(operation.strides)
     arguments = []
@@ -513,11 +510,8 @@ def _convolved(call, placement, given, shape):
 
 def _transposed_convolution(call, placement, given, shape):
     strides = _pair(call.operation.strides)
-    rows, columns = (
-        (shape[axis], 1 / stride)
-        for axis, stride in zip(placement.axes, strides, strict=True)
-    )
-    return placement.each("strided", rows, columns)
+    pairs = zip(placement.axes, strides, strict=True)
+    return placement.each("strided", *((shape[i], 1 / n) for i, n in pairs))
 
 
 def _padded(call, placement, given, shape):
@@ -647,11 +641,6 @@ def _pipeline(call, placement, given, shape):
     return placement if isinstance(placement, Placement) else None
 
 
-def _moved(call, placement, given, shape):
-    """Of what keeps the shape of a map, but not the place of its positions."""
-    return None
-
-
 def _pair(value):
     return (value, value) if isinstance(value, int) else tuple(value)
 
@@ -677,7 +666,8 @@ _RULES = {
         (_concatenated, "Concatenate"),
         (_pipeline, "Pipeline"),
         (
-            _moved,
+            # The shape of a map stays, but not the place of its positions.
+            lambda *_: None,
             "AffineTransform ElasticTransform Flip MapCoordinates "
             "PerspectiveTransform Roll Rot90 ScaleAndTranslate Sort "
             "SpatialTransformer",

@@ -63,20 +63,16 @@ def inspect(model) -> keras.Model:
     if attention.combined is None:
         outputs[GLOBAL_GATES] = attention.global_gates.output
     outputs["backbone_prediction"] = attention.backbone_logits
-    outputs["logits"] = _gated_logits(attention.rectified)
+    rectified = attention.rectified
+    # One layer with a name of its own. Operations would be named as the first
+    # of their kind in this process, and so may be some of a loaded model.
+    outputs["logits"] = _GatedLogits(
+        name=f"{rectified.name}_logits", dtype=wide(rectified.compute_dtype)
+    )(keras.tree.flatten(rectified.input))
     outputs["prediction"] = model.output
     return keras.Model(
         graph.inputs(model), outputs, name=f"{model.name}_inspected"
     )
-
-
-def _gated_logits(rectified):
-    # One layer with a name of its own. Operations would be named as the first
-    # of their kind in this process, and so may be some of a loaded model.
-    layer = _GatedLogits(
-        name=f"{rectified.name}_logits", dtype=wide(rectified.compute_dtype)
-    )
-    return layer(keras.tree.flatten(rectified.input))
 
 
 @keras.saving.register_keras_serializable(package="keras_warn")

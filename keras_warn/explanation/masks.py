@@ -69,12 +69,9 @@ def masks_of(intermediates, placements, size):
     modules = []
     for outputs, placement in zip(found, placements, strict=True):
         masks = head_masks(outputs.masks, placement, size)
-        weights = outputs.head_gates
-        if weights is None:
-            weights = np.full((1, masks.shape[1]), 1 / masks.shape[1])
-        weights = ops.cast(ops.convert_to_tensor(weights), "float32")
+        weights = _weights(outputs.head_gates, masks.shape[1])
         modules.append(ops.sum(masks * weights[:, :, None, None], axis=1))
-    shares = _shares(intermediates, len(found))
+    shares = _weights(intermediates.get(GLOBAL_GATES), len(found) + 1)
     return shares[:, 1:, None, None] * ops.stack(modules, axis=1)
 
 
@@ -231,13 +228,11 @@ def random_baseline(boxes, size) -> float:
     return float(np.mean((bottom - top) * (right - left)) / (size[0] * size[1]))
 
 
-def _shares(intermediates, modules):
-    """Weights `(b, m + 1)`, or `(1, m + 1)`, of the backbone and modules."""
-    if GLOBAL_GATES not in intermediates:
-        return ops.full((1, modules + 1), 1 / (modules + 1), "float32")
-    return ops.cast(
-        ops.convert_to_tensor(intermediates[GLOBAL_GATES]), "float32"
-    )
+def _weights(gates, count):
+    """Gates `(b, count)`, or equal weights `(1, count)` without."""
+    if gates is None:
+        return ops.full((1, count), 1 / count, "float32")
+    return ops.cast(ops.convert_to_tensor(gates), "float32")
 
 
 def _boxes(boxes, size):

@@ -26,17 +26,11 @@ ROUNDING = 1e-3
 
 
 class _Preparation(typing.NamedTuple):
-    """What black and white become when images are made ready for a model.
+    """What black and white become when images are made ready for a model."""
 
-    Attributes:
-        black: A number, or one for each channel.
-        white: The same.
-        blue_first: Whether channels are blue, green, red.
-    """
-
-    black: float | np.ndarray
+    black: float | np.ndarray  # or one for each channel
     white: float | np.ndarray
-    blue_first: bool = False
+    blue_first: bool = False  # whether channels are blue, green, red
 
 
 _PLAIN = (

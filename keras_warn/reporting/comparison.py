@@ -587,9 +587,11 @@ def flat_masks(masks, data_format) -> np.ndarray:
 
 def entropy(weights) -> np.ndarray:
     """Entropy of non-negative weights over the last axis, in [0, 1]."""
+    from scipy import special
+
     # Where all are zero, as in masks of sigmoids, they are alike.
     weights = weights + TINY
     shares = weights / weights.sum(axis=-1, keepdims=True)
     # A choice of one is no choice.
     highest = math.log(max(2, weights.shape[-1]))
-    return -np.sum(shares * np.log(shares), axis=-1) / highest
+    return special.entr(shares).sum(axis=-1) / highest
