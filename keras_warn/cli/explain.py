@@ -10,20 +10,10 @@ import numpy as np
 
 from keras_warn import files
 from keras_warn.attention import module_outputs
-from keras_warn.cli.errors import EXIT_CODES
-from keras_warn.cli.errors import GOOD
-from keras_warn.cli.errors import INCOMPLETE
-from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import say
-from keras_warn.cli.errors import usage_errors
-from keras_warn.cli.inputs import listed
-from keras_warn.cli.inputs import load
-from keras_warn.cli.inputs import read_batches
-from keras_warn.cli.options import PREPROCESSING_HELP
-from keras_warn.cli.options import READING
-from keras_warn.cli.options import add_options
-from keras_warn.cli.outputs import check_folder
-from keras_warn.cli.outputs import make_folder
+from keras_warn.cli import errors
+from keras_warn.cli import inputs
+from keras_warn.cli import options
+from keras_warn.cli import outputs
 from keras_warn.cli.progress import Progress
 from keras_warn.data import image_files
 from keras_warn.explanation.decomposition import explain
@@ -50,9 +40,9 @@ outputs:
                                 module and head, and where the evidence is
                                 strongest, in pixels of the image
 
-{PREPROCESSING_HELP}
+{options.PREPROCESSING_HELP}
 
-{EXIT_CODES}
+{errors.EXIT_CODES}
 
 examples:
   keras-warn explain birds.keras photo.jpg --out explained \\
@@ -63,7 +53,7 @@ examples:
 
 def add_arguments(parser) -> None:
     """Adds the options of this command."""
-    add_options(parser, "model", "image")
+    options.add_options(parser, "model", "image")
     add = parser.add_argument
     add("--out", required=True, metavar="DIR", help="folder of the outputs")
     add(
@@ -84,25 +74,25 @@ def add_arguments(parser) -> None:
         default="png",
         help="of the figures (default: png)",
     )
-    add_options(parser, *READING)
+    options.add_options(parser, *options.READING)
 
 
 def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     folder = pathlib.Path(arguments.out)
-    check_folder(folder, arguments.overwrite)
-    with usage_errors(ImportError):
+    outputs.check_folder(folder, arguments.overwrite)
+    with errors.usage_errors(ImportError):
         figures.new_figure(1, 1)
-    model, preprocessor, names = load(arguments)
+    model, preprocessor, names = inputs.load(arguments)
     target, contrast = _compared(arguments, model.output_shape[-1], names)
-    paths = listed(arguments.image)
+    paths = inputs.listed(arguments.image)
     if any(path.parent.resolve() == folder.resolve() for path in paths):
-        raise UsageError(
+        raise errors.UsageError(
             "--out must be another folder than that of an image, which a "
             f"figure could replace. Received: {folder}."
         )
     planned = _figure_names(paths, arguments.format)
-    make_folder(folder)
+    outputs.make_folder(folder)
 
     progress = Progress("images explained", len(paths))
     entries = []
@@ -153,23 +143,25 @@ def run(arguments) -> int:
             with files.replacing(folder / EXPLANATIONS) as unfinished:
                 unfinished.write_text(text + "\n", "utf-8")
     except OSError as error:
-        say(
+        errors.say(
             f"keras-warn explain: {error} {len(entries)} of {len(paths)} "
             f"figures are there, and no {EXPLANATIONS}."
         )
-        return INCOMPLETE
+        return errors.INCOMPLETE
     finally:
         progress.end()
     if not entries:
         with contextlib.suppress(OSError):  # not empty
             folder.rmdir()
-        raise UsageError(f"none of the {len(paths)} images could be explained.")
+        raise errors.UsageError(
+            f"none of the {len(paths)} images could be explained."
+        )
     end = f"; {len(failed)} of {len(paths)} images failed." if failed else "."
-    say(
+    errors.say(
         f"{len(entries)} figure{'' if len(entries) == 1 else 's'} and "
         f"{EXPLANATIONS} are in {folder}{end}"
     )
-    return INCOMPLETE if failed else GOOD
+    return errors.INCOMPLETE if failed else errors.GOOD
 
 
 def _explained(paths, preprocessor, explain_all, fail):
@@ -180,7 +172,7 @@ def _explained(paths, preprocessor, explain_all, fail):
         layers lay it out; its own height and width; and its `Explanation`.
     """
     at_once = max(1, PIXELS_AT_ONCE // math.prod(preprocessor.size))
-    for chosen, pixels, sizes in read_batches(
+    for chosen, pixels, sizes in inputs.read_batches(
         paths, preprocessor, at_once, fail
     ):
         explanation = explain_all(preprocessor.prepare(pixels))
@@ -252,7 +244,9 @@ def _compared(arguments, classes, names):
     for option in ("target", "contrast"):
         label = getattr(arguments, option)
         hint = "" if names else " --names tells the names of classes."
-        with usage_errors(ValueError, before=f"--{option}: ", after=hint):
+        with errors.usage_errors(
+            ValueError, before=f"--{option}: ", after=hint
+        ):
             numbers.append(
                 None
                 if label is None
@@ -260,7 +254,7 @@ def _compared(arguments, classes, names):
             )
     target, contrast = numbers
     if target is not None and target == contrast:
-        raise UsageError(
+        raise errors.UsageError(
             "--target and --contrast must be different classes. Received: "
             f"class {target} twice."
         )

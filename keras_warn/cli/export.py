@@ -1,13 +1,8 @@
 """`keras-warn export`: a model for where this package is not installed."""
 
 from keras_warn import exporting
-from keras_warn.cli.errors import EXIT_CODES
-from keras_warn.cli.errors import GOOD
-from keras_warn.cli.errors import INCOMPLETE
-from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import say
-from keras_warn.cli.inputs import find_names
-from keras_warn.cli.inputs import load_model
+from keras_warn.cli import errors
+from keras_warn.cli import inputs
 from keras_warn.cli.options import add_options
 from keras_warn.data import images
 from keras_warn.data import model_inputs
@@ -28,7 +23,7 @@ outputs:
   the outputs of explain. int8 for LiteRT needs images, and so Python:
   keras_warn.export.
 
-{EXIT_CODES}
+{errors.EXIT_CODES}
 
 examples:
   keras-warn export birds.keras --out birds --encoded
@@ -85,8 +80,8 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
-    model = load_model(arguments.model)
-    names = find_names(model, arguments.names)
+    model = inputs.load_model(arguments.model)
+    names = inputs.find_names(model, arguments.names)
     options = ("masks", "preprocessing", "resize", "size", "encoded")
     options += ("resize_shorter_edge", "quantization", "overwrite")
     try:
@@ -98,17 +93,17 @@ def run(arguments) -> int:
             **{name: getattr(arguments, name) for name in options},
         )
     except FileExistsError as error:
-        raise UsageError(
+        raise errors.UsageError(
             f"--out {arguments.out} exists. --overwrite replaces a model of "
             "the same format, and nothing else."
         ) from error
     except (ImportError, RuntimeError, TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+        raise errors.UsageError(str(error)) from error
     except OSError as error:
-        say(
+        errors.say(
             f"keras-warn export: --out {arguments.out} cannot be written: "
             f"{error.strerror or error}."
         )
-        return INCOMPLETE
-    say(f"The model is in {arguments.out}.")
-    return GOOD
+        return errors.INCOMPLETE
+    errors.say(f"The model is in {arguments.out}.")
+    return errors.GOOD

@@ -11,9 +11,7 @@ import numpy as np
 from keras_warn import _model_files
 from keras_warn import metadata
 from keras_warn.attention import attention_of
-from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import say
-from keras_warn.cli.errors import usage_errors
+from keras_warn.cli import errors
 from keras_warn.data import image_files
 from keras_warn.data import images
 from keras_warn.data import model_inputs
@@ -22,14 +20,14 @@ from keras_warn.data import model_inputs
 def load_model(path) -> keras.Model:
     """The model with attention in a file, not compiled, or a `UsageError`."""
     if not pathlib.Path(path).exists():
-        raise UsageError(f"the model file {path} does not exist.")
-    with usage_errors(OSError, ValueError):
+        raise errors.UsageError(f"the model file {path} does not exist.")
+    with errors.usage_errors(OSError, ValueError):
         model = _model_files.load_model(path)
     for check, what in (
         (attention_of, "a model without attention of keras_warn"),
         (metadata.of_model, "wrong metadata"),
     ):
-        with usage_errors(
+        with errors.usage_errors(
             TypeError, ValueError, before=f"{path} holds {what}. "
         ):
             check(model)
@@ -38,11 +36,11 @@ def load_model(path) -> keras.Model:
 
 def image_input(model, arguments) -> model_inputs.ModelInput:
     """The image that a model takes, of --size if that is given and fits."""
-    with usage_errors(ValueError, before=f"{arguments.model}: "):
+    with errors.usage_errors(ValueError, before=f"{arguments.model}: "):
         found = model_inputs.model_input(model)
     if arguments.size is None:
         return found
-    with usage_errors(ValueError):
+    with errors.usage_errors(ValueError):
         return found.with_size(arguments.size, "--size")
 
 
@@ -104,12 +102,12 @@ def find_preprocessor(model, arguments) -> Preprocessor:
     if None in size:
         size = known.size
     if size is None:
-        raise UsageError(
+        raise errors.UsageError(
             "the model takes images of any size. Choose one by --size, such "
             "as --size 224, best the one that it was trained with."
         )
     name = arguments.preprocessing or known.preprocessing
-    with usage_errors(
+    with errors.usage_errors(
         ValueError, before=f"{arguments.model}: --preprocessing: "
     ):
         if name is None:
@@ -120,14 +118,14 @@ def find_preprocessor(model, arguments) -> Preprocessor:
         size, arguments.resize, arguments.resize_shorter_edge
     )
     resize = resize or "crop"
-    with usage_errors(ValueError):
+    with errors.usage_errors(ValueError):
         images.check_resize(resize, size, edge)
     return Preprocessor(size, channels, data_format, name, resize, edge)
 
 
 def load(arguments) -> tuple:
     """The model, its `Preprocessor`, and the names of its classes or `None`."""
-    with usage_errors(ImportError):
+    with errors.usage_errors(ImportError):
         images.import_pillow()
     model = load_model(arguments.model)
     preprocessor = find_preprocessor(model, arguments)
@@ -141,19 +139,19 @@ def listed(given) -> list:
         if not one.is_dir():
             paths.append(one)
             continue
-        with usage_errors(
+        with errors.usage_errors(
             OSError, before=f"the folder {one} cannot be read: ", after="."
         ):
             found, skipped = image_files.list_images(one)
         others = image_files.described(skipped)
         if not found:
-            raise UsageError(
+            raise errors.UsageError(
                 f"the folder {one} holds no images: no file that ends in "
                 f"{', '.join(sorted(image_files.EXTENSIONS))}. It holds "
                 f"{others or 'nothing'}."
             )
         if others:
-            say(f"keras-warn: skipped in {one}: {others}.")
+            errors.say(f"keras-warn: skipped in {one}: {others}.")
         paths += found
     return paths
 
@@ -190,7 +188,7 @@ def find_names(model, path) -> list | None:
     if path is None:
         known = metadata.of_model(model).class_names
         return None if known is None else list(known)
-    with usage_errors(
+    with errors.usage_errors(
         OSError,
         UnicodeDecodeError,
         before=f"--names {path} cannot be read: ",
@@ -198,6 +196,6 @@ def find_names(model, path) -> list | None:
     ):
         text = pathlib.Path(path).read_text("utf-8-sig")
     names = [line.strip() for line in text.rstrip().splitlines()]
-    with usage_errors(ValueError, before=f"--names {path}: "):
+    with errors.usage_errors(ValueError, before=f"--names {path}: "):
         names = metadata.class_names("names", names, model.output_shape[-1])
     return list(names)

@@ -4,16 +4,13 @@ import logging
 import warnings
 
 import keras_warn_cli
+from keras_warn.cli import errors
 from keras_warn.cli import explain
 from keras_warn.cli import export
 from keras_warn.cli import predict
 from keras_warn.cli import report
 from keras_warn.cli import summary
 from keras_warn.cli import train
-from keras_warn.cli.errors import INTERRUPTED
-from keras_warn.cli.errors import WRONG_USAGE
-from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import say
 
 # Each has `EPILOG`, `add_arguments(parser)` and `run(arguments)`, which returns
 # an exit code.
@@ -36,12 +33,12 @@ def main(argv=None) -> int:
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     try:
         return COMMANDS[arguments.command].run(arguments)
-    except UsageError as error:
-        say(f"keras-warn {arguments.command}: {error}")
-        return WRONG_USAGE
+    except errors.UsageError as error:
+        errors.say(f"keras-warn {arguments.command}: {error}")
+        return errors.WRONG_USAGE
     except KeyboardInterrupt:
-        say(f"\nkeras-warn {arguments.command}: stopped.")
-        return INTERRUPTED
+        errors.say(f"\nkeras-warn {arguments.command}: stopped.")
+        return errors.INTERRUPTED
 
 
 def _parser():

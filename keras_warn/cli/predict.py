@@ -8,18 +8,9 @@ import numpy as np
 
 from keras_warn import files
 from keras_warn import metadata
-from keras_warn.cli.errors import EXIT_CODES
-from keras_warn.cli.errors import GOOD
-from keras_warn.cli.errors import INCOMPLETE
-from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import say
-from keras_warn.cli.inputs import listed
-from keras_warn.cli.inputs import load
-from keras_warn.cli.inputs import read_batches
-from keras_warn.cli.options import PREPROCESSING_HELP
-from keras_warn.cli.options import READING
-from keras_warn.cli.options import add_options
-from keras_warn.cli.options import count
+from keras_warn.cli import errors
+from keras_warn.cli import inputs
+from keras_warn.cli import options
 from keras_warn.cli.outputs import check_out
 from keras_warn.cli.progress import Progress
 from keras_warn.explanation.intermediates import inspect
@@ -35,9 +26,9 @@ outputs:
   calibrated, too, and a last column, answered, is False for images that are
   better left to a person
 
-{PREPROCESSING_HELP}
+{options.PREPROCESSING_HELP}
 
-{EXIT_CODES}
+{errors.EXIT_CODES}
 
 examples:
   keras-warn predict birds/model.keras photos/ --out predictions.csv
@@ -46,17 +37,17 @@ examples:
 
 def add_arguments(parser) -> None:
     """Adds the options of this command."""
-    add_options(parser, "model", "image")
+    options.add_options(parser, "model", "image")
     add = parser.add_argument
     add("--out", required=True, metavar="FILE", help="the CSV file to write")
     add(
         "--top",
-        type=count(0),
+        type=options.count(0),
         default=3,
         metavar="N",
         help="how many classes to write with their probabilities (default: 3)",
     )
-    add_options(parser, *READING)
+    options.add_options(parser, *options.READING)
 
 
 def run(arguments) -> int:
@@ -64,8 +55,8 @@ def run(arguments) -> int:
     out = pathlib.Path(arguments.out)
     read = [arguments.model, arguments.names, *arguments.image]
     check_out(out, arguments.overwrite, read)
-    model, preprocessor, names = load(arguments)
-    paths = listed(arguments.image)
+    model, preprocessor, names = inputs.load(arguments)
+    paths = inputs.listed(arguments.image)
     top = min(arguments.top, model.output_shape[-1])
     calibration = metadata.of_model(model).calibration
     outputs = inspect(model).output
@@ -74,7 +65,7 @@ def run(arguments) -> int:
     )
     plain = len({path.name for path in paths}) == len(paths)
     progress, rows = Progress("images predicted", len(paths)), []
-    for chosen, pixels, _ in read_batches(
+    for chosen, pixels, _ in inputs.read_batches(
         paths, preprocessor, arguments.batch_size, progress.fail
     ):
         found, logits = reader.predict_on_batch(preprocessor.prepare(pixels))
@@ -95,19 +86,23 @@ def run(arguments) -> int:
     if calibration is not None and top:
         header.append("answered")
     if not rows:
-        raise UsageError(f"none of the {len(paths)} images could be predicted.")
+        raise errors.UsageError(
+            f"none of the {len(paths)} images could be predicted."
+        )
     try:
         with files.replacing(out) as unfinished:
             with open(unfinished, "w", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerows([header, *rows])
     except OSError as error:
-        say(
+        errors.say(
             f"keras-warn predict: --out {out} cannot be written: "
             f"{error.strerror or error}."
         )
-        return INCOMPLETE
-    say(f"Predictions for {len(rows)} of {len(paths)} images are in {out}.")
-    return INCOMPLETE if progress.failed else GOOD
+        return errors.INCOMPLETE
+    errors.say(
+        f"Predictions for {len(rows)} of {len(paths)} images are in {out}."
+    )
+    return errors.INCOMPLETE if progress.failed else errors.GOOD
 
 
 def _header(top):

@@ -4,18 +4,9 @@ import pathlib
 
 import numpy as np
 
-from keras_warn.cli.errors import EXIT_CODES
-from keras_warn.cli.errors import GOOD
-from keras_warn.cli.errors import INCOMPLETE
-from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import say
-from keras_warn.cli.errors import usage_errors
-from keras_warn.cli.inputs import load
-from keras_warn.cli.inputs import read_batches
-from keras_warn.cli.options import PREPROCESSING_HELP
-from keras_warn.cli.options import READING
-from keras_warn.cli.options import add_options
-from keras_warn.cli.options import count
+from keras_warn.cli import errors
+from keras_warn.cli import inputs
+from keras_warn.cli import options
 from keras_warn.cli.outputs import check_out
 from keras_warn.cli.progress import Progress
 from keras_warn.data import image_files
@@ -36,9 +27,9 @@ outputs:
   images that attention fixed and broke, with the evidence, classes, gates and
   calibration
 
-{PREPROCESSING_HELP}
+{options.PREPROCESSING_HELP}
 
-{EXIT_CODES}
+{errors.EXIT_CODES}
 
 examples:
   keras-warn report birds.keras test/ --out report.html --preprocessing rescale
@@ -48,18 +39,18 @@ examples:
 
 def add_arguments(parser) -> None:
     """Adds the options of this command."""
-    add_options(parser, "model")
+    options.add_options(parser, "model")
     add = parser.add_argument
     add("data", metavar="DATA", help="labelled images: a folder or a CSV file")
     add("--out", required=True, metavar="FILE", help="the HTML file to write")
     add(
         "--examples",
-        type=count(0),
+        type=options.count(0),
         default=100,
         metavar="N",
         help="how many images to show at most (default: 100)",
     )
-    add_options(parser, *READING)
+    options.add_options(parser, *options.READING)
 
 
 def run(arguments) -> int:
@@ -67,8 +58,8 @@ def run(arguments) -> int:
     path = pathlib.Path(arguments.out)
     read = [arguments.model, arguments.names, arguments.data]
     check_out(path, arguments.overwrite, read)
-    model, preprocessor, names = load(arguments)
-    with usage_errors(OSError, ValueError, before="DATA: "):
+    model, preprocessor, names = inputs.load(arguments)
+    with errors.usage_errors(OSError, ValueError, before="DATA: "):
         found, skipped = image_files.find_images(arguments.data)
         found = _to_test(found, arguments.data)
         labels, names = image_files.class_numbers(
@@ -78,14 +69,14 @@ def run(arguments) -> int:
             pathlib.Path(arguments.data).is_dir(),
         )
     if skipped:
-        say(
+        errors.say(
             f"keras-warn report: skipped in {arguments.data}: "
             f"{image_files.described(skipped)}."
         )
     paths = [one.path for one in found]
     data = Batches(paths, labels, preprocessor, arguments.batch_size)
     try:
-        with usage_errors(ImportError, ValueError):
+        with errors.usage_errors(ImportError, ValueError):
             report(
                 model,
                 data,
@@ -99,16 +90,16 @@ def run(arguments) -> int:
                 overwrite=arguments.overwrite,
             )
     except OSError as error:
-        say(f"keras-warn report: --out must be written to. {error}")
-        return INCOMPLETE
+        errors.say(f"keras-warn report: --out must be written to. {error}")
+        return errors.INCOMPLETE
     finally:
         data.progress.end()
     failed, number = len(data.progress.failed), len(data.read)
-    say(
+    errors.say(
         f"The report of {number} image{'' if number == 1 else 's'} is in {path}"
         + (f"; {failed} failed." if failed else ".")
     )
-    return INCOMPLETE if failed else GOOD
+    return errors.INCOMPLETE if failed else errors.GOOD
 
 
 def _to_test(found, data):
@@ -143,7 +134,7 @@ class Batches:
     def __iter__(self):
         self.progress.update(0)
         read = []
-        for chosen, pixels, _ in read_batches(
+        for chosen, pixels, _ in inputs.read_batches(
             self._paths,
             self._preprocessor,
             self._batch_size,
@@ -153,7 +144,7 @@ class Batches:
             yield self._preprocessor.prepare(pixels), self._labels[[*chosen]]
             self.progress.update(chosen[-1] + 1)
         if not read:
-            raise UsageError(
+            raise errors.UsageError(
                 f"none of the {len(self._paths)} images could be read."
             )
         self.read = read

@@ -2,11 +2,8 @@
 
 from keras_warn import metadata
 from keras_warn._summary import summary
-from keras_warn.cli.errors import EXIT_CODES
-from keras_warn.cli.errors import GOOD
-from keras_warn.cli.errors import usage_errors
-from keras_warn.cli.inputs import image_input
-from keras_warn.cli.inputs import load_model
+from keras_warn.cli import errors
+from keras_warn.cli import inputs
 from keras_warn.cli.options import add_options
 
 EPILOG = f"""\
@@ -18,7 +15,7 @@ outputs:
 preprocessing:
   none is needed; no image is read
 
-{EXIT_CODES}
+{errors.EXIT_CODES}
 
 examples:
   keras-warn summary birds.keras
@@ -32,16 +29,18 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
-    model = load_model(arguments.model)
+    model = inputs.load_model(arguments.model)
     shape = None
     if arguments.size is not None:
-        data_format, size, channels = image_input(model, arguments)
+        data_format, size, channels = inputs.image_input(model, arguments)
         shape = (*size, channels)
         if data_format == "channels_first":
             shape = (channels, *size)
-    with usage_errors(ImportError, ValueError, before=f"{arguments.model}: "):
+    with errors.usage_errors(
+        ImportError, ValueError, before=f"{arguments.model}: "
+    ):
         found = summary(model, shape)
     about = metadata.described(metadata.of_model(model))
     found = f"{found}\n\n{about}" if about else found
     print(found)
-    return GOOD
+    return errors.GOOD

@@ -8,12 +8,7 @@ import keras
 from keras_warn import data
 from keras_warn import exporting
 from keras_warn import training
-from keras_warn.cli.errors import EXIT_CODES
-from keras_warn.cli.errors import GOOD
-from keras_warn.cli.errors import INCOMPLETE
-from keras_warn.cli.errors import UsageError
-from keras_warn.cli.errors import say
-from keras_warn.cli.errors import usage_errors
+from keras_warn.cli import errors
 from keras_warn.cli.inputs import load_model
 from keras_warn.cli.options import count
 from keras_warn.data import images
@@ -49,7 +44,7 @@ outputs, in DIR:
   model is calibrated on them: its probabilities hold, and it says which images
   are better left to a person (keras_warn.calibrate).
 
-{EXIT_CODES}
+{errors.EXIT_CODES}
 
 examples:
   keras-warn train photos/ --out birds
@@ -100,11 +95,11 @@ def add_arguments(parser) -> None:
 def run(arguments) -> int:
     """Runs the command, and returns its exit code."""
     out = pathlib.Path(arguments.out)
-    with usage_errors(ImportError):
+    with errors.usage_errors(ImportError):
         images.import_pillow()
         pages.template("report")
     try:
-        with usage_errors(
+        with errors.usage_errors(
             ConnectionError,
             FileExistsError,
             FileNotFoundError,
@@ -113,11 +108,13 @@ def run(arguments) -> int:
         ):
             results = _train(arguments, out)
     except (FloatingPointError, OSError) as error:
-        say(f"keras-warn train: {error}")
-        return INCOMPLETE
+        errors.say(f"keras-warn train: {error}")
+        return errors.INCOMPLETE
     saved = out / "saved_model"
     if keras.backend.backend() != "tensorflow":
-        say(f"keras-warn train: no {saved}, which needs Keras on TensorFlow.")
+        errors.say(
+            f"keras-warn train: no {saved}, which needs Keras on TensorFlow."
+        )
     elif not saved.exists() or arguments.overwrite:
         exporting.export(
             load_model(out / "model.keras"),
@@ -126,15 +123,17 @@ def run(arguments) -> int:
             overwrite=saved.exists(),
         )
     print(_sentence(results))
-    say(f"The model and its report are in {out}.")
-    return GOOD
+    errors.say(f"The model and its report are in {out}.")
+    return errors.GOOD
 
 
 def _train(arguments, out):
     """The content of `results.json`, of this training or a finished one."""
     s = settings.from_arguments(arguments, SETTINGS)
     if s.baseline:
-        raise UsageError("--attention must be arguments of keras_warn.augment.")
+        raise errors.UsageError(
+            "--attention must be arguments of keras_warn.augment."
+        )
     backbones.check_names(s.backbone, s.weights)
     photos = data.load_image_folder(arguments.data)
     photos = splits.check_images(photos, arguments.skip_bad_images)
@@ -143,7 +142,7 @@ def _train(arguments, out):
     crops = transforms.RandomCrop(*edges), transforms.CenterCrop(*edges)
     one = training.Experiment("train", s, photos, crops, seed=arguments.seed)
     if (out / "results.json").exists() and not arguments.overwrite:
-        say(f"{out} holds a finished training.")
+        errors.say(f"{out} holds a finished training.")
     return one.run(out, arguments.overwrite, 1 if sys.stdout.isatty() else 2)
 
 
