@@ -1,5 +1,7 @@
 """Attention for a backbone that already exists."""
 
+import types
+
 import keras
 
 from keras_warn import attachment
@@ -219,43 +221,41 @@ def augment(
     """
     if classes is not None:
         classes = checks.integer("classes", classes, minimum=2)
-    values = with_preset(
-        preset,
-        combination,
-        width=width,
-        kernel_size=kernel_size,
-        kernel_initializer=kernel_initializer,
-        rank=rank,
-        gates=gates,
-        gate_batch_norm=gate_batch_norm,
-        agreement_weight=agreement_weight,
-        gradient_scale=gradient_scale,
-        diversity_weight=diversity_weight,
-        diversity_pool=diversity_pool,
+    s = types.SimpleNamespace(
+        projection=projection,
+        mask_activation=mask_activation,
+        gate_score_activation=gate_score_activation,
+        **with_preset(
+            preset,
+            combination,
+            width=width,
+            kernel_size=kernel_size,
+            kernel_initializer=kernel_initializer,
+            rank=rank,
+            gates=gates,
+            gate_batch_norm=gate_batch_norm,
+            agreement_weight=agreement_weight,
+            gradient_scale=gradient_scale,
+            diversity_weight=diversity_weight,
+            diversity_pool=diversity_pool,
+        ),
     )
-    width = checks.integer("width", values["width"])
-    kernel_size = values["kernel_size"]
-    kernel_initializer = values["kernel_initializer"]
-    rank = checks.integer("rank", values["rank"], word="full")
+    s.width = checks.integer("width", s.width)
+    s.rank = checks.integer("rank", s.rank, word="full")
     if projection is not None:
-        projection = checks.integer("projection", projection)
+        s.projection = checks.integer("projection", projection)
     checks.one_of("mask_activation", mask_activation, ("softmax", "sigmoid"))
-    gates = checks.one_of(
-        "gates", values["gates"], ("softmax", "sigmoid", "average", "linear")
-    )
+    checks.one_of("gates", s.gates, ("softmax", "sigmoid", "average", "linear"))
     checks.activation("gate_score_activation", gate_score_activation)
-    gate_batch_norm = checks.flag("gate_batch_norm", values["gate_batch_norm"])
-    agreement_weight = values["agreement_weight"]
-    if agreement_weight and gates == "linear":
+    checks.flag("gate_batch_norm", s.gate_batch_norm)
+    if s.agreement_weight and s.gates == "linear":
         raise ValueError(
             "`agreement_weight` must be 0 with gates='linear', which leave "
-            f"one prediction. Received: agreement_weight={agreement_weight}."
+            f"one prediction. Received: agreement_weight={s.agreement_weight}."
         )
-    gradient_scale = checks.real("gradient_scale", values["gradient_scale"])
-    diversity_weight = checks.real(
-        "diversity_weight", values["diversity_weight"]
-    )
-    diversity_pool = checks.integer("diversity_pool", values["diversity_pool"])
+    s.gradient_scale = checks.real("gradient_scale", s.gradient_scale)
+    s.diversity_weight = checks.real("diversity_weight", s.diversity_weight)
+    s.diversity_pool = checks.integer("diversity_pool", s.diversity_pool)
     checks.one_of(
         "classifier_activation", classifier_activation, ("softmax", None)
     )
@@ -264,37 +264,22 @@ def augment(
     _check_names(network.model)
     data_format = network.data_format
     maps = attachment.resolve(network, attend_at, depth)
-    if diversity_weight and diversity_pool > 1:
+    if s.diversity_weight and s.diversity_pool > 1:
         for features in maps:
-            _check_pool(features, diversity_pool, data_format)
+            _check_pool(features, s.diversity_pool, data_format)
+    # The reference averages the penalty over modules.
+    s.diversity_weight /= len(maps)
     classifier = _read_or_make_classifier(network, classes)
 
     predictions = [classifier.logits]
     for i, features in enumerate(maps, start=1):
         predictions.append(
-            _attention_module(
-                _restrained(features, gradient_scale, part_name(i, "gradient")),
-                number=i,
-                classes=classifier.classes,
-                width=width,
-                kernel_size=kernel_size,
-                rank=rank,
-                projection=projection,
-                mask_activation=mask_activation,
-                # The reference averages the penalty over modules.
-                diversity_weight=diversity_weight / len(maps),
-                diversity_pool=diversity_pool,
-                gates=gates,
-                gate_score_activation=gate_score_activation,
-                kernel_initializer=kernel_initializer,
-                data_format=data_format,
-                dtype=graph.dtype_policy(features),
-            )
+            _attention_module(features, i, classifier.classes, s, data_format)
         )
 
     features = classifier.features
     dtype = graph.dtype_policy(features)
-    if gates == "linear":
+    if s.gates == "linear":
         stacked = keras.layers.Concatenate(
             dtype=predictions[-1].dtype, name=attention.PREDICTIONS_STACKED
         )(predictions)
@@ -307,28 +292,28 @@ def augment(
                 name=attention.PREDICTIONS_COMBINED,
             )(stacked)
         ]
-    if gates in ("linear", "average"):
+    if s.gates in ("linear", "average"):
         global_gate = UniformGate(
             len(predictions), dtype=dtype, name=attention.GLOBAL_GATES
         )
     else:
-        if gradient_scale != 1:
-            features = _restrained(
-                features, gradient_scale, attention.GLOBAL_GRADIENT
-            )
+        if s.gradient_scale != 1:
+            features = GradientScale(
+                s.gradient_scale, dtype=dtype, name=attention.GLOBAL_GRADIENT
+            )(features)
         global_gate = GlobalGate(
             len(predictions),
-            gates,
+            s.gates,
             gate_score_activation,
-            gate_batch_norm,
-            kernel_initializer=kernel_initializer,
+            s.gate_batch_norm,
+            kernel_initializer=s.kernel_initializer,
             dtype=dtype,
             name=attention.GLOBAL_GATES,
         )
     rectified = GatedSum(
         combination,
         classifier_activation,
-        agreement_weight,
+        s.agreement_weight,
         dtype=dtype,
         name=attention.RECTIFIED,
     )(global_gate(features), predictions)
@@ -357,115 +342,69 @@ def with_preset(preset, combination="log_probabilities", **given) -> dict:
     return values | given
 
 
-def _attention_module(
-    features,
-    *,
-    number,
-    classes,
-    width,
-    kernel_size,
-    rank,
-    projection,
-    mask_activation,
-    diversity_weight,
-    diversity_pool,
-    gates,
-    gate_score_activation,
-    kernel_initializer,
-    data_format,
-    dtype,
-):
-    """The prediction `(b, n)` of one module (Figure 2a)."""
-    if projection is not None:
-        features = _projected(
-            features,
-            projection,
-            data_format,
-            dtype,
-            part_name(number, "projection"),
-        )
+def _attention_module(features, number, classes, s, data_format):
+    """The prediction `(b, n)` of one module (Figure 2a), by arguments `s`."""
+    policy = graph.dtype_policy(features)
+
+    def named(part, dtype=policy):
+        return {"name": part_name(number, part), "dtype": dtype}
+
+    features = GradientScale(s.gradient_scale, **named("gradient"))(features)
+    if s.projection is not None:
+        of_tokens = len(features.shape) == 3
+        of_map = {"kernel_size": 1, "data_format": data_format}
+        layer = keras.layers.Dense if of_tokens else keras.layers.Conv2D
+        features = layer(
+            s.projection,
+            use_bias=False,
+            **({} if of_tokens else of_map),
+            **named("projection"),
+        )(features)
     penalty = None
-    if diversity_weight > 0:
-        penalty = MaskDiversity(diversity_weight, diversity_pool, data_format)
+    if s.diversity_weight > 0:
+        penalty = MaskDiversity(
+            s.diversity_weight, s.diversity_pool, data_format
+        )
     masks = AttentionHeads(
-        width,
-        kernel_size,
-        mask_activation,
+        s.width,
+        s.kernel_size,
+        s.mask_activation,
         data_format,
-        kernel_initializer,
+        s.kernel_initializer,
         activity_regularizer=penalty,
-        dtype=dtype,
-        name=part_name(number, "masks"),
+        **named("masks"),
     )(features)
     attended = AttendedFeatures(
-        kernel_size,
-        data_format,
-        dtype=dtype,
-        name=part_name(number, "attended"),
+        s.kernel_size, data_format, **named("attended")
     )(features, masks)
-    size, outputs = attended.shape[-1], width * classes
+    rank, size, outputs = s.rank, attended.shape[-1], s.width * classes
     if rank == "full" or rank * (size + outputs) >= size * outputs:
         rank = None
     hypotheses = OutputHeads(
-        classes,
-        kernel_initializer,
-        rank=rank,
-        dtype=dtype,
-        name=part_name(number, "hypotheses"),
+        classes, s.kernel_initializer, rank=rank, **named("hypotheses")
     )(attended)
-    if gates == "linear":
+    wide = hypotheses.dtype
+    if s.gates == "linear":
         # Head by head, as `explain` reads them, where images have channels
         # first, too: Flatten would take heads for channels.
         stacked = keras.layers.Flatten(
-            "channels_last",
-            dtype=hypotheses.dtype,
-            name=part_name(number, "stacked"),
+            "channels_last", **named("stacked", wide)
         )(hypotheses)
         return keras.layers.Dense(
-            classes,
-            use_bias=False,
-            dtype=hypotheses.dtype,
-            name=part_name(number, "prediction"),
+            classes, use_bias=False, **named("prediction", wide)
         )(stacked)
-    if gates == "average":
-        head_gate = UniformGate(
-            width, dtype=dtype, name=part_name(number, "head_gates")
-        )
+    if s.gates == "average":
+        head_gate = UniformGate(s.width, **named("head_gates"))
     else:
         head_gate = HeadGate(
-            gates,
-            gate_score_activation,
-            kernel_initializer,
-            dtype=dtype,
-            name=part_name(number, "head_gates"),
+            s.gates,
+            s.gate_score_activation,
+            s.kernel_initializer,
+            **named("head_gates"),
         )
-    return keras.layers.Dot(
-        axes=1, dtype=hypotheses.dtype, name=part_name(number, "prediction")
-    )([head_gate(attended), hypotheses])
-
-
-def _projected(features, channels, data_format, dtype, name):
-    """The map on fewer channels, by a linear map of each position."""
-    if len(features.shape) == 3:
-        projection = keras.layers.Dense(
-            channels, use_bias=False, dtype=dtype, name=name
-        )
-    else:
-        projection = keras.layers.Conv2D(
-            channels,
-            kernel_size=1,
-            use_bias=False,
-            data_format=data_format,
-            dtype=dtype,
-            name=name,
-        )
-    return projection(features)
-
-
-def _restrained(tensor, gradient_scale, name):
-    """The tensor, with its gradients scaled on their way back."""
-    dtype = graph.dtype_policy(tensor)
-    return GradientScale(gradient_scale, dtype=dtype, name=name)(tensor)
+    return keras.layers.Dot(axes=1, **named("prediction", wide))(
+        [head_gate(attended), hypotheses]
+    )
 
 
 def _read_or_make_classifier(network, classes):
