@@ -348,6 +348,15 @@ def of_classes(dataset, classes):
     )
 
 
+def rows_of(about, tables):
+    """What functions of this file returned, as rows of a table on disk."""
+    return [
+        {**about, "table": table, "row": row, "measure": x, "value": value}
+        for table, values in tables.items()
+        for (row, x), value in values.items()
+    ]
+
+
 def main(argv=None):
     parser = frozen.make_parser(__doc__, epochs=30, out="certainty.csv")
     add = parser.add_argument
@@ -448,13 +457,7 @@ def main(argv=None):
             about = {**run, "seed": seed}
             if len(frozen.rows(s.out, {**about, "table": first})):
                 continue
-            rows = [
-                {**about, "table": table, "row": row, "measure": x}
-                | {"value": value}
-                for table, values in tables(seed).items()
-                for (row, x), value in values.items()
-            ]
-            frozen.add_rows(s.out, rows)
+            frozen.add_rows(s.out, rows_of(about, tables(seed)))
             print(f"Seed {seed}: {first} and others are there.", flush=True)
 
 

@@ -29,13 +29,9 @@ images. Tables of `certainty.csv` have standard deviations alone.
 
 import hashlib
 import json
-import os
 import pathlib
 import re
 import sys
-
-# Before TensorFlow is imported: its start-up lines are not ours to explain.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from measuring import certainty_report
 from measuring import command

@@ -35,9 +35,9 @@ def main(argv=None):
     held_out = cluttered_mnist.validation_data(digits, s)
     test = cluttered_mnist.test_canvases(s.distractors, digits, s)
     name = f"digits, {s.distractors} distractors"
-    run = {"data": name, "backbone": "from scratch", "table": "exits"}
     for seed in arguments.seeds:
-        if len(frozen.rows(arguments.out, {**run, "seed": seed})):
+        run = {"data": name, "backbone": "from scratch", "seed": seed}
+        if len(frozen.rows(arguments.out, {**run, "table": "exits"})):
             continue
         keras.utils.set_random_seed(seed)
         model = keras_warn.augment(
@@ -56,10 +56,7 @@ def main(argv=None):
             (look(test.images), test.labels),
             certainty.costs(model),
         )
-        rows = [
-            {**run, "seed": seed, "row": row, "measure": measure, "value": x}
-            for (row, measure), x in found.items()
-        ]
+        rows = certainty.rows_of(run, {"exits": found})
         frozen.add_rows(arguments.out, rows)
 
 

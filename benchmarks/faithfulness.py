@@ -23,15 +23,12 @@ it again.
 
 import dataclasses
 import hashlib
-import os
 import pathlib
 
-# Before TensorFlow is imported: its start-up lines are not ours to explain.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+# First, for what it sets before TensorFlow is imported.
+from measuring import command  # isort: skip
 import keras
 import numpy as np
-from measuring import command
 from measuring import faithfulness_report as report
 from measuring import recipe_of
 from measuring import saliency

@@ -11,13 +11,9 @@ its head, which reads the cache, take turns; what counts is process CPU time.
 """
 
 import functools
-import os
 import pathlib
 import tempfile
 import time
-
-# Before TensorFlow is imported: its start-up lines are not ours to explain.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from measuring import command

@@ -20,7 +20,6 @@ import time
 # First, for what it sets before TensorFlow is imported.
 import frozen  # isort: skip
 import keras
-import numpy as np
 
 import keras_warn
 from keras_warn import data
@@ -75,11 +74,6 @@ def trained(build, batches, epochs, rate, seed):
     return model
 
 
-def correct(model, batches):
-    """Which images a model predicts correctly, booleans `(b,)`."""
-    return batches.predict(model).argmax(axis=-1) == batches.labels
-
-
 def main(argv=None):
     s = frozen.make_parser(__doc__, 20, "fine_tuned.csv").parse_args(argv)
 
@@ -107,14 +101,12 @@ def main(argv=None):
             row = {**run, "part": "validation", "head": arm, "rate": rate}
             if len(frozen.rows(s.out, row)):
                 continue
-            right = correct(train(arm, rate, seed=0), validating)
-            accuracy = right.mean()
+            said = validating.predict(train(arm, rate, seed=0)).argmax(axis=-1)
+            accuracy = (said == validating.labels).mean()
             frozen.add_rows(s.out, [{**row, "seed": 0, "accuracy": accuracy}])
             print(f"{arm}, {rate:g}: {accuracy:.3f} of validation", flush=True)
 
-    tuned = frozen.rows(s.out, {**run, "part": "validation"})
-    # The first of equals, in the order of RATES.
-    best = tuned.loc[tuned.groupby("head", sort=False)["accuracy"].idxmax()]
+    best = frozen.tuned(s.out, run)
     for seed in s.seeds:
         for arm, rate in zip(best["head"], best["rate"], strict=True):
             row = {**run, "part": "test", "head": arm, "seed": seed}
@@ -124,15 +116,13 @@ def main(argv=None):
             model = train(arm, rate, seed)
             images = s.epochs * len(parts[0])
             cost = 1e3 * (time.process_time() - start) / images
-            right = correct(model, testing)
+            right = testing.predict(model).argmax(axis=-1) == testing.labels
             row |= {
                 "rate": rate,
                 "decay": DECAY,
                 "parameters": model.count_params(),
                 "milliseconds": cost,
-                "accuracy": right.mean(),
-                "images": right.size,
-                "correct": np.packbits(right).tobytes().hex(),
+                **frozen.tested(right),
             }
             frozen.add_rows(s.out, [row])
             print(f"{arm}, seed {seed}: {right.mean():.3f} of test", flush=True)

@@ -17,17 +17,14 @@ command resumes with the heads and seeds that are missing.
 """
 
 import itertools
-import os
 import pathlib
 import time
 
-# Before TensorFlow is imported: its start-up lines are not ours to explain.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+# First, for what it sets before TensorFlow is imported.
+from measuring import command  # isort: skip
 import keras
 import numpy as np
 import pandas as pd
-from measuring import command
 from measuring import recipe_of
 
 import keras_warn
@@ -297,9 +294,7 @@ def main(argv=None):
         add_rows(s.out, found)
         print(f"Tuned with a rate of {rate:g} and a decay of {decay:g}.")
 
-    tuned = rows(s.out, {**run, "part": "validation"})
-    # The first of equals, in the order of GRID.
-    best = tuned.loc[tuned.groupby("head", sort=False)["accuracy"].idxmax()]
+    best = tuned(s.out, run)
     for seed in s.seeds:
         row = {**run, "part": "test", "seed": seed}
         heads = missing(s.out, row, fresh(seed)[1])
@@ -317,9 +312,7 @@ def main(argv=None):
                     "decay": decay,
                     "parameters": model.count_params(),
                     "milliseconds": milliseconds(model, learning),
-                    "accuracy": of_head.mean(),
-                    "images": of_head.size,
-                    "correct": np.packbits(of_head).tobytes().hex(),
+                    **tested(of_head),
                 }
                 for head, model, of_head in zip(
                     group["head"], chosen, right, strict=True
@@ -336,6 +329,21 @@ def pixels_of(images):
 
 def read(path):
     return pd.read_csv(path, dtype={"correct": str})
+
+
+def tuned(path, run):
+    """The best row of each head in validation, the first of equals."""
+    found = rows(path, {**run, "part": "validation"})
+    return found.loc[found.groupby("head", sort=False)["accuracy"].idxmax()]
+
+
+def tested(right):
+    """Columns of a test: which images were predicted correctly, as bits."""
+    return {
+        "accuracy": right.mean(),
+        "images": right.size,
+        "correct": np.packbits(right).tobytes().hex(),
+    }
 
 
 def missing(path, wanted, heads):

@@ -37,29 +37,18 @@ kernel size at a time: start it again.
 
 import argparse
 import itertools
-import os
 
-# Before TensorFlow is imported: its start-up lines are not ours to explain.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+# First, for what it sets before TensorFlow is imported.
+from measuring import command  # isort: skip
 import keras
 import pandas as pd
-from measuring import command
+from measuring import environment
 from measuring import models
+from measuring import overhead_report as report
+from measuring import timing
 from measuring.direct_formulation import difference
-from measuring.environment import environment
-from measuring.environment import machine_and_versions
 from measuring.memory import measure_memory
 from measuring.memory import why_not_counted
-from measuring.overhead_report import growth_figure
-from measuring.overhead_report import markdown
-from measuring.overhead_report import matrix_figure
-from measuring.overhead_report import plot
-from measuring.timing import CLOCK
-from measuring.timing import measure_time
-from measuring.timing import prediction
-from measuring.timing import summary
-from measuring.timing import training_step
 
 import keras_warn
 from keras_warn.attachment import attachment_points
@@ -96,24 +85,24 @@ def measure(s, kernel_size):
         )
     measures = {"difference": found}
     millions = {k: m.count_params() / 1e6 for k, m in built.items()}
-    measures["parameters"] = summary("parameters", "million", [millions])
+    measures["parameters"] = timing.summary("parameters", "million", [millions])
     measures["operations"] = measure_operations("operations", built)
     measures["modules_operations"] = measure_operations(
         f"modules, {s.classes} classes", models.attention_alone(built)
     )
     for model in built.values():
         models.compile_model(model)
-    measures["inference"] = measure_time(
+    measures["inference"] = timing.measure_time(
         f"inference, batch of {s.batch_size}",
-        {k: prediction(m, images) for k, m in built.items()},
+        {k: timing.prediction(m, images) for k, m in built.items()},
         s.runs,
-        CLOCK,
+        timing.CLOCK,
     )
-    measures["training"] = measure_time(
+    measures["training"] = timing.measure_time(
         f"training step, batch of {s.batch_size}",
-        {k: training_step(m, images, labels) for k, m in built.items()},
+        {k: timing.training_step(m, images, labels) for k, m in built.items()},
         s.runs,
-        CLOCK,
+        timing.CLOCK,
     )
     if s.memory:
         measures["memory"] = measure_memory(built, images, labels, s.runs)
@@ -127,7 +116,7 @@ def measure(s, kernel_size):
 def measure_operations(title, built):
     details = {k: operations(m) for k, m in built.items()}
     giga = {k: sum(counts.values()) / 1e9 for k, counts in details.items()}
-    return {**summary(title, "GFLOP", [giga]), "details": details}
+    return {**timing.summary(title, "GFLOP", [giga]), "details": details}
 
 
 def measure_modules(s, kernel_size, classes):
@@ -135,11 +124,11 @@ def measure_modules(s, kernel_size, classes):
     keras.backend.clear_session()
     alone = models.attention_alone(models.build(s, kernel_size, classes))
     inputs, _ = models.random_batch(alone["ours"], s.batch_size)
-    return measure_time(
+    return timing.measure_time(
         f"modules, {classes} classes, inference",
-        {k: prediction(m, inputs) for k, m in alone.items()},
+        {k: timing.prediction(m, inputs) for k, m in alone.items()},
         s.runs,
-        CLOCK,
+        timing.CLOCK,
     )
 
 
@@ -147,14 +136,14 @@ def benchmark(s, run):
     """Everything, but for what an earlier start of this run has done."""
     result = {
         "settings": vars(s),
-        "environment": environment(),
+        "environment": environment.environment(),
         "counter": COUNTERS[keras.backend.backend()],
         "kernel_sizes": {
             k: run.part(f"kernel_{k}", measure, s, k) for k in s.kernel_size
         },
     }
-    plots = {"overhead": plot(result)}
-    command.finish(run, result, "overhead", markdown(result), plots)
+    plots = {"overhead": report.plot(result)}
+    command.finish(run, result, "overhead", report.markdown(result), plots)
 
 
 def measure_matrix(s, name):
@@ -166,11 +155,11 @@ def measure_matrix(s, name):
     for width, size in itertools.product((4, 16), (1, 3)):
         built[width, size] = models.augmented(backbone, s, size, width)
     images, _ = models.random_batch(backbone, s.batch_size)
-    time = measure_time(
+    time = timing.measure_time(
         f"{name}, inference",
-        {key: prediction(model, images) for key, model in built.items()},
+        {key: timing.prediction(model, images) for key, model in built.items()},
         s.runs,
-        CLOCK,
+        timing.CLOCK,
         [(key, "backbone") for key in built],
     )
     counts = {k: sum(operations(model).values()) for k, model in built.items()}
@@ -206,8 +195,8 @@ def measure_growth(s, axis):
         ours = models.augmented(backbone, changed, kernel_size=1)
         (model,) = models.attention_alone({"ours": ours}).values()
         inputs, _ = models.random_batch(model, s.batch_size)
-        steps[value] = prediction(model, inputs)
-    time = measure_time(axis, steps, s.runs, CLOCK, ())
+        steps[value] = timing.prediction(model, inputs)
+    time = timing.measure_time(axis, steps, s.runs, timing.CLOCK, ())
     return [
         {"setting": axis, "value": value, "ms": ms / s.batch_size}
         for value, ms in time["median"].items()
@@ -220,14 +209,14 @@ def measure_explain(s, number):
     backbone = models.build_backbone(s, s.classes)
     model = models.augmented(backbone, s, kernel_size=1)
     images = keras.ops.convert_to_numpy(models.random_batch(model, number)[0])
-    time = measure_time(
+    time = timing.measure_time(
         f"explain, {number} images",
         {
             "predict": lambda: model.predict(images, verbose=0),
             "explain": lambda: keras_warn.explain(model, images),
         },
         s.runs,
-        CLOCK,
+        timing.CLOCK,
         [("explain", "predict")],
     )
     (low, high), *_ = time["ratio_quartiles"].values()
@@ -246,8 +235,8 @@ def measure_explain(s, number):
 def survey(s, run):
     """A table of one kind, and its figure."""
     measure, keys, figure = {
-        "matrix": (measure_matrix, MATRIX, matrix_figure),
-        "growth": (measure_growth, GROWTH, growth_figure),
+        "matrix": (measure_matrix, MATRIX, report.matrix_figure),
+        "growth": (measure_growth, GROWTH, report.growth_figure),
         "explain": (measure_explain, (1, 8, 32), None),
     }[s.what]
     parts = [run.part(f"{s.what}_{key}", measure, s, key) for key in keys]
@@ -256,9 +245,9 @@ def survey(s, run):
     if figure is not None:
         with run.replacing(f"{s.what}.png") as path:
             figure(rows, s).savefig(path)
-    run.finish({"settings": vars(s), "environment": environment()})
+    run.finish({"settings": vars(s), "environment": environment.environment()})
     print(f"\n{rows.to_markdown(index=False, floatfmt='.3f')}")
-    print(f"{machine_and_versions()}. Everything is in {run.path}.")
+    print(f"{environment.machine_and_versions()}. Everything is in {run.path}.")
 
 
 def make_parser():

@@ -18,28 +18,22 @@ has no augmentation and does not smooth what it shrinks. Without a folder, of
 """
 
 import dataclasses
-import os
 import pathlib
 import tempfile
 import time
 
-# Before TensorFlow is imported: its start-up lines are not ours to explain.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+# First, for what it sets before TensorFlow is imported.
+from measuring import command  # isort: skip
 import keras
 import numpy as np
 import PIL.Image
-from measuring import command
 from measuring import recipe_of
 from measuring.environment import machine_and_versions
 from measuring.timing import summary
 from measuring.timing import take_turns
 
+from keras_warn import data
 from keras_warn.cli.options import count
-from keras_warn.data import TestBatches
-from keras_warn.data import TrainingBatches
-from keras_warn.data import load_image_folder
-from keras_warn.data import transforms
 from keras_warn.training import settings
 
 
@@ -87,9 +81,11 @@ def measure_loaders(folder, rounds, batch_size=32):
         shuffle=False,
         verbose=0,
     )
-    images = load_image_folder(folder)
-    test = TestBatches(images, transforms.CenterCrop(), batch_size)
-    training = TrainingBatches(images, transforms.RandomCrop(), batch_size)
+    images = data.load_image_folder(folder)
+    test = data.TestBatches(images, data.transforms.CenterCrop(), batch_size)
+    training = data.TrainingBatches(
+        images, data.transforms.RandomCrop(), batch_size
+    )
     flow = iter(training.dataset())
     number = len(training)
 

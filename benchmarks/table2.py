@@ -27,28 +27,21 @@ to `--out`. A run that was stopped resumes where it was: start it again.
 """
 
 import logging
-import os
 
-# Before TensorFlow is imported: its start-up lines are not ours to explain.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+# First, for what it sets before TensorFlow is imported.
+from measuring import command  # isort: skip
 import keras
 import numpy as np
-from measuring import command
+from measuring import environment
 from measuring import models
 from measuring import table2_report as report
-from measuring.environment import environment
-from measuring.environment import gpus
+from measuring import timing
 from measuring.products import products
 from measuring.table2_networks import BASE
 from measuring.table2_networks import BATCH_SIZE
 from measuring.table2_networks import IMAGES
 from measuring.table2_networks import PAIRS
 from measuring.table2_networks import constructors
-from measuring.timing import measure_time
-from measuring.timing import prediction
-from measuring.timing import summary
-from measuring.timing import take_turns
 
 from keras_warn.cli.options import count
 
@@ -72,20 +65,20 @@ def build(s, names):
 def steps(s, networks):
     """Functions that forward one batch, the same for all networks."""
     images, _ = models.random_batch(next(iter(networks.values())), s.batch_size)
-    return {k: prediction(m, images) for k, m in networks.items()}
+    return {k: timing.prediction(m, images) for k, m in networks.items()}
 
 
 def measure_all(s):
     """Parameters, products and times of all networks, by name."""
     networks = build(s, constructors(s.smoke))
-    rounds = take_turns(
+    rounds = timing.take_turns(
         f"all networks, batch of {s.batch_size}", steps(s, networks), s.rounds
     )
     return {
         name: {
             **counts(network),
             # With its ratio to the base in each round.
-            "time": summary(
+            "time": timing.summary(
                 name,
                 "ms",
                 [{"ours": r[name], "backbone": r[BASE]} for r in rounds],
@@ -104,7 +97,7 @@ def measure_pair(s, base, attended):
     return {
         "names": [base, attended],
         **{name: ours[name] / backbone[name] for name in ours},
-        "time": measure_time(
+        "time": timing.measure_time(
             f"{attended} / {base}, batch of {s.batch_size}",
             {role: forward[name] for role, name in names.items()},
             s.pair_rounds,
@@ -122,7 +115,7 @@ def benchmark(s, run):
     print(report.scaling(vars(s)))
     result = {
         "settings": vars(s),
-        "environment": environment(),
+        "environment": environment.environment(),
         "networks": run.part("networks", measure_all, s),
         "pairs": {
             attended: run.part(
@@ -143,7 +136,7 @@ def main(argv=None):
     add("--batch-size", type=count(1))
     add("--smoke", action="store_true", help="tiny networks, a few images")
     s = parser.parse_args(argv)
-    defaults = SMOKE if s.smoke else ON_GPU if gpus() else ON_CPU
+    defaults = SMOKE if s.smoke else ON_GPU if environment.gpus() else ON_CPU
     for name, value in defaults.items():
         if getattr(s, name) is None:
             setattr(s, name, value)

@@ -7,15 +7,12 @@ settings, and watches 8 canvases. Epochs without the callback, and what it does
 after an epoch, take turns.
 """
 
-import os
 import pathlib
 import tempfile
 
-# Before TensorFlow is imported: its start-up lines are not ours to explain.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+# First, for what it sets before TensorFlow is imported.
+from measuring import command  # isort: skip
 import keras
-from measuring import command
 from measuring import recipe_module
 from measuring.timing import WARM_UP_STEPS
 from measuring.timing import measure_time

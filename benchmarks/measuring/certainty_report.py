@@ -1,7 +1,6 @@
 """Tables of the rows of `certainty.py`: means over seeds."""
 
 import pandas as pd
-from scipy import stats
 
 from measuring import tables
 
@@ -36,6 +35,5 @@ def table(path, name):
 
 def _interval(differences):
     """Such as "+1.3 (+0.4 to +2.3)": Student's t over seeds."""
-    mean, error = differences.mean(), differences.sem()
-    half = stats.t.ppf(0.975, len(differences) - 1) * error
+    mean, half = differences.mean(), tables.half_interval(differences)
     return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"

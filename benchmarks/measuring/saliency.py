@@ -131,11 +131,10 @@ def centre(size):
 
 def inside(boxes, size):
     """1 in the boxes, 0 elsewhere: what knows the object, and no more."""
-    rows, columns = (np.arange(n) for n in size)
-    top, left, bottom, right = np.transpose(boxes)[:, :, None]
+    rows, columns = np.ogrid[: size[0], : size[1]]
+    top, left, bottom, right = np.transpose(boxes)[:, :, None, None]
     down = (top <= rows) & (rows < bottom)
-    across = (left <= columns) & (columns < right)
-    return (down[:, :, None] & across[:, None]).astype("float64")
+    return (down & (left <= columns) & (columns < right)).astype("float64")
 
 
 def resized(coarse, size):

@@ -65,10 +65,7 @@ def constructors(smoke):
 
 
 def attended(depth, width):
-    """WARN: three modules of four heads, as the reference builds them.
-
-    `augment` attaches them after each of the three groups.
-    """
+    """WARN, as the reference builds it: a module behind each of the groups."""
     return keras_warn.augment(
         paper_networks.WideResNet(depth, width),
         preset="paper",

@@ -1,14 +1,9 @@
 """Table 2 and Figure 5, the paper's numbers beside those measured here."""
 
 from keras_warn.reporting import figures
+from measuring import table2_networks as networks
 from measuring import tables as cells
 from measuring.environment import described
-from measuring.table2_networks import BASE
-from measuring.table2_networks import BATCH_SIZE
-from measuring.table2_networks import HARDWARE
-from measuring.table2_networks import IMAGES
-from measuring.table2_networks import OPERATIONS_PER_SECOND
-from measuring.table2_networks import PUBLISHED
 
 HEADER = (
     "network",
@@ -18,7 +13,7 @@ HEADER = (
     "here",
     "seconds: paper",
     "here",
-    f"time / {BASE}: paper",
+    f"time / {networks.BASE}: paper",
     "here",
 )
 
@@ -38,7 +33,7 @@ def tables(result):
         f"`KERAS_BACKEND={machine['backend']} {machine['command']}`",
         "",
         f"Here: {described(machine)} {scaling(settings)}",
-        f"Paper: {HARDWARE}, batches of {BATCH_SIZE}.",
+        f"Paper: {networks.HARDWARE}, batches of {networks.BATCH_SIZE}.",
         "Products are multiplications, each with its addition, for one image "
         'of 32x32; the paper calls them "Flop". Seconds and ratios are '
         "medians, in brackets quartiles; a ratio is taken within each round.",
@@ -65,30 +60,31 @@ def scaling(settings):
     forwarded = rounds * settings["batch_size"]
     return (
         f"Each network forwarded {forwarded:,} images, {rounds} batches of "
-        f"{settings['batch_size']} of noise; seconds are for {IMAGES:,} "
-        "images, as in the paper: those of the median batch times "
-        f"{IMAGES / settings['batch_size']:g}."
+        f"{settings['batch_size']} of noise; seconds are for "
+        f"{networks.IMAGES:,} images, as in the paper: those of the median "
+        "batch times "
+        f"{networks.IMAGES / settings['batch_size']:g}."
     )
 
 
 def doubt():
     """Why the paper's seconds are not to be compared with."""
     rates = [
-        2 * paper.products * 1e9 * IMAGES / paper.seconds
-        for paper in PUBLISHED.values()
+        2 * paper.products * networks.IMAGES / paper.seconds / 1e3
+        for paper in networks.PUBLISHED.values()
     ]
     return (
-        f"The paper's seconds cannot be those of {IMAGES:,} images on its GPU: "
-        f"they would take {min(rates) / 1e12:.0f} to {max(rates) / 1e12:.0f} "
+        f"The paper's seconds cannot be those of {networks.IMAGES:,} images on "
+        f"its GPU: they would take {min(rates):.0f} to {max(rates):.0f} "
         "trillion operations a second, by the paper's own counts. The GPU's "
-        f"peak is {OPERATIONS_PER_SECOND / 1e12:g}."
+        f"peak is {networks.OPERATIONS_PER_SECOND / 1e12:g}."
     )
 
 
 def _row(name, result):
     found = result["networks"][name]
-    paper = PUBLISHED.get(name)
-    per_batch = IMAGES / result["settings"]["batch_size"] / 1e3
+    paper = networks.PUBLISHED.get(name)
+    per_batch = networks.IMAGES / result["settings"]["batch_size"] / 1e3
 
     def seconds(milliseconds):
         found = milliseconds * per_batch
@@ -98,7 +94,7 @@ def _row(name, result):
     if paper is None:
         theirs = ("–",) * 4
     else:
-        base = PUBLISHED[BASE].seconds
+        base = networks.PUBLISHED[networks.BASE].seconds
         theirs = (
             str(paper.parameters),
             str(paper.products),
@@ -137,7 +133,7 @@ def plot(result):
     for i, (axes, data) in enumerate(
         zip(figure.subplots(1, 2), ("CIFAR-10", "CIFAR-100"), strict=True)
     ):
-        for j, (name, paper) in enumerate(PUBLISHED.items()):
+        for j, (name, paper) in enumerate(networks.PUBLISHED.items()):
             axes.plot(
                 result["networks"][name]["products"] / 1e9,
                 paper.errors[i],

@@ -3,6 +3,7 @@
 import statistics
 
 import tabulate
+from scipy import stats
 
 
 def markdown(header, rows):
@@ -28,11 +29,13 @@ def spread(values):
 
 def mean_and_std(values, form=".2f"):
     """Such as "66.11 ± 0.48"; of a single value without its deviation."""
-    values = [float(value) for value in values]
-    text = f"{statistics.mean(values):{form}}"
-    if len(values) > 1:
-        text += f" ± {statistics.stdev(values):.2f}"
-    return text
+    mean, std, _ = spread(values).values()
+    return f"{mean:{form}}" + (f" ± {std:.2f}" if std is not None else "")
+
+
+def half_interval(values):
+    """From a mean to the end of its 95 % interval, by Student's t."""
+    return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
 
 
 def median(measure, column, form=str):

@@ -5,7 +5,7 @@ import gc
 import time
 
 import keras
-import numpy as np
+import pandas as pd
 
 from measuring.environment import gpus
 
@@ -14,6 +14,7 @@ WARM_UP_STEPS = 2
 # Of so many rounds, a model takes part in one. The direct formulation can take
 # a hundred times as long as the others.
 ONE_ROUND_IN = {"direct": 4}
+QUARTILES = [0.25, 0.75]
 PAIRS = (("ours", "backbone"), ("direct", "ours"), ("direct", "backbone"))
 # Of a processor that others use, too: what all threads of this process take.
 CLOCK = time.perf_counter if gpus() else time.process_time
@@ -68,27 +69,23 @@ def summary(title, unit, rounds, pairs=PAIRS):
     `rounds` are dictionaries from models, which may miss some, to numbers. A
     ratio is the median of the ratios of a pair within each round.
     """
-    samples, ratios = {}, {}
-    for found in rounds:
-        for name, value in found.items():
-            samples.setdefault(name, []).append(value)
-        for name, base in pairs:
-            if name in found and base in found:
-                ratio = found[name] / found[base]
-                ratios.setdefault(f"{name} / {base}", []).append(ratio)
+    samples = pd.DataFrame(rounds, dtype="float64")
+    ratios = pd.DataFrame(
+        {
+            f"{name} / {base}": samples[name] / samples[base]
+            for name, base in pairs
+            if name in samples and base in samples
+        }
+    )
     return {
         "title": title,
         "unit": unit,
-        "median": {k: float(np.median(v)) for k, v in samples.items()},
-        "quartiles": {k: _quartiles(v) for k, v in samples.items()},
-        "ratio": {k: float(np.median(v)) for k, v in ratios.items()},
-        "ratio_quartiles": {k: _quartiles(v) for k, v in ratios.items()},
-        "samples": samples,
+        "median": samples.median().to_dict(),
+        "quartiles": samples.quantile(QUARTILES).to_dict("list"),
+        "ratio": ratios.median().to_dict(),
+        "ratio_quartiles": ratios.quantile(QUARTILES).to_dict("list"),
+        "samples": {k: v.dropna().tolist() for k, v in samples.items()},
     }
-
-
-def _quartiles(values):
-    return np.percentile(values, (25, 75)).tolist()
 
 
 def _milliseconds(step, clock):

@@ -1,11 +1,9 @@
 """Variants of an experiment, seed by seed, beside the baseline."""
 
 import pandas as pd
-from scipy import stats
 
 from keras_warn.reporting import figures
 from measuring import tables
-from measuring.tables import mean_and_std
 
 NOT_MEASURED = "not yet measured"
 BASELINE = "baseline"
@@ -60,7 +58,7 @@ def _cells(found, arm, column, error):
     if values.empty:
         return ["–", "–", NOT_MEASURED, "–", "–", "–"]
     parameters = found.parameters.loc[arm].iloc[0]
-    start = [f"{parameters:,}", str(len(values)), mean_and_std(values)]
+    start = [f"{parameters:,}", str(len(values)), tables.mean_and_std(values)]
     baseline = percent(found, BASELINE, column, error)
     differences = (values - baseline).dropna()
     if arm == BASELINE or differences.empty:
@@ -69,11 +67,11 @@ def _cells(found, arm, column, error):
     wrong, fewer = (base, -less) if error else (100 - base, less)
     interval = "–"
     if len(differences) > 1:
-        half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
+        half = tables.half_interval(differences)
         interval = f"{less - half:+z.2f} to {less + half:+z.2f}"
     return [
         *start,
-        mean_and_std(differences, "+z.2f"),
+        tables.mean_and_std(differences, "+z.2f"),
         interval,
         f"{100 * fewer / wrong:z.0f} %" if wrong else "–",
     ]
