@@ -27,8 +27,6 @@ _DROPOUT = (
     keras.layers.AlphaDropout,
     keras.layers.Dropout,
     keras.layers.GaussianDropout,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
 )
 # Layers that are an activation of features.
 RECTIFIERS = (
@@ -141,10 +139,7 @@ def find_ending(network) -> Ending | None:
 
 
 def _last_calls(network):
-    """The call that owns the last kernel, and the calls that follow it.
-
-    Instead of it, the call where the way back from the output forks or ends.
-    """
+    """The call that owns the last kernel, or forks, and those that follow."""
     call = network.producer(network.model.outputs[0])
     tail = []
     while not owns_kernel(call.operation) and len(call.inputs) == 1:

@@ -113,10 +113,7 @@ class Summary:
         if self.nominal:
             shapes += ", a size chosen here: the model takes any"
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-        for name in (
-            *("part", "reads", "map", "heads", "kernel", "rank"),
-            *("projection", "masks"),
-        ):
+        for name in "part reads map heads kernel rank projection masks".split():
             table.add_column(name, no_wrap=True)
         for name in ("parameters", "operations"):
             table.add_column(name, no_wrap=True, justify="right")
@@ -168,12 +165,10 @@ class Summary:
 
     def _advice(self, parameters, operations):
         """What to do where attention multiplies the cost: a line, or none."""
+        ratios = {"parameters": parameters, "operations": operations}
         grown = [
             f"the {name} by {ratio:.1f}"
-            for name, ratio in (
-                ("parameters", parameters),
-                ("operations", operations),
-            )
+            for name, ratio in ratios.items()
             if ratio >= MANY
         ]
         ways = [

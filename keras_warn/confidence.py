@@ -127,10 +127,10 @@ def fit(probabilities, logits, labels, accuracy=None) -> Calibration:
     best = optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded")
     temperature = math.exp(best.x)
     found = tempered(probabilities, temperature)
-    scores = found.max(axis=-1), logits.max(axis=-1).astype("float64")
+    scores = np.stack([found.max(axis=-1), logits.max(axis=-1)])
     correct = found.argmax(axis=-1) == labels
     # Ranks from 1; the lower one of the two is that of an image.
-    ranks = np.minimum(*(stats.rankdata(one, "min") for one in scores))
+    ranks = stats.rankdata(scores, "min", axis=1).min(axis=0)
     counts = np.maximum(1, np.round(SHARES * images).astype(int))
     candidates = [
         tuple(_above(one, int(rank)) for one in scores)
@@ -138,9 +138,7 @@ def fit(probabilities, logits, labels, accuracy=None) -> Calibration:
     ]
 
     def chosen(thresholds):
-        return np.logical_and(
-            *(one >= t for one, t in zip(scores, thresholds, strict=True))
-        )
+        return (scores >= np.reshape(thresholds, (2, 1))).all(axis=0)
 
     def least(thresholds):
         of_chosen = correct[chosen(thresholds)]
@@ -176,11 +174,9 @@ def fit(probabilities, logits, labels, accuracy=None) -> Calibration:
 
 
 def _above(values, rank):
-    """A threshold that values from this rank on reach.
-
-    Between two values, for rounding not to matter; or below all.
-    """
+    """A threshold that values from this rank on reach."""
     ordered = np.sort(values)
     if rank == 1:
         return float(ordered[0]) - 1
+    # Between two values, for rounding not to matter.
     return float(ordered[rank - 2 : rank].mean())

@@ -89,10 +89,7 @@ def counting_backend() -> str:
 
 
 def _on_tensorflow(model, specs):
-    """By the profiler, which knows no `Einsum`: it is added here.
-
-    It silently counts zero for shapes that it does not know: that is checked.
-    """
+    """By the profiler, which knows no `Einsum`, and no error."""
     import tensorflow as tf
 
     function = tf.function(

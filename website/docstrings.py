@@ -28,6 +28,7 @@ LISTS = ("Call arguments", "Input shape", "Output shape")
 GRIFFE = ("Args", "Attributes", "Raises")
 HEADER = re.compile(rf"^({'|'.join(OURS + GRIFFE)}):$", re.MULTILINE)
 ELSEWHERE = re.compile(r"^As ", re.MULTILINE)
+EXAMPLE = re.compile(r"^>>> .*(?:\n.*\S.*)*", re.MULTILINE)
 ITEM = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*): ", re.MULTILINE)
 
 
@@ -59,13 +60,4 @@ def rewritten(docstring):
 
 def with_code(text):
     """The text, with its examples between fences."""
-    lines, inside = [], False
-    for line in text.split("\n"):
-        if not inside and line.startswith(">>> "):
-            lines += ["```pycon"]
-            inside = True
-        elif inside and not line.strip():
-            lines += ["```"]
-            inside = False
-        lines.append(line)
-    return "\n".join([*lines, "```"] if inside else lines)
+    return EXAMPLE.sub("```pycon\n\\g<0>\n```", text)

@@ -48,10 +48,7 @@ def on_files(files, config):
 
 
 def executed(path, kept):
-    """The folder of what a guide made: it runs, unless it has before.
-
-    `kept` is the folder of all that guides made.
-    """
+    """The folder in `kept` of what a guide made: it runs, unless it has."""
     import jupytext
     import nbformat
     from nbclient import NotebookClient

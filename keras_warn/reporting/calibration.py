@@ -10,9 +10,7 @@ from keras_warn import confidence
 from keras_warn import metadata
 from keras_warn.attention import attention_of
 from keras_warn.explanation.intermediates import inspect
-from keras_warn.reporting.comparison import batches_of
-from keras_warn.reporting.comparison import check_finite
-from keras_warn.reporting.comparison import own_probabilities
+from keras_warn.reporting import comparison
 
 
 def calibrate(
@@ -63,14 +61,14 @@ def calibrate(
     if accuracy is not None:
         checks.real("accuracy", accuracy, maximum=0.999)
     reader = inspect(model)
-    count, batches = batches_of(model, data, batch_size)
+    count, batches = comparison.batches_of(model, data, batch_size)
     progress = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
     found = []
     for images, labels in batches:
         intermediates = reader.predict_on_batch(images)
         scores = intermediates["prediction"]
-        check_finite("model", "prediction", scores)
-        probabilities = own_probabilities(model, scores)
+        comparison.check_finite("model", "prediction", scores)
+        probabilities = comparison.own_probabilities(model, scores)
         found.append((probabilities, intermediates["logits"], labels))
         progress.update(len(found))
     if not found:

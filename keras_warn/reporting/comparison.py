@@ -1,5 +1,6 @@
 """A whole test set with and without attention, in numbers."""
 
+import collections
 import dataclasses
 import math
 import typing
@@ -66,9 +67,7 @@ class Predictions(typing.NamedTuple):
         counts = np.bincount(bin_of, minlength=bins)
 
         def mean(values):
-            totals = np.bincount(bin_of, values, minlength=bins)
-            empty = np.full(bins, np.nan)
-            return np.divide(totals, counts, out=empty, where=counts > 0)
+            return _quotients(np.bincount(bin_of, values, bins), counts)
 
         return Reliability(
             edges, counts, mean(self.confidences), mean(self.correct)
@@ -203,16 +202,12 @@ class Difference:
         before, after = self.before.correct, self.after.correct
         counts = count(np.full(len(self.labels), True))
 
-        def share(numbers):
-            empty = np.full(self.n, np.nan)
-            return np.divide(numbers, counts, out=empty, where=counts > 0)
-
         fixed, broken = count(~before & after), count(before & ~after)
         return {
             "count": counts,
-            "before": share(count(before)),
-            "after": share(count(after)),
-            "gain": share(fixed - broken),
+            "before": _quotients(count(before), counts),
+            "after": _quotients(count(after), counts),
+            "gain": _quotients(fixed - broken, counts),
             "fixed": fixed,
             "broken": broken,
         }
@@ -290,21 +285,14 @@ class Comparison:
         backbone, output = self.backbone.classes, self.output.classes
 
         def count(chosen, others):
-            pairs = self.labels[chosen] * self.n + others[chosen]
-            return dict(zip(*np.unique(pairs, return_counts=True), strict=True))
+            pairs = np.stack([self.labels, others], axis=1)[chosen]
+            return collections.Counter(map(tuple, pairs.tolist()))
 
         fixed = count(~before & after, backbone)
         broken = count(before & ~after, output)
-        by_backbone, by_output = count(~before, backbone), count(~after, output)
+        counts = count(~before, backbone), count(~after, output), fixed, broken
         found = [
-            Confusion(
-                int(pair // self.n),
-                int(pair % self.n),
-                *(
-                    int(counts.get(pair, 0))
-                    for counts in (by_backbone, by_output, fixed, broken)
-                ),
-            )
+            Confusion(*pair, *(of_kind[pair] for of_kind in counts))
             for pair in {**fixed, **broken}
         ]
         return sorted(
@@ -381,36 +369,32 @@ def compare(
         parts = contributions(model, intermediates)
         modules = module_outputs(intermediates)
         output = probabilities(model, intermediates["prediction"], calibration)
-        gated = parts.gates is not None
-        found.append(
-            {
-                "labels": labels,
-                "backbone": predictions(parts.backbone_probabilities, labels),
-                "modules": predictions(parts.attention_probabilities, labels),
-                "output": predictions(output, labels),
-                "gates": parts.gates,
-                "head_gates": tuple(module.head_gates for module in modules)
-                if gated
-                else None,
-                "entropies": np.stack(
-                    [
-                        mask_entropies(module.masks, attention.data_format)
-                        for module in modules
-                    ],
-                    axis=1,
-                ),
-            }
-        )
+        entropies = [
+            mask_entropies(module.masks, attention.data_format)
+            for module in modules
+        ]
+        of_batch = {
+            "labels": labels,
+            "backbone": predictions(parts.backbone_probabilities, labels),
+            "modules": predictions(parts.attention_probabilities, labels),
+            "output": predictions(output, labels),
+            "gates": parts.gates,
+            "head_gates": None
+            if parts.gates is None
+            else tuple(module.head_gates for module in modules),
+            "entropies": np.stack(entropies, axis=1),
+        }
         if calibration is not None:
-            found[-1]["answered"] = calibration.answers(
+            of_batch["answered"] = calibration.answers(
                 output, intermediates["logits"]
             )
         if baseline is not None:
             alone = baseline.predict_on_batch(images)
             check_finite("baseline", "prediction", alone)
-            found[-1]["baseline"] = predictions(_probabilities(alone), labels)
+            of_batch["baseline"] = predictions(_probabilities(alone), labels)
         if watch is not None:
-            watch(images, found[-1])
+            watch(images, of_batch)
+        found.append(of_batch)
         progress.update(len(found))
     if not found:
         raise ValueError("`data` must hold at least one image. Received: none.")
@@ -486,11 +470,8 @@ def number_of_batches(data, name="data") -> int | None:
 
 
 def _checked(model, batch, name):
-    """Images and labels as arrays that fit the model and each other.
-
-    Of a batch that may have weights as well.
-    """
-    images, labels, *_ = batch
+    """Images and labels as arrays that fit the model and each other."""
+    images, labels, *_ = batch  # weights may follow
     images = checks.images(name, images, model.input)
     labels = checks.class_ids(name, labels, model.output_shape[-1])
     counts = [len(array) for array in keras.tree.flatten(images)]
@@ -500,6 +481,12 @@ def _checked(model, batch, name):
             f"images and {len(labels)} labels."
         )
     return images, labels
+
+
+def _quotients(numbers, counts):
+    """NaN where nothing was counted."""
+    empty = np.full(len(counts), np.nan)
+    return np.divide(numbers, counts, out=empty, where=counts > 0)
 
 
 def check_finite(argument, name, values):

@@ -7,11 +7,7 @@ so no window is needed or left open: save them with `figure.savefig(path)`.
 import numpy as np
 
 from keras_warn.attention import module_outputs
-from keras_warn.explanation.overlays import AGAINST
-from keras_warn.explanation.overlays import FOR
-from keras_warn.explanation.overlays import attribution_overlay
-from keras_warn.explanation.overlays import displayable
-from keras_warn.explanation.overlays import mask_overlay
+from keras_warn.explanation import overlays
 from keras_warn.layers import feature_maps
 from keras_warn.reporting.lettering import Lettering
 
@@ -75,7 +71,7 @@ def explanation_figure(images, explanation, titles=None, names=None):
     Reference:
         [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320), Figure 6
     """
-    displayed = displayable(images, explanation.data_format)
+    displayed = overlays.displayable(images, explanation.data_format)
     count, modules = explanation.modules.shape[:2]
     classes = explanation.scores.shape[1]
     if displayed.shape[:3] != (count, *explanation.size):
@@ -87,12 +83,15 @@ def explanation_figure(images, explanation, titles=None, names=None):
     names = list(map(_text, range(classes) if names is None else names))
     titles = [] if titles is None else list(map(_text, titles))
     # Of tokens that form no grid, there is no image.
-    overlays = [None] * (1 + modules)
+    drawn = [None] * (1 + modules)
     if explanation.attribution is not None:
         columns_of_masks = explanation.masks.swapaxes(0, 1)
-        overlays = [
-            attribution_overlay(displayed, explanation.attribution),
-            *(mask_overlay(displayed, masks) for masks in columns_of_masks),
+        drawn = [
+            overlays.attribution_overlay(displayed, explanation.attribution),
+            *(
+                overlays.mask_overlay(displayed, masks)
+                for masks in columns_of_masks
+            ),
         ]
     texts = [
         _what_was_said(explanation, names),
@@ -105,9 +104,8 @@ def explanation_figure(images, explanation, titles=None, names=None):
         *_what_modules_said(explanation, names),
     ]
     heads = ["image", "evidence"]
-    for i, outputs in enumerate(
-        module_outputs(explanation.intermediates), start=1
-    ):
+    outputs_of = module_outputs(explanation.intermediates)
+    for i, outputs in enumerate(outputs_of, start=1):
         shape = feature_maps.spatial_shape(
             outputs.masks.shape, explanation.data_format
         )
@@ -132,13 +130,9 @@ def explanation_figure(images, explanation, titles=None, names=None):
         count, len(widths), squeeze=False, width_ratios=widths
     )
     # Names are text, even with dollars, which would begin formulas.
-    style = {
-        "size": FONT,
-        "family": lettering.families,
-        "parse_math": False,
-    }
+    style = {"size": FONT, "family": lettering.families, "parse_math": False}
     for column, (overlay, below) in enumerate(
-        zip([displayed, *overlays], texts, strict=True)
+        zip([displayed, *drawn], texts, strict=True)
     ):
         for row in range(count):
             axes = cells[row, column]
@@ -187,6 +181,12 @@ def curves_figure(x, curves, x_label, y_label, log2=False):
         values = np.asarray(values, "float64")
         # More than six curves share colours, but then differ in line style.
         color = COLORS[i % len(COLORS)]
+        style = {
+            "color": color,
+            "marker": MARKERS[i % len(MARKERS)],
+            "markersize": 3.5,
+            "markerfacecolor": "none",
+        }
         mean = values.mean(axis=0)
         if len(values) > 1:
             std = values.std(axis=0, ddof=1)
@@ -196,27 +196,14 @@ def curves_figure(x, curves, x_label, y_label, log2=False):
         axes.plot(
             x,
             mean,
-            color=color,
             linestyle=("-", "--", ":")[i // len(COLORS) % 3],
             linewidth=1.2,
             # In the legend only: on the line, it would hide the seeds.
-            marker=MARKERS[i % len(MARKERS)],
             markevery=[],
-            markersize=3.5,
-            markerfacecolor="none",
             label=name,
+            **style,
         )
-        for seed in values:
-            axes.plot(
-                x,
-                seed,
-                color=color,
-                linestyle="none",
-                marker=MARKERS[i % len(MARKERS)],
-                markersize=3.5,
-                markerfacecolor="none",
-                markeredgewidth=0.8,
-            )
+        axes.plot(x, values.T, linestyle="none", markeredgewidth=0.8, **style)
     if log2:
         axes.set_xscale("log", base=2)
         axes.minorticks_off()
@@ -279,18 +266,14 @@ def _what_was_said(explanation, names):
 def _what_modules_said(explanation, names):
     """For each module and image, its gate and the class it predicts."""
     texts = []
-    for i, outputs in enumerate(
-        module_outputs(explanation.intermediates), start=1
-    ):
+    modules = module_outputs(explanation.intermediates)
+    for i, outputs in enumerate(modules, start=1):
         classes = outputs.prediction.argmax(axis=1)
-        texts.append([f"says {names[j]}" for j in classes])
+        said = [f"says {names[j]}" for j in classes]
         if explanation.gates is not None:
-            texts[-1] = [
-                f"gate {gate:.2f}\n{text}"
-                for gate, text in zip(
-                    explanation.gates[:, i], texts[-1], strict=True
-                )
-            ]
+            gates = [f"gate {gate:.2f}\n" for gate in explanation.gates[:, i]]
+            said = map("".join, zip(gates, said, strict=True))
+        texts.append([*said])
     return texts
 
 
@@ -305,17 +288,18 @@ def _show(axes, image):
 
 def _show_contributions(axes, contributions):
     """Draws bars of what the backbone and each module contribute, and all."""
-    labels = ["backbone"]
-    labels += [f"module {i}" for i in range(1, len(contributions))]
+    modules = [f"module {i}" for i in range(1, len(contributions))]
+    labels = ["backbone", *modules, "sum"]
     values = [*contributions, contributions.sum()]
-    labels.append("sum")
     places = range(len(values))
     # The sum, apart from its parts, is outlined.
     bars = axes.barh(
         places,
         values,
         height=0.7,
-        color=[FOR if value > 0 else AGAINST for value in values],
+        color=[
+            overlays.FOR if value > 0 else overlays.AGAINST for value in values
+        ],
     )
     bars[-1].set_edgecolor("black")
     bars[-1].set_linewidth(0.8)

@@ -213,11 +213,7 @@ def choose_examples(comparison, count) -> np.ndarray:
 
 
 class _Kept:
-    """Keeps the images that `choose_examples` may choose, as they pass.
-
-    So an image and what was found for it are of one batch, whatever the next
-    pass through the data would bring.
-    """
+    """Keeps the images that `choose_examples` may choose, as they pass."""
 
     def __init__(self, count):
         few = -(-count // 4)
@@ -237,7 +233,13 @@ class _Kept:
             # As `choose_examples`: the largest change first, then the first.
             rows = rows[np.argsort(-change[rows], kind="stable")][:limit]
             best = self._best[name] + [
-                (-change[row], self._seen + row, _row(images, row))
+                (
+                    -change[row],
+                    self._seen + row,
+                    keras.tree.map_structure(
+                        lambda x, row=row: x[row].copy(), images
+                    ),
+                )
                 for row in rows
             ]
             self._best[name] = sorted(best, key=lambda one: one[:2])[:limit]
@@ -254,10 +256,6 @@ class _Kept:
         if not chosen:
             return None
         return keras.tree.map_structure(lambda *x: np.stack(x), *chosen)
-
-
-def _row(images, row):
-    return keras.tree.map_structure(lambda x: x[row].copy(), images)
 
 
 def _check_order(model, data, batch_size):
@@ -284,7 +282,7 @@ def _examples(model, images, comparison, chosen, names, batch_size):
     if not len(chosen):
         return []
     data_format = attention_of(model).data_format
-    displayed = next(x for x in keras.tree.flatten(images) if len(x.shape) == 4)
+    displayed = next(x for x in keras.tree.flatten(images) if x.ndim == 4)
     # Of all at once, which have one way of showing them.
     displayed = overlays.displayable(displayed, data_format)
     shown = []
@@ -323,54 +321,34 @@ def _examples(model, images, comparison, chosen, names, batch_size):
 
 def _drawn(displayed, explanation, names):
     """For each image, itself and what is drawn over it."""
-    images = [
-        {"name": "Image", "src": _source(image, IMAGE_SIDE), "alt": "The image"}
-        for image in displayed
+
+    def cell(name, pixels, text, side=OVERLAY_SIDE):
+        return {"name": name, "src": _source(pixels, side), "alt": text}
+
+    drawn = [
+        [cell("Image", image, "The image", IMAGE_SIDE)] for image in displayed
     ]
-    drawn = [[image] for image in images]
     if explanation.attribution is None:
         return drawn
-
-    def add(name, overlaid, texts):
-        for cells, pixels, text in zip(drawn, overlaid, texts, strict=True):
-            cells.append(
-                {
-                    "name": name,
-                    "src": _source(pixels, OVERLAY_SIDE),
-                    "alt": text,
-                }
-            )
-
     masks, attribution = explanation.masks, explanation.attribution
-    combined = masks.sum(axis=1)
-    add(
-        "Evidence",
-        overlays.attribution_overlay(displayed, attribution),
-        [
+    looks = {"All masks": ("All modules look", masks.sum(axis=1))}
+    for i, of_module in enumerate(masks.swapaxes(0, 1), start=1):
+        looks[f"Module {i}"] = (f"Module {i} looks", of_module)
+    evidence = overlays.attribution_overlay(displayed, attribution)
+    lit = {
+        name: overlays.mask_overlay(displayed, found)
+        for name, (_, found) in looks.items()
+    }
+    for i, cells in enumerate(drawn):
+        target, contrast = explanation.targets[i], explanation.contrast[i]
+        text = (
             f"Evidence for {names[target]} and against {names[contrast]}: "
-            f"{_evidence_in_words(region)}"
-            for region, target, contrast in zip(
-                attribution,
-                explanation.targets,
-                explanation.contrast,
-                strict=True,
-            )
-        ],
-    )
-    add(
-        "All masks",
-        overlays.mask_overlay(displayed, combined),
-        [f"All modules look most at the {place(mask)}" for mask in combined],
-    )
-    for i in range(masks.shape[1]):
-        add(
-            f"Module {i + 1}",
-            overlays.mask_overlay(displayed, masks[:, i]),
-            [
-                f"Module {i + 1} looks most at the {place(mask)}"
-                for mask in masks[:, i]
-            ],
+            f"{_evidence_in_words(attribution[i])}"
         )
+        cells.append(cell("Evidence", evidence[i], text))
+        for name, (who, found) in looks.items():
+            text = f"{who} most at the {place(found[i])}"
+            cells.append(cell(name, lit[name][i], text))
     return drawn
 
 
@@ -482,11 +460,9 @@ def _gate_rows(comparison):
             gates = comparison.gates[:, i]
             row["mean"], row["std"] = gates.mean(), gates.std()
             row["quantiles"] = np.quantile(gates, (0.05, 0.25, 0.5, 0.75, 0.95))
-        if comparison.gates is not None and i:
-            heads = comparison.head_gates[i - 1]
-            row["heads"] = list(
-                zip(heads.mean(axis=0), heads.std(axis=0), strict=True)
-            )
+            if i:
+                heads = comparison.head_gates[i - 1]
+                row["heads"] = [*zip(heads.mean(0), heads.std(0), strict=True)]
         rows.append(row)
     return rows
 
@@ -512,8 +488,7 @@ def _facts(model, comparison):
 def _checked_names(names, model):
     """Names of all classes as strings."""
     classes = model.output_shape[-1]
-    if names is None:
-        return [str(i) for i in range(classes)]
+    names = range(classes) if names is None else names
     if not isinstance(names, str):
         names = [str(name) for name in names]
     return metadata.class_names("names", names, classes)
