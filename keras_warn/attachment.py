@@ -30,6 +30,7 @@ backbone itself finds useful to read. Of all tensors these are kept:
 import dataclasses
 import difflib
 import functools
+import math
 import numbers
 
 import keras
@@ -38,6 +39,7 @@ from keras_warn import checks
 from keras_warn import graph
 from keras_warn._classifier import RECTIFIERS
 from keras_warn._classifier import find_ending
+from keras_warn.layers import feature_maps
 
 DEFAULT_DEPTH = 3
 # For networks of images of any size: large enough for the deepest to keep
@@ -64,8 +66,6 @@ _INERT = (
     keras.layers.InputLayer,
     keras.layers.Permute,
     keras.layers.Reshape,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
     keras.layers.ZeroPadding1D,
     keras.layers.ZeroPadding2D,
 )
@@ -262,7 +262,7 @@ class _Reading:
 
     def __init__(self, network):
         self.network = network
-        self.channels_first = network.data_format == "channels_first"
+        self.data_format = network.data_format
         self.shapes = network.shapes(_NOMINAL_SIZE)
         self.separators = _separators(network)
 
@@ -283,33 +283,31 @@ class _Reading:
             if id(call) in excluded or _is_inert(call.operation):
                 continue
             for tensor in call.outputs:
-                if id(tensor) not in learned:
-                    continue
-                if id(tensor) not in self.separators:
-                    continue
-                # Such as the attention weights that a block returns beside.
-                if not self.network.is_read(tensor):
-                    continue
-                cut, depth = self.separators[id(tensor)]
                 positions = self.positions(tensor)
-                if positions > 1:
-                    found.append(_Map(tensor, positions, cut, depth))
+                if (
+                    positions > 1
+                    and id(tensor) in learned
+                    and id(tensor) in self.separators
+                    # Not the attention weights that a block returns beside.
+                    and self.network.is_read(tensor)
+                ):
+                    separator = self.separators[id(tensor)]
+                    found.append(_Map(tensor, positions, *separator))
         # Branches may run in any order, but what reads a map is deeper.
         return sorted(found, key=lambda found: found.depth)
 
     def positions(self, tensor):
         """The number of positions of a map or of tokens, 0 for the rest."""
         shape = self.shapes[id(tensor)]
-        if len(shape) == 3:
-            return shape[1] or 0
-        if len(shape) != 4:
+        if len(shape) not in (3, 4):
             return 0
-        height, width = shape[2:] if self.channels_first else shape[1:3]
-        return (height or 0) * (width or 0)
+        lengths = feature_maps.spatial_shape(shape, self.data_format)
+        return math.prod(length or 0 for length in lengths)
 
     def channels(self, found):
         """The number of channels of a map."""
-        return self.shapes[id(found.tensor)][1 if self.channels_first else -1]
+        shape = self.shapes[id(found.tensor)]
+        return shape[feature_maps.channel_axis(shape, self.data_format)]
 
     def is_of_head(self, tensor):
         """Whether a map is a 1x1 convolution's of a narrower one, activated."""

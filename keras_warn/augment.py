@@ -8,19 +8,11 @@ from keras_warn import attachment
 from keras_warn import attention
 from keras_warn import checks
 from keras_warn import graph
+from keras_warn import layers
 from keras_warn._classifier import Classifier
 from keras_warn._classifier import pooled
 from keras_warn._classifier import read_classifier
 from keras_warn.attention import part_name
-from keras_warn.layers import AttendedFeatures
-from keras_warn.layers import AttentionHeads
-from keras_warn.layers import GatedSum
-from keras_warn.layers import GlobalGate
-from keras_warn.layers import GradientScale
-from keras_warn.layers import HeadGate
-from keras_warn.layers import OutputHeads
-from keras_warn.layers import UniformGate
-from keras_warn.layers import feature_maps
 from keras_warn.regularizers import MaskDiversity
 
 # What `preset` stands for.
@@ -293,15 +285,15 @@ def augment(
             )(stacked)
         ]
     if s.gates in ("linear", "average"):
-        global_gate = UniformGate(
+        global_gate = layers.UniformGate(
             len(predictions), dtype=dtype, name=attention.GLOBAL_GATES
         )
     else:
         if s.gradient_scale != 1:
-            features = GradientScale(
+            features = layers.GradientScale(
                 s.gradient_scale, dtype=dtype, name=attention.GLOBAL_GRADIENT
             )(features)
-        global_gate = GlobalGate(
+        global_gate = layers.GlobalGate(
             len(predictions),
             s.gates,
             gate_score_activation,
@@ -310,7 +302,7 @@ def augment(
             dtype=dtype,
             name=attention.GLOBAL_GATES,
         )
-    rectified = GatedSum(
+    rectified = layers.GatedSum(
         combination,
         classifier_activation,
         s.agreement_weight,
@@ -349,7 +341,9 @@ def _attention_module(features, number, classes, s, data_format):
     def named(part, dtype=policy):
         return {"name": part_name(number, part), "dtype": dtype}
 
-    features = GradientScale(s.gradient_scale, **named("gradient"))(features)
+    features = layers.GradientScale(s.gradient_scale, **named("gradient"))(
+        features
+    )
     if s.projection is not None:
         of_tokens = len(features.shape) == 3
         of_map = {"kernel_size": 1, "data_format": data_format}
@@ -365,7 +359,7 @@ def _attention_module(features, number, classes, s, data_format):
         penalty = MaskDiversity(
             s.diversity_weight, s.diversity_pool, data_format
         )
-    masks = AttentionHeads(
+    masks = layers.AttentionHeads(
         s.width,
         s.kernel_size,
         s.mask_activation,
@@ -374,13 +368,13 @@ def _attention_module(features, number, classes, s, data_format):
         activity_regularizer=penalty,
         **named("masks"),
     )(features)
-    attended = AttendedFeatures(
+    attended = layers.AttendedFeatures(
         s.kernel_size, data_format, **named("attended")
     )(features, masks)
     rank, size, outputs = s.rank, attended.shape[-1], s.width * classes
     if rank == "full" or rank * (size + outputs) >= size * outputs:
         rank = None
-    hypotheses = OutputHeads(
+    hypotheses = layers.OutputHeads(
         classes, s.kernel_initializer, rank=rank, **named("hypotheses")
     )(attended)
     wide = hypotheses.dtype
@@ -394,9 +388,9 @@ def _attention_module(features, number, classes, s, data_format):
             classes, use_bias=False, **named("prediction", wide)
         )(stacked)
     if s.gates == "average":
-        head_gate = UniformGate(s.width, **named("head_gates"))
+        head_gate = layers.UniformGate(s.width, **named("head_gates"))
     else:
-        head_gate = HeadGate(
+        head_gate = layers.HeadGate(
             s.gates,
             s.gate_score_activation,
             s.kernel_initializer,
@@ -463,7 +457,7 @@ def _check_names(model):
 def _check_pool(features, pool, data_format):
     """Checks that masks of a feature map can be pooled."""
     shape = tuple(features.shape)
-    lengths = feature_maps.spatial_shape(shape, data_format)
+    lengths = layers.feature_maps.spatial_shape(shape, data_format)
     if len(shape) == 3 or any(n is not None and n < pool for n in lengths):
         raise ValueError(
             "`diversity_pool` must be 1 on tokens, and no larger than any map. "

@@ -4,6 +4,7 @@ Keras offers no public way to walk the graph of a functional model. All use of
 its private attributes is in this file.
 """
 
+import collections
 import dataclasses
 import functools
 
@@ -48,12 +49,9 @@ class Graph:
         # Tensors overload `==`, so they are told apart by their identity. The
         # calls keep them alive, and with it the identity unique.
         self._producers = {}
-        self._readers = {}
+        self._readers = collections.defaultdict(list)
         for call in self.calls:
-            for tensor in call.outputs:
-                self._producers[id(tensor)] = call
-                self._readers[id(tensor)] = []
-        for call in self.calls:
+            self._producers |= {id(tensor): call for tensor in call.outputs}
             for key in dict.fromkeys(map(id, call.inputs)):
                 self._readers[key].append(call)
 
@@ -116,12 +114,8 @@ class Graph:
         """
         if isinstance(size, int):
             size = [
-                tensor.shape[:1]
-                + tuple(
-                    size if length is None else length
-                    for length in tensor.shape[1:]
-                )
-                for tensor in self.model.inputs
+                (x.shape[0], *(size if n is None else n for n in x.shape[1:]))
+                for x in self.model.inputs
             ]
         specs = {
             id(tensor): keras.KerasTensor(shape, dtype=tensor.dtype)
@@ -184,10 +178,9 @@ def flatten(model) -> keras.Model:
         )
     # Before any replaying, which leaves its trace on the user's layers.
     _check_names(model)
-    if not any(_has_graph(node.operation) for node in _nodes(model)):
-        if model.output is model.outputs[0]:
-            return model
-        return keras.Model(model.input, model.outputs[0], name=model.name)
+    nested = any(_has_graph(node.operation) for node in _nodes(model))
+    if not nested and model.output is model.outputs[0]:
+        return model
     (output,) = _replay(model, model.inputs, {})
     return keras.Model(model.input, output, name=model.name)
 
@@ -383,11 +376,7 @@ def _operations(model, outermost=True):
 
 
 def _replay(model, inputs, context):
-    """Runs the graph of a functional model on other tensors.
-
-    Arguments in `context`, such as `training`, override those of the calls, as
-    a nested model's do.
-    """
+    """Runs a graph on other tensors; `context` overrides arguments of calls."""
     tensors = {}
     for given, tensor in zip(inputs, model.inputs, strict=True):
         if given.dtype != tensor.dtype:

@@ -165,12 +165,7 @@ def run(arguments) -> int:
 
 
 def _explained(paths, preprocessor, explain_all, fail):
-    """Reads and explains images, a bounded number at once.
-
-    Yields:
-        The index of an image; it as bytes, a batch of one as the model's
-        layers lay it out; its own height and width; and its `Explanation`.
-    """
+    """Index, bytes `(1, ...)`, own size and `Explanation` of each image."""
     at_once = max(1, PIXELS_AT_ONCE // math.prod(preprocessor.size))
     for chosen, pixels, sizes in inputs.read_batches(
         paths, preprocessor, at_once, fail
@@ -205,8 +200,8 @@ def _entry(one, names, preprocessor, image_size):
     if one.gates is not None:
         gates = one.gates[0].tolist()
         head_gates = [
-            outputs.head_gates[0].tolist()
-            for outputs in module_outputs(one.intermediates)
+            module.head_gates[0].tolist()
+            for module in module_outputs(one.intermediates)
         ]
     if one.attribution is not None and one.attribution.max() > 0:
         (region,) = one.attribution

@@ -1,26 +1,17 @@
 """The command line as a whole: its parser and its exit code."""
 
+import importlib
 import logging
 import warnings
 
 import keras_warn_cli
 from keras_warn.cli import errors
-from keras_warn.cli import explain
-from keras_warn.cli import export
-from keras_warn.cli import predict
-from keras_warn.cli import report
-from keras_warn.cli import summary
-from keras_warn.cli import train
 
-# Each has `EPILOG`, `add_arguments(parser)` and `run(arguments)`, which returns
-# an exit code.
+# Modules with `EPILOG`, `add_arguments(parser)` and `run(arguments)`, which
+# returns an exit code.
 COMMANDS = {
-    "explain": explain,
-    "export": export,
-    "predict": predict,
-    "report": report,
-    "summary": summary,
-    "train": train,
+    name: importlib.import_module(f"keras_warn.cli.{name}")
+    for name in keras_warn_cli.COMMANDS
 }
 
 

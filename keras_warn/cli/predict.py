@@ -74,17 +74,14 @@ def run(arguments) -> int:
             path = paths[i]
             if np.isfinite(scores).all():
                 name = files.displayed(path.name if plain else path)
-                row = [name, *_best(scores, names, top)]
+                row = {"id": name, **_best(scores, names, top)}
                 if calibration is not None and top:
-                    row.append(calibration.answers(scores, of_image))
+                    row["answered"] = calibration.answers(scores, of_image)
                 rows.append(row)
             else:
                 progress.fail(path, f"{path}: the model predicts NaN for it.")
         progress.update(chosen[-1] + 1)
     progress.end()
-    header = _header(top)
-    if calibration is not None and top:
-        header.append("answered")
     if not rows:
         raise errors.UsageError(
             f"none of the {len(paths)} images could be predicted."
@@ -92,7 +89,9 @@ def run(arguments) -> int:
     try:
         with files.replacing(out) as unfinished:
             with open(unfinished, "w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([header, *rows])
+                writer = csv.DictWriter(file, rows[0])
+                writer.writeheader()
+                writer.writerows(rows)
     except OSError as error:
         errors.say(
             f"keras-warn predict: --out {out} cannot be written: "
@@ -105,18 +104,13 @@ def run(arguments) -> int:
     return errors.INCOMPLETE if progress.failed else errors.GOOD
 
 
-def _header(top):
-    others = [f"_{i}" for i in range(2, top + 1)]
-    columns = [
-        f"{name}{i}" for i in others for name in ("label", "probability")
-    ]
-    return ["id", "label", *["probability"][:top], *columns]
-
-
 def _best(scores, names, top):
-    """Classes and probabilities of one image, as `_header` names them."""
+    """Classes and probabilities of one image; with 0, the best class alone."""
+    row = {}
     order = np.argsort(-scores, kind="stable")[: max(top, 1)]
-    row = []
-    for i in order:
-        row += [i if names is None else names[i], f"{scores[i]:.6f}"]
-    return row[: 2 * top or 1]
+    for rank, i in enumerate(order, start=1):
+        ending = f"_{rank}" if rank > 1 else ""
+        row[f"label{ending}"] = i if names is None else names[i]
+        if top:
+            row[f"probability{ending}"] = f"{scores[i]:.6f}"
+    return row

@@ -428,11 +428,7 @@ def _linear_readouts(attention, intermediates):
 
 
 def _combined(attention, intermediates):
-    """Of `gates="linear"`: what each prediction adds to the scores.
-
-    `(b, m + 1, n)`, the backbone's own first. Where layers are quantized and
-    round what they read, the difference is divided among all alike.
-    """
+    """Of `gates="linear"`: what each prediction adds, `(b, m + 1, n)`."""
     predictions = [intermediates["backbone_prediction"]]
     predictions += [
         outputs.prediction for outputs in module_outputs(intermediates)
@@ -442,6 +438,7 @@ def _combined(attention, intermediates):
     stacked = np.stack([_float64(one) for one in predictions], axis=1)
     parts = np.einsum("bin,inj->bij", stacked, kernels)
     scores = _float64(layer(ops.concatenate(predictions, axis=-1)))
+    # Quantized layers round what they read.
     rest = scores[:, None] - parts.sum(axis=1, keepdims=True)
     return parts + rest / len(predictions)
 
@@ -484,12 +481,7 @@ def _attribution(attention, features, found):
 
 
 def _located(attended, features, masks, weights):
-    """What heads find at each place: `(b, k, h, w)`, or `(b, k, p)`.
-
-    By weights `(b, k, f)` of the attended features: where the features are
-    that the kernel of an output head reads, not at the place of the mask that
-    it is centred on.
-    """
+    """What heads find where features are, by weights `(b, k, f)` of them."""
     data_format = attended.data_format
     offsets = feature_maps.offsets(attended.kernel_size)
     batch, heads, *places = masks.shape

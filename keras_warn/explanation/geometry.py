@@ -398,10 +398,7 @@ def _unknown(call, placement=None, shape=()):
 
 
 def _follow(call, given, shape):
-    """Where what a call returns lies: a `Placement` or `Unknown`.
-
-    From the same of each input, with its shape, and the shape of the output.
-    """
+    """Where what a call returns lies, from that and the shape of each input."""
     placed = [one for one in given if isinstance(one[0], Placement)]
     rule = _rule(call.operation)
     if not placed:
@@ -420,10 +417,7 @@ def _rule(operation):
 
 
 def _kept(call, placed, shape):
-    """Of what works on each position by itself, or adds maps.
-
-    What comes from elsewhere, such as weights of channels, does not matter.
-    """
+    """Of what works on each position by itself, or adds maps."""
     same = [
         placement
         for placement, given in placed
@@ -458,11 +452,7 @@ def _tokens(placement, count):
 
 
 def _grid(tokens, size):
-    """Rows and columns of `tokens` square patches of a map, or `None`.
-
-    Patches that are larger leave fewer tokens in the grid and more before it:
-    the smallest that fit are the answer.
-    """
+    """Rows and columns of the smallest square patches that fit, or `None`."""
     height, width = size
     for patch in range(1, min(height, width) + 1):
         grid = height // patch, width // patch

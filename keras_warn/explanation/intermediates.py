@@ -1,7 +1,5 @@
 """Looking inside: masks, hypotheses and gates as named outputs."""
 
-import dataclasses
-import operator
 import weakref
 
 import keras
@@ -85,24 +83,8 @@ class _GatedLogits(keras.layers.Layer):
         return keras.ops.sum(gates[:, :, None] * logits, axis=1)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Reader:
-    """A compiled model that returns what `read` does, and what it reads."""
-
-    model: keras.Model
-    variables: list
-    run_eagerly: bool
-
-    def fits(self, model) -> bool:
-        """Whether nothing of the model was replaced, as by `quantize`."""
-        return (
-            self.run_eagerly == model.run_eagerly
-            and len(self.variables) == len(model.variables)
-            and all(map(operator.is_, self.variables, model.variables))
-        )
-
-
-# Compiling takes as long as many batches.
+# Compiled models, and the variables that they read: compiling takes as long as
+# many batches.
 _READERS = weakref.WeakKeyDictionary()
 
 
@@ -112,18 +94,19 @@ def read(model, images) -> tuple:
     Of a batch of images: what `inspect(model)` returns, and a list with the map
     of each module, NumPy arrays.
     """
-    reader = _READERS.get(model)
-    if reader is None or not reader.fits(model):
-        reader = _READERS[model] = _new_reader(model)
-    return reader.model.predict_on_batch(images)
-
-
-def _new_reader(model):
-    inspected = inspect(model)
-    features = [module.features for module in attention_of(model).modules]
-    reader = keras.Model(inspected.input, (inspected.output, features))
-    follow_settings(reader, model)
-    return _Reader(reader, model.variables, model.run_eagerly)
+    reader, variables = _READERS.get(model, (None, []))
+    # They are other ones once `quantize` has replaced them.
+    if (
+        reader is None
+        or reader.run_eagerly != model.run_eagerly
+        or [*map(id, variables)] != [*map(id, model.variables)]
+    ):
+        inspected = inspect(model)
+        features = [module.features for module in attention_of(model).modules]
+        reader = keras.Model(inspected.input, (inspected.output, features))
+        follow_settings(reader, model)
+        _READERS[model] = reader, model.variables
+    return reader.predict_on_batch(images)
 
 
 def follow_settings(reader, model) -> None:

@@ -252,8 +252,7 @@ def _boxes(boxes, size):
 
 def _interiors(boxes, size):
     """Which pixels lie inside: a boolean array `(b, height, width)`."""
-    rows = np.arange(size[0])[None, :, None]
-    columns = np.arange(size[1])[None, None, :]
+    rows, columns = np.ogrid[: size[0], : size[1]]
     top, left, bottom, right = boxes.T[:, :, None, None]
     return (
         (top <= rows) & (rows < bottom) & (left <= columns) & (columns < right)

@@ -127,10 +127,13 @@ def export(
             f"{keras.backend.backend()}. Load the model with "
             "KERAS_BACKEND=tensorflow."
         )
-    plan = dataclasses.replace(plan, quantization=quantization)
     if quantization == "int8":
-        found = _representative(plan, representative_images)
-        plan = dataclasses.replace(plan, representative_images=found)
+        representative_images = _representative(plan, representative_images)
+    plan = dataclasses.replace(
+        plan,
+        quantization=quantization,
+        representative_images=representative_images,
+    )
     written = FORMATS[format]
     path = pathlib.Path(path)
     _check_path(path, written, overwrite)
@@ -159,14 +162,11 @@ def _check_format(format, resize, encoded, quantization):
 
 def _representative(plan, images):
     """Images to quantize with, checked."""
-    shape = (*plan.size, plan.channels)
-    if plan.data_format == "channels_first" and not plan.prepared:
-        shape = (plan.channels, *plan.size)
-    found = np.shape(images)
-    if not checks.fits(found, (None, *shape)) or not found[0]:
+    shape, found = plan.shape(plan.size), np.shape(images)
+    if not checks.fits(found, shape) or not found[0]:
         raise ValueError(
             "`representative_images` must be images that `serve` takes, of "
-            f"shape {(None, *shape)}, for quantization='int8'. Received: "
+            f"shape {shape}, for quantization='int8'. Received: "
             f"{'None' if images is None else f'shape {found}'}."
         )
     return np.asarray(images, "float32")

@@ -44,14 +44,16 @@ def write(plan, path) -> None:
             f"{str(error).strip().splitlines()[0]} format='tf_saved_model' "
             "writes any model."
         ) from error
-    _bring_first(proto.graph, "probabilities")
-    _name_batch(proto.graph)
+    graph = proto.graph
+    graph.output.sort(key=lambda x: (x.name != "probabilities", x.name))
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
     outputs = {
         output.name: [
             length.dim_value or None
             for length in output.type.tensor_type.shape.dim
         ]
-        for output in proto.graph.output
+        for output in graph.output
     }
     about = {"explain": described(plan.takes, spec, outputs)}
     entry = proto.metadata_props.add()
@@ -83,22 +85,3 @@ def _add_erfc():
                 outputs=node.output,
                 **like,
             )
-
-
-def _bring_first(graph, name):
-    """Orders the outputs: `name`, then the others by their names."""
-    outputs = sorted(
-        graph.output, key=lambda output: (output.name != name, output.name)
-    )
-    outputs = [
-        type(output).FromString(output.SerializeToString())
-        for output in outputs
-    ]
-    del graph.output[:]
-    graph.output.extend(outputs)
-
-
-def _name_batch(graph):
-    """Calls the first length of inputs and outputs `batch`."""
-    for value in (*graph.input, *graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"

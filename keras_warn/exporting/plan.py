@@ -50,6 +50,12 @@ class Plan:
         fitted = ", of any height and width" if self.fitted else ""
         return f"pixels in [0, 255]{fitted}"
 
+    def shape(self, size) -> tuple:
+        """Of what `serve` and `explain` take, of images of a size."""
+        if self.data_format == "channels_first" and not self.prepared:
+            return None, self.channels, *size
+        return None, *size, self.channels
+
     def in_float32(self) -> "Plan":
         """The plan for a copy of the model that computes in float32.
 
@@ -195,15 +201,15 @@ def _is_float32(layer):
 
 
 def _float32_layer(layer):
-    if not isinstance(layer, keras.layers.Layer):  # an operation, such as Add
-        return layer.__class__.from_config(layer.get_config())
     if isinstance(layer, keras.Sequential):
         # Its own configuration says nothing of the layers' precision.
         return keras.Sequential(
             [_float32_layer(inner) for inner in layer.layers], name=layer.name
         )
-    if _is_float32(layer) or isinstance(layer, keras.layers.InputLayer):
-        return layer.__class__.from_config(layer.get_config())
-    return layer.__class__.from_config(
-        {**layer.get_config(), "dtype": "float32"}
-    )
+    config = layer.get_config()
+    # Operations, such as Add, have none.
+    if isinstance(layer, keras.layers.Layer) and not (
+        _is_float32(layer) or isinstance(layer, keras.layers.InputLayer)
+    ):
+        config["dtype"] = "float32"
+    return layer.__class__.from_config(config)

@@ -1,7 +1,5 @@
 """The functions of an exported model: what they take and what they return."""
 
-import functools
-
 import keras
 
 from keras_warn import metadata
@@ -38,8 +36,12 @@ class Signatures:
         makers = {"": self._images}
         if self.plan.encoded:
             makers["_bytes"] = self._encoded
+
+        def chained(first, second):
+            return lambda tensor: second(first(tensor))
+
         return {
-            f"{name}{ending}": functools.partial(_chained, make_ready, of)
+            f"{name}{ending}": chained(make_ready, of)
             for ending, make_ready in makers.items()
             for name, of in (("serve", self._serve), ("explain", self._explain))
         }
@@ -50,10 +52,7 @@ class Signatures:
 
         plan = self.plan
         size = (None, None) if plan.fitted else plan.size
-        shape = (*size, plan.channels)
-        if plan.data_format == "channels_first" and not plan.prepared:
-            shape = (plan.channels, *size)
-        own = tf.TensorSpec((None, *shape), tf.float32, name=IMAGES)
+        own = tf.TensorSpec(plan.shape(size), tf.float32, name=IMAGES)
         found = {"serve": own, "explain": own}
         if plan.encoded:
             encoded = tf.TensorSpec((None,), tf.string, name=ENCODED)
@@ -194,9 +193,8 @@ def described(takes, spec, shapes) -> dict:
 def as_keras_model(plan) -> tuple:
     """The function `explain` as a Keras model, and what it takes.
 
-    Its graph has the weights inside,
-    as all other constants: those that a layer holds as tensors, such as the
-    mean of `Normalization`, tf2onnx 1.17 would make inputs of.
+    Its graph has weights and other constants inside: of those that a layer
+    holds as tensors, as `Normalization` its mean, tf2onnx 1.17 makes inputs.
     """
     import tensorflow as tf
 
@@ -222,10 +220,7 @@ def as_keras_model(plan) -> tuple:
 
 
 def _frozen(function, spec):
-    """The `GraphDef` of a function, with variables as constants.
-
-    And the names in it of the outputs, by their keys.
-    """
+    """`GraphDef` with variables as constants, and names of outputs by key."""
     import tensorflow as tf
     from tensorflow.python.framework import convert_to_constants
 
@@ -239,10 +234,6 @@ def _frozen(function, spec):
     # As TensorFlow flattens dictionaries.
     keys = sorted(concrete.structured_outputs)
     return frozen.graph.as_graph_def(), dict(zip(keys, names, strict=True))
-
-
-def _chained(first, second, tensor):
-    return second(first(tensor))
 
 
 def _wide(tensor):
