@@ -92,18 +92,13 @@ def measure(s, kernel_size):
     )
     for model in built.values():
         models.compile_model(model)
-    measures["inference"] = timing.measure_time(
-        f"inference, batch of {s.batch_size}",
-        {k: timing.prediction(m, images) for k, m in built.items()},
-        s.runs,
-        timing.CLOCK,
-    )
-    measures["training"] = timing.measure_time(
-        f"training step, batch of {s.batch_size}",
-        {k: timing.training_step(m, images, labels) for k, m in built.items()},
-        s.runs,
-        timing.CLOCK,
-    )
+    forward = {k: timing.prediction(m, images) for k, m in built.items()}
+    steps = {
+        k: timing.training_step(m, images, labels) for k, m in built.items()
+    }
+    size = f"batch of {s.batch_size}"
+    measures["inference"] = timed(s, f"inference, {size}", forward)
+    measures["training"] = timed(s, f"training step, {size}", steps)
     if s.memory:
         measures["memory"] = measure_memory(built, images, labels, s.runs)
     for classes in CLASS_COUNTS:
@@ -124,12 +119,13 @@ def measure_modules(s, kernel_size, classes):
     keras.backend.clear_session()
     alone = models.attention_alone(models.build(s, kernel_size, classes))
     inputs, _ = models.random_batch(alone["ours"], s.batch_size)
-    return timing.measure_time(
-        f"modules, {classes} classes, inference",
-        {k: timing.prediction(m, inputs) for k, m in alone.items()},
-        s.runs,
-        timing.CLOCK,
-    )
+    forward = {k: timing.prediction(m, inputs) for k, m in alone.items()}
+    return timed(s, f"modules, {classes} classes, inference", forward)
+
+
+def timed(s, title, steps, pairs=timing.PAIRS):
+    """The times of functions by model, of models that take turns."""
+    return timing.measure_time(title, steps, s.runs, timing.CLOCK, pairs)
 
 
 def benchmark(s, run):
@@ -155,13 +151,9 @@ def measure_matrix(s, name):
     for width, size in itertools.product((4, 16), (1, 3)):
         built[width, size] = models.augmented(backbone, s, size, width)
     images, _ = models.random_batch(backbone, s.batch_size)
-    time = timing.measure_time(
-        f"{name}, inference",
-        {key: timing.prediction(model, images) for key, model in built.items()},
-        s.runs,
-        timing.CLOCK,
-        [(key, "backbone") for key in built],
-    )
+    forward = {key: timing.prediction(m, images) for key, m in built.items()}
+    pairs = [(key, "backbone") for key in built]
+    time = timed(s, f"{name}, inference", forward, pairs)
     counts = {k: sum(operations(model).values()) for k, model in built.items()}
     rows = []
     for width, size in itertools.islice(built, 1, None):
@@ -196,7 +188,7 @@ def measure_growth(s, axis):
         (model,) = models.attention_alone({"ours": ours}).values()
         inputs, _ = models.random_batch(model, s.batch_size)
         steps[value] = timing.prediction(model, inputs)
-    time = timing.measure_time(axis, steps, s.runs, timing.CLOCK, ())
+    time = timed(s, axis, steps, pairs=())
     return [
         {"setting": axis, "value": value, "ms": ms / s.batch_size}
         for value, ms in time["median"].items()
@@ -209,16 +201,12 @@ def measure_explain(s, number):
     backbone = models.build_backbone(s, s.classes)
     model = models.augmented(backbone, s, kernel_size=1)
     images = keras.ops.convert_to_numpy(models.random_batch(model, number)[0])
-    time = timing.measure_time(
-        f"explain, {number} images",
-        {
-            "predict": lambda: model.predict(images, verbose=0),
-            "explain": lambda: keras_warn.explain(model, images),
-        },
-        s.runs,
-        timing.CLOCK,
-        [("explain", "predict")],
-    )
+    steps = {
+        "predict": lambda: model.predict(images, verbose=0),
+        "explain": lambda: keras_warn.explain(model, images),
+    }
+    pairs = [("explain", "predict")]
+    time = timed(s, f"explain, {number} images", steps, pairs)
     (low, high), *_ = time["ratio_quartiles"].values()
     return [
         {

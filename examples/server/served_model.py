@@ -63,21 +63,18 @@ class ServedModel:
         ]
 
     def inputs(self, signature):
-        """`tf.TensorSpec`s by name, as of `outputs`."""
+        """`tf.TensorSpec`s by name."""
         return self._functions[signature].structured_input_signature[1]
-
-    def outputs(self, signature):
-        return self._functions[signature].structured_outputs
 
     def signature_defs(self):
         """The signatures as TensorFlow Serving describes them."""
         return {
             name: {
                 "inputs": _described(self.inputs(name)),
-                "outputs": _described(self.outputs(name)),
+                "outputs": _described(function.structured_outputs),
                 "method_name": "tensorflow/serving/predict",
             }
-            for name in SIGNATURES
+            for name, function in self._functions.items()
         }
 
 
