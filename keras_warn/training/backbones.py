@@ -24,9 +24,6 @@ from keras_warn.training import settings
 # What constructors raise for arguments that they cannot use.
 REFUSALS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
-# What `weights` may be beside a file.
-NAMED_WEIGHTS = ("imagenet", "none")
-
 
 def build_network(
     backbone,
@@ -89,44 +86,31 @@ def build_network(
         checks.one_of(
             "preprocessing", preprocessing, model_inputs.PREPROCESSING
         )
-    if not str(backbone).endswith(".keras"):
+    if str(backbone).endswith(".keras"):
+        if weights != "imagenet":  # the default
+            raise ValueError(
+                "`weights` must be omitted with a file as `backbone`, which "
+                f"has its own. Received: weights={str(weights)!r}."
+            )
+        network = _from_file(backbone, image_size)
+        prepared = _preprocessing_layers(
+            preprocessing
+            or model_inputs.default_preprocessing(graph.flatten(network))
+        )
+    else:
         constructor, arguments = _constructor(backbone)
-        if arguments.get("include_preprocessing") is False and (
-            preprocessing is None
-        ):
+        inside = arguments.get("include_preprocessing", True)
+        if not inside and preprocessing is None:
             raise ValueError(
                 "`preprocessing` must be given where the network is made "
                 f"without its own. Received: backbone={backbone!r} and "
                 "preprocessing=None."
             )
         network = _construct(constructor, arguments, image_size, weights)
-        prepared = (
-            _preprocessing_layers(preprocessing)
-            if preprocessing
-            else _own_preprocessing(constructor)
-        )
-        return _prepared(
-            network, prepared, image_size, classes, freeze_batch_norm, freeze
-        )
-    if weights != "imagenet":  # the default
-        raise ValueError(
-            "`weights` must be omitted with a file as `backbone`, which "
-            f"has its own. Received: weights={str(weights)!r}."
-        )
-    network = _from_file(backbone, image_size)
-    wanted = preprocessing or model_inputs.default_preprocessing(
-        graph.flatten(network)
-    )
-    prepared = _preprocessing_layers(wanted)
-    return _prepared(
-        network, prepared, image_size, classes, freeze_batch_norm, freeze
-    )
-
-
-def _prepared(
-    network, prepared, image_size, classes, freeze_batch_norm, freeze
-):
-    """A network that takes bytes and tells classes apart."""
+        if preprocessing:
+            prepared = _preprocessing_layers(preprocessing)
+        else:
+            prepared = _own_preprocessing(constructor)
     if prepared and model_inputs.takes_bytes(graph.flatten(network)):
         raise ValueError(
             "`preprocessing` must be 'none' for a network that scales bytes "
@@ -137,10 +121,8 @@ def _prepared(
         x = layer(x)
     network = graph.flatten(keras.Model(inputs, network(x), name=network.name))
     for layer in network.layers:
-        if freeze or (
-            freeze_batch_norm
-            and isinstance(layer, keras.layers.BatchNormalization)
-        ):
+        normalizes = isinstance(layer, keras.layers.BatchNormalization)
+        if freeze or (freeze_batch_norm and normalizes):
             # Keras 3 then uses the moving statistics in training, too.
             layer.trainable = False
         if freeze and isinstance(layer, keras.layers.Dropout):
@@ -165,7 +147,7 @@ def check_names(backbone, weights):
 
 def _weights_file(weights):
     """The file that weights are in, or `None`."""
-    if weights in NAMED_WEIGHTS:
+    if weights in ("imagenet", "none"):
         return None
     return _existing("weights", weights, "'imagenet', 'none', or a file")
 
@@ -231,14 +213,14 @@ def _construct(constructor, arguments, image_size, weights):
     """The network without its classifier, with its weights."""
     path = _weights_file(weights)
     name = constructor.__name__
-    if weights == "imagenet" and not _is_keras(constructor):
+    given = {"include_top": False, "input_shape": (image_size, image_size, 3)}
+    if _is_keras(constructor):
+        given["weights"] = "imagenet" if weights == "imagenet" else None
+    elif weights == "imagenet":
         raise ValueError(
             f"`weights` must be 'none' or a file for {name}, which is not of "
             "keras.applications. Received: weights='imagenet'."
         )
-    given = {"include_top": False, "input_shape": (image_size, image_size, 3)}
-    if _is_keras(constructor):
-        given["weights"] = "imagenet" if weights == "imagenet" else None
     try:
         network = constructor(**given, **arguments)
     except REFUSALS as error:
@@ -290,17 +272,14 @@ def _from_file(path, image_size):
 
 
 def _own_preprocessing(constructor):
-    """Layers that do what `preprocess_input` of a network does.
-
-    It is asked for black and for the brightest red, green and blue; all that
-    there are in Keras scale channels, shift them, and may swap red and blue.
-    """
-    if not _is_keras(constructor):
+    """Layers that bring bytes to what a constructor's network takes."""
+    if _is_keras(constructor):
+        name = constructor.__module__.split(".")[-1]
+    else:
         name = getattr(constructor, "preprocessing", None)
-        if name is not None:
-            return _preprocessing_layers(name)
+    if name is None:
         return [keras.layers.Rescaling(1 / 127.5, -1.0, name="scaled")]
-    return _affine_layers(_module(constructor).preprocess_input)
+    return _preprocessing_layers(name)
 
 
 def _preprocessing_layers(name):
@@ -308,12 +287,10 @@ def _preprocessing_layers(name):
         return []
     if name == "rescale":
         return [keras.layers.Rescaling(1 / 255, name="scaled")]
-    return _affine_layers(getattr(keras.applications, name).preprocess_input)
-
-
-def _affine_layers(function):
+    # Asked for black and the brightest red, green and blue: all that there are
+    # in Keras scale channels, shift them, and may swap red and blue.
     colours = np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)])
-    found = function(
+    found = getattr(keras.applications, name).preprocess_input(
         colours.astype("float32").reshape(4, 1, 1, 3),
         data_format="channels_last",
     )
@@ -336,11 +313,6 @@ def _affine_layers(function):
     if swapped:
         layers.append(lambda x: keras.ops.flip(x, axis=-1))
     return layers
-
-
-def _module(constructor):
-    """The module of `keras.applications` that a constructor is of."""
-    return getattr(keras.applications, constructor.__module__.split(".")[-1])
 
 
 def _classifying(network, classes):

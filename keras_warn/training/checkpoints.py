@@ -40,8 +40,14 @@ def save(path, arrays, notes):
     It is on the disk before it replaces the one that was there. Raises
     `FloatingPointError` if a number is not finite.
     """
-    if wrong := _not_finite(arrays):
-        raise FloatingPointError(f"Not all of {wrong} is finite")
+    wrong = [
+        name
+        for name, array in arrays.items()
+        if array.dtype.kind == "f" and not np.isfinite(array).all()
+    ]
+    if wrong:
+        names = ", ".join(wrong[:3])
+        raise FloatingPointError(f"Not all of {names} is finite")
     content = json.dumps({"notes": notes, "arrays": list(arrays)})
     content = np.frombuffer(content.encode(), "uint8")
     with files.replacing(path) as unfinished:
@@ -89,24 +95,13 @@ def restore(path, model, arrays, metrics=True):
     found = {name: array.shape for name, array in arrays.items()}
     if found != shapes:
         wrong = sorted(found.items() ^ shapes.items())[:3]
+        wrong = ", ".join(f"{name} of shape {shape}" for name, shape in wrong)
         raise ValueError(
             f"{path} must be a checkpoint of this model. Received one that "
-            "differs in "
-            + ", ".join(f"{name} of shape {shape}" for name, shape in wrong)
-            + "."
+            f"differs in {wrong}."
         )
     for name, variable in own.items():
         variable.assign(arrays[name])
-
-
-def _not_finite(arrays):
-    """Names of the first arrays with numbers that are not finite, or ""."""
-    names = (
-        name
-        for name, array in arrays.items()
-        if array.dtype.kind == "f" and not np.isfinite(array).all()
-    )
-    return ", ".join([*names][:3])
 
 
 def _variables(model):

@@ -39,12 +39,10 @@ def strategy(devices=None):
     import tensorflow as tf
 
     if devices is None:
-        devices = [
-            f"GPU:{i}"
-            for i, _ in enumerate(tf.config.get_visible_devices("GPU"))
-        ]
-        if len(devices) < 2:
+        number = len(tf.config.get_visible_devices("GPU"))
+        if number < 2:
             return None
+        devices = [f"GPU:{i}" for i in range(number)]
     devices = [name.upper() for name in devices]
     if len(devices) == 1:
         # By their numbers in the machine: no device is in use yet.
@@ -53,11 +51,18 @@ def strategy(devices=None):
             for device in tf.config.list_physical_devices()
         }
         _check_there(devices, there)
-        _use_only(there[devices[0]])
+        # There is always a processor, which prepares batches.
+        used = [*tf.config.list_physical_devices("CPU"), there[devices[0]]]
+        tf.config.set_visible_devices([*dict.fromkeys(used)])
         return None
     processors = [name for name in devices if name.startswith("CPU:")]
     if len(processors) > 1:
-        _divide_processor(len(processors))
+        parts = [tf.config.LogicalDeviceConfiguration()] * len(processors)
+        # TensorFlow may have begun already: fine, if it has as many devices.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_logical_device_configuration(
+                tf.config.list_physical_devices("CPU")[0], parts
+            )
     there = [
         device.name.removeprefix("/device:")
         for device in tf.config.list_logical_devices()
@@ -96,29 +101,6 @@ def _check_there(devices, there):
             "`devices` must be devices of this machine, each once: "
             f"{', '.join(sorted(there))}. Received: {', '.join(devices)}."
         )
-
-
-def _use_only(device):
-    """Makes TensorFlow compute on a physical device, whatever it computes."""
-    import tensorflow as tf
-
-    # There is always a processor, which prepares batches.
-    accelerators = [] if device.device_type == "CPU" else [device]
-    processors = tf.config.list_physical_devices("CPU")
-    tf.config.set_visible_devices(processors + accelerators)
-
-
-def _divide_processor(number):
-    import tensorflow as tf
-
-    (processor,) = tf.config.list_physical_devices("CPU")[:1]
-    try:
-        tf.config.set_logical_device_configuration(
-            processor, [tf.config.LogicalDeviceConfiguration()] * number
-        )
-    except RuntimeError:
-        # TensorFlow has begun already. Fine, if it has as many devices.
-        return
 
 
 def jit_compile():

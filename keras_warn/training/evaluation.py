@@ -9,6 +9,7 @@ import contextlib
 import keras
 import numpy as np
 
+from keras_warn.training import devices
 from keras_warn.training import processes
 
 # Keras's own, below which a probability counts as this.
@@ -98,13 +99,9 @@ def averaged(model):
 
 
 def _share_statistics(model):
-    """Gives all devices the statistics that are saved, which are the first's.
-
-    Under a strategy each device has moving statistics of its own, of its part
-    of each batch, and would predict its part of the images by them. Training
-    reads none of them: who resumes ends with the same.
-    """
-    strategy = getattr(model, "distribute_strategy", None)
-    if strategy is not None and strategy.num_replicas_in_sync > 1:
+    """Gives all devices the first's moving statistics, which are saved."""
+    # Each has its own, and would predict its part of the images by them.
+    # Training reads none of them: who resumes ends with the same.
+    if devices.replicas(getattr(model, "distribute_strategy", None)) > 1:
         for variable in model.non_trainable_variables:
             variable.assign(keras.ops.convert_to_numpy(variable))

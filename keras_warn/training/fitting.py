@@ -14,6 +14,7 @@ import keras
 from keras_warn import checks
 from keras_warn import files
 from keras_warn.training import checkpoints
+from keras_warn.training import devices
 from keras_warn.training import processes
 from keras_warn.training.evaluation import averaged
 from keras_warn.training.evaluation import evaluate
@@ -130,7 +131,10 @@ def fit(
             files.remove_unfinished(folder)
             files.check_replacing(folder / CHECKPOINT)
         progress = _Progress.read(folder / CHECKPOINT, len(batches), epochs)
-        _build_optimizer(model)
+        # Its variables are to be read from the checkpoint.
+        with devices.scope(getattr(model, "distribute_strategy", None)):
+            if not model.optimizer.built:
+                model.optimizer.build(model.trainable_variables)
         if progress.done or progress.epoch >= until:
             progress.restore(model, metrics=False)
         else:
@@ -172,7 +176,7 @@ class _Progress:
     seconds: float = 0.0
     history: list = dataclasses.field(default_factory=list)
     done: bool = False
-    seed: int = dataclasses.field(default_factory=lambda: _seed())
+    seed: int = 0  # of PyTorch's generator
 
     @classmethod
     def read(cls, path, steps, epochs):
@@ -182,6 +186,11 @@ class _Progress:
         progress.best = []  # weights of the best epoch
         progress.arrays = None  # to be restored
         progress.saved = "Nothing was saved yet"
+        if keras.backend.backend() == "torch":
+            import torch
+
+            # Another one for each training, and one that a user can set.
+            progress.seed = int(torch.randint(2**62, ()))
         if found := checkpoints.read(path):
             notes, progress.arrays = found
             for name, value in {"steps": steps, "epochs": epochs}.items():
@@ -231,12 +240,7 @@ class _Progress:
 
 
 class _Begin(keras.callbacks.Callback):
-    """What comes before all other callbacks.
-
-    Brings back the state; adds `val_loss` and `val_accuracy` to the logs, and
-    keeps the best weights. Keras's own validation takes a last batch that is
-    smaller for a whole one where there are several devices.
-    """
+    """Before all others: brings back the state, validates, keeps the best."""
 
     def __init__(self, progress, validation):
         super().__init__()
@@ -273,7 +277,7 @@ class _Begin(keras.callbacks.Callback):
 
 
 class _End(keras.callbacks.Callback):
-    """What comes after all other callbacks: counts, and writes checkpoints."""
+    """After all others: counts, and writes checkpoints."""
 
     def __init__(self, progress, patience, save_minutes, received):
         super().__init__()
@@ -329,10 +333,7 @@ class _End(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def _signals():
-    """A list that notes Ctrl-C and SIGTERM, for a checkpoint to come first.
-
-    In the main thread alone: others get no signals.
-    """
+    """A list that notes Ctrl-C and SIGTERM, for a checkpoint to come first."""
     received, handlers = [], {}
 
     def note(number, frame):
@@ -354,14 +355,6 @@ def _signals():
             signal.signal(number, handler)
 
 
-def _build_optimizer(model):
-    """Makes the optimizer's variables, which are to be read from a file."""
-    strategy = getattr(model, "distribute_strategy", None)
-    with strategy.scope() if strategy else contextlib.nullcontext():
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-
-
 def _build_metrics(model, batches, dataset):
     """Makes the variables of metrics, which else come with the first step.
 
@@ -370,9 +363,7 @@ def _build_metrics(model, batches, dataset):
     `fit` makes them when it begins.
     """
     strategy = getattr(model, "distribute_strategy", None)
-    if processes.count() > 1 or (
-        strategy is not None and strategy.num_replicas_in_sync > 1
-    ):
+    if processes.count() > 1 or devices.replicas(strategy) > 1:
         return
     if hasattr(dataset, "element_spec"):
         _, labels = dataset.element_spec
@@ -382,15 +373,6 @@ def _build_metrics(model, batches, dataset):
     labels = keras.ops.zeros(tuple(labels.shape))
     shape = (len(labels), *model.output_shape[1:])
     model.compute_metrics(None, labels, keras.ops.zeros(shape))
-
-
-def _seed():
-    """Drawn by PyTorch, for each training another one, which a user can set."""
-    if keras.backend.backend() != "torch":
-        return 0
-    import torch
-
-    return int(torch.randint(2**62, ()))
 
 
 def _best(history):

@@ -116,20 +116,20 @@ class RunFolder:
         found = sorted(os.listdir(self.path))
         found = [name for name in found if not files.is_unfinished(name)]
         # A process killed at the very start leaves no more than these.
-        if found == [PARTS] and not os.listdir(self / PARTS):
+        if not found or (found == [PARTS] and not os.listdir(self / PARTS)):
             return
-        if found and SETTINGS not in found:
+        if SETTINGS not in found:
             raise FileExistsError(
                 "The output folder must be new, empty, or hold a run. "
                 f"Received: {self.path}, with {', '.join(found[:3])}"
                 f"{' and more' if len(found) > 3 else ''}."
             )
-        if found:
-            # Whether it is ours at all matters to overwriting, too.
-            kept = _read_settings(self / SETTINGS)
-            if not overwrite:
-                _check_same(self.path, kept, settings)
-        if RESULTS in found and not (overwrite or finished):
+        # Whether it is ours at all matters to overwriting, too.
+        kept = _read_settings(self / SETTINGS)
+        if overwrite:
+            return
+        _check_same(self.path, kept, settings)
+        if RESULTS in found and not finished:
             raise FileExistsError(
                 "The output folder must not hold a finished run. "
                 f"{self / RESULTS} exists. Choose another folder, or overwrite "
@@ -170,19 +170,15 @@ def _read(path):
 def _read_settings(path):
     """The settings in a file that a `RunFolder` wrote, and no one else."""
     content = _read(path)
-    if not (
-        isinstance(content, dict)
-        and content.keys() == {*MARKER, "settings"}
-        and MARKER.items() <= content.items()
-        and isinstance(content["settings"], dict)
-    ):
+    settings = content.get("settings") if isinstance(content, dict) else None
+    if content != {**MARKER, "settings": settings}:
         raise FileExistsError(
             "The output folder must be new, empty, or hold a run. "
             f"Received: {path.parent}, with a {path.name} that no run of this "
             f"version wrote: it lacks {json.dumps(MARKER)[1:-1]} beside the "
             "settings. Choose another folder."
         )
-    return content["settings"]
+    return settings
 
 
 def _check_same(path, kept, settings):

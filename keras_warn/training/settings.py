@@ -241,12 +241,11 @@ def check_attention(name, value):
             f"keras_warn.augment, or None. Received: {name}={value!r}."
         )
     known = [x for x in inspect.signature(augment).parameters if x not in OWN]
-    for argument in value:
-        if argument not in known:
-            raise ValueError(
-                f"`{name}` must have arguments of keras_warn.augment: "
-                f"{', '.join(known)}. Received: {argument!r}."
-            )
+    if unknown := [argument for argument in value if argument not in known]:
+        raise ValueError(
+            f"`{name}` must have arguments of keras_warn.augment: "
+            f"{', '.join(known)}. Received: {unknown[0]!r}."
+        )
     return value
 
 
