@@ -95,7 +95,8 @@ class TrainingBatches(Batches):
         mix: `None`, or a function of a batch's images, its one-hot labels and
             a `numpy.random.Generator` that returns others, such as `Mix`.
         part: Index and number of the processes that share each batch: this
-            one makes the `index`-th of `number` equal parts.
+            one makes the `index`-th of `number` equal parts, into which
+            `batch_size` must be divisible.
 
     Example:
 
@@ -136,16 +137,6 @@ class TrainingBatches(Batches):
                 f"batch_size={batch_size}."
             )
         index, number = part
-        if not 0 <= index < number:
-            raise ValueError(
-                "`part` must be an index from 0 and the number of processes, "
-                f"which is larger. Received: part={part}."
-            )
-        if batch_size % number:
-            raise ValueError(
-                "`batch_size` must be divisible by the number of processes, "
-                f"{number}. Received: batch_size={batch_size}."
-            )
         size = batch_size // number
         self._rows = slice(index * size, (index + 1) * size)
         self._order = functools.lru_cache(maxsize=2)(self._make_order)
@@ -391,10 +382,7 @@ def _blend(x, partner, share):
 
 
 def _interval(length, share, random):
-    """Which rows, or columns, belong to a box that is cut out: `(b, length)`.
-
-    Two such intervals make boxes of the area `1 - share`.
-    """
+    """Rows, or columns, of boxes of the area `1 - share`: `(b, length)`."""
     cut = np.sqrt(1 - share) * length
     start = random.random(len(share)) * (length - cut)
     places = np.arange(length)

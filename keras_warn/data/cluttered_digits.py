@@ -1,11 +1,9 @@
 """Cluttered Translated MNIST: a digit somewhere among pieces of digits.
 
 The canvases form one endless stream that a seed names. Canvas number `i` is
-a function of `(images, labels, settings, seed, i)` alone: nothing is kept
-from one batch to the next, so any part of the stream can be made again, on
-its own, in batches of any size. Epoch `e` of `count` canvases is the part
-from `e * count`; clutter is thus fresh in every epoch, and a run that was
-killed resumes with exactly the canvases it would have seen.
+a function of `(images, labels, settings, seed, i)` alone, and epoch `e` of
+`count` canvases is the part from `e * count`: clutter is fresh in every epoch,
+and a run that was killed resumes with the canvases it would have seen.
 """
 
 import collections.abc
@@ -27,8 +25,7 @@ SIDE = 28
 # leaves around a stroke does not widen a digit's box.
 INK = 51
 
-# What the random words of one seed are used for. Words of different purposes
-# never overlap.
+# What the random words of one seed are used for; never for two of these.
 ORDER, PLACE, CLUTTER = range(3)
 
 # Words set aside for a placement: five are needed at most, and Philox makes
@@ -115,8 +112,8 @@ def load_digits(source="sklearn") -> Digits:
             "`source` must be 'sklearn', 'mnist' or the path of an .npz "
             f"file. Received: source={source!r}."
         )
-    train, validation = _hold_out(x_train, y_train, len(y_train) // 6)
-    return Digits(train, validation, Split(x_test, y_test.astype(np.int32)))
+    split = _hold_out(x_train, y_train, len(y_train) // 6)
+    return Digits(*split, Split(x_test, y_test.astype(np.int32)))
 
 
 def cluttered(
@@ -184,12 +181,10 @@ class ClutteredDigits(keras.utils.PyDataset):
     cheaper to make than to store: 200,000 of them are 1.3 GB.
 
     Every epoch shows fresh clutter, which depends on the number of the epoch
-    alone; the callback from `epoch_callback` keeps that equal to the model's
-    own count. With `shuffle=False`, without which `fit` would reorder the
-    batches, runs are repeatable, resumed ones too. Without the callback the
-    dataset counts for itself, and a new process starts over. Leave out
-    `steps_per_epoch` and `workers`, by which batches of one epoch run into the
-    next; `count` says how long an epoch is.
+    alone. Runs are repeatable, resumed ones too, with `shuffle=False` and the
+    callback from `epoch_callback`, without which a new process starts over.
+    Leave out `steps_per_epoch` and `workers`, by which batches of one epoch
+    run into the next; `count` says how long an epoch is.
 
     Args:
         images: As of `cluttered`, like what is not named here.
@@ -283,17 +278,15 @@ class ClutteredDigits(keras.utils.PyDataset):
     def epoch_callback(self) -> keras.callbacks.Callback:
         """Returns the callback that tells this dataset the model's epoch."""
 
-        # A closure, not an attribute: KerasTuner deep-copies callbacks, and
-        # the copy must reach this dataset rather than a copy of it.
+        # A closure: copies of it, as KerasTuner makes, reach this dataset.
         def on_epoch_begin(epoch, logs=None):
             self.set_epoch(epoch)
 
         return keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)
 
     def on_epoch_end(self) -> None:
-        # Keras also calls this once before the first epoch, and again when
-        # it has peeked at a batch to build a model: a fallback, no count to
-        # rely on. `epoch_callback` sets the epoch right after it.
+        # A fallback: Keras also calls it before the first epoch, and when it
+        # has peeked at a batch to build a model.
         self.set_epoch(self._epoch + 1)
 
 
@@ -307,10 +300,10 @@ def _checked(images, labels, distractors, canvas, patch, seed):
         )
     h, w = images.shape[1:]
     return {
-        "distractors": checks.integer("distractors", distractors, minimum=0),
+        "distractors": checks.integer("distractors", distractors, 0),
         "canvas": checks.integer("canvas", canvas, max(h, w)),
         "patch": checks.integer("patch", patch, 1, min(h, w)),
-        "seed": checks.integer("seed", seed, minimum=0),
+        "seed": checks.integer("seed", seed, 0),
     }
 
 
@@ -340,10 +333,9 @@ def _canvases(images, labels, start, count, distractors, canvas, patch, seed):
             _add_distractor(sums, images, patch, words)
         words = _words(key, PLACE, 0, start + first, size)
         boxes = _add_digit(sums, images[digits], words)
-        # Nothing added is negative, so clamping the clutter before the digit
-        # is added, as the generator does, would change nothing.
+        # Clamping the clutter before the digit is added, as the generator
+        # does, would change nothing.
         np.minimum(sums, 255, out=sums)
-
         part = slice(first, first + size)
         np.divide(
             sums, np.float32(255), out=result.images[part, :, :, 0], dtype="f4"
@@ -430,9 +422,8 @@ def _key(seed):
 def _words(key, purpose, lane, start, count):
     """Random words below 2**32, `WORDS` a row: rows from `start` of a lane.
 
-    Philox is a function of key and counter, so any row can be computed by
-    itself. Only its raw words are used: NumPy promises that those stay the
-    same in later versions, which it does not of `Generator`'s methods.
+    Of Philox, NumPy promises the raw words alone to stay the same in later
+    versions, and any row can be computed by itself.
     """
     counter = np.array([start * BLOCKS, lane, purpose, 0], np.uint64)
     bits = np.random.Philox(key=key, counter=counter)
@@ -444,21 +435,17 @@ def _below(n, words):
     return ((words * np.uint64(n)) >> np.uint64(32)).astype(np.intp)
 
 
-def _hold_out(images, labels, size, seed=0):
+def _hold_out(images, labels, size):
     """Two `Split`s: of `size` images, classes in proportion, after the rest."""
     # `RandomState` is frozen for good: the parts are the same everywhere.
-    order = np.random.RandomState(seed).permutation(len(labels))
+    order = np.random.RandomState(0).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
-    # Evenly spaced in the images sorted by class: every class gives its
-    # share, to within one image.
+    # Evenly spaced: every class gives its share, to within one image.
     spaced = (np.arange(size) * len(labels)) // max(size, 1)
     held = np.zeros(len(labels), bool)
     held[by_class[spaced]] = True
     labels = labels.astype(np.int32)
-    return (
-        Split(images[~held], labels[~held]),
-        Split(images[held], labels[held]),
-    )
+    return [Split(images[one], labels[one]) for one in (~held, held)]
 
 
 def _from_sklearn():
@@ -481,8 +468,7 @@ def _from_sklearn():
     images = np.zeros((len(large), SIDE, SIDE), np.uint8)
     images[:, 4:24, 4:24] = np.rint(np.clip(large, 0, 1) * 255)
     rest, test = _hold_out(images, labels, 400)
-    train, validation = _hold_out(*rest, 200)
-    return Digits(train, validation, test)
+    return Digits(*_hold_out(*rest, 200), test)
 
 
 def _from_tfds():

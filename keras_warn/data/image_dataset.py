@@ -29,8 +29,9 @@ class ImageDataset:
             there more than once. With `contents`, they are names alone.
         labels: int32 `(b,)`, classes from 0.
         names: Tuple of the `n` classes' names.
-        splits: Dictionary from names, such as "train" and "test", to int64
-            indices of examples. No example is in two of them.
+        splits: Dictionary from names, such as "train" and "test", to indices
+            of examples, or booleans `(b,)`; kept as int64. No example is in
+            two of them.
         boxes: float32 `(b, 4)`, or `None`: top, left, bottom and right of
             what the example shows, in pixels of the image as it is stored,
             whatever its EXIF orientation. As published: a few may reach
@@ -61,8 +62,9 @@ class ImageDataset:
         put("paths", tuple(map(Path, self.paths)))
         put("names", tuple(self.names))
         put("skipped", dict(self.skipped))
-        splits = self.splits.items()
-        put("splits", {k: _indices(k, one) for k, one in splits})
+        every = np.arange(len(self))
+        put("splits", {k: every[one] for k, one in self.splits.items()})
+        put("labels", checks.class_ids("labels", self.labels, len(self.names)))
         for name, dtype, shape in (
             ("labels", "int32", (len(self),)),
             ("boxes", "float32", (len(self), 4)),
@@ -80,30 +82,21 @@ class ImageDataset:
                     f"Received: shape {found}."
                 )
         if self.contents is not None:
-            put("contents", _contents(self.contents, len(self)))
-        wrong = self.labels[
-            (self.labels < 0) | (self.labels >= len(self.names))
-        ]
-        if wrong.size:
-            raise ValueError(
-                f"`labels` must be classes from 0 to {len(self.names) - 1}. "
-                f"Received: {wrong[0]}."
-            )
+            if not isinstance(self.contents, np.ndarray):
+                put("contents", tuple(self.contents))
+            if len(self.contents) != len(self):
+                raise ValueError(
+                    f"`contents` must be as many as the paths, {len(self)}. "
+                    f"Received: {len(self.contents)}."
+                )
         if self.splits:
-            _distinct(
-                "splits", np.concatenate(list(self.splits.values())), len(self)
-            )
+            _distinct("splits", np.concatenate(list(self.splits.values())))
 
     def __len__(self):
         return len(self.paths)
 
     def split(self, *names) -> "ImageDataset":
-        """The examples of one or several of the `splits`, in the same order.
-
-        Example:
-
-        >>> folds.split("fold_0", "fold_1").labels  # doctest: +SKIP
-        """
+        """The examples of one or several of the `splits`, in the same order."""
         indices = np.concatenate([self.splits[name] for name in names])
         return self.select(np.unique(indices))
 
@@ -118,7 +111,7 @@ class ImageDataset:
             `skipped` stay as they are; `splits` without examples are gone.
         """
         indices = np.arange(len(self))[indices]
-        _distinct("indices", indices, len(self))
+        _distinct("indices", indices)
         places = np.full(len(self), -1, "int64")
         places[indices] = np.arange(len(indices))
         splits = {
@@ -135,17 +128,14 @@ class ImageDataset:
         return dataclasses.replace(self, **chosen)
 
     def without(self, paths) -> "ImageDataset":
-        """What is left without some of the images.
+        """What is left without some of the images, such as those of `problems`.
 
         Args:
-            paths: Paths of images, as in `paths`: those of `problems`.
+            paths: Paths of images, all in the attribute `paths`.
 
         Returns:
             An `ImageDataset`. Its `skipped` counts the examples that are gone,
             as "cannot be read".
-
-        Raises:
-            ValueError: if one is not in `paths`.
         """
         paths = set(map(Path, paths))
         if unknown := paths.difference(self.paths):
@@ -201,8 +191,7 @@ class ImageDataset:
         if not held.any():
             raise ValueError(
                 "`share` must leave examples to validate with. Received: "
-                f"share={share} of {len(self)} examples of {self.name}, in "
-                f"{len(set(self._units()))} groups."
+                f"share={share} of {len(self)} examples of {self.name}."
             )
         return self.select(~held), self.select(held)
 
@@ -231,10 +220,7 @@ class ImageDataset:
         if not cropped:
             return image
         size = image.height, image.width
-        top, left, bottom, right = _whole(self.boxes[i], size)
-        if top >= bottom or left >= right:
-            reason = _shows_nothing(self.boxes[i], size)
-            raise images.ImageError(f"{self.paths[i]} {reason}")
+        top, left, bottom, right = _whole(self.boxes[i], size, self.paths[i])
         return image.crop((left, top, right, bottom))
 
     def read(self, i, cropped=False, channels=3) -> np.ndarray:
@@ -256,10 +242,9 @@ class ImageDataset:
         return images.as_array(self.image(i, cropped, channels))
 
     def problems(self, workers=8, verbose=1) -> list:
-        """The images that cannot be used, found by reading all of them.
+        """Images that are missing or broken, or of which a box shows nothing.
 
-        Those that are missing or broken, and those of which a box shows
-        nothing.
+        Reads all of them.
 
         Args:
             workers: Positive integer, the number of threads.
@@ -291,12 +276,7 @@ class ImageDataset:
         return list(found.items())
 
     def check(self, workers=8, verbose=1) -> None:
-        """Reads all images, and raises an `ImageError` with all `problems`.
-
-        Args:
-            workers: As of `problems`.
-            verbose: As of `problems`.
-        """
+        """Raises an `ImageError` with all `problems`, if there are any."""
         found = self.problems(workers, verbose)
         if found:
             lines = "\n".join(f"  {path}: {reason}" for path, reason in found)
@@ -323,18 +303,12 @@ class ImageDataset:
             else:
                 images.check_image(content, path)
                 size = images.image_size(content, path)
+            for box in () if self.boxes is None else self.boxes[indices]:
+                _whole(box, size, path)
         except images.ImageError as error:
             # The path stands beside the reason already.
             return str(error).removeprefix(f"{path}").strip()
-        for box in () if self.boxes is None else self.boxes[indices]:
-            top, left, bottom, right = _whole(box, size)
-            if top >= bottom or left >= right:
-                return _shows_nothing(box, size)
         return ""
-
-    def _units(self):
-        """Numbers of what stays together, a list."""
-        return range(len(self)) if self.groups is None else self.groups.tolist()
 
 
 @functools.lru_cache(maxsize=1)
@@ -367,23 +341,7 @@ def _image_digest(image):
         return hashlib.sha256().digest()
 
 
-def _indices(split, values):
-    values = np.asarray(values)
-    if values.size and values.dtype.kind not in "iu":
-        raise TypeError(
-            "`splits` must have integers, the indices of examples. Received: "
-            f"{values.dtype} in {split!r}."
-        )
-    return values.astype("int64")
-
-
-def _distinct(name, indices, length):
-    outside = indices[(indices < 0) | (indices >= length)]
-    if outside.size:
-        raise ValueError(
-            f"`{name}` must be indices from 0 to {length - 1}. Received: "
-            f"{outside[0]}."
-        )
+def _distinct(name, indices):
     values, times = np.unique(indices, return_counts=True)
     if (times > 1).any():
         raise ValueError(
@@ -392,41 +350,15 @@ def _distinct(name, indices, length):
         )
 
 
-def _contents(contents, length):
-    """Contents of images, as an array or a tuple, if they are."""
-    array = isinstance(contents, np.ndarray) and contents.dtype != object
-    if not array:
-        contents = tuple(contents)
-    if len(contents) != length:
-        raise ValueError(
-            f"`contents` must be as many as the paths, {length}. Received: "
-            f"{len(contents)}."
-        )
-    for one in contents[:1] if array else contents:
-        if not isinstance(one, bytes) and not images.is_pixels(one):
-            raise ValueError(
-                "`contents` must be bytes of files, or uint8 (h, w, c) with 1 "
-                f"or 3 channels. Received: one of shape {one.shape}, "
-                f"{one.dtype}."
-            )
-    return contents
-
-
-def _whole(box, size):
-    """Whole pixels that hold a box, as far as the image reaches."""
+def _whole(box, size, path):
+    """Whole pixels that hold a box, as far as the image at `path` reaches."""
     top, left, bottom, right = map(float, box)
-    return (
-        max(math.floor(top), 0),
-        max(math.floor(left), 0),
-        min(math.ceil(bottom), size[0]),
-        min(math.ceil(right), size[1]),
-    )
-
-
-def _shows_nothing(box, size):
-    """What is wrong with a box beside its image."""
-    top, left, bottom, right = box
-    return (
-        f"of {size[0]} rows and {size[1]} columns, shows nothing in its "
-        f"box: rows {top:g} to {bottom:g}, columns {left:g} to {right:g}."
-    )
+    rows = max(math.floor(top), 0), min(math.ceil(bottom), size[0])
+    columns = max(math.floor(left), 0), min(math.ceil(right), size[1])
+    if rows[0] >= rows[1] or columns[0] >= columns[1]:
+        raise images.ImageError(
+            f"{path} of {size[0]} rows and {size[1]} columns, shows nothing in "
+            f"its box: rows {top:g} to {bottom:g}, columns {left:g} to "
+            f"{right:g}."
+        )
+    return rows[0], columns[0], rows[1], columns[1]

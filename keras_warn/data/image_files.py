@@ -181,8 +181,7 @@ def class_numbers(found, classes, names=None, folders=False) -> tuple:
                 f"Found {len(labels)} different "
                 f"label{'' if len(labels) == 1 else 's'} "
                 f"({_first(map(repr, labels))}) for the {classes} classes of "
-                "the model. Give the names of all its classes, in their order, "
-                "to tell which is which."
+                "the model. Give the names of all its classes, in their order."
             )
         names = labels
     elif folders:
@@ -192,11 +191,9 @@ def class_numbers(found, classes, names=None, folders=False) -> tuple:
         ):
             raise ValueError(
                 "Class folders must be called by the names of the classes "
-                "where Keras numbers them in another order than they are "
-                f"called: {', '.join(numbered[:3])}, ... Received: folders "
-                f"such as {firsts[numbered[0]].source}, for the class names "
-                f"{', '.join(list(names)[:3])}, ... Rename the folders, or "
-                "give a table of paths and labels."
+                f"where Keras orders them as {_first(numbered)}. Received: "
+                f"folders such as {firsts[numbered[0]].source}, for the names "
+                f"{_first(names)}. Rename the folders, or give a table."
             )
     numbers = {
         label: class_number(label, classes, names, one)

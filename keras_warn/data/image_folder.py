@@ -64,11 +64,7 @@ def load_image_folder(data) -> image_dataset.ImageDataset:
             "`data` must have two classes, or more. Received: "
             f"{data}, where all {len(found)} images are of {names[0]!r}."
         )
-    trained = {
-        label
-        for label, split in zip(labels, splits, strict=True)
-        if split == "train"
-    }
+    trained = {labels[i] for i in np.flatnonzero(splits == "train")}
     for one, label, split in zip(found, labels, splits, strict=True):
         if label not in trained:
             raise ValueError(

@@ -85,28 +85,18 @@ def as_pillow(image):
     """An image as a `PIL.Image.Image`, which may be bytes `(h, w, c)`."""
     if not isinstance(image, np.ndarray):
         return image
-    pixels = image[:, :, 0] if image.shape[2] == 1 else image
+    pixels = image[:, :, 0] if image.shape[2:] == (1,) else image
     return import_pillow().Image.fromarray(pixels)
 
 
 def check_image(path, name=None) -> None:
-    """Raises what `open_image` would, with less memory than that takes.
-
-    Example:
-
-    >>> check_image(b"")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    keras_warn.data.images.ImageError: The image is not an image of a format ...
-    """
+    """Raises what `open_image` would, with less memory than that takes."""
     with _decoded(path, True, name):
         pass
 
 
 def image_size(path, name=None) -> tuple:
-    """Height and width of an image file, as it is stored.
-
-    Its EXIF orientation is not applied, and its pixels are not read: they may
-    be broken.
+    """Height and width of an image file as it is stored, of its header alone.
 
     Example:
 
@@ -154,16 +144,6 @@ def fit_image(
     return canvas
 
 
-def is_pixels(image) -> bool:
-    """Whether an array is bytes `(h, w, c)` with 1 or 3 channels."""
-    return (
-        image.dtype == np.uint8
-        and image.ndim == 3
-        and image.shape[2] in (1, 3)
-        and 0 not in image.shape
-    )
-
-
 def resample(image, box, size, mirrored=False) -> np.ndarray:
     """A part of an image, brought to a size.
 
@@ -194,12 +174,7 @@ def resample(image, box, size, mirrored=False) -> np.ndarray:
         (size[1], size[0]),
         pillow.Image.Resampling.BILINEAR,
         # Rounding may take the far edges a hair beyond the image.
-        box=(
-            left,
-            top,
-            min(right, image.width),
-            min(bottom, image.height),
-        ),
+        box=(left, top, min(right, image.width), min(bottom, image.height)),
     )
     if mirrored:  # here, as copying a mirrored array takes much longer
         flip = pillow.Image.Transpose.FLIP_LEFT_RIGHT
@@ -256,10 +231,8 @@ def placement(
         for length, most in ((height, rows), (width, columns))
     ]
     top, left = (rows - inner[0]) // 2, (columns - inner[1]) // 2
-    return (
-        (0, 0, height, width),
-        (top, left, top + inner[0], left + inner[1]),
-    )
+    target = top, left, top + inner[0], left + inner[1]
+    return (0, 0, height, width), target
 
 
 def check_resize(resize, size, resize_shorter_edge=None) -> None:
@@ -292,10 +265,7 @@ def import_pillow() -> types.ModuleType:
 
 @contextlib.contextmanager
 def _opened(path, name):
-    """A Pillow image and its name; what goes wrong inside is an `ImageError`.
-
-    Its pixels are not decoded before `load` is called.
-    """
+    """A Pillow image and its name; what goes wrong is an `ImageError`."""
     pillow = import_pillow()
     content = isinstance(path, bytes)
     if name is None:

@@ -152,9 +152,8 @@ def default_preprocessing(model) -> str:
         f"The model {model.name!r} does not say how it wants its images: it "
         "does not start with a Rescaling or Normalization layer made for "
         "bytes. Choose the preprocessing that it was trained with: 'rescale' "
-        "for [0, 1], 'none' for [0, 255], or the name of a module of "
-        "keras.applications, such as 'mobilenet_v2', whose preprocess_input "
-        "was used."
+        "for [0, 1], 'none' for [0, 255], or a module of keras.applications, "
+        "such as 'mobilenet_v2', whose preprocess_input was used."
     )
 
 

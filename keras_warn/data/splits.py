@@ -96,12 +96,10 @@ def split(images, validation_share, fold=None):
 
 
 def check_images(images, skip=False):
-    """Reads all images of a data set once.
+    """Reads all images of an `ImageDataset` once, and returns those to use.
 
-    Args:
-        images: An `ImageDataset`.
-        skip: Whether to train without those that cannot be used, which it then
-            counts in `skipped`, unless a class loses all its images.
+    With `skip`, those that cannot be used are left out, unless a class would
+    lose all its images; without it, they are an error.
     """
     verbose = int(sys.stdout.isatty())
     if not skip:

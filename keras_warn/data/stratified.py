@@ -44,13 +44,9 @@ def held_out(dataset, share, seed) -> np.ndarray:
     taken = np.zeros(len(counts), "int64")
     for members in _drawn(dataset, seed):
         classes, more = np.unique(labels[members], return_counts=True)
-        before = taken[classes]
-        after = before + more
-        missed = [
-            np.sum((reached - wanted[classes]) ** 2)
-            for reached in (before, after)
-        ]
-        if missed[1] < missed[0] and (after < counts[classes]).all():
+        missing, after = wanted[classes] - taken[classes], taken[classes] + more
+        nearer = np.sum((missing - more) ** 2) < np.sum(missing**2)
+        if nearer and (after < counts[classes]).all():
             held[members] = True
             taken[classes] = after
     return held
@@ -64,7 +60,8 @@ def _drawn(dataset, seed):
         for path, label in zip(dataset.paths, dataset.labels, strict=True)
     ]
     groups = {}
-    for i, group in enumerate(dataset._units()):
+    for i in range(len(dataset)):
+        group = i if dataset.groups is None else dataset.groups[i]
         groups.setdefault(group, []).append(i)
     return sorted(
         groups.values(),
@@ -73,10 +70,7 @@ def _drawn(dataset, seed):
 
 
 def _quotas(counts, share, seed):
-    """How many examples of every class to hold out, int64 `(n,)`.
-
-    Each class's share, rounded so that they sum to the share of them all.
-    """
+    """Each class's share, rounded so that they sum to the share of them all."""
     wanted = np.floor(counts * share).astype("int64")
     missing = round(share * int(counts.sum())) - int(wanted.sum())
     parts = counts * share - wanted

@@ -49,14 +49,7 @@ class RandomCrop:
 
 @dataclasses.dataclass(frozen=True)
 class CenterCrop:
-    """The square in the middle of an image.
-
-    Args:
-        size: As of `RandomCrop`.
-        resize_shorter_edge: As of `RandomCrop`.
-
-    Returns:
-        uint8 `(size, size, c)`.
+    """The square in the middle of an image, otherwise as `RandomCrop`.
 
     Example:
 

@@ -231,13 +231,6 @@ def test_cropped_to_boxes(cropped, size):
         ({"batch_size": 2.0}, TypeError, "`batch_size` must be a positive"),
         ({"seed": -1}, ValueError, "`seed` must be a non-negative integer"),
         ({"cropped": 1}, TypeError, "`cropped` must be True or False"),
-        (
-            {"part": (0, 3)},
-            ValueError,
-            "`batch_size` must be divisible by .* processes, 3. .*=4",
-        ),
-        ({"part": (2, 2)}, ValueError, r"`part` must be .*\(2, 2\)"),
-        ({"part": (-1, 2)}, ValueError, r"`part` must be .*\(-1, 2\)"),
     ],
 )
 def test_wrong_arguments(arguments, error, message):
