@@ -7,6 +7,10 @@ import keras
 import numpy as np
 
 
+def _refused(error, name, rule, value):
+    return error(f"`{name}` must be {rule}. Received: {name}={value!r}.")
+
+
 def integer(name, value, minimum=1, maximum=None, word=None) -> int:
     """Returns `value` as an `int` in `[minimum, maximum]`, or says why not.
 
@@ -21,12 +25,9 @@ def integer(name, value, minimum=1, maximum=None, word=None) -> int:
     if word is not None:
         rule += f", or {word!r}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(
-            f"`{name}` must be {rule}. "
-            f"Received: {name}={value!r} (of type {type(value).__name__})."
-        )
+        raise _refused(TypeError, name, rule, value)
     if value < minimum or (maximum is not None and value > maximum):
-        raise ValueError(f"`{name}` must be {rule}. Received: {name}={value}.")
+        raise _refused(ValueError, name, rule, value)
     return int(value)
 
 
@@ -34,58 +35,44 @@ def odd(name, value) -> int:
     """Returns `value` as a positive odd `int`: a kernel needs a centre."""
     value = integer(name, value)
     if value % 2 == 0:
-        raise ValueError(
-            f"`{name}` must be odd, so that the kernel has a centre. "
-            f"Received: {name}={value}."
-        )
+        rule = "odd, so that the kernel has a centre"
+        raise _refused(ValueError, name, rule, value)
     return value
 
 
 def real(name, value, minimum=0.0, maximum=float("inf")) -> float:
     """Returns `value` as a finite `float` in `[minimum, maximum]`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(
-            f"`{name}` must be a number. "
-            f"Received: {name}={value!r} (of type {type(value).__name__})."
-        )
+        raise _refused(TypeError, name, "a number", value)
     value = float(value)
     # The comparison is also false for NaN.
     if not (minimum <= value <= maximum and abs(value) != float("inf")):
-        bounds = f"at least {minimum:g}"
+        rule = f"finite, at least {minimum:g}"
         if maximum != float("inf"):
-            bounds += f" and at most {maximum:g}"
-        raise ValueError(
-            f"`{name}` must be finite, {bounds}. Received: {name}={value}."
-        )
+            rule += f" and at most {maximum:g}"
+        raise _refused(ValueError, name, rule, value)
     return value
 
 
 def size(name, value) -> tuple:
     """Returns a pair of positive integers, a height and a width."""
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(
-            f"`{name}` must be a pair (height, width). Received: "
-            f"{name}={value!r}."
-        )
+        raise _refused(TypeError, name, "a pair (height, width)", value)
     return tuple(integer(name, length) for length in value)
 
 
 def flag(name, value) -> bool:
     """Returns `value` if it is `True` or `False`."""
     if not isinstance(value, bool):
-        raise TypeError(
-            f"`{name}` must be True or False. Received: {name}={value!r}."
-        )
+        raise _refused(TypeError, name, "True or False", value)
     return value
 
 
 def one_of(name, value, choices) -> object:
     """Returns `value` if it is among `choices`."""
     if not isinstance(value, (str, type(None))) or value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(
-            f"`{name}` must be one of {listed}. Received: {name}={value!r}."
-        )
+        rule = f"one of {', '.join(map(repr, choices))}"
+        raise _refused(ValueError, name, rule, value)
     return value
 
 
@@ -154,10 +141,8 @@ def activation(name, value) -> collections.abc.Callable:
     try:
         return keras.activations.get(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"`{name}` must be None, a function, or the name of an activation "
-            f"of Keras. Received: {name}={value!r}."
-        ) from error
+        rule = "None, a function, or the name of an activation of Keras"
+        raise _refused(ValueError, name, rule, value) from error
 
 
 def initializer(name, value) -> keras.initializers.Initializer:
@@ -168,16 +153,13 @@ def initializer(name, value) -> keras.initializers.Initializer:
     """
     if isinstance(value, keras.initializers.Initializer):
         return value.clone()
-    advice = (
-        f"`{name}` must be an initializer, or the name of one of Keras. "
-        f"Received: {name}={value!r}."
-    )
+    rule = "an initializer, or the name of one of Keras"
     if value is None:  # which Keras would pass on
-        raise ValueError(advice)
+        raise _refused(ValueError, name, rule, value)
     try:
         return keras.initializers.get(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(advice) from error
+        raise _refused(ValueError, name, rule, value) from error
 
 
 def class_ids(name, labels, n) -> np.ndarray:

@@ -301,12 +301,15 @@ def attention_factors(model, factor=10.0) -> dict:
     {'(module_1_masks|module_1_hypotheses|network_logits)/.*': 10.0}
     """
     factor = checks.real("factor", factor)
-    attention = attention_of(model)
-    layers = [
-        *_attention_layers(attention),
-        _classifier(model, attention.backbone_logits),
-    ]
-    layers = [layer for layer in layers if layer.weights]
+    attention, network = attention_of(model), graph.Graph(model)
+    layers = [layer for module in attention.modules for layer in module.layers]
+    layers += [attention.global_gates, attention.combined]
+    # The layer with the weights of the backbone's own prediction.
+    call = network.producer(attention.backbone_logits)
+    while not owns_kernel(call.operation):
+        call = network.producer(call.inputs[0])
+    layers.append(call.operation)
+    layers = [layer for layer in layers if layer is not None and layer.weights]
     names = "|".join(re.escape(layer.name) for layer in layers)
     pattern = f"({names})/.*"
     own = {id(v) for layer in layers for v in layer.weights}
@@ -321,24 +324,6 @@ def attention_factors(model, factor=10.0) -> dict:
             f"or of the classifier's. Received: {', '.join(others)}."
         )
     return {pattern: factor}
-
-
-def _attention_layers(attention):
-    """The layers that `augment` added, but for a new classifier."""
-    for module in attention.modules:
-        yield from module.layers
-    yield attention.global_gates
-    if attention.combined is not None:
-        yield attention.combined
-
-
-def _classifier(model, logits):
-    """The layer with the weights of the backbone's own prediction."""
-    network = graph.Graph(model)
-    call = network.producer(logits)
-    while not owns_kernel(call.operation):
-        call = network.producer(call.inputs[0])
-    return call.operation
 
 
 class _Rate(keras.optimizers.schedules.LearningRateSchedule):
@@ -408,11 +393,8 @@ def _resolve(factors, variables):
 
 
 def _matches(pattern, variable):
-    """Whether a pattern matches a path, or its end from a name on.
-
-    A model from disk builds the layers of what were nested models on their
-    own: the names of those are then gone from the paths.
-    """
+    """Whether a pattern matches a path, or its end from a name on."""
+    # In models from disk, the names of nested models are gone from the paths.
     names = variable.path.split("/")
     return any(
         re.fullmatch(pattern, "/".join(names[i:])) for i in range(len(names))
