@@ -189,12 +189,10 @@ class TensorBoardAttention(keras.callbacks.Callback):
         for images, labels in itertools.islice(batches, most):
             intermediates = self._inspected.predict_on_batch(images)
             backbone, output = (
-                intermediates["backbone_prediction"],
-                intermediates["prediction"],
+                intermediates[name].argmax(-1)
+                for name in ("backbone_prediction", "prediction")
             )
-            found.append(
-                outcomes(backbone.argmax(-1), output.argmax(-1), labels)
-            )
+            found.append(outcomes(backbone, output, labels))
         return np.concatenate(found)
 
     def _write(self, epoch):
@@ -249,9 +247,8 @@ def statistics(intermediates, data_format=None) -> tuple:
         for name, x in intermediates.items()
     }
     scalars, histograms = {}, {}
-    for j, gate in enumerate(
-        intermediates.get(GLOBAL_GATES, np.zeros((0, 0))).T
-    ):
+    global_gates = intermediates.get(GLOBAL_GATES, np.zeros((0, 0)))
+    for j, gate in enumerate(global_gates.T):
         name = module_name(j) if j else "backbone"
         scalars[f"global_gate/{name}"] = gate.mean()
         histograms[f"global_gate/{name}/histogram"] = gate

@@ -186,19 +186,7 @@ def attach(model, metadata) -> None:
     ('finch', 'wren')
     """
     attention = attention_of(model)
-    if not isinstance(metadata, Metadata):
-        raise TypeError(
-            "`metadata` must be a `keras_warn.metadata.Metadata`. Received: "
-            f"metadata={metadata!r}."
-        )
-    if metadata.class_names is not None:
-        class_names(
-            "metadata.class_names",
-            metadata.class_names,
-            model.output_shape[-1],
-        )
-    if metadata.calibration is not None:
-        _check_calibration(model, metadata.calibration)
+    _check_classes(model, metadata)
     if metadata.size is not None:
         taken = model_inputs.model_input(model)
         taken.with_size(metadata.size, "`metadata.size`")  # or an error
@@ -212,18 +200,16 @@ def of_model(model) -> Metadata:
     versions saved.
     """
     found = from_json(attention_of(model).rectified.metadata)
-    if found.class_names is not None:
-        class_names("class_names", found.class_names, model.output_shape[-1])
-    if found.calibration is not None:
-        _check_calibration(model, found.calibration)
-        if found.calibration.weights not in (None, weights_digest(model)):
-            warnings.warn(
-                f"The model {model.name!r} was trained further since it was "
-                "calibrated: its calibration is ignored. "
-                "`keras_warn.calibrate` finds a new one.",
-                stacklevel=2,
-            )
-            found = dataclasses.replace(found, calibration=None)
+    _check_classes(model, found)
+    weights = found.calibration and found.calibration.weights
+    if weights is not None and weights != weights_digest(model):
+        warnings.warn(
+            f"The model {model.name!r} was trained further since it was "
+            "calibrated: its calibration is ignored. "
+            "`keras_warn.calibrate` finds a new one.",
+            stacklevel=2,
+        )
+        found = dataclasses.replace(found, calibration=None)
     return found
 
 
@@ -235,12 +221,14 @@ def weights_digest(model) -> str:
     return f"{zlib.crc32(repr(found).encode()):08x}"
 
 
-def _check_calibration(model, calibration):
-    if calibration.classes != model.output_shape[-1]:
+def _check_classes(model, metadata):
+    classes, calibration = model.output_shape[-1], metadata.calibration
+    if metadata.class_names is not None:
+        class_names("class_names", metadata.class_names, classes)
+    if calibration is not None and calibration.classes != classes:
         raise ValueError(
-            "`calibration` must be of the model's "
-            f"{model.output_shape[-1]} classes. Received: one of "
-            f"{calibration.classes}."
+            f"`calibration` must be of the model's {classes} classes. "
+            f"Received: one of {calibration.classes}."
         )
 
 
@@ -263,21 +251,17 @@ def read_file(path) -> Metadata:
 def described(metadata) -> str:
     """A few lines that say what is known, for people; "" if nothing is."""
     lines = []
-    if metadata.class_names is not None:
-        names = ", ".join(metadata.class_names[:4])
-        more = ", ..." if len(metadata.class_names) > 4 else ""
-        lines.append(("classes", f"{names}{more}"))
+    if (names := metadata.class_names) is not None:
+        more = ", ..." if len(names) > 4 else ""
+        lines.append(("classes", ", ".join(names[:4]) + more))
     if metadata.size is not None:
-        height, width = metadata.size
         how = metadata.resize
-        if metadata.resize_shorter_edge is not None:
-            edge = metadata.resize_shorter_edge
+        if (edge := metadata.resize_shorter_edge) is not None:
             how = f"the middle of a shorter edge of {edge}"
-        lines.append(("images", f"{height}x{width}, {how}"))
+        lines.append(("images", f"{'x'.join(map(str, metadata.size))}, {how}"))
     if metadata.preprocessing is not None:
         lines.append(("preprocessing", metadata.preprocessing))
-    if metadata.calibration is not None:
-        found = metadata.calibration
+    if (found := metadata.calibration) is not None:
         what = (
             f"temperature {found.temperature:.2f}; answers with a probability "
             f"of {found.threshold:.2f} and a logit of {found.least_logit:.2f} "
@@ -287,7 +271,7 @@ def described(metadata) -> str:
         lines.append(("calibration", what))
     for name, value in (metadata.training or {}).items():
         if isinstance(value, str | numbers.Real):
-            lines.append((name.replace("_", " "), f"{value}"))
+            lines.append((name.replace("_", " "), value))
     if metadata.keras_warn is not None:
         lines.append(("keras_warn", metadata.keras_warn))
     return "\n".join(f"{name}: {value}" for name, value in lines)

@@ -1,6 +1,5 @@
 """What a model file says of its use, and files of earlier versions."""
 
-import dataclasses
 import json
 import pathlib
 import zipfile
@@ -141,9 +140,6 @@ def test_metadata_of_another_model():
         attach(model, Metadata(class_names=["a", "b"]))
     with pytest.raises(ValueError, match="29x31"):
         attach(model, Metadata(size=(31, 29)))
-    with pytest.raises(TypeError, match="must be a `keras_warn.metadata"):
-        attach(model, dataclasses.asdict(FULL))
-
     assert of_model(model) == Metadata(keras_warn=None)
 
 
