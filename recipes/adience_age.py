@@ -1,16 +1,13 @@
 """Adience: age from faces, five folds.
 
     python recipes/adience_age.py --data-dir FOLDER
-    python recipes/adience_age.py --data-dir FOLDER --baseline
-    python recipes/adience_age.py --data-dir FOLDER \\
-        --attention preset=paper --out runs/adience_age_paper
     python recipes/adience_age.py --smoke
 
 Section 4.4 of "Attend and Rectify", column "Age" of Tables 3 and 4.
 Tested by five-fold cross-validation on the published folds: one command runs
 all of them and prints their mean.
 
-Settings, and differences from the paper, are those of `cub200.py`.
+Other commands, settings, and differences from the paper: as of `cub200.py`.
 
 Results: not yet measured.
 """

@@ -1,9 +1,6 @@
 """Adience: gender from faces, as `adience_age.py` tells their age.
 
     python recipes/adience_gender.py --data-dir FOLDER
-    python recipes/adience_gender.py --data-dir FOLDER --baseline
-    python recipes/adience_gender.py --data-dir FOLDER \\
-        --attention preset=paper --out runs/adience_gender_paper
     python recipes/adience_gender.py --smoke
 
 Section 4.4 of "Attend and Rectify", column "Gender" of Tables 3 and 4.

@@ -1,8 +1,7 @@
 """CIFAR-100, as `cifar10.py` trains CIFAR-10.
 
     python recipes/cifar100.py
-    python recipes/cifar100.py --baseline
-    python recipes/cifar100.py --data-dir FOLDER --smoke
+    python recipes/cifar100.py --smoke
 
 Results: not yet measured.
 """

@@ -235,38 +235,37 @@ def document(compared, trainings, notes):
         __doc__.split("\n\n")[-1].strip(),
     ]
     others = set(compared.recipe).difference(PAPER)
+    header = ["data", "paper", "paper + attention"]
     for title, recipes, error in (
         ("Table 3: accuracy (%)", TABLE_3, False),
         ("Table 2: error on CIFAR (%)", TABLE_2, True),
         ("Other data: accuracy (%)", others, False),
     ):
         own = compared[compared.recipe.isin(recipes)]
-        for epoch in EPOCHS:
-            lines = [
+        measured = {*own[own.reason == ""].recipe, *others}
+        last, best = (
+            [
                 _line(row, error)
                 for _, row in own[own.epoch == epoch].iterrows()
                 if row.baseline_seeds or row.attention_seeds
             ]
-            if epoch == EPOCHS[0]:
-                if recipes:
-                    parts.append(f"## {title}")
-                measured = {*own[own.reason == ""].recipe, *others}
-                lines += [
-                    [PAPER[n].title, *_published(n), *["not measured"] * 4]
-                    for n in recipes
-                    if n not in measured
-                ]
-            elif lines:
-                parts.append("After the epoch that is best on validation:")
+            for epoch in EPOCHS
+        )
+        last += [
+            [PAPER[n].title, *_published(n), *["not measured"] * 4]
+            for n in recipes
+            if n not in measured
+        ]
+        words = "After the epoch that is best on validation:"
+        for start, lines in ((f"## {title}", last), (words, best)):
             if lines:
-                header = ["data", "paper", "paper + attention", *_OURS]
-                parts.append(_markdown(lines, header))
-    parts.append("## Table 4: accuracy (%) per million of parameters")
-    parts.append(
+                parts += [start, _markdown(lines, [*header, *_OURS])]
+    parts += [
+        "## Table 4: accuracy (%) per million of parameters",
         "Baseline: accuracy per million of its parameters. Attention: the "
         "difference per million of parameters added. "
-        "The paper's averages: {} and {}.".format(*TABLE_4_AVERAGE)
-    )
+        "The paper's averages: {} and {}.".format(*TABLE_4_AVERAGE),
+    ]
     own = compared[
         compared.recipe.isin(TABLE_4) & (compared.epoch == EPOCHS[0])
     ]
@@ -275,8 +274,7 @@ def document(compared, trainings, notes):
         [_title(row), "", "", *map("{:.2f}".format, per_million(row))]
         for _, row in own.iterrows()
     ]
-    header = ["data", "paper", "paper + attention", "baseline", "attention"]
-    parts.append(_markdown(lines, header))
+    parts.append(_markdown(lines, [*header, "baseline", "attention"]))
     if notes:
         parts += ["## Not counted", _list(notes)]
     if len(trainings):

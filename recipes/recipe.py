@@ -10,9 +10,6 @@ import sys
 import tempfile
 import typing
 
-# Before TensorFlow is imported: its start-up lines are not ours to explain.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import archives
 import numpy as np
 import pandas as pd

@@ -1,16 +1,13 @@
 """Stanford Cars: 196 models of cars.
 
     python recipes/stanford_cars.py --data-dir FOLDER
-    python recipes/stanford_cars.py --data-dir FOLDER --baseline
-    python recipes/stanford_cars.py --data-dir FOLDER \\
-        --attention preset=paper --out runs/stanford_cars_paper
     python recipes/stanford_cars.py --smoke
 
 Section 4.4 of "Attend and Rectify", column "Cars" of Tables 3 and 4.
 The link that TensorFlow Datasets has for it is dead (2026-11): give the folder
 of a copy.
 
-Settings, and differences from the paper, are those of `cub200.py`.
+Other commands, settings, and differences from the paper: as of `cub200.py`.
 
 Results: not yet measured.
 """

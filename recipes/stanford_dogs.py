@@ -1,14 +1,11 @@
 """Stanford Dogs: 120 breeds.
 
     python recipes/stanford_dogs.py --data-dir FOLDER
-    python recipes/stanford_dogs.py --data-dir FOLDER --baseline
-    python recipes/stanford_dogs.py --data-dir FOLDER \\
-        --attention preset=paper --out runs/stanford_dogs_paper
     python recipes/stanford_dogs.py --smoke
 
 Section 4.4 of "Attend and Rectify", column "Dogs" of Tables 3 and 4.
 
-Settings, and differences from the paper, are those of `cub200.py`.
+Other commands, settings, and differences from the paper: as of `cub200.py`.
 
 Results: not yet measured.
 """

@@ -1,16 +1,13 @@
 """UEC Food-100: Japanese dishes, cut out by their boxes.
 
     python recipes/uec_food100.py --data-dir FOLDER
-    python recipes/uec_food100.py --data-dir FOLDER --baseline
-    python recipes/uec_food100.py --data-dir FOLDER \\
-        --attention preset=paper --out runs/uec_food100_paper
     python recipes/uec_food100.py --smoke
 
 Section 4.4 of "Attend and Rectify", column "Food" of Tables 3 and 4.
 There is no published split: five folds are tested one after another, and no
 photo is in two of them.
 
-Settings, and differences from the paper, are those of `cub200.py`.
+Other commands, settings, and differences from the paper: as of `cub200.py`.
 
 Results: not yet measured.
 """
