@@ -229,15 +229,15 @@ class Search:
         found = results.read(self.trials)
         trial = results.best(found, self.arguments.objective)
         own, best = self.adapter.setting, self._setting(trial)
+        rate, alone = best.learning_rate, space.Setting(None, own.learning_rate)
         variants = {
-            "baseline": ("baseline", space.Setting(None, own.learning_rate)),
+            "baseline": ("baseline", alone),
             "default": ("default", own),
         }
-        if best.learning_rate != own.learning_rate:
+        if rate != own.learning_rate:
             # Or a better learning rate would be taken for the attention's.
-            name = f"baseline_{best.learning_rate:g}"
-            alone = space.Setting(None, best.learning_rate)
-            variants["baseline_at_best_rate"] = (name, alone)
+            one = f"baseline_{rate:g}", space.Setting(None, rate)
+            variants["baseline_at_best_rate"] = one
         if best != own:
             variants["best"] = (f"trial_{trial.trial}", best)
         for seed in range(self.arguments.retrain):

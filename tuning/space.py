@@ -72,9 +72,8 @@ class Space:
         for name in chosen:
             if name not in VALUES:
                 _fail(f"name hyperparameters: {', '.join(VALUES)}", repr(name))
-        self.rates = None
+        self.rates, rate = None, own.learning_rate
         if "learning_rate" in chosen and not chosen["learning_rate"]:
-            rate = own.learning_rate
             self.rates = (rate / RATE_RANGE, rate * RATE_RANGE)
         self.values = {name: self._values(name, chosen) for name in VALUES}
         if not set(self.values["gates"]) & set(LEARNED_GATES):
@@ -227,7 +226,7 @@ class Space:
 
 
 def parse(texts):
-    """What a command line says of a space: the argument `chosen` of `Space`.
+    """The argument `chosen` of `Space` that a command line asks for.
 
     >>> parse(["depth", "width=1,4", "gates=softmax,average"])
     {'depth': (), 'width': ('1', '4'), 'gates': ('softmax', 'average')}

@@ -59,7 +59,6 @@ class _Oracle:
     @property
     def failing(self):
         """Whether many trials in a row have failed in this process."""
-        # Who starts it again has mended something.
         last = self.end_order[self._before :][-FAILURES:]
         failed = [self.trials[i].status == "FAILED" for i in last]
         return len(last) == FAILURES and all(failed)
