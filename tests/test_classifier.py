@@ -185,11 +185,6 @@ def test_softmax_is_known_by_what_it_computes(function):
     assert_softmax_of_logits(dense_then(layers.Activation(function)))
 
 
-@parametrize({**SOFTMAX, **BETWEEN})
-def test_softmax_of_the_logits_is_the_output(make):
-    assert_softmax_of_logits(make())
-
-
 def test_the_axis_of_a_softmax_is_that_of_the_classes():
     """Wherever it lies. PyTorch rounds differently along other axes."""
     model = mobilenet(
@@ -199,37 +194,31 @@ def test_the_axis_of_a_softmax_is_that_of_the_classes():
     np.testing.assert_allclose(found, to_numpy(model(IMAGES)), rtol=1e-6)
 
 
-@parametrize(LINEAR)
-def test_linear_outputs_are_the_logits(make):
-    model = make()
-    assert read_classifier(model).logits is model.output
-
-
-@parametrize({**SOFTMAX, **BETWEEN, **LINEAR})
-def test_features_are_what_the_kernel_reads(make):
-    """Pooled, and before dropout, which here is active."""
-    model = make()
+@pytest.mark.parametrize(
+    "models, name",
+    [
+        (models, name)
+        for models in (SOFTMAX, BETWEEN, LINEAR)
+        for name in models
+    ],
+)
+def test_classifiers_are_read(models, name):
+    model = models[name]()
+    if models is LINEAR:
+        assert read_classifier(model).logits is model.output
+    else:
+        assert_softmax_of_logits(model)
     classifier = read_classifier(model)
+    # Pooled, and before dropout, which here is active.
     assert tuple(classifier.features.shape) == (None, C)
     pooled = keras.Model(model.input, classifier.features)
-    np.testing.assert_array_equal(
-        to_numpy(pooled(IMAGES, training=True)),
-        to_numpy(pooled(IMAGES, training=False)),
-    )
-
-
-@parametrize(
-    {k: v for k, v in {**SOFTMAX, **LINEAR}.items() if "pooled" not in k}
-)
-def test_logits_are_linear_in_the_features(make):
-    model = make()
-    classifier = read_classifier(model)
-    kernel = to_numpy(model.get_layer("head").kernel).reshape(C, N)
-    np.testing.assert_allclose(
-        run(model, classifier.features) @ kernel,
-        run(model, classifier.logits),
-        atol=1e-5,
-    )
+    features = to_numpy(pooled(IMAGES, training=False))
+    active = to_numpy(pooled(IMAGES, training=True))
+    np.testing.assert_array_equal(active, features)
+    if models is not BETWEEN and "pooled" not in name:
+        kernel = to_numpy(model.get_layer("head").kernel).reshape(C, N)
+        logits = run(model, classifier.logits)
+        np.testing.assert_allclose(features @ kernel, logits, atol=1e-5)
 
 
 @parametrize(NOT_CLASSIFIERS)
@@ -290,14 +279,13 @@ def test_other_predictions_are_refused(activation, make):
         read_classifier(make(activation))
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: dense_then(layers.Softmax(), layers.Softmax()),
-        lambda: squeezenet(
+@parametrize(
+    {
+        "twice": lambda: dense_then(layers.Softmax(), layers.Softmax()),
+        "of maps, too": lambda: squeezenet(
             layers.Softmax(), layers.GlobalAveragePooling2D(), layers.Softmax()
         ),
-    ],
+    }
 )
 def test_two_softmaxes_are_refused(make):
     with pytest.raises(ValueError, match="softmax, once"):
