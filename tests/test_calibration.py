@@ -216,11 +216,3 @@ def test_training_further_ends_it(tmp_path):
     kernel.assign(2 * kernel)
     with pytest.warns(UserWarning, match="trained further .* calibrated"):
         assert metadata.of_model(model).calibration is None
-
-
-def test_a_lower_temperature_changes_no_class():
-    said, labels = drawn(50)
-    for temperature in (0.3, 4):
-        np.testing.assert_array_equal(
-            confidence.tempered(said, temperature).argmax(-1), said.argmax(-1)
-        )

@@ -87,13 +87,6 @@ def test_gray_images_have_three_equal_channels():
     )
 
 
-def test_channels_first():
-    images = noise()
-    np.testing.assert_array_equal(
-        displayable(images.transpose(0, 3, 1, 2), "channels_first"), images
-    )
-
-
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_tensors(dtype):
     image = keras.ops.ones((1, 2, 2, 1), dtype)
