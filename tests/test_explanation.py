@@ -1,7 +1,6 @@
 """The parts of a prediction, and that nothing is missing from them."""
 
 import gc
-import itertools
 import weakref
 
 import keras
@@ -38,6 +37,17 @@ def augmented(**options):
                 rng.normal(size=layer.kernel.shape).astype("float32")
             )
     return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    """One that no test changes."""
+    return augmented()
+
+
+@pytest.fixture(scope="module")
+def explanation(model):
+    return keras_warn.explain(model, IMAGES)
 
 
 def centered(scores):
@@ -93,21 +103,23 @@ def assert_parts_are_all(model, images, tolerance=1e-5):
     return explanation
 
 
+ENDS = [
+    {"combination": combination, "classifier_activation": activation}
+    for combination in ("log_probabilities", "probabilities")
+    for activation in ("softmax", None)
+]
+
+
 @pytest.mark.parametrize(
     "options",
     [
-        dict(
-            gates=gates,
-            combination=combination,
-            classifier_activation=activation,
-        )
-        for gates, combination, activation in itertools.product(
-            ("softmax", "sigmoid", "average", "linear"),
-            ("log_probabilities", "probabilities"),
-            ("softmax", None),
-        )
-    ]
-    + [
+        *(
+            {"gates": gates, **end}
+            for gates in ("softmax", "linear")
+            for end in ENDS
+        ),
+        *({"gates": "sigmoid", **end} for end in ENDS[1:3]),
+        *({"gates": "average", **end} for end in ENDS[::3]),
         {"preset": "side_by_side"},
         {"mask_activation": "sigmoid", "combination": "probabilities"},
         {"kernel_size": 3, "projection": 5, "rank": 2},
@@ -226,11 +238,9 @@ def test_a_model_that_was_explained_can_be_forgotten():
     assert forgotten() is None
 
 
-def test_what_the_parts_are():
+def test_what_the_parts_are(model, explanation):
     """By the equations, head by head."""
-    model = augmented()
     intermediates = keras_warn.inspect(model).predict(IMAGES, verbose=0)
-    explanation = keras_warn.explain(model, IMAGES)
     gates = intermediates["global_gates"]
     np.testing.assert_allclose(
         explanation.backbone,
@@ -262,8 +272,7 @@ def test_what_the_parts_are():
     )
 
 
-def test_a_network_with_all_gates_leaves_nothing_to_the_modules():
-    model = augmented()
+def test_a_network_with_all_gates_leaves_nothing_to_the_modules(model):
     intermediates = keras_warn.inspect(model).predict(IMAGES, verbose=0)
     intermediates["global_gates"] = np.array([[1.0, 0.0, 0.0]] * len(IMAGES))
     parts = contributions(model, intermediates)
@@ -274,9 +283,7 @@ def test_a_network_with_all_gates_leaves_nothing_to_the_modules():
     np.testing.assert_allclose(parts.attention_probabilities, 1 / CLASSES)
 
 
-def test_it_is_the_change_that_is_explained():
-    model = augmented()
-    explanation = keras_warn.explain(model, IMAGES)
+def test_it_is_the_change_that_is_explained(model, explanation):
     network = explanation.backbone_probabilities.argmax(axis=1)
     predicted = to_numpy(model(IMAGES)).argmax(axis=1)
     assert (explanation.targets == predicted).all()
@@ -298,8 +305,7 @@ def test_an_unchanged_prediction_is_compared_with_the_runner_up():
     assert (explanation.contrast == ranked[:, -2]).all()
 
 
-def test_classes_to_explain_are_the_users_choice():
-    model = augmented()
+def test_classes_to_explain_are_the_users_choice(model):
     explanation = keras_warn.explain(model, IMAGES, 4, [0, 1, 2, 3, 5])
     assert explanation.targets.tolist() == [4] * 5
     assert explanation.contrast.tolist() == [0, 1, 2, 3, 5]
@@ -403,8 +409,7 @@ def test_attention_to_tokens_is_explained():
     assert explanation.masks.shape == (3, 1, 8, 12)
 
 
-def test_some_images_of_an_explanation():
-    explanation = keras_warn.explain(augmented(), IMAGES)
+def test_some_images_of_an_explanation(explanation):
     some = explanation.select([3, 1])
     assert len(explanation) == 5
     assert len(some) == 2
@@ -429,14 +434,13 @@ def test_some_images_of_an_explanation():
         ({"batch_size": 0}, ValueError, "batch_size=0"),
     ],
 )
-def test_errors(options, error, message):
-    arguments = {"model": augmented(), "images": IMAGES, **options}
+def test_errors(model, options, error, message):
+    arguments = {"model": model, "images": IMAGES, **options}
     with pytest.raises(error, match=message):
         keras_warn.explain(**arguments)
 
 
-def test_an_explanation_is_printed_in_a_few_lines():
-    model = augmented()
+def test_an_explanation_is_printed_in_a_few_lines(model):
     explanation = keras_warn.explain(model, np.concatenate([IMAGES, IMAGES]))
     lines = str(explanation).splitlines()
     assert lines[0].startswith("Explanation of 10 images, ")

@@ -12,7 +12,6 @@ from support import without_weights
 
 import keras_warn
 from keras_warn.explanation import geometry
-from keras_warn.explanation.masks import combined_mask
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -170,10 +169,6 @@ def test_a_bright_spot_is_where_it_is(front):
         assert found.shape == (2, *SIZE)
         off = np.abs(middles(found) - [[22, 22], [38, 26]])
         assert (off <= np.maximum(steps / 2, 1)).all(), off
-    intermediates = keras_warn.inspect(model)(images)
-    np.testing.assert_array_equal(
-        combined_mask(model, intermediates, SIZE), explanation.masks.sum(axis=1)
-    )
 
 
 def test_what_is_cropped_away_is_not_looked_at():

@@ -126,6 +126,8 @@ def test_of_a_model(gates):
     images = np.random.default_rng(0).random((2, 24, 20, 1), "float32")
     found = combined_mask(model, keras_warn.inspect(model)(images), (24, 20))
     assert found.shape == (2, 24, 20)
+    explained = keras_warn.explain(model, images).masks
+    np.testing.assert_array_equal(found, explained.sum(axis=1))
     assert (found.sum(axis=(1, 2)) < 1).all()
     if gates != "softmax":
         np.testing.assert_allclose(found.sum(axis=(1, 2)), 2 / 3, rtol=1e-4)

@@ -1,11 +1,13 @@
 """What is attached where, and its cost, by hand."""
 
 import dataclasses
+import functools
 import json
 
 import keras
 import pytest
 from keras import layers
+from support import without_weights
 
 import keras_warn
 from keras_warn._summary import _preset
@@ -37,6 +39,11 @@ def build(size=SIZE, backbone=None, **arguments):
     return keras_warn.augment(backbone, CLASSES, **{**own, **arguments})
 
 
+@functools.cache
+def summarised(size=SIZE, **arguments):
+    return summary(build(size, **arguments))
+
+
 def products(positions, channels, offsets):
     """Multiplications and additions of a module's products of matrices."""
     mask_scores = 2 * positions * channels * WIDTH * offsets
@@ -49,7 +56,7 @@ def products(positions, channels, offsets):
 @pytest.mark.parametrize("kernel_size", [1, 3])
 def test_modules_by_hand(kernel_size):
     offsets = kernel_size**2
-    found = summary(build(kernel_size=kernel_size))
+    found = summarised(kernel_size=kernel_size)
     names = ["module_1", "module_2"]
     assert [module.name for module in found.modules] == names
     assert [module.reads for module in found.modules] == ["fine", "coarse"]
@@ -158,9 +165,11 @@ def test_parts_add_up_and_say_what_was_asked_for(arguments, tmp_path):
     ids=str,
 )
 def test_the_preset_is_read_off_the_layers(arguments, expected, tmp_path):
-    model = keras_warn.augment(network(), classes=CLASSES, **arguments)
-    assert _preset(attention_of(model)) == expected
+    with without_weights():
+        model = keras_warn.augment(network(), classes=CLASSES, **arguments)
+        assert _preset(attention_of(model)) == expected
     if expected == "reference":  # the same of a model from disk
+        model = keras_warn.augment(network(), classes=CLASSES, **arguments)
         model.save(tmp_path / "model.keras")
         model = keras.saving.load_model(tmp_path / "model.keras")
         assert _preset(attention_of(model)) == expected
@@ -181,7 +190,7 @@ def test_a_model_that_takes_any_size(given, size):
     assert found.inputs == [(*size, 3)]
     assert found.nominal == (given is None)
     assert ("a size chosen here" in str(found)) == (given is None)
-    fixed = summary(build(size))
+    fixed = summarised(size)
     assert found.total == fixed.total
     assert [m.shape for m in found.modules] == [m.shape for m in fixed.modules]
 
@@ -193,7 +202,7 @@ def test_channels_first():
             filters, 2, 2, activation="relu", data_format="channels_first"
         )(x)
     found = summary(build(backbone=keras.Model(inputs, x)))
-    last = summary(build())
+    last = summarised()
     shapes = [(5, 11, 13), (17, 5, 6)]
     assert [module.shape for module in found.modules] == shapes
     assert found.total.parameters == last.total.parameters
@@ -223,27 +232,26 @@ def test_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     found = summary(build())
     keras.config.set_dtype_policy("float32")
-    assert found.total.parameters == summary(build()).total.parameters
+    assert found.total.parameters == summarised().total.parameters
     assert found.attention.operations > 0
 
 
 def test_a_word_where_attention_multiplies_the_cost():
-    found = summary(build(kernel_size=3))
+    found = summarised(kernel_size=3)
     parameters, operations = (
         getattr(found.total, kind) / getattr(found.backbone, kind)
         for kind in ("parameters", "operations")
     )
-    assert str(found).splitlines()[-1] == (
-        f"Attention multiplies the parameters by {parameters:.1f} and the "
-        f"operations by {operations:.1f}. What makes it less: kernel_size=1, "
-        "a smaller width, a smaller rank, a projection."
-    )
+    assert (
+        f"multiplies the parameters by {parameters:.1f} and the operations by "
+        f"{operations:.1f}."
+    ) in str(found)
     found = summary(build(depth=1, width=1, projection=1))
     assert "multiplies" not in str(found)
 
 
 def test_json_and_text():
-    found = summary(build())
+    found = summarised()
     restored = json.loads(json.dumps(dataclasses.asdict(found)))
     assert restored["modules"][1]["cost"] == {
         "parameters": found.modules[1].cost.parameters,
