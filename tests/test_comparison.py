@@ -1,6 +1,7 @@
 """Statistics against hand-computed cases; data in each form gives the same."""
 
 import fractions
+import functools
 import math
 
 import keras
@@ -55,6 +56,12 @@ def model(preset="paper", **arguments):
     return keras_warn.augment(
         keras.Model(inputs, x), classes=7, preset=preset, **arguments
     )
+
+
+@functools.cache
+def unchanged_model(**arguments):
+    """One that no test changes."""
+    return model(**arguments)
 
 
 def test_set(count=11):
@@ -201,7 +208,7 @@ def test_bins_of_confidence_hold_their_upper_end():
 )
 def test_of_a_model(arguments):
     images, labels = test_set()
-    augmented = model(**arguments)
+    augmented = unchanged_model(**arguments)
     found = compare(augmented, (images, labels), batch_size=4, verbose=0)
     assert (found.n, len(found)) == (7, 11)
 
@@ -283,14 +290,14 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_data_in_each_form(form):
-    augmented, data = model(), test_set()
+    augmented, data = unchanged_model(), test_set()
     expected = compare(augmented, data, verbose=0)
     assert_same(compare(augmented, FORMS[form](*data), verbose=0), expected)
 
 
 def test_tf_data():
     tf = pytest.importorskip("tensorflow")
-    augmented, (images, labels) = model(), test_set()
+    augmented, (images, labels) = unchanged_model(), test_set()
     data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
     expected = compare(augmented, (images, labels), verbose=0)
     assert_same(compare(augmented, data, verbose=0), expected)
@@ -303,7 +310,7 @@ def test_tf_data():
 
 def test_a_single_image_and_class_ids_of_one_column():
     """Of seven classes, `(1, 7)` is one-hot and `(7, 1)` seven labels."""
-    augmented, (images, labels) = model(), test_set()
+    augmented, (images, labels) = unchanged_model(), test_set()
     one = compare(augmented, (images[:1], np.eye(7)[labels[:1]]), verbose=0)
     assert len(one) == 1
     seven = compare(augmented, (images[:7], labels[:7, None]), verbose=0)
@@ -311,9 +318,9 @@ def test_a_single_image_and_class_ids_of_one_column():
 
 
 def test_progress_is_shown_or_not(capsys):
-    compare(model(), test_set(), verbose=0)
+    compare(unchanged_model(), test_set(), verbose=0)
     assert capsys.readouterr().out == ""
-    compare(model(), test_set(), batch_size=4)
+    compare(unchanged_model(), test_set(), batch_size=4)
     assert "3/3" in capsys.readouterr().out
 
 
@@ -337,7 +344,7 @@ def test_progress_is_shown_or_not(capsys):
 )
 def test_errors(change, error, message):
     with pytest.raises(error, match=message):
-        compare(model(), change(*test_set()), verbose=0)
+        compare(unchanged_model(), change(*test_set()), verbose=0)
 
 
 def test_a_baseline_of_sigmoids():
@@ -347,7 +354,7 @@ def test_a_baseline_of_sigmoids():
         [keras.Input(images.shape[1:]), keras.layers.Flatten(), dense]
     )
     with pytest.raises(ValueError, match="`baseline` .* ends in a sigmoid"):
-        compare(model(), (images, labels), verbose=0, baseline=alone)
+        compare(unchanged_model(), (images, labels), verbose=0, baseline=alone)
 
 
 def test_outcomes_are_image_by_image():

@@ -66,9 +66,10 @@ class Page(html.parser.HTMLParser):
 
 
 def written(path, augmented=None, data=None, **arguments):
+    augmented = augmented or changing_model()
     report(
-        augmented or model(),
-        data or test_set(),
+        augmented,
+        data or changed_set(augmented),
         path / "page.html",
         verbose=0,
         **{"overwrite": True, **arguments},
@@ -104,33 +105,7 @@ def changing_model(**arguments):
     return augmented
 
 
-def test_the_page_says_what_was_found(tmp_path):
-    augmented = changing_model()
-    data = changed_set(augmented)
-    path = tmp_path / "page.html"
-    found = report(augmented, data, path, names=NAMES, verbose=0)
-    expected = found_in(augmented).over_backbone
-    assert found.over_backbone.fixed == expected.fixed > 0
-    for text in (
-        f"20 test images, {found.n} classes",
-        f"with attention gets {expected.fixed} right.",
-        f"the model gets {expected.broken} wrong.",
-        f"Backbone alone {100 * found.backbone.accuracy():.1f} %",
-        f"With attention {100 * found.output.accuracy():.1f} %",
-        "is no model trained without attention",
-        f"Parameters {augmented.count_params():,}",
-        augmented.name,
-    ):
-        assert text in Page(path).text
-
-
-def test_what_the_backbone_alone_stands_for(tmp_path):
-    """By default it learns as it would without modules."""
-    page = written(tmp_path, model(preset="side_by_side"))
-    assert "modules send it no gradients" in page.text
-    assert "is no model trained without attention" not in page.text
-
-
+@functools.cache
 def found_in(augmented):
     return compare(augmented, changed_set(augmented), verbose=0)
 
@@ -138,9 +113,23 @@ def found_in(augmented):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """A page that several tests look at."""
-    data = changed_set(changing_model())
-    folder = tmp_path_factory.mktemp("page")
-    return written(folder, changing_model(), data, names=NAMES)
+    return written(tmp_path_factory.mktemp("page"), names=NAMES)
+
+
+def test_the_page_says_what_was_found(page):
+    augmented = changing_model()
+    found = found_in(augmented)
+    assert found.over_backbone.fixed > 0
+    for text in (
+        f"20 test images, {found.n} classes",
+        f"with attention gets {found.over_backbone.fixed} right.",
+        f"the model gets {found.over_backbone.broken} wrong.",
+        f"Backbone alone {100 * found.backbone.accuracy():.1f} %",
+        f"With attention {100 * found.output.accuracy():.1f} %",
+        f"Parameters {augmented.count_params():,}",
+        augmented.name,
+    ):
+        assert text in page.text
 
 
 def test_examples_are_those_that_changed(page):
@@ -159,11 +148,11 @@ def test_examples_are_those_that_changed(page):
 def test_an_example_explains_the_change(tmp_path):
     """The sum of its parts is what `explain` returns."""
     augmented = changing_model()
-    data = changed_set(augmented)
+    images, _ = changed_set(augmented)
     found = found_in(augmented)
     (index,) = choose_examples(found, 1)
-    page = written(tmp_path, augmented, data, examples=1)
-    explanation = keras_warn.explain(augmented, data[0][index : index + 1])
+    page = written(tmp_path, examples=1)
+    explanation = keras_warn.explain(augmented, images[index : index + 1])
     assert found.outcomes[index] == "fixed"
     assert explanation.contrast[0] == found.backbone.classes[index]
     parts = [*explanation.contributions[0], explanation.contributions[0].sum()]
@@ -186,14 +175,8 @@ def test_the_page_needs_nothing_else(page):
 
 def test_names_are_text(tmp_path):
     evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
-    augmented = changing_model()
-    page = written(
-        tmp_path,
-        augmented,
-        changed_set(augmented),
-        names=[f"{evil}{i}" for i in range(7)],
-        title=evil,
-    )
+    names = [f"{evil}{i}" for i in range(7)]
+    page = written(tmp_path, names=names, title=evil)
     assert "<script>alert" not in page.source
     assert len(page.all("script")) == 1
     assert not any("onerror" in attributes for _, attributes in page.elements)
@@ -248,13 +231,16 @@ def test_a_hundred_noisy_examples_stay_below_5_mb(tmp_path):
     ids=str,
 )
 def test_other_models(tmp_path, arguments):
-    augmented = changing_model(**arguments)
-    page = written(tmp_path, augmented, changed_set(augmented))
+    page = written(tmp_path, changing_model(**arguments))
     assert page.all("article")
     assert "nan" not in page.text.split()
     gates = arguments.get("gates") != "linear"
     assert ("Mean gate" in page.text) == gates
     assert ("This model has no gates" in page.text) != gates
+    # By default the backbone learns as it would without modules.
+    alone = arguments.get("preset") == "side_by_side"
+    assert ("modules send it no gradients" in page.text) == alone
+    assert ("is no model trained without attention" in page.text) != alone
     scale = arguments.get("combination", "log-probabilities")
     assert f"both classes’ {scale}" in page.text
 
@@ -267,7 +253,7 @@ def test_a_model_of_tokens_that_form_no_grid(tmp_path):
         keras.Model(inputs, x), classes=7, attend_at=["tokens"]
     )
     page = written(tmp_path, augmented, examples=400)
-    assert len(page.all("img")) == len(page.all("article")) == 11
+    assert len(page.all("img")) == len(page.all("article")) == 20
     assert "nothing to draw over the images" in page.text
 
 
@@ -287,11 +273,10 @@ def test_a_model_with_two_inputs_by_name(tmp_path):
 
 
 def test_batches_and_arrays_give_the_same_page(tmp_path):
-    augmented = changing_model()
-    images, labels = changed_set(augmented)
+    images, labels = changed_set(changing_model())
     batches = [(images[i : i + 7], labels[i : i + 7]) for i in range(0, 20, 7)]
     pages = [
-        written(tmp_path, augmented, data, batch_size=size)
+        written(tmp_path, data=data, batch_size=size)
         for data, size in (((images, labels), 32), (batches, 3))
     ]
     first, second = (
@@ -327,7 +312,6 @@ def test_examples_are_of_the_pass_that_the_numbers_are_of(tmp_path):
     """Also where a later batch changes: each is read once."""
     augmented = changing_model()
     images, labels = changed_set(augmented)
-    found = compare(augmented, (images, labels), verbose=0)
     passes = []
 
     class Changing:
@@ -337,9 +321,9 @@ def test_examples_are_of_the_pass_that_the_numbers_are_of(tmp_path):
             order = slice(5, None) if len(passes) < 4 else slice(None, 4, -1)
             yield images[order], labels[order]
 
-    (index,) = choose_examples(found, 1)
+    (index,) = choose_examples(found_in(augmented), 1)
     pages = [
-        written(tmp_path, augmented, data, examples=1)
+        written(tmp_path, data=data, examples=1)
         for data in (Changing(), (images, labels))
     ]
     np.testing.assert_allclose(pages[0].pixels(), pages[1].pixels(), atol=2)
@@ -467,4 +451,5 @@ def test_errors(tmp_path, arguments, error, message):
 def test_paths_are_checked_first(tmp_path, path, error, message):
     (tmp_path / "old.html").touch()
     with pytest.raises(error, match=f"`path`.*{message}"):
-        report(model(), None, tmp_path / path)  # of no data that it could read
+        # Of no data that it could read.
+        report(changing_model(), None, tmp_path / path)
