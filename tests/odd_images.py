@@ -157,11 +157,7 @@ def jpeg_files():
     """JPEG files of all kinds, by names."""
     found = {}
     rgb = Image.fromarray(photo())
-    for image in (
-        rgb,
-        rgb.convert("L"),
-        Image.fromarray(photo(4), "CMYK"),
-    ):
+    for image in (rgb, rgb.convert("L"), Image.fromarray(photo(4), "CMYK")):
         for arguments in (
             {},
             {"progressive": True},

@@ -54,10 +54,7 @@ SAVE = """
         assert not any("tensorflow" in name for name, module in
                        sys.modules.items() if module is not None)
         """
-NEEDS = {
-    "onnx": ("tf2onnx", "onnxruntime"),
-    "litert": ("ai_edge_litert",),
-}
+NEEDS = {"onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",)}
 SUFFIX = {"onnx": ".onnx", "litert": ".tflite"}
 
 pytestmark = pytest.mark.skipif(

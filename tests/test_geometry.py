@@ -148,8 +148,7 @@ FRONTS = {
         ops.image.extract_patches(x, 4), axis=-1, keepdims=True
     ),
     "patches of a function": lambda x: layers.Lambda(
-        lambda x: ops.reshape(blocks_of(x), (-1, 192, 1)),
-        output_shape=(192, 1),
+        lambda x: ops.reshape(blocks_of(x), (-1, 192, 1)), output_shape=(192, 1)
     )(x),
 }
 

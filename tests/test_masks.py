@@ -135,10 +135,7 @@ def test_of_a_model(gates):
 
 @pytest.mark.parametrize(
     "size, error, message",
-    [
-        (5, TypeError, "size=5"),
-        ((5, 0), ValueError, "size=0"),
-    ],
+    [(5, TypeError, "size=5"), ((5, 0), ValueError, "size=0")],
 )
 def test_errors_of_masks(size, error, message):
     with pytest.raises(error, match=message):

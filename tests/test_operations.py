@@ -20,11 +20,7 @@ class Overlap(layers.Layer):
     "layer, shape, expected",
     [
         (layers.Conv2D(5, 3, use_bias=False), (7, 11, 3), 2 * 45 * 27 * 5),
-        (
-            layers.DepthwiseConv2D(3, use_bias=False),
-            (7, 11, 3),
-            2 * 45 * 9 * 3,
-        ),
+        (layers.DepthwiseConv2D(3, use_bias=False), (7, 11, 3), 2 * 45 * 9 * 3),
         (
             layers.Conv2D(6, 3, groups=3, strides=2, use_bias=False),
             (7, 11, 9),

@@ -373,10 +373,7 @@ def fit_twice(model, **options):
 
 @pytest.mark.parametrize(
     ("name", "suffix", "mixed"),
-    [
-        ("adam_schedule", ".keras", True),
-        ("nesterov", ".h5", False),
-    ],
+    [("adam_schedule", ".keras", True), ("nesterov", ".h5", False)],
 )
 def test_resumes_to_the_bit(name, suffix, mixed, tmp_path):
     if mixed:

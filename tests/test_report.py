@@ -424,11 +424,7 @@ def test_many_classes_fold(tmp_path):
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
-        (
-            {"names": ["a"]},
-            ValueError,
-            "the 7 classes .* 1 names",
-        ),
+        ({"names": ["a"]}, ValueError, "the 7 classes .* 1 names"),
         ({"names": "abcdefg"}, TypeError, "names='abcdefg'"),
         ({"examples": -1}, ValueError, "examples=-1"),
         ({"batch_size": 0}, ValueError, "batch_size=0"),
