@@ -57,19 +57,9 @@ def test_train_writes_a_model_a_report_and_results(trained):
 
 
 def test_the_backbone_was_not_trained(trained):
-    import keras
-
     model = keras.saving.load_model(trained / "model.keras", compile=False)
-    assert {
-        path.split("/")[0] for path in (x.path for x in model.trainable_weights)
-    } <= {
-        "classifier",
-        *(
-            f"module_{i}_{part}"
-            for i in (1, 2, 3)
-            for part in ("masks", "hypotheses")
-        ),
-    }
+    for weight in model.trainable_weights:
+        assert weight.path.startswith(("classifier/", "module_"))
 
 
 def test_train_again_is_done(photos, trained, capsys):

@@ -1,5 +1,6 @@
 """The page of a report in a browser: seen, read aloud, and by keyboard."""
 
+import itertools
 import time
 
 import pytest
@@ -145,7 +146,7 @@ def test_the_focus_is_seen(page):
         assert (width, style) == ("3px", "solid"), selector
 
 
-@pytest.mark.parametrize("width", [320, 360, 400, 768])
+@pytest.mark.parametrize("width", [320, 768])
 def test_no_scrolling_sideways(page, width):
     emulate(page, width)
     # What does not fit makes the page of a phone wider.
@@ -163,7 +164,7 @@ def test_no_scrolling_sideways(page, width):
     assert wider == []
 
 
-@pytest.mark.parametrize("width", [400, 900, 1000, WIDE])
+@pytest.mark.parametrize("width", [400, 900, WIDE])
 def test_all_images_over_an_image_have_one_size(page, width):
     """Also those that stand below the image for want of room beside it."""
     emulate(page, width)
@@ -235,15 +236,6 @@ def test_scripts_of_others_do_not_run(page):
     assert "Content Security Policy" in str(page.get_log("browser"))
 
 
-def test_headings_are_in_order(page):
-    levels = [
-        int(e.tag_name[1]) for e in elements(page, "h1, h2, h3, h4, h5, h6")
-    ]
-    assert levels[0] == 1 and levels.count(1) == 1
-    for before, after in zip(levels, levels[1:], strict=False):
-        assert after <= before + 1
-
-
 def test_what_a_screen_reader_needs(page):
     assert elements(page, "html")[0].get_attribute("lang") == "en"
     for landmark in ("header", "nav", "main"):
@@ -267,6 +259,10 @@ def test_what_a_screen_reader_needs(page):
           wanted.filter(id => !ids.includes(id))]"""
     )
     assert missing == [0, []]
+    levels = [int(e.tag_name[1]) for e in elements(page, "h1, h2, h3, h4")]
+    assert levels[0] == 1 and levels.count(1) == 1
+    for before, after in itertools.pairwise(levels):
+        assert after <= before + 1
 
 
 # As WCAG 2 defines it, of everything that is shown: texts, and what is drawn.
