@@ -68,6 +68,10 @@ def lively(model, seed=0):
             )
 
 
+def close(found, wanted):
+    np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=0)
+
+
 def run_elsewhere(script, *arguments, without):
     """Runs a script in a process of its own, where packages are not there.
 

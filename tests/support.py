@@ -9,6 +9,13 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_warn
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+needs_tensorflow = pytest.mark.skipif(
+    not TENSORFLOW, reason="exports, strategies and data sets of TensorFlow"
+)
+
 # The files in `saved/` are of Keras 3.15, and an older one does not know all
 # arguments of its layers.
 reads_saved_files = pytest.mark.skipif(
@@ -94,6 +101,29 @@ def gradients(function, arrays):
         np.zeros_like(array) if gradient is None else to_numpy(gradient)
         for gradient, array in zip(found, arrays, strict=True)
     ]
+
+
+def two_replicas():
+    """A strategy that trains on two, for a process that has no device yet."""
+    import tensorflow as tf
+
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    return tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
+
+
+def two_maps(**arguments):
+    """A model of seven classes that attends to two maps, of 12x10 and 6x5."""
+    x = inputs = keras.Input((24, 20, 1))
+    for filters in (3, 5):
+        x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
+    arguments = {"depth": 2, "width": 3, **arguments}
+    return keras_warn.augment(keras.Model(inputs, x), classes=7, **arguments)
 
 
 def call(layer, weights, *inputs):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from support import needs_tensorflow
 
 import keras_warn
 from keras_warn import metadata
@@ -57,10 +58,7 @@ def test_every_layer_that_augment_adds_has_its_place(gates, tmp_path):
         lambda model: compare(model, (np.zeros((1, 16, 16, 3)), [0])),
         pytest.param(
             lambda model: keras_warn.export(model, "model"),
-            marks=pytest.mark.skipif(
-                keras.backend.backend() != "tensorflow",
-                reason="models are exported on TensorFlow",
-            ),
+            marks=needs_tensorflow,
         ),
     ],
 )

@@ -10,8 +10,10 @@ import fresh
 import keras
 import numpy as np
 import pytest
+from support import TENSORFLOW
 from support import assert_all_equal
 from support import in_tensorboard
+from support import needs_tensorflow
 from support import prepared
 
 import keras_warn
@@ -31,8 +33,6 @@ event_accumulator = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator"
 )
 image = pytest.importorskip("PIL.Image")
-
-TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
 @pytest.fixture(autouse=True)
@@ -217,22 +217,14 @@ def test_going_on_replaces_what_is_trained_again(tmp_path):
     assert steps(events(tmp_path)) == [0]
 
 
-@pytest.mark.skipif(not TENSORFLOW, reason="a strategy of TensorFlow")
+@needs_tensorflow
 def test_on_two_replicas(tmp_path):
     script = f"""
         import sys
-        import tensorflow as tf
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-        )
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from support import prepared
+        from support import prepared, two_replicas
+        strategy = two_replicas()
         from test_callbacks import TensorBoardAttention, data, fit, model
-        strategy = tf.distribute.MirroredStrategy(
-            ["CPU:0", "CPU:1"],
-            cross_device_ops=tf.distribute.ReductionToOneDevice(),
-        )
         with strategy.scope():
             trained = prepared(model())
         watch = TensorBoardAttention({str(tmp_path)!r}, data()[0], data())
@@ -258,7 +250,7 @@ def test_copies_write_to_folders_of_their_own(tmp_path):
     assert steps(events(tmp_path)) == [0]
 
 
-@pytest.mark.skipif(not TENSORFLOW, reason="a data set of TensorFlow")
+@needs_tensorflow
 def test_data_sets_are_copied_too(tmp_path):
     import tensorflow as tf
 
@@ -271,7 +263,7 @@ def test_data_sets_are_copied_too(tmp_path):
     assert found.keys() == events(tmp_path / "arrays").keys()
 
 
-@pytest.mark.skipif(not TENSORFLOW, reason="a data set of TensorFlow")
+@needs_tensorflow
 def test_a_data_set_without_an_end(tmp_path):
     import tensorflow as tf
 

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from support import convolves_channels_first
 from support import full_disk
+from support import needs_tensorflow
 
 import keras_warn
 from keras_warn import _model_files
@@ -392,10 +393,7 @@ def test_what_the_file_says_is_done_without_options(files, work, capsys):
     assert "test accuracy: 0.75" in shown
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="models are exported on TensorFlow",
-)
+@needs_tensorflow
 def test_export(files, work, capsys, traced):
     command = ["export", files / "model.keras", "--out", "birds"]
     assert run(*command, "--names", files / "names.txt", "--encoded") == 0

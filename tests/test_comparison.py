@@ -7,6 +7,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from support import two_maps
 
 import keras_warn
 from keras_warn.explanation.decomposition import outcomes
@@ -48,20 +49,12 @@ def of_counts(fixed, broken, right=0, wrong=0):
     return comparison([0] * len(network), network, output)
 
 
-def model(preset="paper", **arguments):
-    x = inputs = keras.Input((24, 20, 1))
-    for filters in (3, 5):
-        x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
-    arguments = {"depth": 2, "width": 3, **arguments}
-    return keras_warn.augment(
-        keras.Model(inputs, x), classes=7, preset=preset, **arguments
-    )
+def model(**arguments):
+    return two_maps(**{"preset": "paper", **arguments})
 
 
-@functools.cache
-def unchanged_model(**arguments):
-    """One that no test changes."""
-    return model(**arguments)
+# For tests that do not change it.
+unchanged_model = functools.cache(model)
 
 
 def test_set(count=11):

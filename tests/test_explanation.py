@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from keras import layers
 from keras import ops
+from support import TENSORFLOW
 from support import to_numpy
 from test_augment import FAMILIES
-from test_augment import TENSORFLOW
 from test_augment import build
 from test_augment import images_for
 from test_augment import small_backbone
@@ -314,25 +314,6 @@ def test_classes_to_explain_are_the_users_choice(model):
     assert (contrast.targets != predicted).all()
 
 
-def test_the_region_is_where_the_evidence_is():
-    """A module sees one bright corner and nothing else."""
-    inputs = keras.Input((8, 12, 1))
-    x = layers.Conv2D(2, 1, use_bias=False, activation="relu", name="map")(
-        inputs
-    )
-    x = layers.MaxPooling2D(2, name="pool")(x)
-    model = keras_warn.augment(
-        keras.Model(inputs, x), classes=3, attend_at="pool", width=2
-    )
-    model.get_layer("map").kernel.assign(np.array([[[[1.0, 0.5]]]]))
-    images = np.zeros((1, 8, 12, 1), "float32")
-    images[0, :2, 10:] = 5.0
-    region = keras_warn.explain(model, images, 1, 0).attribution[0]
-    corner = np.abs(region[:3, 9:]).sum()
-    assert corner == pytest.approx(np.abs(region).sum(), rel=1e-5)
-    assert corner > 0
-
-
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize(
     "kernel_size, gates, rank",
@@ -444,14 +425,7 @@ def test_an_explanation_is_printed_in_a_few_lines(model):
     explanation = keras_warn.explain(model, np.concatenate([IMAGES, IMAGES]))
     lines = str(explanation).splitlines()
     assert lines[0].startswith("Explanation of 10 images, ")
-    assert lines[-1] == "  and 5 more"
-    assert len(lines) == 7
-    target, contrast = explanation.targets[0], explanation.contrast[0]
-    total = explanation.contributions[0].sum()
-    expected = (
-        f"image 0: class {target}, contrast class {contrast}: {total:+.2f} ="
-    )
-    assert expected in lines[1]
-    assert "to the log-probability of" in repr(
-        contributions(model, keras_warn.inspect(model)(IMAGES))
-    )
+    target, total = explanation.targets[0], explanation.contributions[0].sum()
+    assert f"image 0: class {target}, contrast class" in lines[1]
+    assert f": {total:+.2f} =" in lines[1]
+    assert len(lines) == 7 and lines[-1] == "  and 5 more"

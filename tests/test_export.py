@@ -10,11 +10,13 @@ import pytest
 from exported import LOADING
 from exported import NAMES
 from exported import augmented
+from exported import close
 from exported import metadata_of
 from exported import network
 from exported import run_elsewhere
 from PIL import Image
 from support import full_disk
+from support import needs_tensorflow
 
 import keras_warn
 from keras_warn import metadata
@@ -22,10 +24,7 @@ from keras_warn.data import images
 from keras_warn.data import model_inputs
 from keras_warn.explanation import masks
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="SavedModels are made on TensorFlow",
-)
+pytestmark = needs_tensorflow
 
 
 def photo(height=53, width=71, seed=0):
@@ -64,10 +63,6 @@ def looking_at(front, size=(None, None)):
     return keras_warn.augment(
         keras.Model(inputs, x), classes=3, attend_at="map", width=2
     )
-
-
-def close(found, wanted):
-    np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=0)
 
 
 @pytest.fixture(scope="module")

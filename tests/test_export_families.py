@@ -10,6 +10,7 @@ import odd_images
 import pytest
 from exported import augmented
 from PIL import Image
+from support import needs_tensorflow
 from test_export_formats import SUFFIX
 from test_export_formats import elsewhere
 from test_export_formats import missing
@@ -17,13 +18,7 @@ from test_export_formats import missing
 import keras_warn
 from keras_warn.explanation import masks
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        keras.backend.backend() != "tensorflow",
-        reason="models are exported on TensorFlow",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_tensorflow]
 
 SIZE = (67, 71)
 # Arguments, and whether the network takes pixels in [0, 255]: it then scales

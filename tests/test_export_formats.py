@@ -12,8 +12,10 @@ from exported import LOADING
 from exported import NAMES
 from exported import augmented
 from exported import calibrated
+from exported import close
 from exported import network
 from exported import run_elsewhere
+from support import needs_tensorflow
 
 import keras_warn
 from keras_warn.data import model_inputs
@@ -57,10 +59,7 @@ SAVE = """
 NEEDS = {"onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",)}
 SUFFIX = {"onnx": ".onnx", "litert": ".tflite"}
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="models are exported on TensorFlow",
-)
+pytestmark = needs_tensorflow
 
 
 def missing(file_format):
@@ -84,10 +83,6 @@ def elsewhere(file_format, path, taken, folder, then=""):
     metadata, end = json.JSONDecoder().raw_decode(printed)
     with np.load(folder / "found.npz") as found:
         return dict(found), metadata, printed[end:].strip().split("\n")
-
-
-def close(found, wanted):
-    np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("file_format", ["onnx", "litert"])

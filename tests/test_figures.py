@@ -8,6 +8,7 @@ import keras
 import matplotlib
 import numpy as np
 import pytest
+from support import two_maps
 
 import keras_warn
 from keras_warn.explanation.overlays import attribution_overlay
@@ -18,18 +19,12 @@ from keras_warn.reporting import figures
 pytestmark = pytest.mark.usefixtures("eager")
 
 
-@functools.cache  # no test changes it
-def model(gates="softmax"):
-    x = inputs = keras.Input((24, 20, 1))
-    for filters in (3, 5):
-        x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
-    return keras_warn.augment(
-        keras.Model(inputs, x), classes=7, depth=2, width=3, gates=gates
-    )
+# No test changes them.
+model = functools.cache(two_maps)
 
 
-def explained(images, **arguments):
-    return keras_warn.explain(model(**arguments), images)
+def explained(images, gates="softmax"):
+    return keras_warn.explain(model(gates=gates), images)
 
 
 def texts(figure):

@@ -1,9 +1,9 @@
 """Combined masks against their formula; pointing at its borders."""
 
-import keras
 import numpy as np
 import pytest
 from support import to_numpy
+from support import two_maps
 
 import keras_warn
 from keras_warn.explanation.geometry import Axis
@@ -112,17 +112,9 @@ def test_without_gates_all_weigh_the_same():
     np.testing.assert_allclose(combined(linear), combined(gated), rtol=1e-5)
 
 
-def a_model(**options):
-    x = inputs = keras.Input((24, 20, 1))
-    for filters in (3, 5):
-        x = keras.layers.Conv2D(filters, 3, 2, "same", activation="relu")(x)
-    options = {"classes": 7, "depth": 2, "width": 3, **options}
-    return keras_warn.augment(keras.Model(inputs, x), **options)
-
-
 @pytest.mark.parametrize("gates", ["softmax", "average", "linear"])
-def test_of_a_model(gates):
-    model = a_model(gates=gates)
+def test_of_two_maps(gates):
+    model = two_maps(gates=gates)
     images = np.random.default_rng(0).random((2, 24, 20, 1), "float32")
     found = combined_mask(model, keras_warn.inspect(model)(images), (24, 20))
     assert found.shape == (2, 24, 20)
@@ -139,7 +131,7 @@ def test_of_a_model(gates):
 )
 def test_errors_of_masks(size, error, message):
     with pytest.raises(error, match=message):
-        combined_mask(a_model(depth=1), outputs(), size)
+        combined_mask(two_maps(depth=1), outputs(), size)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import keras
 import pytest
 from keras import layers
 from keras import ops
+from support import needs_tensorflow
 
 import keras_warn
 from keras_warn.operations import operations
@@ -37,10 +38,7 @@ def test_operations_of_one_layer(layer, shape, expected):
     assert sum(counts.values()) == expected
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="Only TensorFlow counts on graphs that call functions.",
-)
+@needs_tensorflow  # which alone counts on graphs that call functions
 @pytest.mark.parametrize("groups", [1, 3])
 def test_convolutions_in_functions(groups):
     """Two in one, of other shapes; in one that it calls; constant kernels."""

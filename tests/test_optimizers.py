@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from keras import layers
 from keras import optimizers
+from support import TENSORFLOW
 from support import assert_all_close
 from support import assert_all_equal
+from support import needs_tensorflow
 from support import prepared
 from support import reads_saved_files
 from support import to_numpy
@@ -18,9 +20,8 @@ import keras_warn
 from keras_warn.optimizers import MultiRateOptimizer
 from keras_warn.optimizers import attention_factors
 
-BACKEND = keras.backend.backend()
 # How to compile what trains for a few steps: tracing takes longer.
-QUICK = {"run_eagerly": BACKEND == "tensorflow"}
+QUICK = {"run_eagerly": TENSORFLOW}
 # Its products with 10 and 0.5 are exact, as those of 0.1 are not.
 RATE = 2.0**-6
 FACTORS = {"fast/.*": 10.0, "slow/.*": 0.5}
@@ -313,7 +314,9 @@ def fitted(optimizer, callbacks=(), **options):
 )
 def test_fit(name, jit_compile, policy):
     keras.config.set_dtype_policy(policy)
-    options = {"jit_compile": jit_compile and BACKEND != "torch"}
+    options = {
+        "jit_compile": jit_compile and keras.backend.backend() != "torch"
+    }
     make = OPTIMIZERS[name]
     found = fitted(MultiRateOptimizer(make(1.0), FACTORS), **options)
     expected = fitted(keras_own(make), **QUICK)
@@ -459,20 +462,13 @@ def test_configuration(name):
 
 MIRRORED = """
 import sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(
-    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-)
 sys.path.insert(0, {tests!r})
 import keras
-from support import assert_all_close, prepared
+from support import assert_all_close, prepared, two_replicas
+mirrored = two_replicas()
+import tensorflow as tf
 from test_optimizers import FACTORS, OPTIMIZERS, data, network, values
 from keras_warn.optimizers import MultiRateOptimizer
-mirrored = tf.distribute.MirroredStrategy(
-    ["CPU:0", "CPU:1"],
-    cross_device_ops=tf.distribute.ReductionToOneDevice(),
-)
 x, y = data()
 found = []
 for strategy in (mirrored, tf.distribute.get_strategy()):
@@ -493,7 +489,7 @@ assert_all_close(*found, rtol=1e-6, atol=1e-6)
 """
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="a strategy of TensorFlow")
+@needs_tensorflow
 def test_two_replicas_as_one_device():
     fresh.run(MIRRORED.format(tests=str(Path(__file__).parent)))
 
