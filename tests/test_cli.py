@@ -677,3 +677,13 @@ def test_module_is_the_command(capsys, monkeypatch):
         runpy.run_module("keras_warn", run_name="__main__")
     assert caught.value.code == 0
     assert capsys.readouterr().out.strip() == keras_warn.__version__
+
+
+def test_a_large_photo_is_explained_without_a_warning(
+    files, work, recwarn, monkeypatch
+):
+    """Of more pixels than Pillow trusts, and fewer than it refuses."""
+    path = save_image(work / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIZE[0] * SIZE[1] - 1)
+    assert run("explain", files / "model.keras", path, "--out", "o") == 0
+    assert not any("pixels" in str(found.message) for found in recwarn)
