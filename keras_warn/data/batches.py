@@ -95,8 +95,7 @@ class TrainingBatches(Batches):
         mix: `None`, or a function of a batch's images, its one-hot labels and
             a `numpy.random.Generator` that returns others, such as `Mix`.
         part: Index and number of the processes that share each batch: this
-            one makes the `index`-th of `number` equal parts, into which
-            `batch_size` must be divisible.
+            one makes the `index`-th of `number` equal parts.
 
     Example:
 
@@ -137,6 +136,11 @@ class TrainingBatches(Batches):
                 f"batch_size={batch_size}."
             )
         index, number = part
+        if batch_size % number:
+            raise ValueError(
+                "`batch_size` must be divisible by the number of processes, "
+                f"{number}. Received: batch_size={batch_size}."
+            )
         size = batch_size // number
         self._rows = slice(index * size, (index + 1) * size)
         self._order = functools.lru_cache(maxsize=2)(self._make_order)

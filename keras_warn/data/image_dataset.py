@@ -62,8 +62,16 @@ class ImageDataset:
         put("paths", tuple(map(Path, self.paths)))
         put("names", tuple(self.names))
         put("skipped", dict(self.skipped))
-        every = np.arange(len(self))
-        put("splits", {k: every[one] for k, one in self.splits.items()})
+        splits, every = {}, np.arange(len(self))
+        for name, indices in self.splits.items():
+            try:
+                splits[name] = every[indices]
+            except IndexError as error:
+                raise ValueError(
+                    "`splits` must have indices of the "
+                    f"{len(self)} examples. Received: {error}, in {name!r}."
+                ) from error
+        put("splits", splits)
         put("labels", checks.class_ids("labels", self.labels, len(self.names)))
         for name, dtype, shape in (
             ("labels", "int32", (len(self),)),
@@ -89,6 +97,13 @@ class ImageDataset:
                     f"`contents` must be as many as the paths, {len(self)}. "
                     f"Received: {len(self.contents)}."
                 )
+            for one in self.contents:
+                if isinstance(one, np.ndarray) and not _is_pixels(one):
+                    raise ValueError(
+                        "`contents` must be bytes of files, or uint8 "
+                        "(h, w, c) with 1 or 3 channels. Received: one of "
+                        f"shape {one.shape}, {one.dtype}."
+                    )
         if self.splits:
             _distinct("splits", np.concatenate(list(self.splits.values())))
 
@@ -339,6 +354,12 @@ def _image_digest(image):
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return hashlib.sha256().digest()
+
+
+def _is_pixels(image):
+    shape = image.shape
+    of_images = len(shape) == 3 and shape[2] in (1, 3) and 0 not in shape
+    return image.dtype == np.uint8 and of_images
 
 
 def _distinct(name, indices):

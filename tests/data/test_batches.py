@@ -231,6 +231,7 @@ def test_cropped_to_boxes(cropped, size):
         ({"batch_size": 2.0}, TypeError, "`batch_size` must be a positive"),
         ({"seed": -1}, ValueError, "`seed` must be a non-negative integer"),
         ({"cropped": 1}, TypeError, "`cropped` must be True or False"),
+        ({"part": (0, 3)}, ValueError, "`batch_size` must be divisible .*=4"),
     ],
 )
 def test_wrong_arguments(arguments, error, message):
