@@ -104,7 +104,8 @@ class OutputHeads(keras.layers.Layer):
         if self.rank is not None:
             self.shared_kernel = self.add_weight(
                 shape=(size, self.rank),
-                initializer=self.kernel_initializer,
+                # A copy: an initializer repeats what it drew.
+                initializer=self.kernel_initializer.clone(),
                 regularizer=self.kernel_regularizer,
                 name="shared_kernel",
             )

@@ -78,6 +78,9 @@ def test_kernels_of_a_rank_are_products():
     found = outputs(ops.convert_to_tensor(attended))
     shared, kernel = map(to_numpy, (outputs.shared_kernel, outputs.kernel))
     assert (shared.shape, kernel.shape) == ((C, 2), (K, 2, N))
+    # Each of random numbers of its own, at the start of which none are alike.
+    signs = np.sign(shared.ravel()), np.sign(kernel.transpose(1, 0, 2).ravel())
+    assert (signs[0][:16] != signs[1][:16]).any()
     full = keras_warn.OutputHeads(N, dtype="float64")
     full.build(attended.shape)
     full.kernel.assign(shared @ kernel)
