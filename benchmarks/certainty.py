@@ -32,6 +32,7 @@ import frozen  # isort: skip
 import keras
 import numpy as np
 import scipy.special
+from scipy import optimize
 from sklearn import metrics
 from sklearn import neighbors
 
@@ -124,22 +125,41 @@ def accuracy(log_probabilities, labels):
     return 100 * float(np.mean(log_probabilities.argmax(axis=-1) == labels))
 
 
+def temperatures(looks, labels):
+    """One of the backbone and of each module, of the highest likelihood."""
+
+    def loss(logarithms):
+        tempered = looks.logits / np.exp(logarithms)[:, None]
+        found = log_softmax(tempered.mean(axis=1))
+        return -found[np.arange(len(labels)), labels].mean()
+
+    parts = looks.logits.shape[1]
+    found = optimize.minimize(loss, np.zeros(parts), bounds=[(-3, 3)] * parts)
+    return np.exp(found.x)
+
+
 def calibration(validation, test):
     """Errors and likelihoods of attention and of the probe, also tempered."""
     rows = {}
+
+    def add(who, sure):
+        bins = comparison.predictions(sure, test[1]).reliability(BINS)
+        error = 100 * bins.expected_calibration_error
+        nats = metrics.log_loss(test[1], sure, labels=range(sure.shape[1]))
+        rows[who, "calibration error (%)"] = error
+        rows[who, "negative log-likelihood"] = nats
+
     for name, said in PREDICTORS.items():
         temperature = fitted(said(validation[0]), validation[1]).temperature
         sure = softmax(said(test[0]))
         for who, t in ((name, 1.0), (f"{name}, tempered", temperature)):
-            tempered = confidence.tempered(sure, t)
-            bins = comparison.predictions(tempered, test[1]).reliability(BINS)
-            error = 100 * bins.expected_calibration_error
-            nats = metrics.log_loss(
-                test[1], tempered, labels=range(tempered.shape[1])
-            )
             rows[who, "temperature"] = t
-            rows[who, "calibration error (%)"] = error
-            rows[who, "negative log-likelihood"] = nats
+            add(who, confidence.tempered(sure, t))
+    each = temperatures(*validation)[:, None]
+    add(
+        "attention, a temperature a module",
+        softmax((test[0].logits / each).mean(axis=1)),
+    )
     return rows
 
 
@@ -384,11 +404,7 @@ def main(argv=None):
         trunk = frozen.trunk_of(s, classes)
         keras.utils.set_random_seed(seed)
         model = keras_warn.augment(
-            trunk,
-            classes,
-            width=WIDTH,
-            rank="full",
-            classifier_activation=None,
+            trunk, classes, width=WIDTH, classifier_activation=None
         )
         features, head = keras_warn.split(model)
         features.compile(jit_compile=False)

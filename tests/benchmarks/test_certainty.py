@@ -47,6 +47,21 @@ def test_a_temperature_mends_what_is_too_sure():
         assert after < before
 
 
+def test_each_module_has_a_temperature():
+    random = np.random.default_rng(0)
+    logits = 3 * random.normal(size=(4000, 2, 5))
+    drawn = np.log(random.exponential(size=(4000, 5)))
+    labels = (logits.mean(axis=1) - drawn).argmax(axis=-1)
+    # Neither is as sure as it should be; one temperature cannot mend both.
+    both = certainty.Looks(logits * [[3], [0.5]], None)
+    found = certainty.temperatures(both, labels)
+    np.testing.assert_allclose(found, [3, 0.5], rtol=0.1)
+    rows = certainty.calibration((both, labels), (both, labels))
+    nats = "negative log-likelihood"
+    one, each = "attention, tempered", "attention, a temperature a module"
+    assert rows[each, nats] < rows[one, nats]
+
+
 def test_what_is_answered_of_known_and_unknown_classes():
     # Sure and right, or unsure and wrong; the probe is always sure.
     sure, unsure = [[0.9, 0.1], [0.9, 0.1]], [[0.9, 0.1], [0.02, 0.98]]
