@@ -13,6 +13,8 @@ Those are, of trainings with a row each, whose columns are `arm`, `seed`,
 - `figure4_mnist.csv`, the `results.csv` of
   `recipes/cluttered_mnist.py --source mnist.npz` with `--ablate figure_4
   kernel_3 agreement`
+- `figure4_mnist_64_epochs.csv`, the same of `--epochs 64 --attention
+  preset=paper depth=4 width=8 kernel_size=3`
 - `cub50_study.csv`, as the `runs.csv` of `recipes/paper_tables.py`, with one
   name for each variant
 - `frozen.csv` and `fine_tuned.csv`, the rows of `benchmarks/frozen.py` and
@@ -45,6 +47,7 @@ from keras_warn.reporting import figures
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 FIGURE_4, BIRDS = "figure4_mnist.csv", "cub50_study.csv"
+LONGER = "figure4_mnist_64_epochs.csv"
 TABLE_2 = "table2.json"
 CERTAINTY = "certainty.csv"
 BESIDE_CONTROLS = {"frozen": "frozen.csv", "fine_tuned": "fine_tuned.csv"}
@@ -74,6 +77,7 @@ NETWORKS = {
     "attention": "attention",
     "spatial_transformer": "spatial transformer",
 }
+NETWORKS_LONGER = {"baseline": "baseline", "attention": "8 heads, 3x3 kernels"}
 DISTRACTORS = (4, 8, 16, 32, 64)
 TRAINED_WITH = "accuracy_8"
 
@@ -108,14 +112,14 @@ def along(found, attended, label, x_label, log2=True):
     return variants.table(found, rows, error=True), plot
 
 
-def more_clutter(found):
+def more_clutter(found, networks=NETWORKS):
     """Networks among more distractors than they were trained with."""
     points = {
         says: [
             (f"{says}, {n} distractors", arm, f"accuracy_{n}")
             for n in DISTRACTORS
         ]
-        for arm, says in NETWORKS.items()
+        for arm, says in networks.items()
     }
     rows = [
         row for of_row in zip(*points.values(), strict=True) for row in of_row
@@ -126,6 +130,10 @@ def more_clutter(found):
         plot.axes[0].set_yscale("log", base=2)
         plot.axes[0].yaxis.set_major_formatter("{x:g}")
     return variants.table(found, rows, error=True), plot
+
+
+def longer(found):
+    return more_clutter(found, NETWORKS_LONGER)
 
 
 def curves(found, x, points, x_label, log2=True):
@@ -194,6 +202,7 @@ SHOWN = {
     "figure4c": (FIGURE_4, of_digits(along_widths)),
     "figure4d": (FIGURE_4, of_digits(parts)),
     "figure4e": (FIGURE_4, of_digits(more_clutter)),
+    "figure4_longer": (LONGER, of_digits(longer)),
     "birds": (BIRDS, birds),
     **{name: (file, beside_controls) for name, file in BESIDE_CONTROLS.items()},
     **{name: (CERTAINTY, certainty(name)) for name in certainty_report.TABLES},
