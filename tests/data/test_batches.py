@@ -265,27 +265,16 @@ def test_test_batches_are_in_order_and_filled_up():
 
 @pytest.mark.parametrize("batch_size", [1, 4, 11, 30])
 def test_predictions_are_those_of_single_images(batch_size):
+    """Of listed images, and of arrays."""
     listing, model = noise(11), small_model()
-    found = TestBatches(listing, transforms.Identity(), batch_size).predict(
-        model
-    )
-    assert found.shape == (11, 3)
-    for i, one in enumerate(found):
-        image = listing.read(i)[None].astype("float32")
-        np.testing.assert_allclose(one, to_numpy(model(image))[0], atol=1e-6)
-
-
-@pytest.mark.parametrize("batch_size", [1, 4, 11, 30])
-def test_arrays_are_predicted_and_evaluated_alike(batch_size):
-    listing, model = noise(11), small_model()
-    batches = ArrayBatches(
-        listing.contents.astype("float32"), listing.labels, 3, batch_size
-    )
-    images = TestBatches(listing, transforms.Identity(), 4)
-    np.testing.assert_allclose(
-        batches.predict(model), images.predict(model), atol=1e-6
-    )
-    assert evaluate(model, batches) == pytest.approx(evaluate(model, images))
+    pixels = listing.contents.astype("float32")
+    expected = [to_numpy(model(image[None]))[0] for image in pixels]
+    images = TestBatches(listing, transforms.Identity(), batch_size)
+    arrays = ArrayBatches(pixels, listing.labels, 3, batch_size)
+    for batches in (images, arrays):
+        found = batches.predict(model)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert evaluate(model, arrays) == pytest.approx(evaluate(model, images))
 
 
 def mix_inputs(count=32, classes=4):

@@ -43,10 +43,9 @@ def one_image(path, contents=None, **arguments):
     )
 
 
-def noise(path, size=(13, 17), mode="RGB", **arguments):
+def noise(path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), "uint8")
-    Image.fromarray(pixels).convert(mode).save(path, **arguments)
+    Image.fromarray(pixels_of(1)[0]).save(path)
     return path
 
 
@@ -110,11 +109,8 @@ def test_take_keeps_the_order_asked_for():
     assert taken.splits["train"].tolist() == [1]
     assert taken.splits["test"].tolist() == [0]
     assert len(listing.select([])) == 0
-
-
-def test_an_example_is_selected_once():
     with pytest.raises(ValueError, match="Received: 2 twice"):
-        listed([3, 4]).select([2, 2])
+        listing.select([2, 2])
 
 
 def test_hold_out_parts_every_class_alike():
@@ -241,16 +237,7 @@ BAD = {
 def photos(tmp_path):
     """Images as people have them, good ones and bad ones."""
     folder = tmp_path / "ein Ordner mit Äpfeln und 寿司"
-    good = [
-        noise(folder / "plain.jpg"),
-        noise(folder / "gray.jpg", mode="L"),
-        noise(folder / "printed.jpg", mode="CMYK"),
-        noise(folder / "palette.png", mode="P"),
-        noise(folder / "Äpfel 寿司.jpg"),
-        folder / "moving.gif",
-    ]
-    first, *frames = [Image.new("P", (13, 17), i) for i in range(3)]
-    first.save(good[-1], save_all=True, append_images=frames)
+    good = [noise(folder / name) for name in ("plain.jpg", "Äpfel 寿司.jpg")]
     for name, (content, _) in BAD.items():
         if content is not None:
             (folder / name).write_bytes(content)
@@ -258,40 +245,31 @@ def photos(tmp_path):
     (folder / "short.jpg").write_bytes(whole[: len(whole) // 2])
     paths = [*good, *(folder / name for name in BAD)]
     return ImageDataset(
-        "photos", paths, [0, 1] * 5 + [0], ["a", "b"], {"train": range(11)}
+        "photos", paths, [0, 1, 0, 1, 0, 1, 0], ["a", "b"], {"train": range(7)}
     )
-
-
-REASONS = {name: reason for name, (_, reason) in BAD.items()}
 
 
 def test_problems_are_found_all_at_once(photos, capsys):
     found = photos.problems(verbose=0)
     assert capsys.readouterr().out == ""
-    assert [path.name for path, _ in found] == list(REASONS)
+    assert [path.name for path, _ in found] == list(BAD)
     for path, reason in found:
-        assert REASONS[path.name] in reason
+        assert BAD[path.name][1] in reason
         assert str(path) not in reason
     assert photos.problems(workers=1) == found
-    assert "11/11" in capsys.readouterr().out
-
-
-def test_check_names_every_problem(photos):
-    with pytest.raises(ValueError, match="5 of the 11 images of pho") as error:
+    assert "7/7" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="5 of the 7 images of pho") as error:
         photos.check(verbose=0)
     lines = str(error.value).splitlines()[1:]
-    assert len(lines) == 5
-    for line, (name, reason) in zip(lines, REASONS.items(), strict=True):
-        assert f"{name}: {reason}" in line
-    photos.select(range(6)).check(verbose=0)
+    for line, (path, reason) in zip(lines, found, strict=True):
+        assert f"{path.name}: {reason}" in line
 
 
 def test_going_on_without_them_counts_them(photos):
     photos.skipped["no label"] = 2
     rest = photos.without(path for path, _ in photos.problems(verbose=0))
     rest.check(verbose=0)
-    assert len(rest) == 6
-    assert len(rest.splits["train"]) == 6
+    assert len(rest) == len(rest.splits["train"]) == 2
     assert rest.skipped == {"no label": 2, "cannot be read": 5}
     assert photos.skipped == {"no label": 2}
     assert rest.without([]).skipped == rest.skipped
@@ -302,7 +280,7 @@ def test_going_on_without_them_counts_them(photos):
 
 
 def test_an_image_of_two_boxes_counts_twice(tmp_path):
-    path = noise(tmp_path / "a.jpg", size=(13, 17))
+    path = noise(tmp_path / "a.jpg")
     boxes = [(0, 0, 13, 17), (5, 5, 9, 9)]
     listing = ImageDataset("photos", [path] * 2, [0, 1], "ab", {}, boxes=boxes)
     assert listing.problems(verbose=0) == []
@@ -324,7 +302,7 @@ def test_an_image_of_two_boxes_counts_twice(tmp_path):
     ],
 )
 def test_a_box_must_show_something(tmp_path, box, works):
-    path = noise(tmp_path / "a.jpg", size=(13, 17))
+    path = noise(tmp_path / "a.jpg")
     found = one_image(path, boxes=[box]).problems(verbose=0)
     assert not found if works else "shows nothing in its box" in found[0][1]
 
@@ -435,8 +413,3 @@ def test_boxes_are_those_of_the_image_as_it_is_stored(tmp_path):
         assert "of 13 rows and 17 columns, shows nothing" in reason
         with pytest.raises(ImageError, match="a.png of 13 rows .* 15 to 17"):
             wrong.read(0, cropped=True)
-
-
-def test_an_image_that_is_not_there():
-    with pytest.raises(ImageError, match="0.jpg does not exist"):
-        listed([2]).read(0)
