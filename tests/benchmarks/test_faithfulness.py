@@ -278,7 +278,7 @@ def test_whole_run(small, birds, tmp_path, monkeypatch, capsys):
     network((40, 40, 1), 10, depth=1).save(path)
     out = tmp_path / "out"
     given = ["--digits", path, "--cub", str(birds), "--weights", "none"]
-    given += "--images 3 --epochs 1 --seeds 1 --out".split() + [str(out)]
+    given += "--images 2 --epochs 1 --seeds 1 --out".split() + [str(out)]
     faithfulness.main(given)
     printed = capsys.readouterr().out
     assert (out / "faithfulness.md").read_text() in printed

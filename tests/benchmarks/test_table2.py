@@ -7,6 +7,7 @@ import paper_networks
 import pytest
 import table2
 from measuring import table2_report
+from measuring import timing
 from measuring.products import products
 from measuring.table2_networks import IMAGES
 from measuring.table2_networks import OPERATIONS_PER_SECOND
@@ -115,13 +116,14 @@ def test_the_papers_seconds_are_too_few():
     assert "would take 29 to 911 trillion" in table2_report.doubt()
 
 
-def test_whole_run(capsys, tmp_path):
-    arguments = ["--smoke", "--out", str(tmp_path)]
+def test_whole_run(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(timing, "WARM_UP_STEPS", 1)
+    arguments = f"--smoke --images 4 --pair-images 4 --out {tmp_path}".split()
     table2.main(arguments)
     printed = capsys.readouterr().out
     text = (tmp_path / "table2.md").read_text()
     assert text in printed
-    assert "forwarded 6 images, 3 batches of 2" in text
+    assert "forwarded 4 images, 2 batches of 2" in text
     assert "times 5000" in text and "A smoke test" in text
     assert (tmp_path / "figure5.png").stat().st_size > 10_000
     result = json.loads((tmp_path / "results.json").read_text())
@@ -129,11 +131,11 @@ def test_whole_run(capsys, tmp_path):
     assert set(PUBLISHED) < set(result["networks"])
     for name, found in result["networks"].items():
         samples = found["time"]["samples"]["ours"]
-        assert len(samples) == 3 and min(samples) > 0
+        assert len(samples) == 2 and min(samples) > 0
         assert f"| {name} " in text
     for name, pair in result["pairs"].items():
         assert pair["names"] == [name.replace("WARN", "WRN"), name]
-        assert len(pair["time"]["samples"]["backbone"]) == 5
+        assert len(pair["time"]["samples"]["backbone"]) == 2
         assert pair["parameters"] > 1 and pair["products"] > 1
     with pytest.raises(SystemExit):
         table2.main(arguments)

@@ -288,9 +288,7 @@ def mix_inputs(count=32, classes=4):
 @pytest.mark.parametrize(
     "mix", [Mix(mixup=0.4), Mix(cutmix=1.0), Mix(mixup=0.4, cutmix=1.0)]
 )
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
-def test_mix_keeps_types_and_sums(mix, policy):
-    keras.config.set_dtype_policy(policy)
+def test_mix_keeps_types_and_sums(mix):
     images, labels, _ = mix_inputs()
     for seed in range(3):
         random = np.random.default_rng(seed)
@@ -317,28 +315,17 @@ def test_cutmix_pastes_a_part_of_a_partner():
     images, labels, values = mix_inputs()
     mixed, shares = Mix(cutmix=1.0)(images, labels, np.random.default_rng(1))
     pasted = 0
-    for i, one in enumerate(mixed[..., 0]):
-        others = one[one != values[i]]
+    for own, one, share in zip(values, mixed[..., 0], shares, strict=True):
+        others = one[one != own]
         if others.size:
             (partner,) = set(others.tolist())
             assert partner in values
-            # The label knows the area, but for pixels cut through.
-            own = values[i] % 4
-            if partner % 4 != own:
-                share = 1 - others.size / one.size
-                assert abs(shares[i, own] - share) < 0.35
-                pasted += 1
+            area = others.size / one.size
+            expected = np.zeros(4)
+            np.add.at(expected, [own % 4, int(partner) % 4], [1 - area, area])
+            np.testing.assert_allclose(share, expected, atol=1e-6)
+            pasted += 1
     assert pasted > 5
-
-
-@pytest.mark.parametrize("mix", [Mix(mixup=0.4), Mix(cutmix=1.0)])
-def test_mix_is_drawn_by_the_generator(mix):
-    images, labels, _ = mix_inputs()
-    first, same, other = (
-        mix(images, labels, np.random.default_rng(seed)) for seed in (1, 1, 2)
-    )
-    assert_same(first, same)
-    assert (first[0] != other[0]).any()
 
 
 def test_with_both_each_batch_gets_one_of_them():

@@ -1,7 +1,6 @@
 """The recipe, end to end on little data: stopped, continued, refused."""
 
 import contextlib
-import csv
 import functools
 import importlib.util
 import io
@@ -13,17 +12,18 @@ import sys
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from support import in_tensorboard
 from support import without_weights
 
 import keras_warn
-from keras_warn.attention import attention_of
 
 pytestmark = pytest.mark.usefixtures("eager")
 
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cluttered_mnist.py"
 SMALL = "--smoke --epochs 2 --train-size 128 --test-size 20".split()
+NARROW = {"filters": (2, 3, 5, 7, 11), "dense": 13}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,7 @@ def recipe():
     spec.loader.exec_module(module)
     # Most of what a start of the recipe does.
     module.load_digits = functools.cache(module.load_digits)
+    module.SMOKE |= NARROW
     return module
 
 
@@ -114,30 +115,21 @@ def test_results_are_complete(finished):
     results = json.loads((finished / "results.json").read_text())
     assert results["environment"]["backend"] == keras.backend.backend()
     assert results["settings"]["train_size"] == 128
-    baseline, attention = results["runs"]
-    assert (baseline["arm"], attention["arm"]) == ("baseline", "attention")
-    assert baseline["parameters"] < attention["parameters"]
-    for result in (baseline, attention):
-        assert result["training_seconds"] > 0
+    table = pd.read_csv(finished / "results.csv", index_col="arm")
+    assert [*table.index] == ["baseline", "attention"]
+    for arm, result in zip(table.index, results["runs"], strict=True):
+        assert result["arm"] == arm and result["training_seconds"] > 0
         assert list(result["accuracy"]) == ["4", "8", "16", "32", "64"]
         assert all(0 <= value <= 1 for value in result["accuracy"].values())
-    assert not baseline["pointing"]
-    for d in ("8", "32"):
-        assert set(attention["pointing"][d]) == {
-            "masks",
-            "chance",
-            "middle",
-            "next_image",
-        }
-
-
-def test_rows_of_the_csv(finished):
-    with open(finished / "results.csv", newline="") as file:
-        baseline, attention = csv.DictReader(file)
-    assert (baseline["arm"], attention["arm"]) == ("baseline", "attention")
-    assert baseline["pointing_8_masks"] == ""
-    assert 0 <= float(attention["pointing_8_masks"]) <= 1
-    assert 0 <= float(attention["accuracy_64"]) <= 1
+        assert table.accuracy_64[arm] == result["accuracy"]["64"]
+    baseline, attention = results["runs"]
+    assert baseline["parameters"] < attention["parameters"]
+    assert not baseline["pointing"] and pd.isna(table.pointing_8_masks.baseline)
+    names = {"masks", "chance", "middle", "next_image"}
+    assert set(attention["pointing"]) == {"8", "32"}
+    for d, found in attention["pointing"].items():
+        assert set(found) == names
+        assert table[f"pointing_{d}_masks"]["attention"] == found["masks"]
 
 
 def test_curves_of_both_models(finished):
@@ -161,18 +153,21 @@ def test_says_when_it_ends_and_where_results_are(finished):
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    "arguments, version, message",
     [
-        (SMALL, "results.json exists"),
-        ([*SMALL, "--epochs", "3"], "epochs=2 instead of 3"),
-        ([*SMALL, "--ablate", "average"], "ablate=[] instead of ['average']"),
+        ([], None, "results.json exists"),
+        (["--epochs", "3"], None, "epochs=2 instead of 3"),
+        (["--ablate", "average"], None, "ablate=[] instead of ['average']"),
+        ([], "0.0.0", "instead of '0.0.0'"),
     ],
 )
 def test_another_run_is_never_mixed_in(
-    recipe, finished, capsys, arguments, message
+    recipe, finished, capsys, monkeypatch, arguments, version, message
 ):
+    if version:
+        monkeypatch.setattr(recipe.keras_warn, "__version__", version)
     before = contents(finished)
-    arguments = [*arguments, "--out", finished]
+    arguments = [*SMALL, *arguments, "--out", finished]
     assert message in stops(recipe, arguments, capsys)
     assert contents(finished) == before
 
@@ -205,43 +200,33 @@ def test_without_matplotlib_nothing_starts(
     assert not (tmp_path / "run").exists()
 
 
-def test_parts_of_another_version_are_never_mixed_in(
-    recipe, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr(recipe, "experiment", lambda *args: None)
-    arguments = ["--out", str(tmp_path / "run")]
-    recipe.main(arguments)
-    recipe.main(arguments)
-    monkeypatch.setattr(recipe.keras_warn, "__version__", "0.0.0")
-    assert "instead of '0.0.0'" in stops(recipe, arguments, capsys)
-
-
-def settings(recipe, attention=None, **others):
-    """With narrow layers."""
-    attention = {**recipe.Settings().attention, **(attention or {})}
-    others = {"filters": (2, 3, 5, 7, 11), "dense": 13, **others}
-    return recipe.Settings(attention=attention, **others)
-
-
 @pytest.mark.parametrize(
-    "attention, attended",
+    "variant, attention, attended, width",
     [
-        ({"depth": 1}, ["relu5"]),
-        ({"depth": 3}, ["pool2", "pool3", "relu5"]),
-        ({"depth": 2, "attend_at": ["relu4", "relu5"]}, ["relu4", "relu5"]),
+        ("attention", {"depth": 1}, ["relu5"], 4),
+        ("attention", {"depth": 3, "width": 2}, ["pool2", "pool3", "relu5"], 2),
+        ("attention", {"depth": 1, "attend_at": ["relu4"]}, ["relu4"], 4),
+        # Whatever those of the attention are.
+        ("depth_2_width_1", {"depth": 3, "width": 3}, ["pool3", "relu5"], 1),
+        ("depth_4_width_8", {}, ["pool1", "pool2", "pool3", "relu5"], 8),
     ],
 )
 def test_attention_goes_backwards_from_the_fifth_convolution(
-    recipe, attention, attended
+    recipe, variant, attention, attended, width
 ):
+    attention = {**recipe.Settings().attention, **attention}
+    s = recipe.Settings(attention=attention, **NARROW)
     with without_weights():
-        model = recipe.build("attention", settings(recipe, attention))
-    found = [one.reads for one in keras_warn.summary(model).modules]
-    assert found == attended
+        model = recipe.build(variant, s)
+    modules = keras_warn.summary(model).modules
+    assert [one.reads for one in modules] == attended
+    for layer in model.layers:
+        if isinstance(layer, keras_warn.AttentionHeads):
+            assert layer.num_heads == width
 
 
 def test_every_ablation_changes_the_model(recipe):
-    s = settings(recipe)
+    s = recipe.Settings(**NARROW)
 
     def built(variant):
         # Automatic names count from the start.
@@ -257,26 +242,8 @@ def test_every_ablation_changes_the_model(recipe):
         assert built(variant) != plain, variant
 
 
-@pytest.mark.parametrize(
-    "depth, width", [(1, 1), (2, 1), (3, 1), (4, 1), (4, 2), (4, 8)]
-)
-def test_depth_and_width_of_a_variant(recipe, depth, width):
-    """Whatever those of the attention are."""
-    s = settings(recipe, {"depth": 2, "width": 3})
-    with without_weights():
-        model = recipe.build(f"depth_{depth}_width_{width}", s)
-    masks = [
-        layer.output.shape[-1]
-        for layer in model.layers
-        if isinstance(layer, keras_warn.AttentionHeads)
-    ]
-    assert masks == [width] * depth
-    deepest = attention_of(model).modules[-1].source
-    assert deepest is model.get_layer("relu5").output
-
-
 def test_spatial_transformer_is_the_baseline_behind_an_identity(recipe):
-    s = settings(recipe)
+    s = recipe.Settings(**NARROW)
     baseline = recipe.build("baseline", s)
     model = recipe.build("spatial_transformer", s)
     for layer in baseline.layers[1:]:
@@ -311,22 +278,12 @@ def test_all_variants_of_figure_4(recipe, tmp_path, monkeypatch):
     """In one word, with others, and none twice."""
     seen = []
     monkeypatch.setattr(
-        recipe, "experiment", lambda digits, s, run: seen.append(s.ablate)
+        recipe, "experiment", lambda digits, s, run: seen.extend(s.ablate)
     )
-    for i, names in enumerate(
-        [
-            ["figure_4"],
-            ["average", "figure_4", "kernel_3"],
-            ["spatial_transformer"],
-        ]
-    ):
-        out = str(tmp_path / str(i))
-        recipe.main(["--ablate", *names, "--out", out])
-    variants = set(recipe.FIGURE_4)
-    assert len(variants) == 13 and variants < set(recipe.ABLATIONS)
-    assert seen[0] == tuple(recipe.FIGURE_4)
-    assert len(seen[1]) == 14 and set(seen[1]) == {*variants, "kernel_3"}
-    assert seen[2] == ("spatial_transformer",)
+    names = ["average", "figure_4", "kernel_3"]
+    recipe.main(["--ablate", *names, "--out", str(tmp_path / "run")])
+    assert len(recipe.FIGURE_4) == 13
+    assert sorted(seen) == sorted({*recipe.FIGURE_4, "kernel_3"})
 
 
 def test_spreads_of_seeds_in_the_table(recipe):

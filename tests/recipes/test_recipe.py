@@ -191,8 +191,9 @@ def test_folds_one_after_another(faces, tmp_path, trainings, capsys):
     assert trainings.done[4][1] == tmp_path / "attention/fold_4/seed_0"
     assert "attention, fold 4, seed 0: test accuracy 60.0 %" in out
     assert "over 5 folds, last epoch: 40.0 ± 15.8 %" in out
-    arguments += ["--folds", 3, 1, "--seeds", 0, 1]
-    _, out, _ = command(FACES, arguments, capsys)
+    _, out, _ = command(
+        FACES, [*arguments, "--folds", 3, 1, "--seeds", 0, 1], capsys
+    )
     # Of each seed the mean over folds: 80 and 90 %.
     assert "over 2 seeds, last epoch: 85.0 ± 7.1 %" in out
     assert [(one.splits.fold, one.seed) for one, _ in trainings.done[5:]] == [
@@ -201,6 +202,12 @@ def test_folds_one_after_another(faces, tmp_path, trainings, capsys):
         (1, 0),
         (1, 1),
     ]
+    # A smoke run takes the first.
+    command(FACES, [*arguments, "--smoke"], capsys)
+    assert [one.splits.fold for one, _ in trainings.done[9:]] == [0]
+    code, _, err = command(FACES, [*arguments, "--folds", 0, 5], capsys)
+    assert code == 2
+    assert "[0, 1, 2, 3, 4]. Received: 5." in err
 
 
 def test_smoke_takes_a_sample(trainings, tmp_path, monkeypatch, capsys):
@@ -214,17 +221,6 @@ def test_smoke_takes_a_sample(trainings, tmp_path, monkeypatch, capsys):
     assert one.settings.epochs == 3
     assert one.settings.batch_size == recipe.SMOKE["batch_size"]
     assert one.settings.attention == TINY.settings.attention
-
-
-def test_smoke_takes_a_part_of_the_data(faces, trainings, tmp_path, capsys):
-    """And of folds the first."""
-    command(
-        FACES,
-        ["--smoke", "--data-dir", faces, "--out", tmp_path, "--seeds", 2],
-        capsys,
-    )
-    ((one, _),) = trainings.done
-    assert one.splits.fold == 0
 
 
 def test_few():
@@ -267,15 +263,6 @@ def test_what_is_refused(data, tmp_path, arguments, message, capsys):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("folds, wrong", [(["5"], 5), (["0", "-1"], -1)])
-def test_unknown_folds(faces, tmp_path, folds, wrong, capsys):
-    code, _, err = command(
-        FACES, ["--data-dir", faces, "--folds", *folds], capsys
-    )
-    assert code == 2
-    assert f"[0, 1, 2, 3, 4]. Received: {wrong}." in err
-
-
 def test_folders_that_are_not_there(tmp_path, capsys):
     code, _, err = command(TINY, ["--data-dir", tmp_path / "no"], capsys)
     assert code == 2
@@ -315,23 +302,21 @@ def test_folder_of_another_data_set(name, published, tmp_path, capsys):
 
 def test_bad_images_stop_before_the_training(tmp_path, trainings, capsys):
     synthetic.write_image_folder(tmp_path / "data", classes=2, train=6, test=2)
-    bad = []
-    for name, content in {"a.jpg": b"", "b.jpg": b"text"}.items():
-        bad.append(tmp_path / "data" / "train" / "Disc_1" / name)
-        bad[-1].write_bytes(content)
+    bad = tmp_path / "data" / "train" / "Disc_1" / "a.jpg"
+    bad.write_bytes(b"text")
     arguments = ["--data-dir", tmp_path / "data", "--out", tmp_path / "out"]
     code, _, err = command(TINY, arguments, capsys)
     assert code == 2
-    assert "tiny: 2 of the 18 images of data cannot be used" in err
-    assert all(str(path) in err for path in bad)
-    assert "--skip-bad-images" in err and "without(" not in err
+    assert "tiny: 1 of the 17 images of data cannot be used" in err
+    assert f"{bad}" in err and "without(" not in err
+    assert "--skip-bad-images" in err
     assert trainings.done == []
     assert not (tmp_path / "out").exists()
     code, _, err = command(TINY, [*arguments, "--skip-bad-images"], capsys)
     assert code == 0
-    assert all(f"skipped: {path}" in err for path in bad)
+    assert f"skipped: {bad}" in err
     ((one, _),) = trainings.done
-    assert one.splits.summary()["skipped"] == {"cannot be read": 2}
+    assert one.splits.summary()["skipped"] == {"cannot be read": 1}
 
 
 def test_synthetic_data_are_the_same_in_each_process(tmp_path):
@@ -355,16 +340,7 @@ def test_synthetic_data_are_the_same_in_each_process(tmp_path):
             130,
             "tiny: stopped. x has epoch 1. The same command resumes.",
         ),
-        (
-            KeyboardInterrupt(),
-            130,
-            "tiny: stopped. The same command resumes.",
-        ),
-        (
-            KeyboardInterrupt("Stopped at once."),
-            130,
-            "tiny: stopped. Stopped at once. The same command resumes.",
-        ),
+        (KeyboardInterrupt(), 130, "tiny: stopped. The same command resumes."),
     ],
 )
 def test_exit_codes(data, monkeypatch, tmp_path, error, code, message, capsys):
@@ -372,17 +348,13 @@ def test_exit_codes(data, monkeypatch, tmp_path, error, code, message, capsys):
         raise error
 
     monkeypatch.setattr(Experiment, "run", run)
-    found, _, err = command(
-        TINY, ["--data-dir", data, "--out", tmp_path], capsys
-    )
+    arguments = ["--data-dir", data, "--out", tmp_path]
+    found, _, err = command(TINY, arguments, capsys)
     assert (found, err.strip()) == (code, message)
 
 
 def test_bugs_are_not_hidden(data, monkeypatch, tmp_path, capsys):
-    def run(*args, **kwargs):
-        raise KeyError("bug")
-
-    monkeypatch.setattr(Experiment, "run", run)
+    monkeypatch.setattr(Experiment, "run", lambda *args, **kwargs: {}["bug"])
     with pytest.raises(KeyError, match="bug"):
         command(TINY, ["--data-dir", data, "--out", tmp_path], capsys)
 
@@ -400,6 +372,7 @@ def test_help(name, published, capsys):
     assert " ".join(module.__doc__.split()) in text
     assert "--smoke" in text
     if hasattr(module, "RECIPE"):
+        assert module.RECIPE.name == name
         asked = "without it, TensorFlow Datasets is asked" in text
         assert asked == (module.RECIPE.tfds is not None)
         s = module.RECIPE.settings
@@ -416,9 +389,3 @@ def test_help_may_have_any_sign(capsys):
     code, out, _ = command(TINY, ["--help"], capsys)
     assert code == 0
     assert "100 % mine" in out
-
-
-def test_names_of_recipes_are_those_of_their_files(published):
-    for name, module in published.items():
-        if hasattr(module, "RECIPE"):
-            assert module.RECIPE.name == name

@@ -7,28 +7,12 @@ from support import to_numpy
 
 from keras_warn.training import checkpoints
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "state.npz"
-
-
-def built(units=3, seed=0):
-    """A model that remembers: momentum, metrics, and a random layer."""
-    keras.utils.set_random_seed(seed)
-    model = keras.Sequential(
-        [
-            keras.Input((5,)),
-            keras.layers.Dropout(0.5, seed=7),
-            keras.layers.Dense(units),
-        ]
-    )
-    model.compile(
-        keras.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=["mae"]
-    )
-    x, y = np.ones((7, 5), "float32"), np.zeros((7, units), "float32")
-    model.fit(x, y, epochs=2, verbose=0)
-    return model
 
 
 def check_same(found, expected):
@@ -37,10 +21,22 @@ def check_same(found, expected):
         np.testing.assert_array_equal(found[name], value)
 
 
-def load(path, model):
-    notes, arrays = checkpoints.read(path)
-    checkpoints.restore(path, model, arrays)
-    return notes
+def built(seed=0):
+    """A model that remembers: momentum, metrics, and a random layer."""
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(
+        [
+            keras.Input((5,)),
+            keras.layers.Dropout(0.5, seed=7),
+            keras.layers.Dense(3),
+        ]
+    )
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=["mae"]
+    )
+    x, y = np.ones((7, 5), "float32"), np.zeros((7, 3), "float32")
+    model.fit(x, y, epochs=2, verbose=0)
+    return model
 
 
 @pytest.mark.parametrize("floatx", ["float32", "bfloat16"])
@@ -51,7 +47,9 @@ def test_brings_back_everything(path, floatx):
     finally:
         keras.config.set_floatx("float32")
     checkpoints.save(path, checkpoints.arrays(model), {"epoch": 2})
-    assert load(path, other) == {"epoch": 2}
+    notes, arrays = checkpoints.read(path)
+    checkpoints.restore(path, other, arrays)
+    assert notes == {"epoch": 2}
     found = checkpoints.arrays(other)
     # Kernel and bias, the state of dropout, the optimizer's momenta, step and
     # rate, and two numbers of each metric.
@@ -61,32 +59,6 @@ def test_brings_back_everything(path, floatx):
     np.testing.assert_array_equal(
         to_numpy(model(x, training=True)), to_numpy(other(x, training=True))
     )
-
-
-def test_replaces_what_was_there_before(path):
-    assert checkpoints.read(path) is None
-    for epoch in range(3):
-        checkpoints.save(path, {}, {"epoch": epoch})
-    assert checkpoints.read(path)[0] == {"epoch": 2}
-
-
-def test_another_model_is_left_as_it_was(path):
-    checkpoints.save(path, checkpoints.arrays(built()), {})
-    other = built(units=4)
-    before = checkpoints.arrays(other)
-    with pytest.raises(ValueError, match=r"kernel of shape \(5, 3\)"):
-        load(path, other)
-    check_same(checkpoints.arrays(other), before)
-
-
-def test_the_only_file_is_broken(path):
-    path.write_text("not a checkpoint")
-    with pytest.raises(ValueError, match="Remove it to begin anew"):
-        checkpoints.read(path)
-    # A file of NumPy's, and none of ours.
-    np.savez(path, x=np.zeros(3))
-    with pytest.raises(ValueError, match="cannot be used"):
-        checkpoints.read(path)
 
 
 def test_any_flipped_bit_is_found_or_changes_nothing(path):
@@ -108,11 +80,7 @@ def test_any_flipped_bit_is_found_or_changes_nothing(path):
         assert notes == {"epoch": 2}
         check_same(found, arrays)
     assert refused > 0.7 * len(whole)
-
-
-def test_nothing_that_is_not_finite_is_saved(path):
-    checkpoints.save(path, {"kernel": np.ones(3)}, {"epoch": 1})
-    spoilt = {"kernel": np.array([1, np.nan, 1])}
-    with pytest.raises(FloatingPointError, match="kernel is finite"):
-        checkpoints.save(path, spoilt, {"epoch": 2})
-    assert checkpoints.read(path)[0] == {"epoch": 1}
+    # A file of NumPy's, and none of ours.
+    np.savez(path, x=np.zeros(3))
+    with pytest.raises(ValueError, match="cannot be used"):
+        checkpoints.read(path)
