@@ -247,11 +247,3 @@ def test_a_smoke_test_is_no_evidence(docs, of_table_2, capsys):
     with pytest.raises(SystemExit):
         run(docs)
     assert "one of a smoke test." in capsys.readouterr().err
-
-
-def test_errors_are_told(docs, capsys):
-    (docs / "evidence.md").write_text("Nothing here.\n")
-    with pytest.raises(SystemExit) as stop:
-        run(docs)
-    assert stop.value.code == 2
-    assert "must have the places figure4b" in capsys.readouterr().err

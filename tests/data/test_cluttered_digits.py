@@ -131,13 +131,6 @@ def test_distractors_come_from_any_digit_even_the_same():
     assert_uniform(source * 5 + placed, 25)
 
 
-def test_patches_are_cut_from_the_given_images_only():
-    sevens = cluttered(*flat(4, value=7), 50, distractors=16)
-    assert not (pixels(sevens) % 7).any()
-    elevens = cluttered(*flat(4, value=11), 50, distractors=16)
-    assert not (pixels(elevens) % 11).any()
-
-
 def test_boxes_hold_all_ink_and_no_more():
     images = np.zeros((1, 28, 28), np.uint8)
     images[0, 3:20, 5:16] = 51  # a rim as bright as the threshold: no ink

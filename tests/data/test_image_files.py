@@ -22,28 +22,13 @@ def tree(folder, *names):
     return folder
 
 
-def test_class_folders(tmp_path):
-    tree(tmp_path, "wren/b.JPG", "wren/a.jpeg", "wren/nested/c.png")
-    tree(tmp_path, "finch/a.webp", "finch/notes.txt", "finch/.hidden.jpg")
-    tree(tmp_path, ".cache/a.jpg", "readme.md", "loose.jpg")
-    found, _ = find_images(tmp_path)
-    assert [(one.path.name, one.label) for one in found] == [
-        ("a.webp", "finch"),
-        ("a.jpeg", "wren"),
-        ("b.JPG", "wren"),
-        ("c.png", "wren"),
-    ]
-    numbers, names = class_numbers(found, 2)
-    assert numbers.tolist() == [0, 1, 1, 1]
-    assert names == ["finch", "wren"]
-
-
 @pytest.mark.parametrize(
     "names, message",
     [
         ([], "holds no folders"),
         (["a.jpg"], "holds no folders"),
         (["wren/a.jpg", "finch/a.txt"], "class folder .*finch holds no images"),
+        (["owl/1.png", "wren/a.heic"], r"wren holds no .* holds 1 \*.heic"),
     ],
 )
 def test_folders_without_images(tmp_path, names, message):
@@ -230,9 +215,3 @@ def test_two_links_in_a_circle(tmp_path):
     paths, skipped = list_images(tmp_path)
     assert [path.name for path in paths] == ["1.png", "2.png", "2.png", "1.png"]
     assert skipped == {"link to a folder that holds it": 2}
-
-
-def test_a_class_of_files_that_cannot_be_read_by_name(tmp_path):
-    tree(tmp_path, "owl/1.png", "wren/a.heic", "wren/b.heic")
-    with pytest.raises(ValueError, match=r"wren holds no .* holds 2 \*.heic"):
-        find_images(tmp_path)

@@ -26,20 +26,6 @@ def names(listing, split):
 BIRDS = ["wren/1.jpg", "wren/2.PNG", "finch/1.jpg", "finch/garden/3.webp"]
 
 
-def test_class_folders(tmp_path):
-    folder = tmp_path / "Vögel 鳥"
-    write(folder, BIRDS)
-    for data in (folder, str(folder)):
-        birds = load_image_folder(data)
-        assert birds.name == "Vögel 鳥"
-        assert birds.names == ("finch", "wren")
-        assert birds.labels.tolist() == [0, 0, 1, 1]
-        assert list(birds.splits) == ["train"]
-        assert len(birds.split("train")) == 4
-        assert birds.boxes is None and birds.groups is None
-    birds.check(verbose=0)
-
-
 def test_folders_of_splits(tmp_path):
     write(tmp_path, [f"Training/{name}" for name in BIRDS])
     write(tmp_path, ["Val/wren/4.jpg", "test/wren/5.jpg", "test/finch/5.jpg"])
@@ -56,8 +42,11 @@ def test_folders_of_splits(tmp_path):
 
 
 def test_a_class_called_train(tmp_path):
-    write(tmp_path, ["train/1.jpg", "bus/1.jpg"])
-    assert load_image_folder(tmp_path).names == ("bus", "train")
+    write(tmp_path / "Vögel 鳥", ["train/1.jpg", "bus/1.jpg"])
+    images = load_image_folder(str(tmp_path / "Vögel 鳥"))
+    assert images.name == "Vögel 鳥"
+    assert images.names == ("bus", "train")
+    assert list(images.splits) == ["train"] and len(images.split("train")) == 2
 
 
 def test_what_is_skipped_is_said_and_counted(tmp_path):

@@ -139,12 +139,6 @@ def test_a_file_that_is_missing(tmp_path, reader, file):
         getattr(archives, reader)(tmp_path)
 
 
-def test_another_folder(tmp_path):
-    """What is missing is named."""
-    with pytest.raises(FileNotFoundError, match="CUB-200-2011, with .*images"):
-        archives.cub200(tmp_path)
-
-
 def test_from_tfds(monkeypatch):
     """Files as they are stored, with boxes in pixels."""
     tfds = pytest.importorskip("tensorflow_datasets")
@@ -183,15 +177,3 @@ def test_from_tfds(monkeypatch):
     assert splits(birds) == {"test": [0], "train": [1]}
     assert boxes(birds) == [[5, 5, 15, 10]] * 2
     np.testing.assert_array_equal(birds.read(0), np.asarray(image))
-
-
-def test_no_network_is_known_at_once(monkeypatch, tmp_path):
-    """TensorFlow Datasets would try for minutes."""
-    pytest.importorskip("tensorflow_datasets")
-
-    def refuse(*args, timeout):
-        raise OSError("no route")
-
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
-    with pytest.raises(ConnectionError, match="--data-dir must name .*CUB_200"):
-        archives.from_tfds("caltech_birds2011", tmp_path)

@@ -130,14 +130,6 @@ def test_what_is_not_paired(made, others):
     assert [row["paired_seeds"] for row in birds] == [1]
 
 
-def test_folds_of_other_data_are_not_paired(made):
-    (row,), text = made(
-        *faces("baseline", 0, [0.8] * 5),
-        *faces("attention", 0, [0.9] * 5, digest="other"),
-    )
-    assert row["paired_seeds"] == 0 and "not paired" in text
-
-
 def test_other_settings_have_rows_of_their_own(made):
     rows, _ = made(
         *pair(0, 0.8, 0.9), *pair(0, 0.5, 0.6, settings={"epochs": 3})

@@ -109,11 +109,6 @@ def test_a_device_that_is_not_there(names):
         devices.strategy(names)
 
 
-def test_one_device_needs_no_strategy():
-    assert devices.strategy(["CPU:0"]) is None
-    assert devices.replicas(None) == 1
-
-
 @pytest.mark.parametrize(
     "name, used", [("cpu:0", ["CPU:0"]), ("GPU:1", ["CPU:0", "GPU:1"])]
 )
@@ -133,6 +128,7 @@ def test_one_device_is_the_one_that_is_used(monkeypatch, name, used):
     )
     monkeypatch.setattr(tf.config, "set_visible_devices", seen.extend)
     assert devices.strategy([name]) is None
+    assert devices.replicas(None) == 1
     assert [one.name.removeprefix("/physical_device:") for one in seen] == used
 
 

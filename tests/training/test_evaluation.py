@@ -92,37 +92,24 @@ def test_probabilities_of_zero_count_as_keras_counts_them():
     assert found["loss"] == pytest.approx(-math.log(1e-7), rel=1e-6)
 
 
-def linear(optimizer):
-    """A model of one kernel, trained for a few steps."""
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+def test_averages_are_lent():
+    inputs = keras.Input((2,))
+    dense = keras.layers.Dense(1)
+    model = keras.Model(inputs, dense(inputs))
+    optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
     model.compile(optimizer, "mse")
     model.fit(np.ones((8, 2)), np.ones((8, 1)), batch_size=2, verbose=0)
-    return model, model.layers[0].kernel
+    # At its end, `fit` itself leaves the averages.
+    averages = to_numpy(dense.kernel).copy()
+    own = averages + 1
+    dense.kernel.assign(own)
+    with pytest.raises(RuntimeError), averaged(model):
+        np.testing.assert_array_equal(to_numpy(dense.kernel), averages)
+        dense.kernel.assign(own + 100)
+        raise RuntimeError
+    np.testing.assert_array_equal(to_numpy(dense.kernel), own)
 
 
 def test_logits_are_no_probabilities():
     with pytest.raises(ValueError, match="must return probabilities.* sum of"):
         evaluate(Fixed(np.log(PREDICTIONS)), batches([0, 1, 2, 2, 0]))
-
-
-def test_averages_are_lent():
-    optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
-    model, kernel = linear(optimizer)
-    # At its end, `fit` itself leaves the averages.
-    averages = to_numpy(kernel).copy()
-    own = averages + 1
-    kernel.assign(own)
-    with averaged(model):
-        np.testing.assert_array_equal(to_numpy(kernel), averages)
-        kernel.assign(own + 100)
-    np.testing.assert_array_equal(to_numpy(kernel), own)
-    with pytest.raises(RuntimeError), averaged(model):
-        raise RuntimeError
-    np.testing.assert_array_equal(to_numpy(kernel), own)
-
-
-def test_without_averages_the_model_stays_as_it_is():
-    model, kernel = linear("sgd")
-    own = to_numpy(kernel).copy()
-    with averaged(model):
-        np.testing.assert_array_equal(to_numpy(kernel), own)

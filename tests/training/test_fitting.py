@@ -246,32 +246,28 @@ def test_validation_is_of_the_moving_averages(fit, undisturbed):
     assert found["loss"] == pytest.approx(last["val_loss"], abs=1e-6)
 
 
-def test_a_loss_that_is_not_finite(fit):
+@pytest.mark.parametrize(
+    "weight, validated, message",
+    [
+        (
+            "kernel",
+            True,
+            r"loss is nan after step 1 of 2 in epoch 2\. .*state\.npz has "
+            r"the state after epoch 1\. A lower learning rate",
+        ),
+        # With which the loss in training stays finite.
+        ("moving_mean", True, "val_loss is nan"),
+        ("moving_mean", False, "Not all of .*moving_mean"),
+    ],
+)
+def test_what_is_not_finite_is_not_saved(fit, weight, validated, message):
     def spoil():
-        variable = fit.model.trainable_variables[0]
-        variable.assign(np.full(variable.shape, np.nan, "float32"))
-
-    with pytest.raises(
-        FloatingPointError,
-        match=r"loss is nan after step 1 of 2 in epoch 2\. .*state\.npz has "
-        r"the state after epoch 1\. A lower learning rate",
-    ):
-        fit(at_epoch(2, spoil))
-    assert fit.epoch_saved() == 1
-
-
-@pytest.mark.parametrize("validated", [True, False])
-def test_weights_that_are_not_finite_are_not_saved(fit, validated):
-    """Of batch normalisation, whose loss in training stays finite."""
-
-    def spoil():
-        fit.model.layers[4].moving_mean.assign(np.full(5, np.nan, "float32"))
+        for variable in fit.model.variables:
+            if variable.name == weight:
+                variable.assign(np.full(variable.shape, np.nan, "float32"))
 
     options = {} if validated else {"validation": None}
-    with pytest.raises(
-        FloatingPointError,
-        match="val_loss is nan" if validated else "Not all of .*moving_mean",
-    ):
+    with pytest.raises(FloatingPointError, match=message):
         fit(at_epoch(2, spoil), **options)
     assert fit.epoch_saved() == 1
     # Nor is there what each later start would stop at.
