@@ -24,15 +24,14 @@ def _lines(path, lines):
     path.write_text("".join(f"{line}\n" for line in lines))
 
 
-def cub200(folder):
+def cub200(folder, times=1):
     """Returns the boxes: left, top, right, bottom."""
-    boxes, images = [], []
-    for i, label in enumerate(LABELS):
+    boxes, images, labels = [], [], LABELS * times
+    for i, label in enumerate(labels):
         images.append(f"00{label + 1}.{NAMES[label]}/{i}.jpg")
         boxes.append(_save(folder / "images" / images[-1], label, i))
-    numbered = list(
-        enumerate(zip(images, LABELS, TRAIN, boxes, strict=True), 1)
-    )
+    rows = zip(images, labels, TRAIN * times, boxes, strict=True)
+    numbered = list(enumerate(rows, 1))
     for name, values in {
         "images": [(i, image) for i, (image, *_) in numbered],
         "image_class_labels": [(i, k + 1) for i, (_, k, *_) in numbered],

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 
+import archive_files
 import faithfulness
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from keras import layers
 from keras import ops
 from measuring import faithfulness_report as report
 from measuring import saliency
+from PIL import Image
 
 import keras_warn
 
@@ -223,57 +225,25 @@ def small(monkeypatch):
     monkeypatch.setattr(faithfulness, "BIRDS", settings)
 
 
-@pytest.fixture
-def birds(tmp_path):
-    """A folder in the layout of CUB-200-2011: red and green rectangles."""
-    from PIL import Image
-
-    random = np.random.default_rng(0)
-    lines = {name: [] for name in ("images", "labels", "split", "boxes")}
-    for i in range(24):
-        y, x = random.integers(20, 40, size=2)
-        pixels = random.integers(0, 40, size=(80, 100, 3)).astype("uint8")
-        pixels[y : y + 20, x : x + 24, i % 2] = 255
-        name = f"{i % 2 + 1}.bird_{i % 2}/{i}.png"
-        path = tmp_path / "birds" / "images" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
-        lines["images"].append(f"{i + 1} {name}")
-        lines["labels"].append(f"{i + 1} {i % 2 + 1}")
-        lines["split"].append(f"{i + 1} {int(i < 12)}")
-        lines["boxes"].append(f"{i + 1} {x} {y} 24 20")
-    for name, part in (
-        ("images", "images"),
-        ("labels", "image_class_labels"),
-        ("split", "train_test_split"),
-        ("boxes", "bounding_boxes"),
-    ):
-        path = tmp_path / "birds" / f"{part}.txt"
-        path.write_text("\n".join(lines[name]))
-    (tmp_path / "birds" / "classes.txt").write_text("1 1.bird_0\n2 2.bird_1")
-    return tmp_path / "birds"
+def test_boxes_follow_the_images(small, tmp_path):
+    pixels = np.zeros((80, 100, 3), "uint8")
+    pixels[25:45, 38:62] = 255
+    Image.fromarray(pixels).save(tmp_path / "bird.png")
+    found = faithfulness.centre(tmp_path / "bird.png", (25, 38, 45, 62))
+    image, (top, left, bottom, right) = found
+    assert image.shape == (24, 24, 3) and image.dtype == np.uint8
+    rows, columns = np.nonzero(image[..., 0] > 128)
+    # Rounded to the outside: up to a pixel more.
+    assert 0 <= rows.min() - top <= 1 and 0 <= columns.min() - left <= 1
+    assert 0 <= bottom - 1 - rows.max() <= 1
+    assert 0 <= right - 1 - columns.max() <= 1
 
 
-def test_boxes_follow_the_images(small, birds):
-    for i in range(2):
-        path = birds / "images" / f"{i + 1}.bird_{i}" / f"{i}.png"
-        line = (birds / "bounding_boxes.txt").read_text().splitlines()[i]
-        x, y = (int(n) for n in line.split()[1:3])
-        image, box = faithfulness.centre(path, (y, x, y + 20, x + 24))
-        assert image.shape == (24, 24, 3) and image.dtype == np.uint8
-        bright = image[..., i] > 128
-        top, left, bottom, right = box
-        assert 0 < bright.sum() <= (bottom - top) * (right - left)
-        rows, columns = np.nonzero(bright)
-        # Rounded to the outside: up to a pixel more.
-        assert 0 <= rows.min() - top <= 1 and 0 <= columns.min() - left <= 1
-        assert 0 <= bottom - 1 - rows.max() <= 1
-        assert 0 <= right - 1 - columns.max() <= 1
-
-
-def test_whole_run(small, birds, tmp_path, monkeypatch, capsys):
+def test_whole_run(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(saliency, "FRACTIONS", np.linspace(0, 1, 3))
     monkeypatch.setattr(faithfulness, "EXAMPLES", 1)
+    birds = tmp_path / "birds"
+    archive_files.cub200(birds, times=3)
     path = str(tmp_path / "attention_0.keras")
     network((40, 40, 1), 10, depth=1).save(path)
     out = tmp_path / "out"
@@ -300,19 +270,3 @@ def test_whole_run(small, birds, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         faithfulness.main(given)
     assert "finished run" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ("", "--digits or --cub must be given"),
-        ("--cub nowhere", "bounding_boxes.txt. Received: nowhere"),
-        ("--digits nothing.keras", "nothing.keras"),
-        ("--cub . --images 1", "at least 2. Received: 1"),
-        ("--cub . --seeds none", "Received: none"),
-    ],
-)
-def test_errors_come_early(arguments, message, capsys):
-    with pytest.raises(SystemExit):
-        faithfulness.main(arguments.split())
-    assert message in capsys.readouterr().err

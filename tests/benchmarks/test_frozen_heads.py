@@ -83,18 +83,6 @@ def test_controls_have_as_many_parameters(trunk, small):
         assert abs(heads[name].count_params() - ours) <= 0.1 * ours, name
 
 
-def test_uniform_masks_stay_uniform(trunk, images, small, tmp_path):
-    features, heads = frozen.features_and_heads(trunk, CLASSES, WIDTH)
-    head = heads["uniform masks"]
-    batches = TrainingBatches(images, transforms.Identity(), 4)
-    cache = training.FeatureCache(features, batches, tmp_path, verbose=0)
-    before = weights(head)
-    frozen.train([head], cache, 2, 0, 0.1, 0.0)
-    assert np.any(weights(head) != before)
-    # Scores of zero.
-    assert not np.any(head.get_layer("module_1_masks").kernel)
-
-
 def test_correct_images_are_those_of_the_head(trunk, images, small, tmp_path):
     features, heads = frozen.features_and_heads(trunk, CLASSES, WIDTH)
     batches = TestBatches(images, transforms.Identity(), 4)

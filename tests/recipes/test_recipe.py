@@ -275,16 +275,8 @@ def test_folders_that_are_not_there(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "adience_gender",
-        "cifar10",
-        "cifar100",
-        "cub200",
-        "image_folder",
-        "stanford_cars",
-        "stanford_dogs",
-        "uec_food100",
-    ],
+    "adience_gender cifar10 cifar100 cub200 image_folder stanford_cars "
+    "stanford_dogs uec_food100".split(),
 )
 def test_folder_of_another_data_set(name, published, tmp_path, capsys):
     write = archive_files.cub200

@@ -136,13 +136,9 @@ SMALL = ["cluttered_mnist", "--smoke", "--space", "depth", "width=1,4"]
     ("arguments", "message"),
     [
         ([], "RECIPE must come first"),
-        (["birds"], "RECIPE must be one of adience_age.*Received: 'birds'"),
-        ([*SMALL, "--tuner", "best"], "--tuner: invalid choice: 'best'"),
-        ([*SMALL, "--max-trials", "0"], "at least 1. Received: 0"),
         ([*SMALL, "--space", "depth=1,5"], "depth of 1 to 4.*Received: 1, 5"),
         ([*SMALL, "--worker", "a"], "`worker` needs `chief`"),
         ([*SMALL, "--over"], "unrecognized arguments: --over"),
-        ([*SMALL, "--attention", "wide=1"], "Received: 'wide'"),
         ([*SMALL, "--devices", "GPU:7", "GPU:8"], "`devices` must be devices"),
     ],
 )

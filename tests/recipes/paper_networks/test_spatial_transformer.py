@@ -175,8 +175,5 @@ def test_channels_that_are_not_known():
 def test_bad_inputs(images, found, message):
     with pytest.raises(ValueError, match=message):
         SpatialTransformer()(keras.Input(images), keras.Input(found))
-
-
-def test_bad_data_format():
     with pytest.raises(ValueError, match="`data_format` must be one of"):
         SpatialTransformer("last")
