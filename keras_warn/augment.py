@@ -213,7 +213,7 @@ def augment(
     """
     if classes is not None:
         classes = checks.integer("classes", classes, minimum=2)
-    s = types.SimpleNamespace(
+    options = types.SimpleNamespace(
         projection=projection,
         mask_activation=mask_activation,
         gate_score_activation=gate_score_activation,
@@ -232,22 +232,31 @@ def augment(
             diversity_pool=diversity_pool,
         ),
     )
-    s.width = checks.integer("width", s.width)
-    s.rank = checks.integer("rank", s.rank, word="full")
+    options.width = checks.integer("width", options.width)
+    options.rank = checks.integer("rank", options.rank, word="full")
     if projection is not None:
-        s.projection = checks.integer("projection", projection)
+        options.projection = checks.integer("projection", projection)
     checks.one_of("mask_activation", mask_activation, ("softmax", "sigmoid"))
-    checks.one_of("gates", s.gates, ("softmax", "sigmoid", "average", "linear"))
+    checks.one_of(
+        "gates", options.gates, ("softmax", "sigmoid", "average", "linear")
+    )
     checks.activation("gate_score_activation", gate_score_activation)
-    checks.flag("gate_batch_norm", s.gate_batch_norm)
-    if s.agreement_weight and s.gates == "linear":
+    checks.flag("gate_batch_norm", options.gate_batch_norm)
+    if options.agreement_weight and options.gates == "linear":
         raise ValueError(
             "`agreement_weight` must be 0 with gates='linear', which leave "
-            f"one prediction. Received: agreement_weight={s.agreement_weight}."
+            "one prediction. Received: "
+            f"agreement_weight={options.agreement_weight}."
         )
-    s.gradient_scale = checks.real("gradient_scale", s.gradient_scale)
-    s.diversity_weight = checks.real("diversity_weight", s.diversity_weight)
-    s.diversity_pool = checks.integer("diversity_pool", s.diversity_pool)
+    options.gradient_scale = checks.real(
+        "gradient_scale", options.gradient_scale
+    )
+    options.diversity_weight = checks.real(
+        "diversity_weight", options.diversity_weight
+    )
+    options.diversity_pool = checks.integer(
+        "diversity_pool", options.diversity_pool
+    )
     checks.one_of(
         "classifier_activation", classifier_activation, ("softmax", None)
     )
@@ -256,22 +265,24 @@ def augment(
     _check_names(network.model)
     data_format = network.data_format
     maps = attachment.resolve(network, attend_at, depth)
-    if s.diversity_weight and s.diversity_pool > 1:
+    if options.diversity_weight and options.diversity_pool > 1:
         for features in maps:
-            _check_pool(features, s.diversity_pool, data_format)
+            _check_pool(features, options.diversity_pool, data_format)
     # The reference averages the penalty over modules.
-    s.diversity_weight /= len(maps)
+    options.diversity_weight /= len(maps)
     classifier = _read_or_make_classifier(network, classes)
 
     predictions = [classifier.logits]
     for i, features in enumerate(maps, start=1):
         predictions.append(
-            _attention_module(features, i, classifier.classes, s, data_format)
+            _attention_module(
+                features, i, classifier.classes, options, data_format
+            )
         )
 
     features = classifier.features
     dtype = graph.dtype_policy(features)
-    if s.gates == "linear":
+    if options.gates == "linear":
         stacked = keras.layers.Concatenate(
             dtype=predictions[-1].dtype, name=attention.PREDICTIONS_STACKED
         )(predictions)
@@ -284,28 +295,30 @@ def augment(
                 name=attention.PREDICTIONS_COMBINED,
             )(stacked)
         ]
-    if s.gates in ("linear", "average"):
+    if options.gates in ("linear", "average"):
         global_gate = layers.UniformGate(
             len(predictions), dtype=dtype, name=attention.GLOBAL_GATES
         )
     else:
-        if s.gradient_scale != 1:
+        if options.gradient_scale != 1:
             features = layers.GradientScale(
-                s.gradient_scale, dtype=dtype, name=attention.GLOBAL_GRADIENT
+                options.gradient_scale,
+                dtype=dtype,
+                name=attention.GLOBAL_GRADIENT,
             )(features)
         global_gate = layers.GlobalGate(
             len(predictions),
-            s.gates,
+            options.gates,
             gate_score_activation,
-            s.gate_batch_norm,
-            kernel_initializer=s.kernel_initializer,
+            options.gate_batch_norm,
+            kernel_initializer=options.kernel_initializer,
             dtype=dtype,
             name=attention.GLOBAL_GATES,
         )
     rectified = layers.GatedSum(
         combination,
         classifier_activation,
-        s.agreement_weight,
+        options.agreement_weight,
         dtype=dtype,
         name=attention.RECTIFIED,
     )(global_gate(features), predictions)
@@ -334,69 +347,73 @@ def with_preset(preset, combination="log_probabilities", **given) -> dict:
     return values | given
 
 
-def _attention_module(features, number, classes, s, data_format):
-    """The prediction `(b, n)` of one module (Figure 2a), by arguments `s`."""
+def _attention_module(features, number, classes, options, data_format):
+    """The prediction `(b, n)` of one module (Figure 2a).
+
+    `options` are arguments of `augment`, by their names.
+    """
     policy = graph.dtype_policy(features)
 
     def named(part, dtype=policy):
         return {"name": part_name(number, part), "dtype": dtype}
 
-    features = layers.GradientScale(s.gradient_scale, **named("gradient"))(
-        features
-    )
-    if s.projection is not None:
+    features = layers.GradientScale(
+        options.gradient_scale, **named("gradient")
+    )(features)
+    if options.projection is not None:
         of_tokens = len(features.shape) == 3
         of_map = {"kernel_size": 1, "data_format": data_format}
         layer = keras.layers.Dense if of_tokens else keras.layers.Conv2D
         features = layer(
-            s.projection,
+            options.projection,
             use_bias=False,
             **({} if of_tokens else of_map),
             **named("projection"),
         )(features)
     penalty = None
-    if s.diversity_weight > 0:
+    if options.diversity_weight > 0:
         penalty = MaskDiversity(
-            s.diversity_weight, s.diversity_pool, data_format
+            options.diversity_weight, options.diversity_pool, data_format
         )
     masks = layers.AttentionHeads(
-        s.width,
-        s.kernel_size,
-        s.mask_activation,
+        options.width,
+        options.kernel_size,
+        options.mask_activation,
         data_format,
-        s.kernel_initializer,
+        options.kernel_initializer,
         activity_regularizer=penalty,
         **named("masks"),
     )(features)
     attended = layers.AttendedFeatures(
-        s.kernel_size, data_format, **named("attended")
+        options.kernel_size, data_format, **named("attended")
     )(features, masks)
-    rank, size, outputs = s.rank, attended.shape[-1], s.width * classes
+    rank = options.rank
+    size, outputs = attended.shape[-1], options.width * classes
     if rank == "full" or rank * (size + outputs) >= size * outputs:
         rank = None
     hypotheses = layers.OutputHeads(
-        classes, s.kernel_initializer, rank=rank, **named("hypotheses")
+        classes, options.kernel_initializer, rank=rank, **named("hypotheses")
     )(attended)
-    wide = hypotheses.dtype
-    if s.gates == "linear":
+    of_scores = hypotheses.dtype
+    if options.gates == "linear":
         # Head by head, as `explain` reads them, where images have channels
         # first, too: Flatten would take heads for channels.
         stacked = keras.layers.Flatten(
-            "channels_last", **named("stacked", wide)
+            "channels_last", **named("stacked", of_scores)
         )(hypotheses)
         return keras.layers.Dense(
-            classes, use_bias=False, **named("prediction", wide)
+            classes, use_bias=False, **named("prediction", of_scores)
         )(stacked)
-    if s.gates == "average":
-        head_gate = layers.UniformGate(s.width, **named("head_gates"))
+    if options.gates == "average":
+        head_gate = layers.UniformGate(options.width, **named("head_gates"))
     else:
         head_gate = layers.HeadGate(
-            s.gates,
-            s.gate_score_activation,
-            s.kernel_initializer,
+            options.gates,
+            options.gate_score_activation,
+            options.kernel_initializer,
             **named("head_gates"),
         )
-    return keras.layers.Dot(axes=1, **named("prediction", wide))(
+    return keras.layers.Dot(axes=1, **named("prediction", of_scores))(
         [head_gate(attended), hypotheses]
     )
 

@@ -186,6 +186,11 @@ def attach(model, metadata) -> None:
     ('finch', 'wren')
     """
     attention = attention_of(model)
+    if not isinstance(metadata, Metadata):
+        raise TypeError(
+            "`metadata` must be a `keras_warn.metadata.Metadata`. Received: "
+            f"metadata={metadata!r}."
+        )
     _check_classes(model, metadata)
     if metadata.size is not None:
         taken = model_inputs.model_input(model)

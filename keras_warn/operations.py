@@ -89,7 +89,10 @@ def counting_backend() -> str:
 
 
 def _on_tensorflow(model, specs):
-    """By the profiler, which knows no `Einsum`, and no error."""
+    """By the profiler, without `Einsum`, which it does not know.
+
+    It silently counts zero for shapes that it does not know: that is checked.
+    """
     import tensorflow as tf
 
     function = tf.function(

@@ -1,5 +1,6 @@
 """What a model file says of its use, and files of earlier versions."""
 
+import dataclasses
 import json
 import pathlib
 import zipfile
@@ -86,6 +87,10 @@ def test_models_of_earlier_versions_predict_the_same(path, tmp_path):
     assert read_file(tmp_path / "m.keras").class_names == tuple(NAMES)
 
 
+def test_earlier_versions_are_there():
+    assert {path.stem.split("_")[0] for path in SAVED} >= {"0.1.0"}
+
+
 def test_models_without_metadata_are_saved_as_before():
     layer = augmented().get_layer("rectified")
     assert "metadata" not in layer.get_config()
@@ -97,6 +102,13 @@ def test_what_later_versions_add_is_left_out():
     layer = model.get_layer("rectified")
     layer.metadata = {**layer.metadata, "licence": "CC0"}
     assert of_model(model) == FULL
+
+
+def test_says_what_it_knows():
+    lines = described(FULL).splitlines()
+    assert lines[0] == "classes: finch, wren, jay, crow, ..."
+    assert "images: 29x31, the middle of a shorter edge of 37" in lines
+    assert "test accuracy: 0.5" in lines
 
 
 @pytest.mark.parametrize(
@@ -129,6 +141,8 @@ def test_metadata_of_another_model():
         attach(model, Metadata(class_names=["a", "b"]))
     with pytest.raises(ValueError, match="29x31"):
         attach(model, Metadata(size=(31, 29)))
+    with pytest.raises(TypeError, match="must be a `keras_warn.metadata"):
+        attach(model, dataclasses.asdict(FULL))
     assert of_model(model) == Metadata(keras_warn=None)
 
 

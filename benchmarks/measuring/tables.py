@@ -29,7 +29,8 @@ def spread(values):
 
 def mean_and_std(values, form=".2f"):
     """Such as "66.11 ± 0.48"; of a single value without its deviation."""
-    mean, std, _ = spread(values).values()
+    found = spread(values)
+    mean, std = found["mean"], found["std"]
     return f"{mean:{form}}" + (f" ± {std:.2f}" if std is not None else "")
 
 

@@ -136,6 +136,11 @@ class TrainingBatches(Batches):
                 f"batch_size={batch_size}."
             )
         index, number = part
+        if not 0 <= index < number:
+            raise ValueError(
+                "`part` must be an index from 0 and the number of processes, "
+                f"which is larger. Received: part={part}."
+            )
         if batch_size % number:
             raise ValueError(
                 "`batch_size` must be divisible by the number of processes, "

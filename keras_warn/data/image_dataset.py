@@ -29,9 +29,8 @@ class ImageDataset:
             there more than once. With `contents`, they are names alone.
         labels: int32 `(b,)`, classes from 0.
         names: Tuple of the `n` classes' names.
-        splits: Dictionary from names, such as "train" and "test", to indices
-            of examples, or booleans `(b,)`; kept as int64. No example is in
-            two of them.
+        splits: Dictionary from names, such as "train" and "test", to int64
+            indices of examples. No example is in two of them.
         boxes: float32 `(b, 4)`, or `None`: top, left, bottom and right of
             what the example shows, in pixels of the image as it is stored,
             whatever its EXIF orientation. As published: a few may reach
@@ -62,17 +61,8 @@ class ImageDataset:
         put("paths", tuple(map(Path, self.paths)))
         put("names", tuple(self.names))
         put("skipped", dict(self.skipped))
-        splits, every = {}, np.arange(len(self))
-        for name, indices in self.splits.items():
-            try:
-                splits[name] = every[indices]
-            except IndexError as error:
-                raise ValueError(
-                    "`splits` must have indices of the "
-                    f"{len(self)} examples. Received: {error}, in {name!r}."
-                ) from error
-        put("splits", splits)
-        put("labels", checks.class_ids("labels", self.labels, len(self.names)))
+        splits = self.splits.items()
+        put("splits", {k: _indices(k, one) for k, one in splits})
         for name, dtype, shape in (
             ("labels", "int32", (len(self),)),
             ("boxes", "float32", (len(self), 4)),
@@ -90,22 +80,19 @@ class ImageDataset:
                     f"Received: shape {found}."
                 )
         if self.contents is not None:
-            if not isinstance(self.contents, np.ndarray):
-                put("contents", tuple(self.contents))
-            if len(self.contents) != len(self):
-                raise ValueError(
-                    f"`contents` must be as many as the paths, {len(self)}. "
-                    f"Received: {len(self.contents)}."
-                )
-            for one in self.contents:
-                if isinstance(one, np.ndarray) and not _is_pixels(one):
-                    raise ValueError(
-                        "`contents` must be bytes of files, or uint8 "
-                        "(h, w, c) with 1 or 3 channels. Received: one of "
-                        f"shape {one.shape}, {one.dtype}."
-                    )
+            put("contents", _contents(self.contents, len(self)))
+        wrong = self.labels[
+            (self.labels < 0) | (self.labels >= len(self.names))
+        ]
+        if wrong.size:
+            raise ValueError(
+                f"`labels` must be classes from 0 to {len(self.names) - 1}. "
+                f"Received: {wrong[0]}."
+            )
         if self.splits:
-            _distinct("splits", np.concatenate(list(self.splits.values())))
+            _distinct(
+                "splits", np.concatenate(list(self.splits.values())), len(self)
+            )
 
     def __len__(self):
         return len(self.paths)
@@ -126,7 +113,7 @@ class ImageDataset:
             `skipped` stay as they are; `splits` without examples are gone.
         """
         indices = np.arange(len(self))[indices]
-        _distinct("indices", indices)
+        _distinct("indices", indices, len(self))
         places = np.full(len(self), -1, "int64")
         places[indices] = np.arange(len(indices))
         splits = {
@@ -206,7 +193,8 @@ class ImageDataset:
         if not held.any():
             raise ValueError(
                 "`share` must leave examples to validate with. Received: "
-                f"share={share} of {len(self)} examples of {self.name}."
+                f"share={share} of {len(self)} examples of {self.name}"
+                f"{'' if self.groups is None else ', in too few groups'}."
             )
         return self.select(~held), self.select(held)
 
@@ -356,19 +344,55 @@ def _image_digest(image):
         return hashlib.sha256().digest()
 
 
-def _is_pixels(image):
-    shape = image.shape
-    of_images = len(shape) == 3 and shape[2] in (1, 3) and 0 not in shape
-    return image.dtype == np.uint8 and of_images
+def _indices(split, values):
+    values = np.asarray(values)
+    if values.size and values.dtype.kind not in "iu":
+        raise TypeError(
+            "`splits` must have integers, the indices of examples. Received: "
+            f"{values.dtype} in {split!r}."
+        )
+    return values.astype("int64")
 
 
-def _distinct(name, indices):
+def _distinct(name, indices, length):
+    outside = indices[(indices < 0) | (indices >= length)]
+    if outside.size:
+        raise ValueError(
+            f"`{name}` must be indices from 0 to {length - 1}. Received: "
+            f"{outside[0]}."
+        )
     values, times = np.unique(indices, return_counts=True)
     if (times > 1).any():
         raise ValueError(
             f"`{name}` must have every index once. Received: "
             f"{values[times > 1][0]} twice."
         )
+
+
+def _is_pixels(image):
+    shape = image.shape
+    of_images = len(shape) == 3 and shape[2] in (1, 3) and 0 not in shape
+    return image.dtype == np.uint8 and of_images
+
+
+def _contents(contents, length):
+    """Contents of images, as an array or a tuple, if they are."""
+    array = isinstance(contents, np.ndarray) and contents.dtype != object
+    if not array:
+        contents = tuple(contents)
+    if len(contents) != length:
+        raise ValueError(
+            f"`contents` must be as many as the paths, {length}. Received: "
+            f"{len(contents)}."
+        )
+    for one in contents[:1] if array else contents:
+        if not isinstance(one, bytes) and not _is_pixels(one):
+            raise ValueError(
+                "`contents` must be bytes of files, or uint8 (h, w, c) with 1 "
+                f"or 3 channels. Received: one of shape {one.shape}, "
+                f"{one.dtype}."
+            )
+    return contents
 
 
 def _whole(box, size, path):

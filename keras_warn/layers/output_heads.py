@@ -104,8 +104,10 @@ class OutputHeads(keras.layers.Layer):
         if self.rank is not None:
             self.shared_kernel = self.add_weight(
                 shape=(size, self.rank),
-                # A copy: an initializer repeats what it drew.
-                initializer=self.kernel_initializer.clone(),
+                # A copy: one without a seed repeats what it drew.
+                initializer=checks.initializer(
+                    "kernel_initializer", self.kernel_initializer
+                ),
                 regularizer=self.kernel_regularizer,
                 name="shared_kernel",
             )

@@ -240,7 +240,11 @@ class _Progress:
 
 
 class _Begin(keras.callbacks.Callback):
-    """Before all others: brings back the state, validates, keeps the best."""
+    """Before all others: brings back the state, validates, keeps the best.
+
+    Keras's own validation takes a last batch that is smaller for a whole one
+    where there are several devices.
+    """
 
     def __init__(self, progress, validation):
         super().__init__()
@@ -333,7 +337,10 @@ class _End(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def _signals():
-    """A list that notes Ctrl-C and SIGTERM, for a checkpoint to come first."""
+    """A list that notes Ctrl-C and SIGTERM, for a checkpoint to come first.
+
+    In the main thread alone: others get no signals.
+    """
     received, handlers = [], {}
 
     def note(number, frame):

@@ -170,15 +170,19 @@ def _read(path):
 def _read_settings(path):
     """The settings in a file that a `RunFolder` wrote, and no one else."""
     content = _read(path)
-    settings = content.get("settings") if isinstance(content, dict) else None
-    if content != {**MARKER, "settings": settings}:
+    if not (
+        isinstance(content, dict)
+        and content.keys() == {*MARKER, "settings"}
+        and MARKER.items() <= content.items()
+        and isinstance(content["settings"], dict)
+    ):
         raise FileExistsError(
             "The output folder must be new, empty, or hold a run. "
             f"Received: {path.parent}, with a {path.name} that no run of this "
             f"version wrote: it lacks {json.dumps(MARKER)[1:-1]} beside the "
             "settings. Choose another folder."
         )
-    return settings
+    return content["settings"]
 
 
 def _check_same(path, kept, settings):

@@ -232,6 +232,8 @@ def test_cropped_to_boxes(cropped, size):
         ({"seed": -1}, ValueError, "`seed` must be a non-negative integer"),
         ({"cropped": 1}, TypeError, "`cropped` must be True or False"),
         ({"part": (0, 3)}, ValueError, "`batch_size` must be divisible .*=4"),
+        ({"part": (2, 2)}, ValueError, r"`part` must be .*\(2, 2\)"),
+        ({"part": (-1, 2)}, ValueError, r"`part` must be .*\(-1, 2\)"),
     ],
 )
 def test_wrong_arguments(arguments, error, message):
