@@ -81,6 +81,9 @@ def test_kernels_of_a_rank_are_products():
     # Each of random numbers of its own, at the start of which none are alike.
     signs = np.sign(shared.ravel()), np.sign(kernel.transpose(1, 0, 2).ravel())
     assert (signs[0][:16] != signs[1][:16]).any()
+    # Functions initialize, too.
+    ones = keras_warn.OutputHeads(N, ops.ones, rank=2)
+    assert (to_numpy(ones(attended)) > 0).any()
     full = keras_warn.OutputHeads(N, dtype="float64")
     full.build(attended.shape)
     full.kernel.assign(shared @ kernel)
