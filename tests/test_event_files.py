@@ -16,9 +16,11 @@ def test_what_a_killed_process_wrote_later_is_not_shown(tmp_path):
         killed.scalar("curve", step, step)
         killed.scalar("other", step, step)
     killed.flush()
-    # What has no end, of the last step.
+    # What has no end, of the last step; in a file that is seconds older.
     (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:-3])
+    older = tmp_path / "events.out.tfevents.1.killed"
+    older.write_bytes(path.read_bytes()[:-3])
+    path.unlink()
     resumed = EventFile(tmp_path)
     resumed.start(2)
     resumed.scalar("curve", 2, 7)
