@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 
 import evidence
 import pytest
@@ -85,6 +86,7 @@ def docs(tmp_path, of_table_2, monkeypatch):
             for seed in range(3):
                 share = 0.9 + 0.005 * i + 0.001 * seed
                 writer.writerow([arm, seed, 1000 + i, *[share] * len(columns)])
+    shutil.copy(results / evidence.FIGURE_4, results / evidence.LONGER)
     rows(
         results / evidence.BIRDS,
         [
@@ -177,7 +179,7 @@ def test_tables_and_plots_are_written(docs, capsys):
     assert run(docs, "--check") == 1
     said = capsys.readouterr().out
     for name in (
-        *("figure4b", "figure4c", "figure4d", "figure4e"),
+        *("figure4b", "figure4c", "figure4d", "figure4e", "figure4_longer"),
         *("birds", "frozen", "fine_tuned", "table2"),
     ):
         assert f"evidence.md: {name}" in said and f"{name}.png" in said
