@@ -1,4 +1,4 @@
-"""Where the time of a small network goes on PyTorch: into Keras's layers.
+"""What a small network's time on PyTorch is spent on: Keras's layers.
 
     KERAS_BACKEND=torch python benchmarks/pytorch_layers.py
 

@@ -29,8 +29,8 @@ class Calibration:
             above 1 for a model that is too sure.
         threshold: Number in [0, 1]: an image is *answered*, and not left to a
             person, where the highest probability is at least this, and
-        least_logit: Number: the highest logit is at least this. It is low
-            where nothing looks like what the model was taught.
+        least_logit: Number: the highest logit is at least this. It is often
+            low where nothing looks like what the model was taught.
         accuracy: Number in [0, 1]: at least this share of the answers is
             correct, with 95 % confidence.
         answered: Number in (0, 1], the share of the images that is answered.

@@ -286,7 +286,7 @@ def test_what_is_read_is_not_replaced(files, work, capsys):
 
 
 def test_bad_images(files, work, capsys):
-    """Named, and left out; if all are, nothing is written."""
+    """Named, and skipped; if all are, nothing is written."""
     whole = save_image(work / "whole.jpg", size=(67, 71)).read_bytes()
     (work / "cut.jpg").write_bytes(whole[:-400])
     (work / "empty.png").write_bytes(b"")

@@ -423,7 +423,7 @@ def _words(key, purpose, lane, start, count):
     """Random words below 2**32, `WORDS` a row: rows from `start` of a lane.
 
     Of Philox, NumPy promises the raw words alone to stay the same in later
-    versions, and any row can be computed by itself.
+    versions, and any row can be computed alone.
     """
     counter = np.array([start * BLOCKS, lane, purpose, 0], np.uint64)
     bits = np.random.Philox(key=key, counter=counter)

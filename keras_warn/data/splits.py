@@ -98,7 +98,7 @@ def split(images, validation_share, fold=None):
 def check_images(images, skip=False):
     """Reads all images of an `ImageDataset` once, and returns those to use.
 
-    With `skip`, those that cannot be used are left out, unless a class would
+    With `skip`, those that cannot be used are skipped, unless a class would
     lose all its images; without it, they are an error.
     """
     verbose = int(sys.stdout.isatty())

@@ -417,7 +417,7 @@ def _rule(operation):
 
 
 def _kept(call, placed, shape):
-    """Of what works on each position by itself, or adds maps."""
+    """Of what works on each position alone, or adds maps."""
     same = [
         placement
         for placement, given in placed
