@@ -11,9 +11,9 @@ the rate and decay that it has chosen, and asks of each seed's model:
 
 - calibration: would a temperature, fitted on validation images, help?
 - answered: which images does a model answer that was taught four of five
-  classes, by the thresholds of `keras_warn.calibrate`, and by that of the
-  probability alone: of those classes, of the fifth (near), of another data set
-  (far)?
+  classes, by the thresholds of `keras_warn.calibrate`, by the highest logit of
+  the gated sum instead of the backbone's, and by the probability alone: of
+  those classes, of the fifth (near), of another data set (far), of noise?
 - unknown: do other scores tell these apart better?
 - exits: how many images could be predicted by the first modules alone?
 - zoom: is a second look, at the box that masks show, worth its computation?
@@ -55,6 +55,7 @@ PROMISED = 0.75  # of answers, the share that is correct
 ALONE = ", by probability alone"
 UNKNOWN = slice(0, None, 5)  # classes that nobody is taught
 FAR = 800  # images of another data set, at most
+NOISE = 200  # images of which each number is drawn alone
 # Of a second look: share of a mask's peak, and of the image's side at least.
 ZOOMS = ((0.3, 0.6), (0.5, 0.4), (0.5, 0.6), (0.5, 0.8))
 
@@ -97,13 +98,6 @@ def looker(model):
     return look
 
 
-# Logits `(b, n)` of what is compared, from `Looks`.
-PREDICTORS = {
-    "attention": lambda looks: looks.logits.mean(axis=1),
-    "linear probe": lambda looks: looks.logits[:, 0],
-}
-
-
 def softmax(logits):
     return scipy.special.softmax(logits.astype("float64"), axis=-1)
 
@@ -112,13 +106,24 @@ def log_softmax(logits):
     return scipy.special.log_softmax(logits.astype("float64"), axis=-1)
 
 
-def fitted(logits, labels, promised=None, of_rule=log_softmax):
-    """The `Calibration` by logits `(b, n)`.
+def attention(looks):
+    return looks.logits.mean(axis=1)
 
-    With `of_rule=log_softmax`, by the probability alone: its logarithm, as a
-    logit, has the same order.
-    """
-    return confidence.fit(softmax(logits), of_rule(logits), labels, promised)
+
+def probe(looks):
+    """The backbone's own prediction, which is trained as a linear probe."""
+    return looks.logits[:, 0]
+
+
+PREDICTORS = {"attention": attention, "linear probe": probe}
+# Whose probabilities say what is answered, and whose logits beside them.
+RULES = {
+    "attention": (attention, probe),
+    "attention, by its own logit": (attention, attention),
+    "attention, by probability alone": (attention, None),
+    "linear probe": (probe, probe),
+    "linear probe, by probability alone": (probe, None),
+}
 
 
 def accuracy(log_probabilities, labels):
@@ -150,7 +155,8 @@ def calibration(validation, test):
         rows[who, "negative log-likelihood"] = nats
 
     for name, said in PREDICTORS.items():
-        temperature = fitted(said(validation[0]), validation[1]).temperature
+        sure, labels = softmax(said(validation[0])), validation[1]
+        temperature = confidence.fit(sure, sure, labels).temperature
         sure = softmax(said(test[0]))
         for who, t in ((name, 1.0), (f"{name}, tempered", temperature)):
             rows[who, "temperature"] = t
@@ -163,59 +169,62 @@ def calibration(validation, test):
     return rows
 
 
-def answered(validation, test, near, far):
+def answered(validation, test, unknown):
     """What is answered, of known classes and others, at `PROMISED`.
 
-    `validation` and `test` are pairs of `Looks` and labels. Nothing is, where
-    no threshold keeps what is promised.
+    `validation` and `test` are pairs of `Looks` and labels, `unknown` `Looks`
+    by what they are of. Nothing is answered, where no threshold keeps what is
+    promised.
     """
-    seen = {"known": test[0], "near": near, "far": far}
     rows = {}
-    for name, said in PREDICTORS.items():
-        right = said(test[0]).argmax(axis=-1) == test[1]
-        logits = {kind: said(looks) for kind, looks in seen.items()}
-        for rule, of_rule in (("", lambda x: x), (ALONE, log_softmax)):
-            chosen = {
-                kind: np.zeros(len(x), bool) for kind, x in logits.items()
-            }
-            with contextlib.suppress(ValueError):
-                found = fitted(
-                    said(validation[0]), validation[1], PROMISED, of_rule
-                )
-                chosen = {
-                    kind: found.answers(
-                        found.probabilities(softmax(x)), of_rule(x)
-                    )
-                    for kind, x in logits.items()
-                }
-            row = name + rule
-            rows[row, "accuracy (%)"] = 100 * right.mean()
-            for kind, answers in chosen.items():
-                rows[row, f"{kind}: answered (%)"] = 100 * answers.mean()
-            if chosen["known"].any():
-                correct = 100 * right[chosen["known"]].mean()
+    for row, (says, knows) in RULES.items():
+
+        def both(looks, says=says, knows=knows):
+            logits = says(looks)
+            # Logarithms of probabilities, as logits, say nothing beside them.
+            beside = knows(looks) if knows else log_softmax(logits)
+            return softmax(logits), beside
+
+        found = None
+        with contextlib.suppress(ValueError):
+            found = confidence.fit(
+                *both(validation[0]), validation[1], PROMISED
+            )
+        right = says(test[0]).argmax(axis=-1) == test[1]
+        rows[row, "accuracy (%)"] = 100 * right.mean()
+        for kind, looks in {"known": test[0], **unknown}.items():
+            sure, logits = both(looks)
+            chosen = np.zeros(len(sure), bool)
+            if found is not None:
+                chosen = found.answers(found.probabilities(sure), logits)
+            rows[row, f"{kind}: answered (%)"] = 100 * chosen.mean()
+            if kind == "known" and chosen.any():
+                correct = 100 * right[chosen].mean()
                 rows[row, "known: of these correct (%)"] = correct
     return rows
 
 
 def scores(looks, nearest):
     """How known an image looks, by several scores: higher is more known."""
-    logits = looks.logits.mean(axis=1)
+    logits, backbone = attention(looks), probe(looks)
     own = scipy.special.log_softmax(looks.logits, axis=-1)
     found = looks.log_probabilities
-    probe = looks.logits[:, 0]
     chosen = found.argmax(axis=-1)
     every = np.arange(len(found))
+    places = looks.masks.reshape(len(found), -1)
+    places = places / places.sum(axis=1, keepdims=True)
     return {
         "highest probability": found.max(axis=-1),
         "negative entropy": (np.exp(found) * found).sum(axis=-1),
         "energy": scipy.special.logsumexp(logits, axis=-1),
         "highest logit": logits.max(axis=-1),
         "linear probe: highest probability": own[:, 0].max(axis=-1),
-        "linear probe: energy": scipy.special.logsumexp(probe, axis=-1),
+        "linear probe: energy": scipy.special.logsumexp(backbone, axis=-1),
+        "linear probe: logit of attention's class": backbone[every, chosen],
         "nearest training image, features": nearest,
         "agreement of modules": own[every, :, chosen].mean(axis=1),
         "lowest of modules": own[every, :, chosen].min(axis=1),
+        "negative entropy of masks": -scipy.special.entr(places).sum(axis=1),
     }
 
 
@@ -225,6 +234,28 @@ def told_apart(known, unknown):
     area = metrics.roc_auc_score(are_known, np.concatenate([known, unknown]))
     passing = np.mean(unknown >= np.quantile(known, 0.05))
     return 100 * area, 100 * float(passing)
+
+
+def noise(shape):
+    """Images of which each number is drawn alone, from all that there are."""
+    return np.random.default_rng(0).integers(0, 256, shape, "uint8")
+
+
+def tables_of_unknown(validation, labels, looks, found):
+    """The tables `answered` and `unknown`.
+
+    `looks` and `found`, `scores`, are of images by their kind, of which those
+    of the kind "known" have `labels`; `validation` as of `answered`.
+    """
+    unknown = {kind: x for kind, x in looks.items() if kind != "known"}
+    apart = {}
+    for kind in unknown:
+        for name, values in found[kind].items():
+            area, passing = told_apart(found["known"][name], values)
+            apart[name, f"AUROC, {kind} (%)"] = area
+            apart[name, f"false positives, {kind} (%)"] = passing
+    test = looks["known"], labels
+    return {"answered": answered(validation, test, unknown), "unknown": apart}
 
 
 def first_modules(looks, labels, last):
@@ -425,28 +456,27 @@ def main(argv=None):
         near.fit(trunk.predict(middles(frozen.pixels_of(taught)), verbose=0))
         views = middles(test)
         is_unknown = np.isin(parts[2].labels, unknown)
-        seen = [views[~is_unknown], views[is_unknown], middles(far)]
-        looks = [look(pixels) for pixels in seen]
-        of_known, *others = (
-            scores(
-                found,
+        seen = {
+            "known": views[~is_unknown],
+            "near": views[is_unknown],
+            "far": middles(far),
+            "noise": noise((NOISE, *views.shape[1:])),
+        }
+        looks = {kind: look(pixels) for kind, pixels in seen.items()}
+        of = {
+            kind: scores(
+                looks[kind],
                 -near.kneighbors(trunk.predict(pixels, verbose=0))[0][:, -1],
             )
-            for found, pixels in zip(looks, seen, strict=True)
-        )
+            for kind, pixels in seen.items()
+        }
         held_out = of_classes(parts[1], known)
-        left = answered(
+        return tables_of_unknown(
             (look(middles(frozen.pixels_of(held_out))), held_out.labels),
-            (looks[0], of_classes(parts[2], known).labels),
-            *looks[1:],
+            of_classes(parts[2], known).labels,
+            looks,
+            of,
         )
-        apart = {}
-        for kind, of in zip(("near", "far"), others, strict=True):
-            for name, values in of.items():
-                area, passing = told_apart(of_known[name], values)
-                apart[name, f"AUROC, {kind} (%)"] = area
-                apart[name, f"false positives, {kind} (%)"] = passing
-        return {"answered": left, "unknown": apart}
 
     def of_all_classes(seed):
         model, _ = trained(parts[0], every.size, seed)

@@ -19,14 +19,14 @@ Those are, of trainings with a row each, whose columns are `arm`, `seed`,
   name for each variant
 - `frozen.csv` and `fine_tuned.csv`, the rows of `benchmarks/frozen.py` and
   `benchmarks/fine_tuned.py`
-- `certainty.csv`, the rows of `benchmarks/certainty.py` and
-  `benchmarks/exits.py`
+- `certainty.csv`, the rows of `benchmarks/certainty.py`,
+  `benchmarks/unknown_digits.py` and `benchmarks/exits.py`
 - `table2.json`, the `results.json` of `benchmarks/table2.py` without `--smoke`
 
 What there is no file of, or no variant in it, is "not yet measured".
 Differences are paired by seed. Intervals are Student's t over seeds; of
 `frozen.csv` and `fine_tuned.csv` they are by the bootstrap over seeds and test
-images. Tables of `certainty.csv` have standard deviations alone.
+images.
 """
 
 import hashlib

@@ -17,6 +17,8 @@ RISK = 0.05
 SHARES = np.arange(10, 0, -1) / 10
 # Without a wanted accuracy, at least this share is answered.
 HALF = 0.5
+# Half of them, all correct, promise that half of the answers are.
+FEWEST = 2 * math.ceil(math.log(RISK / len(SHARES)) / math.log(HALF))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +31,7 @@ class Calibration:
             above 1 for a model that is too sure.
         threshold: Number in [0, 1]: an image is *answered*, and not left to a
             person, where the highest probability is at least this, and
-        least_logit: Number: the highest logit is at least this. It is often
-            low where nothing looks like what the model was taught.
+        least_backbone_logit: Number: the `backbone_logit` is at least this.
         accuracy: Number in [0, 1]: at least this share of the answers is
             correct, with 95 % confidence.
         answered: Number in (0, 1], the share of the images that is answered.
@@ -42,7 +43,7 @@ class Calibration:
     classes: int
     temperature: float
     threshold: float
-    least_logit: float
+    least_backbone_logit: float
     accuracy: float
     answered: float
     images: int
@@ -53,25 +54,49 @@ class Calibration:
         checks.real("temperature", self.temperature)
         for name in ("threshold", "accuracy", "answered"):
             checks.real(name, getattr(self, name), maximum=1.0)
-        checks.real("least_logit", self.least_logit, -math.inf)
+        checks.real(
+            "least_backbone_logit", self.least_backbone_logit, -math.inf
+        )
         checks.integer("images", self.images)
 
     def probabilities(self, probabilities) -> np.ndarray:
         """Calibrated probabilities, of those `(b, n)` that a model returns."""
         return tempered(probabilities, self.temperature)
 
-    def answers(self, probabilities, logits) -> np.ndarray:
-        """Which images are answered.
+    def answers(self, probabilities, backbone_logits) -> np.ndarray:
+        """Which images are answered, `(b,)`.
 
         Args:
-            probabilities: Calibrated ones, `(b, n)`; or `(n,)`, of one image.
-            logits: The same, as `keras_warn.inspect` returns them.
-
-        Returns:
-            Booleans `(b,)`; or one.
+            probabilities: Calibrated ones, `(b, n)`.
+            backbone_logits: `backbone_prediction` of `keras_warn.inspect`,
+                `(b, n)`.
         """
         sure = probabilities.max(axis=-1) >= self.threshold
-        return sure & (logits.max(axis=-1) >= self.least_logit)
+        found = backbone_logit(probabilities, backbone_logits)
+        return sure & (found >= self.least_backbone_logit)
+
+
+def backbone_logit(probabilities, backbone_logits) -> np.ndarray:
+    """What the backbone by itself says of the classes that are predicted.
+
+    It is low where an image has little of what the backbone finds in images of
+    that class, as images from elsewhere have. Probabilities may be high there:
+    they only say which class it is rather than another.
+
+    Args:
+        probabilities: `(b, n)`, of the model.
+        backbone_logits: `(b, n)`, of the backbone in it.
+
+    Returns:
+        `(b,)`.
+
+    Example:
+
+    >>> backbone_logit(np.array([[0.8, 0.2]]), np.array([[1.5, 2.0]])).tolist()
+    [1.5]
+    """
+    predicted = np.argmax(probabilities, axis=-1)[:, None]
+    return np.take_along_axis(backbone_logits, predicted, axis=-1)[:, 0]
 
 
 def tempered(probabilities, temperature) -> np.ndarray:
@@ -86,19 +111,19 @@ def tempered(probabilities, temperature) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def fit(probabilities, logits, labels, accuracy=None) -> Calibration:
+def fit(probabilities, backbone_logits, labels, accuracy=None) -> Calibration:
     """The `Calibration` of a model, by what it predicts.
 
     The temperature is that of the highest likelihood. The surest tenth of the
     images, two tenths and so on are those of which the highest probability
-    *and* the highest logit are above as many others'. Their accuracy is at
+    *and* the `backbone_logit` are above as many others'. Their accuracy is at
     least the lower end of the exact interval of Clopper and Pearson, with 95 %
     confidence for all ten together (Bonferroni).
 
     Args:
         probabilities: Array `(b, n)`, of images that the model was not trained
             on, drawn as those that it will see.
-        logits: Array `(b, n)`, as `keras_warn.inspect` returns them.
+        backbone_logits: Array `(b, n)`, what the backbone predicts of them.
         labels: Integers `(b,)`, their classes.
         accuracy: Number in (0, 1): as many images are answered as keep it.
             `None`: at least half, and those of the highest accuracy.
@@ -111,7 +136,7 @@ def fit(probabilities, logits, labels, accuracy=None) -> Calibration:
         - Clopper and Pearson, "The use of confidence or fiducial limits
           illustrated in the case of the binomial", Biometrika 1934
         - Hendrycks et al., "Scaling out-of-distribution detection for
-          real-world settings", ICML 2022 (the highest logit)
+          real-world settings", ICML 2022 (logits instead of probabilities)
     """
     from scipy import optimize
     from scipy import stats
@@ -127,7 +152,9 @@ def fit(probabilities, logits, labels, accuracy=None) -> Calibration:
     best = optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded")
     temperature = math.exp(best.x)
     found = tempered(probabilities, temperature)
-    scores = np.stack([found.max(axis=-1), logits.max(axis=-1)])
+    scores = np.stack(
+        [found.max(axis=-1), backbone_logit(found, backbone_logits)]
+    )
     correct = found.argmax(axis=-1) == labels
     # Ranks from 1; the lower one of the two is that of an image.
     ranks = stats.rankdata(scores, "min", axis=1).min(axis=0)
@@ -161,12 +188,12 @@ def fit(probabilities, logits, labels, accuracy=None) -> Calibration:
             f"must be more images: {enough} without a mistake would do. "
             f"Received: accuracy={accuracy}."
         )
-    threshold, least_logit = candidates[index]
+    threshold, least_backbone_logit = candidates[index]
     return Calibration(
         classes,
         temperature,
         max(0.0, threshold),
-        least_logit,
+        least_backbone_logit,
         float(accuracy),
         float(chosen(candidates[index]).mean()),
         images,

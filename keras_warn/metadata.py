@@ -163,6 +163,14 @@ def from_json(found) -> Metadata:
         known["resize_shorter_edge"] = known["short_side"]
     if known.get("preprocessing") == "unit":
         known["preprocessing"] = "rescale"
+    if "least_logit" in (known.get("calibration") or {}):
+        warnings.warn(
+            "The model was calibrated by an earlier version, with a threshold "
+            "that let many unknown images pass: its calibration is ignored. "
+            "`keras_warn.calibrate` finds a new one.",
+            stacklevel=2,
+        )
+        known["calibration"] = None
     return Metadata(
         **{name: value for name, value in known.items() if name in fields}
     )
@@ -269,8 +277,9 @@ def described(metadata) -> str:
     if (found := metadata.calibration) is not None:
         what = (
             f"temperature {found.temperature:.2f}; answers with a probability "
-            f"of {found.threshold:.2f} and a logit of {found.least_logit:.2f} "
-            f"or more, {100 * found.answered:.0f} % of images, "
+            f"of {found.threshold:.2f} and a logit of the backbone of "
+            f"{found.least_backbone_logit:.2f} or more, "
+            f"{100 * found.answered:.0f} % of images, "
             f"{100 * found.accuracy:.1f} % of them or more correctly"
         )
         lines.append(("calibration", what))

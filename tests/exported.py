@@ -48,9 +48,15 @@ def augmented(backbone=None, **arguments):
 
 def calibrated(model, **values):
     """The `Calibration` with these values, which the model is given."""
-    values = {"temperature": 1.0, "threshold": 0.0, "least_logit": -99} | values
-    values |= {"accuracy": 0.9, "answered": 1.0, "images": 100}
-    found = Calibration(len(NAMES), **values)
+    given = {"temperature": 1.0, "threshold": 0.0, **values}
+    found = Calibration(
+        len(NAMES),
+        least_backbone_logit=-99,
+        accuracy=0.9,
+        answered=1.0,
+        images=100,
+        **given,
+    )
     metadata.attach(model, metadata.Metadata(calibration=found))
     return found
 

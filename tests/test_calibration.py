@@ -12,6 +12,7 @@ from scipy import special
 import keras_warn
 from keras_warn import confidence
 from keras_warn import metadata
+from keras_warn.attention import attention_of
 from keras_warn.reporting.comparison import compare
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -27,7 +28,7 @@ def drawn(images, seed=0, n=5):
 
 
 def fit(probabilities, labels, accuracy=None):
-    """Where the highest logit says no more than the highest probability."""
+    """Where the backbone says no more than the highest probability."""
     return confidence.fit(
         probabilities, np.log(probabilities), labels, accuracy
     )
@@ -84,10 +85,12 @@ def test_a_higher_accuracy_answers_less():
     assert fit(said, labels).answered >= 0.5
 
 
-def test_what_looks_like_nothing_is_not_answered_however_sure():
+def test_what_the_backbone_does_not_know_is_not_answered_however_sure():
     said, labels = drawn(2000)
     random = np.random.default_rng(1)
     logits = np.log(said) + random.uniform(5, 9, size=(2000, 1))
+    # What it says of other classes does not matter.
+    logits[said < said.max(axis=-1, keepdims=True)] += 99
     found = confidence.fit(said, logits, labels, accuracy=0.8)
     probabilities = found.probabilities(said)
     answered = found.answers(probabilities, logits)
@@ -100,16 +103,16 @@ def test_what_looks_like_nothing_is_not_answered_however_sure():
         found.answers(probabilities, logits + 9), surer
     )
     # Both thresholds leave out as many: neither alone is in the way.
-    known = logits.max(-1) >= found.least_logit
+    of_predicted = logits[np.arange(2000), said.argmax(-1)]
+    known = of_predicted >= found.least_backbone_logit
     assert surer.mean() == pytest.approx(known.mean(), abs=0.002)
 
 
-def gated_logits(model, images):
+def backbone_logits(model, images):
+    """What the backbone by itself says of the classes that are predicted."""
     found = keras_warn.inspect(model).predict(images, verbose=0)
-    logits = [found["backbone_prediction"]]
-    for i in range(1, found["global_gates"].shape[-1]):
-        logits.append(found[f"module_{i}_prediction"])
-    return np.einsum("bi,ibn->bn", found["global_gates"], np.stack(logits))
+    predicted = found["prediction"].argmax(axis=-1)
+    return found["backbone_prediction"][np.arange(len(images)), predicted]
 
 
 def data(model, count=40):
@@ -134,9 +137,8 @@ def test_all_who_show_probabilities_apply_it(activation, tmp_path):
     found = keras_warn.calibrate(model, (images, labels), verbose=0)
     wanted = confidence.tempered(probabilities, found.temperature)
     assert abs(found.temperature - 1) > 0.1  # there is something to do
-    logits = gated_logits(model, images)
     answered = (wanted.max(-1) >= found.threshold) & (
-        logits.max(-1) >= found.least_logit
+        backbone_logits(model, images) >= found.least_backbone_logit
     )
     assert 0 < answered.mean() < 1
     # The model itself is what it was.
@@ -174,22 +176,30 @@ def test_exported_models_apply_it(activation, tmp_path):
     scores = model.predict(images, verbose=0)
     said = scores if activation else special.softmax(scores, -1)
     wanted = found.probabilities(said)
-    answered = found.answers(wanted, gated_logits(model, images))
+    logits = backbone_logits(model, images)
+    answered = (wanted.max(-1) >= found.threshold) & (
+        logits >= found.least_backbone_logit
+    )
     assert 0 < answered.mean() < 1
     for function in (loaded.serve, loaded.explain):
         served = function(tf.constant(images))
         np.testing.assert_allclose(served["probabilities"], wanted, atol=1e-5)
+        np.testing.assert_allclose(served["backbone_logit"], logits, atol=1e-4)
         np.testing.assert_array_equal(served["answered"], answered)
 
 
 def test_errors(tmp_path):
     model = augmented()
-    images, labels = data(model, 6)
+    images, labels = data(model, 16)
     found = keras_warn.calibrate(model, (images, labels), verbose=0)
     with pytest.raises(ValueError, match="`accuracy` must be finite, at least"):
         keras_warn.calibrate(model, (images, labels), accuracy=1.0)
-    with pytest.raises(ValueError, match="`data` must hold at least one image"):
+    with pytest.raises(ValueError, match="at least 16 images.* Received: 0"):
         keras_warn.calibrate(model, [], verbose=0)
+    with pytest.raises(ValueError, match="at least 16 images.* Received: 15"):
+        keras_warn.calibrate(model, (images[1:], labels[1:]), verbose=0)
+    with pytest.raises(ValueError, match="two classes or more. .* of class 3"):
+        keras_warn.calibrate(model, (images, 0 * labels + 3), verbose=0)
     with pytest.raises(ValueError, match="`model` must predict finite numbers"):
         keras_warn.calibrate(model, (images * np.nan, labels), verbose=0)
     other = dataclasses.replace(found, classes=4)
@@ -198,6 +208,13 @@ def test_errors(tmp_path):
     with pytest.raises(ValueError, match="`threshold` must be .* at most 1"):
         dataclasses.replace(found, threshold=1.5)
     assert metadata.of_model(model).calibration == found
+    # Of an earlier version, by another threshold: not used without a word.
+    rectified = attention_of(model).rectified
+    kept = dataclasses.asdict(found)
+    kept["least_logit"] = kept.pop("least_backbone_logit")
+    rectified.metadata = {**rectified.metadata, "calibration": kept}
+    with pytest.warns(UserWarning, match="calibrated by an earlier version"):
+        assert metadata.of_model(model).calibration is None
 
 
 def test_training_further_ends_it(tmp_path):

@@ -21,14 +21,14 @@ SMALL = (
     *("--backbone", NETWORK, "--weights", "none"),
     *("--image-size", "32", "--resize-shorter-edge", "36", "--batch-size", "8"),
     *("--epochs", "2", "--frozen-views", "2", "--attention", "width=2"),
-    *("--validation-share", "0.3"),
+    *("--validation-share", "0.5"),
 )
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
-    synthetic.write_image_folder(folder, classes=3, train=6, test=4)
+    synthetic.write_image_folder(folder, classes=3, train=12, test=4)
     return folder
 
 
@@ -107,16 +107,18 @@ def test_predict(trained, photos, tmp_path):
     header, *found = rows(out)
     assert header == (
         "id,label,probability,label_2,probability_2,label_3,probability_3,"
-        "answered"
+        "backbone_logit,answered"
     ).split(",")
     assert [row[0] for row in found] == ["0.png", "1.png", "2.png"]
     calibration = metadata.of_model(
         keras.saving.load_model(model, compile=False)
     ).calibration
-    assert calibration.images == 5  # of 18
-    assert [row.pop() for row in found] == [
-        f"{float(row[2]) >= calibration.threshold}" for row in found
-    ]
+    assert calibration.images == 18  # of 36
+    for row in found:
+        answered, logit = row.pop(), float(row.pop())
+        sure = float(row[2]) >= calibration.threshold
+        known = logit >= calibration.least_backbone_logit
+        assert answered == f"{sure and known}"
     probabilities = np.array([row[2::2] for row in found], "float64")
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert (np.diff(probabilities, axis=1) <= 0).all()

@@ -5,35 +5,59 @@ import pandas as pd
 from measuring import tables
 
 TABLES = ("calibration", "answered", "unknown", "exits", "zoom")
-# The row that others are compared with, and by which measure.
-AHEAD = {"zoom": ("and what masks show", "test accuracy (%)")}
+# What is compared over seeds: name of a column, measure, and from the name of a
+# row those of two: how much the first has more than the second.
+FIXED = "and what masks show"
+
+
+def _before(row):
+    """A calibrated row, and the same that is not."""
+    return row, row.partition(",")[0]
+
+
+COMPARED = {
+    "zoom": [
+        (f"{FIXED}: ahead by", "test accuracy (%)", lambda row: (FIXED, row))
+    ],
+    "calibration": [
+        ("change of the error", "calibration error (%)", _before),
+        ("change of the likelihood", "negative log-likelihood", _before),
+    ],
+}
 
 
 def table(path, name):
     """One of `TABLES` as Markdown."""
     rows = pd.read_csv(path)
     rows = rows[rows["table"] == name]
-    rows = rows.assign(
-        what=rows["data"] + ", " + rows["backbone"] + ": " + rows["row"]
-    )
-    cells = rows.groupby(["what", "measure"], sort=False)["value"].agg(
+    names = ["data", "backbone", "row"]
+    cells = rows.groupby([*names, "measure"], sort=False)["value"].agg(
         lambda values: tables.mean_and_std(values, ".2f")
     )
     wide = cells.unstack("measure", fill_value="–")
-    wide = wide.loc[rows["what"].unique(), rows["measure"].unique()]
-    if name in AHEAD:
-        row, measure = AHEAD[name]
-        wide.insert(1, f"{row}: ahead by", "–")
-        rows = rows[rows["measure"] == measure]
-        for _, group in rows.groupby(["data", "backbone"]):
-            seeds = group.pivot(index="seed", columns="what", values="value")
-            chosen = group.loc[group["row"] == row, "what"].iloc[0]
-            ahead = seeds.rsub(seeds[chosen], axis=0).drop(columns=chosen)
-            wide.update(ahead.agg(_interval).to_frame(wide.columns[1]))
-    return tables.markdown(["", *wide.columns], wide.reset_index().to_numpy())
+    wide = wide.loc[
+        list(rows[names].drop_duplicates().itertuples(index=False, name=None)),
+        rows["measure"].unique(),
+    ]
+    values = rows.set_index([*names, "measure", "seed"])["value"].sort_index()
+    for column, measure, pair in COMPARED.get(name, ()):
+        wide[column] = [
+            "–"
+            if first == second
+            else _interval(
+                values[data, net, first, measure]
+                - values[data, net, second, measure]
+            )
+            for data, net, row in wide.index
+            for first, second in [pair(row)]
+        ]
+    wide.insert(
+        0, "", [f"{data}, {net}: {row}" for data, net, row in wide.index]
+    )
+    return tables.markdown(wide.columns, wide.to_numpy())
 
 
 def _interval(differences):
-    """Such as "+1.3 (+0.4 to +2.3)": Student's t over seeds."""
+    """Such as "+1.30 (+0.40 to +2.30)": Student's t over seeds."""
     mean, half = differences.mean(), tables.half_interval(differences)
-    return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"
+    return f"{mean:+.2f} ({mean - half:+.2f} to {mean + half:+.2f})"

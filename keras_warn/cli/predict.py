@@ -6,6 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_warn import confidence
 from keras_warn import files
 from keras_warn import metadata
 from keras_warn.cli import errors
@@ -23,8 +24,10 @@ outputs:
   then label_2, probability_2 and so on for the next best. The first two
   columns are what Kaggle's competitions take: --top 0 writes these alone.
   Where the model was calibrated (keras_warn.calibrate), probabilities are
-  calibrated, too, and a last column, answered, is False for images that are
-  better left to a person
+  calibrated, too, and there are two more columns: backbone_logit, what the
+  backbone by itself says of the label, which is low for images unlike those
+  that it was taught; and answered, False for images that are better left to
+  a person
 
 {options.PREPROCESSING_HELP}
 
@@ -61,23 +64,28 @@ def run(arguments) -> int:
     calibration = metadata.of_model(model).calibration
     outputs = inspect(model).output
     reader = keras.Model(
-        model.input, [outputs["prediction"], outputs["logits"]]
+        model.input, [outputs["prediction"], outputs["backbone_prediction"]]
     )
     plain = len({path.name for path in paths}) == len(paths)
     progress, rows = Progress("images predicted", len(paths)), []
     for chosen, pixels, _ in inputs.read_batches(
         paths, preprocessor, arguments.batch_size, progress.fail
     ):
-        found, logits = reader.predict_on_batch(preprocessor.prepare(pixels))
+        found, of_backbone = reader.predict_on_batch(
+            preprocessor.prepare(pixels)
+        )
         found = probabilities(model, found, calibration)
-        for i, scores, of_image in zip(chosen, found, logits, strict=True):
-            path = paths[i]
-            if np.isfinite(scores).all():
+        more = {}
+        if calibration is not None and top:
+            more["backbone_logit"] = confidence.backbone_logit(
+                found, of_backbone
+            )
+            more["answered"] = calibration.answers(found, of_backbone)
+        for i, path in enumerate(paths[j] for j in chosen):
+            if np.isfinite(found[i]).all():
                 name = files.displayed(path.name if plain else path)
-                row = {"id": name, **_best(scores, names, top)}
-                if calibration is not None and top:
-                    row["answered"] = calibration.answers(scores, of_image)
-                rows.append(row)
+                row = {"id": name, **_best(found[i], names, top)}
+                rows.append(row | {key: x[i] for key, x in more.items()})
             else:
                 progress.fail(path, f"{path}: the model predicts NaN for it.")
         progress.update(chosen[-1] + 1)

@@ -40,9 +40,9 @@ outputs, in DIR:
   its own and learns as it would alone. Stopped or killed, the same command
   resumes.
 
-  With validation images (--validation-share, or a split of that name), the
-  model is calibrated on them: its probabilities hold, and it says which images
-  are better left to a person (keras_warn.calibrate).
+  With 16 validation images or more (--validation-share, or a split of that
+  name), the model is calibrated on them: its probabilities hold, and it says
+  which images are better left to a person (keras_warn.calibrate).
 
 {errors.EXIT_CODES}
 

@@ -136,12 +136,19 @@ class Signatures:
             return {"probabilities": found}
         powers = found ** (1 / calibration.temperature)
         found = powers / keras.ops.sum(powers, axis=-1, keepdims=True)
+        predicted = keras.ops.argmax(found, axis=-1)[:, None]
+        backbone_logit = keras.ops.take_along_axis(
+            _wide(intermediates["backbone_prediction"]), predicted, axis=-1
+        )[:, 0]
         answered = keras.ops.logical_and(
             keras.ops.max(found, axis=-1) >= calibration.threshold,
-            keras.ops.max(_wide(intermediates["logits"]), axis=-1)
-            >= calibration.least_logit,
+            backbone_logit >= calibration.least_backbone_logit,
         )
-        return {"probabilities": found, "answered": answered}
+        return {
+            "probabilities": found,
+            "backbone_logit": backbone_logit,
+            "answered": answered,
+        }
 
     def _masks(self, intermediates, images):
         plan = self.plan

@@ -20,12 +20,12 @@ def calibrate(
 
     A temperature makes its probabilities hold: of the images with 80 %, about
     80 % are predicted correctly. Thresholds, of the highest probability and of
-    the highest logit, tell the images that it answers from those that are
-    better left to a person, among them most of what it was never taught. All
-    are part of the model's file from `model.save` on, and `keras-warn predict`,
-    `keras_warn.report` and `keras_warn.export` apply them. What
-    `model.predict` returns stays as it is. A model that is trained further has
-    no calibration until the next call.
+    what the backbone by itself says of that class, tell the images that it
+    answers from those that are better left to a person, among them most of what
+    it was never taught. All are part of the model's file from `model.save` on,
+    and `keras-warn predict`, `keras_warn.report` and `keras_warn.export` apply
+    them. What `model.predict` returns stays as it is. A model that is trained
+    further has no calibration until the next call.
 
     Args:
         model: A model made by `keras_warn.augment`, fresh or loaded from disk.
@@ -42,8 +42,9 @@ def calibrate(
         A `keras_warn.confidence.Calibration`.
 
     Raises:
-        ValueError: if `data` does not fit `model`, or if no threshold keeps
-            `accuracy`: it says what can be kept, and how many images it takes.
+        ValueError: if `data` does not fit `model`, holds fewer than 16 images
+            or one class alone, or if no threshold keeps `accuracy`: it says
+            what can be kept, and how many images it takes.
 
     Example:
 
@@ -51,7 +52,7 @@ def calibrate(
     ...     (96, 96, 3), alpha=0.25, include_top=False, weights=None
     ... )
     >>> model = keras_warn.augment(backbone, classes=2, depth=1)
-    >>> images, labels = keras.random.uniform((4, 96, 96, 3)), [0, 1, 0, 1]
+    >>> images, labels = keras.random.uniform((16, 96, 96, 3)), 8 * [0, 1]
     >>> found = keras_warn.calibrate(model, (images, labels), verbose=0)
     >>> found == keras_warn.metadata.of_model(model).calibration
     True
@@ -69,10 +70,22 @@ def calibrate(
         scores = intermediates["prediction"]
         comparison.check_finite("model", "prediction", scores)
         probabilities = comparison.own_probabilities(model, scores)
-        found.append((probabilities, intermediates["logits"], labels))
+        found.append(
+            (probabilities, intermediates["backbone_prediction"], labels)
+        )
         progress.update(len(found))
-    if not found:
-        raise ValueError("`data` must hold at least one image. Received: none.")
+    labels = [label for *_, of_batch in found for label in of_batch]
+    if len(labels) < confidence.FEWEST:
+        raise ValueError(
+            f"`data` must hold at least {confidence.FEWEST} images: of fewer, "
+            "nothing can be promised about half of them. Received: "
+            f"{len(labels)}."
+        )
+    if len(set(labels)) == 1:
+        raise ValueError(
+            "`data` must hold images of two classes or more. Received: all "
+            f"{len(labels)} images are of class {labels[0]}."
+        )
     joined = map(np.concatenate, zip(*found, strict=True))
     calibration = dataclasses.replace(
         confidence.fit(*joined, accuracy),

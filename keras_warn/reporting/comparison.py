@@ -386,7 +386,7 @@ def compare(
         }
         if calibration is not None:
             of_batch["answered"] = calibration.answers(
-                output, intermediates["logits"]
+                output, intermediates["backbone_prediction"]
             )
         if baseline is not None:
             alone = baseline.predict_on_batch(images)

@@ -250,7 +250,10 @@ class Experiment:
                     metadata.attach(model, outputs.metadata(self, found))
                     # Not of the best epoch, which these images have chosen.
                     if validation is not None and name == "model.keras":
-                        calibrate(model, validation, verbose=0)
+                        try:
+                            calibrate(model, validation, verbose=0)
+                        except ValueError as error:  # such as too few images
+                            print(f"The model is not calibrated: {error}")
                 with run.replacing(name) as path:
                     model.save(path)
             return found

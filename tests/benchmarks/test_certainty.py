@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import unknown_digits
 from measuring import certainty_report
 
 import keras_warn
@@ -69,7 +70,8 @@ def test_what_is_answered_of_known_and_unknown_classes():
     labels = np.zeros(100, int)
     near, far = looks([sure, unsure, unsure]), looks([unsure, sure])
     far.logits[1] -= 9  # as sure, of less
-    rows = certainty.answered((both, labels), (both, labels), near, far)
+    unknown = {"near": near, "far": far}
+    rows = certainty.answered((both, labels), (both, labels), unknown)
     assert rows["attention, by probability alone", "far: answered (%)"] == 50
     assert {name: rows["attention", name] for _, name in rows} == {
         "accuracy (%)": 60,
@@ -79,7 +81,7 @@ def test_what_is_answered_of_known_and_unknown_classes():
         "known: of these correct (%)": 100,
     }
     wrong = np.arange(100) % 2
-    rows = certainty.answered((both, wrong), (both, wrong), near, far)
+    rows = certainty.answered((both, wrong), (both, wrong), unknown)
     # What is right half of the time, however sure, answers nothing.
     assert rows["linear probe", "known: answered (%)"] == 0
     assert ("linear probe", "known: of these correct (%)") not in rows
@@ -92,8 +94,9 @@ def test_images_told_apart():
     # Above 0 are all of 20, above 5 are 15.
     assert area == pytest.approx(100 * 35 / 40)
     assert passing == 50  # the lower one is below 95 % of the known
+    masks = np.array([[[1.0, 0.0]], [[0.5, 0.5]]])
     found = certainty.scores(
-        looks([[[0.9, 0.1]] * 2, [[0.5, 0.5]] * 2]), [1, 0]
+        looks([[[0.9, 0.1]] * 2, [[0.5, 0.5]] * 2], masks), [1, 0]
     )
     for name, (known, unknown) in found.items():
         assert known > unknown or "energy" in name, name
@@ -185,6 +188,33 @@ def test_exits_of_digits_are_added_once(tmp_path, monkeypatch, eager):
     assert pd.read_csv(out).equals(rows)
 
 
+def test_nobody_is_taught_the_nines(tmp_path, monkeypatch, eager):
+    small = {**cluttered_mnist.SMOKE, "filters": (4,) * 5, "dense": 8}
+    settings = functools.partial(cluttered_mnist.Settings, **small)
+    del small["epochs"]  # an option
+    monkeypatch.setattr(cluttered_mnist, "Settings", settings)
+    monkeypatch.setattr(unknown_digits, "TAUGHT", 256)
+    taught = []
+
+    def training_data(*arguments):
+        taught.append(cluttered_digits(*arguments))
+        return taught[-1]
+
+    cluttered_digits = cluttered_mnist.training_data
+    monkeypatch.setattr(cluttered_mnist, "training_data", training_data)
+    out = tmp_path / "certainty.csv"
+    arguments = ["--epochs", "1", "--seeds", "0", "--out", str(out)]
+    unknown_digits.main(arguments)
+    labels = np.concatenate([taught[0][i][1] for i in range(len(taught[0]))])
+    assert set(labels) == set(range(9))
+    rows = pd.read_csv(out)
+    assert set(rows["table"]) == {"answered", "unknown"}
+    assert rows["value"].between(0, 100).all()
+    assert {"near: answered (%)", "AUROC, noise (%)"} < set(rows["measure"])
+    unknown_digits.main(arguments)
+    assert len(taught) == 1
+
+
 def test_known_classes_are_counted_from_zero():
     from keras_warn.data import ImageDataset
 
@@ -203,7 +233,7 @@ def test_known_classes_are_counted_from_zero():
 
 def test_a_table_has_means_over_seeds(tmp_path):
     path = tmp_path / "certainty.csv"
-    row, measure = certainty_report.AHEAD["zoom"]
+    row, measure = certainty_report.FIXED, certainty.ACCURACY
     path.write_text(
         "data,backbone,seed,table,row,measure,value\n"
         f"birds,net,0,zoom,one look,{measure},60\n"
@@ -217,6 +247,6 @@ def test_a_table_has_means_over_seeds(tmp_path):
     assert [cell.strip() for cell in one.split("|")[1:-1]] == [
         "birds, net: one look",
         "61.00 ± 1.41",
-        "+4.5 (-1.9 to +10.9)",
+        "+4.50 (-1.85 to +10.85)",
     ]
-    assert row in two and "65.50 ± 2.12" in two
+    assert row in two and "65.50 ± 2.12" in two and two.endswith(" – |")
