@@ -51,7 +51,7 @@ WIDTH = 8
 ACCURACY = "test accuracy (%)"
 BINS = 15  # of calibration errors
 LOSSES = {0.0: "no loss", 0.01: "a loss of 1"}  # of validation accuracy
-PROMISED = 0.75  # of answers, the share that is correct
+PROMISED = 0.75  # of answers, the share that is correct at least
 ALONE = ", by probability alone"
 UNKNOWN = slice(0, None, 5)  # classes that nobody is taught
 FAR = 800  # images of another data set, at most
@@ -169,8 +169,8 @@ def calibration(validation, test):
     return rows
 
 
-def answered(validation, test, unknown):
-    """What is answered, of known classes and others, at `PROMISED`.
+def answered(validation, test, unknown, promised=PROMISED):
+    """What is answered, of known classes and others, and how much correctly.
 
     `validation` and `test` are pairs of `Looks` and labels, `unknown` `Looks`
     by what they are of. Nothing is answered, where no threshold keeps what is
@@ -188,7 +188,7 @@ def answered(validation, test, unknown):
         found = None
         with contextlib.suppress(ValueError):
             found = confidence.fit(
-                *both(validation[0]), validation[1], PROMISED
+                *both(validation[0]), validation[1], promised
             )
         right = says(test[0]).argmax(axis=-1) == test[1]
         rows[row, "accuracy (%)"] = 100 * right.mean()
@@ -241,7 +241,7 @@ def noise(shape):
     return np.random.default_rng(0).integers(0, 256, shape, "uint8")
 
 
-def tables_of_unknown(validation, labels, looks, found):
+def tables_of_unknown(validation, labels, looks, found, promised=PROMISED):
     """The tables `answered` and `unknown`.
 
     `looks` and `found`, `scores`, are of images by their kind, of which those
@@ -255,7 +255,8 @@ def tables_of_unknown(validation, labels, looks, found):
             apart[name, f"AUROC, {kind} (%)"] = area
             apart[name, f"false positives, {kind} (%)"] = passing
     test = looks["known"], labels
-    return {"answered": answered(validation, test, unknown), "unknown": apart}
+    left = answered(validation, test, unknown, promised)
+    return {"answered": left, "unknown": apart}
 
 
 def first_modules(looks, labels, last):

@@ -24,6 +24,7 @@ import keras_warn
 from keras_warn.data import load_digits
 
 HELD_OUT = 9
+PROMISED = 0.98  # of answers, the share that is correct at least
 TAUGHT = 4000  # canvases among which a nearest one is looked for
 
 
@@ -92,6 +93,7 @@ def main(argv=None):
             test.labels,
             looks,
             scores,
+            PROMISED,
         )
         frozen.add_rows(arguments.out, certainty.rows_of(run, tables))
 

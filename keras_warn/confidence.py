@@ -13,8 +13,9 @@ from keras_warn import checks
 
 # Of twenty promises, one may be broken.
 RISK = 0.05
-# Shares of the images, each a candidate: the surest of them are answered.
-SHARES = np.arange(10, 0, -1) / 10
+# Shares of the images, each a candidate: the surest of them are answered. Never
+# all: then no image, whatever it shows, would be unknown.
+SHARES = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
 # Without a wanted accuracy, at least this share is answered.
 HALF = 0.5
 # Half of them, all correct, promise that half of the answers are.
@@ -115,9 +116,9 @@ def fit(probabilities, backbone_logits, labels, accuracy=None) -> Calibration:
     """The `Calibration` of a model, by what it predicts.
 
     The temperature is that of the highest likelihood. The surest tenth of the
-    images, two tenths and so on are those of which the highest probability
-    *and* the `backbone_logit` are above as many others'. Their accuracy is at
-    least the lower end of the exact interval of Clopper and Pearson, with 95 %
+    images, two tenths and so on, up to 95 %, are those of which the highest
+    probability *and* the `backbone_logit` are above as many others'. Their
+    accuracy is at least the lower end of the exact interval of Clopper and Pearson, with 95 %
     confidence for all ten together (Bonferroni).
 
     Args:

@@ -80,7 +80,8 @@ def test_a_higher_accuracy_answers_less():
         fit(said, labels, accuracy).answered for accuracy in (0.5, 0.8, 0.9)
     ]
     assert shares == sorted(shares, reverse=True)
-    assert shares[0] == 1 and 0 < shares[-1] < 0.5
+    # Not even a model that is good enough answers all.
+    assert shares[0] == 0.95 and 0 < shares[-1] < 0.5
     # Without a wish, at least half are.
     assert fit(said, labels).answered >= 0.5
 

@@ -91,6 +91,13 @@ def test_train_refuses(photos, trained, capsys, options, message):
     assert not (trained / "new").exists()
 
 
+def test_train_keeps_a_limit_of_features(photos, tmp_path, capsys):
+    command = ["train", f"{photos}", "--out", f"{tmp_path / 'new'}", *SMALL]
+    assert main([*command, "--features-limit", "1e-9"]) == 2
+    assert "`limit` must be at least the size" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.npy"))
+
+
 def rows(path):
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.reader(file))

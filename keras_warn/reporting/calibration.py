@@ -33,8 +33,8 @@ def calibrate(
             classes, as of `keras_warn.report`. What is promised holds for
             images that are drawn as these.
         accuracy: Number in (0, 1), the least share of answers that shall be
-            correct: as many images are answered as keep it. `None`: at least
-            half of them, and those of the highest accuracy.
+            correct: as many images are answered as keep it, of these 95 % at
+            most. `None`: at least half, and those of the highest accuracy.
         batch_size: Positive integer, for arrays.
         verbose: 0 or 1; whether progress is shown.
 

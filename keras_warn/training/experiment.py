@@ -220,12 +220,13 @@ class Experiment:
         if s.frozen_views:
             frozen, trained_model = split(model)
             self._compile(trained_model, model.optimizer)
+            limit = s.features_limit
             trained_on = FeatureCache(
-                frozen, batches, features, s.frozen_views, limit=None
+                frozen, batches, features, s.frozen_views, limit=limit
             )
             if validation is not None:
                 validated_on = FeatureCache(
-                    frozen, validation, features, limit=None
+                    frozen, validation, features, limit=limit
                 )
         trained = fit(
             trained_model,

@@ -33,7 +33,8 @@ class FeatureCache(Batches):
     weights, the transform and the seed. Others never meet them.
 
     Args:
-        features: The first of the two models that `keras_warn.split` returns.
+        features: The first of the two models that `keras_warn.split` returned
+            with the head.
         batches: `TrainingBatches` without `mix`, or `TestBatches`.
         folder: Folder of all caches, made if it does not exist.
         views: Positive integer, how often to see each image; 1 for
@@ -44,6 +45,7 @@ class FeatureCache(Batches):
         verbose: 1 to say their size and show a progress bar, or 0.
 
     Attributes:
+        digest: String that tells them from all others.
         path: `pathlib.Path`, the folder of these arrays.
         nbytes: Integer, what they take on disk.
         arrays: List of read-only arrays `(views * b, ...)`, one view after
@@ -130,8 +132,9 @@ class FeatureCache(Batches):
             "backend": keras.backend.backend(),
             "keras_warn": __version__,
         }
-        key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
-        self.path = pathlib.Path(folder) / key
+        about = json.dumps(about, indent=1)
+        self.digest = hashlib.sha256(about.encode()).hexdigest()[:16]
+        self.path = pathlib.Path(folder) / self.digest
         self.path.mkdir(parents=True, exist_ok=True)
         names = [f"{i}.npy" for i in range(len(shapes))]
         if not (self.path / "about.json").exists():
@@ -147,7 +150,7 @@ class FeatureCache(Batches):
                 self._write(features, arrays, done, verbose)
                 # Written last: by this, the arrays are known as whole.
                 with files.replacing(self.path / "about.json") as path:
-                    path.write_text(json.dumps(about, indent=1), "utf-8")
+                    path.write_text(about, "utf-8")
         self.arrays = [
             np.load(self.path / name, mmap_mode="r") for name in names
         ]

@@ -75,7 +75,8 @@ def fit(
             at the start do not matter to a training that resumes. A new model
             for each call: compiled with the same settings.
         batches: `keras_warn.data.TrainingBatches`, or what has the same
-            method `dataset(epoch, step)` and length.
+            method `dataset(epoch, step)` and length, such as a
+            `FeatureCache`, whose `digest` a training that resumes checks.
         epochs: Positive integer.
         folder: The folder for the checkpoint, made if it is not there. It
             belongs to this training. Of several processes
@@ -130,7 +131,12 @@ def fit(
             stack.enter_context(files.locked(folder))
             files.remove_unfinished(folder)
             files.check_replacing(folder / CHECKPOINT)
-        progress = _Progress.read(folder / CHECKPOINT, len(batches), epochs)
+        progress = _Progress.read(
+            folder / CHECKPOINT,
+            steps=len(batches),
+            epochs=epochs,
+            digest=getattr(batches, "digest", None),
+        )
         # Its variables are to be read from the checkpoint.
         with devices.scope(getattr(model, "distribute_strategy", None)):
             if not model.optimizer.built:
@@ -171,6 +177,7 @@ class _Progress:
 
     steps: int  # in an epoch
     epochs: int
+    digest: str | None  # of what it is trained on, if that has one
     epoch: int = 0  # how many are over
     step: int = 0  # how many steps of the next one are over
     seconds: float = 0.0
@@ -179,9 +186,9 @@ class _Progress:
     seed: int = 0  # of PyTorch's generator
 
     @classmethod
-    def read(cls, path, steps, epochs):
+    def read(cls, path, **training):
         """What the checkpoint at `path` says, or a new start."""
-        progress = cls(steps, epochs)
+        progress = cls(**training)
         progress.path = path
         progress.best = []  # weights of the best epoch
         progress.arrays = None  # to be restored
@@ -193,8 +200,9 @@ class _Progress:
             progress.seed = int(torch.randint(2**62, ()))
         if found := checkpoints.read(path):
             notes, progress.arrays = found
-            for name, value in {"steps": steps, "epochs": epochs}.items():
-                if notes[name] != value:
+            for name, value in training.items():
+                # Without a digest, it is of an earlier version.
+                if notes.setdefault(name, value) != value:
                     raise ValueError(
                         f"{path} must be a checkpoint of this training. "
                         f"Received one with {name}={notes[name]} instead of "

@@ -136,6 +136,9 @@ class Settings(Checked):
         0,
         1000,
     )
+    features_limit: float | None = setting(
+        None, "GB that these may take on disk, or none for what it has"
+    )
     precision: str = setting(
         "float32",
         "float32, mixed_float16 or mixed_bfloat16",
@@ -187,11 +190,12 @@ class Settings(Checked):
         return self.attention is None
 
     def identity(self):
-        """The settings for JSON, with files by their content.
+        """The settings for JSON that say what is trained.
 
-        A file's path says nothing of what is in it.
+        Files by their content: a path says nothing of what is in it.
         """
         values = dataclasses.asdict(self)
+        del values["features_limit"]
         for name in ("backbone", "weights"):
             path = pathlib.Path(values[name])
             if path.is_file():

@@ -184,13 +184,14 @@ def test_large_groups_are_not_preferred():
     assert 0.3 * seeds < held < 0.7 * seeds
 
 
-def test_a_class_of_one_group_stays_in_training():
-    listing = listed([20, 20])
-    groups = np.arange(40)
+@pytest.mark.parametrize("members", [1, 20])
+def test_a_class_of_one_image_or_group_stays_in_training(members):
+    listing = listed([20, members])
+    groups = np.arange(20 + members)
     groups[listing.labels == 1] = 0
     listing = dataclasses.replace(listing, groups=groups)
     training, validation = listing.hold_out(0.5, seed=0)
-    assert (training.labels == 1).sum() == 20
+    assert (training.labels == 1).sum() == members
     assert set(validation.labels) == {0}
 
 

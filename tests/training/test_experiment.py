@@ -439,3 +439,24 @@ def test_the_figure_shows_an_image_of_each_class(birds):
     batches = TestBatches(birds.validation, crops(SMALL)[1], 6)
     first = birds.validation.labels.tolist().index(1)
     np.testing.assert_array_equal(images[1], batches.batch(0)[first])
+
+
+def test_a_frozen_backbone_without_attention(birds, tmp_path):
+    """Features of the pooled map are what its classifier learns on."""
+    one = small(birds, attention=None, frozen_views=1, epochs=1)
+    results = one.run(tmp_path / "out", verbose=0)
+    start, trained = (
+        {v.path: to_numpy(v) for v in model.variables}
+        for model in (
+            one.build(),
+            keras.saving.load_model(tmp_path / "out/model.keras"),
+        )
+    )
+    assert trained.keys() == start.keys()
+    moved = {
+        path.split("/")[0]
+        for path, value in trained.items()
+        if not np.array_equal(value, start[path])
+    }
+    assert moved == {"classifier"}
+    assert 0 <= results["metrics"]["last_epoch"]["test"]["accuracy"] <= 1

@@ -91,6 +91,18 @@ def test_trained_through_the_cache_as_without_it(tmp_path):
     assert scores == pytest.approx(evaluate(model, tested), abs=1e-3)
 
 
+def test_a_head_resumes_on_features_of_its_own_backbone_alone(tmp_path):
+    for seed in (0, 1):  # of other weights
+        _, features, head = build(attention=False, seed=seed)
+        batches = cached(training(), tmp_path, features=features)
+        if seed == 0:
+            fit(head, batches, 2, tmp_path / "a", until=1, verbose=0)
+            first = batches.digest
+    message = f"digest={first} instead of {batches.digest}"
+    with pytest.raises(ValueError, match=f"of this training. .* {message}"):
+        fit(head, batches, 2, tmp_path / "a", verbose=0)
+
+
 def test_batches_as_a_data_set_from_anywhere(tmp_path):
     cache = cached(training(), tmp_path)
     found = cache.dataset(1, 2).take(2).as_numpy_iterator()
