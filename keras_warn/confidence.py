@@ -118,8 +118,8 @@ def fit(probabilities, backbone_logits, labels, accuracy=None) -> Calibration:
     The temperature is that of the highest likelihood. The surest tenth of the
     images, two tenths and so on, up to 95 %, are those of which the highest
     probability *and* the `backbone_logit` are above as many others'. Their
-    accuracy is at least the lower end of the exact interval of Clopper and Pearson, with 95 %
-    confidence for all ten together (Bonferroni).
+    accuracy is at least the lower end of the exact interval of Clopper and
+    Pearson, with 95 % confidence for all ten together (Bonferroni).
 
     Args:
         probabilities: Array `(b, n)`, of images that the model was not trained
