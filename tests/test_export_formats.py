@@ -115,6 +115,8 @@ def test_runs_without_tensorflow(tmp_path, file_format):
     )  # there is something to agree on
     wanted = calibration.probabilities(intermediates["prediction"])
     close(found["probabilities"], wanted)
+    backbone = np.array(intermediates["backbone_prediction"])
+    close(found["backbone_logit"], backbone[range(3), wanted.argmax(axis=-1)])
     assert found["answered"].tolist() == [True] * 3
     close(
         found["backbone_probabilities"],

@@ -1,5 +1,7 @@
 """The functions of an exported model: what they take and what they return."""
 
+import math
+
 import keras
 
 from keras_warn import metadata
@@ -136,12 +138,15 @@ class Signatures:
             return {"probabilities": found}
         powers = found ** (1 / calibration.temperature)
         found = powers / keras.ops.sum(powers, axis=-1, keepdims=True)
-        predicted = keras.ops.argmax(found, axis=-1)[:, None]
-        backbone_logit = keras.ops.take_along_axis(
-            _wide(intermediates["backbone_prediction"]), predicted, axis=-1
-        )[:, 0]
+        highest = keras.ops.max(found, axis=-1)
+        of_backbone = _wide(intermediates["backbone_prediction"])
+        # Not by `argmax`, which ONNX and LiteRT cannot write.
+        backbone_logit = keras.ops.max(
+            keras.ops.where(found >= highest[:, None], of_backbone, -math.inf),
+            axis=-1,
+        )
         answered = keras.ops.logical_and(
-            keras.ops.max(found, axis=-1) >= calibration.threshold,
+            highest >= calibration.threshold,
             backbone_logit >= calibration.least_backbone_logit,
         )
         return {

@@ -112,7 +112,10 @@ def docs(tmp_path, of_table_2, monkeypatch):
         results / evidence.CERTAINTY,
         [
             "data,backbone,seed,table,row,measure,value",
-            *(f"birds,net,0,{t},x,y,1" for t in certainty_report.TABLES),
+            *(
+                f"birds,net,0,{table},{certainty_report.FIXED},y,1"
+                for table in certainty_report.TABLES
+            ),
         ],
     )
     (results / evidence.TABLE_2).write_text(of_table_2[0], "utf-8")
@@ -191,7 +194,7 @@ def test_tables_and_plots_are_written(docs, capsys):
     assert row in unpadded(places["birds"])
     assert "not yet measured" not in page.read_text("utf-8")
     for name in certainty_report.TABLES:
-        assert "birds, net: x" in places.pop(name)
+        assert f"birds, net: {certainty_report.FIXED}" in places.pop(name)
     for name, text in places.items():
         assert text.endswith(f"(images/{name}.png)\n")
         assert (docs / f"images/{name}.png").stat().st_size > 10_000

@@ -96,7 +96,12 @@ def test_inputs_may_be_named(client):
     answer = client.post(PREDICT, json={**request, "instances": named})
     assert answer.json() == plain
     (row,) = plain["predictions"]
-    assert set(row) == {"probabilities", "answered", "class_names"}
+    assert set(row) == {
+        "probabilities",
+        "backbone_logit",
+        "answered",
+        "class_names",
+    }
     assert row["answered"] is False
 
 
