@@ -45,6 +45,7 @@ from keras_warn.attention import attention_of
 from keras_warn.data import images
 from keras_warn.data import transforms
 from keras_warn.explanation import masks
+from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.reporting import comparison
 
 WIDTH = 8
@@ -81,16 +82,16 @@ def looker(model):
     """A function from images, uint8 `(b, height, width, 3)`, to `Looks`."""
     inspected = keras_warn.inspect(model)
     inspected.compile(jit_compile=False)
-    modules = range(1, len(attention_of(model).modules) + 1)
-    names = [f"module_{i}_prediction" for i in modules]
-    names.insert(0, "backbone_prediction")
 
     def look(pixels):
         logits, found = [], []
         for i in range(0, len(pixels), frozen.BATCH):
             batch = pixels[i : i + frozen.BATCH].astype("float32")
             parts = inspected.predict_on_batch(batch)
-            logits.append(np.stack([parts[name] for name in names], axis=1))
+            outputs = outputs_of(parts)
+            said = [module.prediction for module in outputs.modules]
+            said.insert(0, outputs.backbone_prediction)
+            logits.append(np.stack(said, axis=1))
             mask = masks.combined_mask(model, parts, pixels.shape[1:3])
             found.append(mask.astype("float32"))
         return Looks(np.concatenate(logits), np.concatenate(found))

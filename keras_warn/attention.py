@@ -1,7 +1,4 @@
-"""What `augment` adds to a model: layers by what they do, and their names.
-
-Names of layers and of what `keras_warn.inspect` returns are known here alone.
-"""
+"""What `augment` adds to a model: layers by what they do, and their names."""
 
 import dataclasses
 import itertools
@@ -204,44 +201,3 @@ def attention_of(model) -> Attention:
         rectified,
         combined,
     )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ModuleOutputs:
-    """What one module returned, of what `keras_warn.inspect` returns.
-
-    Attributes:
-        masks: `(b, h, w, k)`, `(b, k, h, w)` channels first, or `(b, p, k)`.
-        hypotheses: `(b, k, n)`, logits.
-        prediction: `(b, n)`, logits.
-        head_gates: `(b, k)`, or `None` with `gates="linear"`.
-
-    What is not among the outputs is `None`.
-    """
-
-    masks: object = None
-    hypotheses: object = None
-    prediction: object = None
-    head_gates: object = None
-
-
-OUTPUTS = tuple(field.name for field in dataclasses.fields(ModuleOutputs))
-
-
-def module_outputs(intermediates) -> list:
-    """What each module returned.
-
-    Args:
-        intermediates: The outputs of `keras_warn.inspect(model)`.
-
-    Returns:
-        A list of a `ModuleOutputs` for each module.
-    """
-    found = []
-    for i in itertools.count(1):
-        outputs = {
-            part: intermediates.get(part_name(i, part)) for part in OUTPUTS
-        }
-        if all(output is None for output in outputs.values()):
-            return found
-        found.append(ModuleOutputs(**outputs))

@@ -12,14 +12,13 @@ from keras_warn import checks
 from keras_warn._event_files import EventFile
 from keras_warn._event_files import check_installed
 from keras_warn._event_files import new_folder
-from keras_warn.attention import GLOBAL_GATES
 from keras_warn.attention import attention_of
 from keras_warn.attention import module_name
-from keras_warn.attention import module_outputs
 from keras_warn.explanation import geometry
 from keras_warn.explanation.decomposition import outcomes
 from keras_warn.explanation.intermediates import follow_settings
 from keras_warn.explanation.intermediates import inspect
+from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.explanation.masks import masks_of
 from keras_warn.explanation.overlays import displayable
 from keras_warn.explanation.overlays import mask_overlay
@@ -187,11 +186,9 @@ class TensorBoardAttention(keras.callbacks.Callback):
             self.model, self.validation_data, 128, "validation_data"
         )
         for images, labels in itertools.islice(batches, most):
-            intermediates = self._inspected.predict_on_batch(images)
-            backbone, output = (
-                intermediates[name].argmax(-1)
-                for name in ("backbone_prediction", "prediction")
-            )
+            outputs = outputs_of(self._inspected.predict_on_batch(images))
+            backbone = outputs.backbone_prediction.argmax(-1)
+            output = outputs.prediction.argmax(-1)
             found.append(outcomes(backbone, output, labels))
         return np.concatenate(found)
 
@@ -242,17 +239,19 @@ def statistics(intermediates, data_format=None) -> tuple:
     True
     """
     data_format = checks.data_format(data_format)
-    intermediates = {
-        name: ops.convert_to_numpy(x).astype("float64")
-        for name, x in intermediates.items()
-    }
+    found = outputs_of(
+        {
+            name: ops.convert_to_numpy(x).astype("float64")
+            for name, x in intermediates.items()
+        }
+    )
     scalars, histograms = {}, {}
-    global_gates = intermediates.get(GLOBAL_GATES, np.zeros((0, 0)))
-    for j, gate in enumerate(global_gates.T):
+    gates = [] if found.global_gates is None else found.global_gates.T
+    for j, gate in enumerate(gates):
         name = module_name(j) if j else "backbone"
         scalars[f"global_gate/{name}"] = gate.mean()
         histograms[f"global_gate/{name}/histogram"] = gate
-    for i, outputs in enumerate(module_outputs(intermediates), start=1):
+    for i, outputs in enumerate(found.modules, start=1):
         module, gates = module_name(i), outputs.head_gates
         if gates is not None:
             for j, gate in enumerate(gates.T, start=1):

@@ -9,7 +9,7 @@ from support import needs_tensorflow
 import keras_warn
 from keras_warn import metadata
 from keras_warn.attention import attention_of
-from keras_warn.attention import module_outputs
+from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.reporting.comparison import compare
 
 
@@ -74,15 +74,19 @@ def test_of_a_model_without_attention(use, tmp_path, monkeypatch):
 @pytest.mark.parametrize("gates", ["softmax", "linear"])
 def test_outputs_are_those_of_the_modules(gates):
     model = keras_warn.augment(backbone(), 11, width=2, gates=gates)
-    outputs = module_outputs(keras_warn.inspect(model).output)
-    modules = attention_of(model).modules
-    assert len(outputs) == len(modules) == 2
-    for found, module in zip(outputs, modules, strict=True):
+    outputs = outputs_of(keras_warn.inspect(model).output)
+    attention = attention_of(model)
+    assert len(outputs.modules) == len(attention.modules) == 2
+    for found, module in zip(outputs.modules, attention.modules, strict=True):
         assert found.masks is module.masks.output
         assert found.hypotheses is module.hypotheses.output
         assert found.prediction is module.prediction.output
         assert (found.head_gates is None) == (gates == "linear")
-    assert module_outputs({}) == []
+    assert (outputs.global_gates is None) == (gates == "linear")
+    assert outputs.backbone_prediction is attention.backbone_logits
+    assert outputs.logits.shape == outputs.prediction.shape == (None, 11)
+    assert outputs.prediction is model.output
+    assert outputs_of({}).modules == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pathlib
 import numpy as np
 
 from keras_warn import files
-from keras_warn.attention import module_outputs
 from keras_warn.cli import errors
 from keras_warn.cli import inputs
 from keras_warn.cli import options
@@ -17,6 +16,7 @@ from keras_warn.cli import outputs
 from keras_warn.cli.progress import Progress
 from keras_warn.data import image_files
 from keras_warn.explanation.decomposition import explain
+from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.reporting import figures
 
 EXPLANATIONS = "explanations.json"
@@ -201,7 +201,7 @@ def _entry(one, names, preprocessor, image_size):
         gates = one.gates[0].tolist()
         head_gates = [
             module.head_gates[0].tolist()
-            for module in module_outputs(one.intermediates)
+            for module in outputs_of(one.intermediates).modules
         ]
     if one.attribution is not None and one.attribution.max() > 0:
         (region,) = one.attribution

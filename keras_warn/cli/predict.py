@@ -15,6 +15,7 @@ from keras_warn.cli import options
 from keras_warn.cli.outputs import check_out
 from keras_warn.cli.progress import Progress
 from keras_warn.explanation.intermediates import inspect
+from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.reporting.comparison import probabilities
 
 EPILOG = f"""\
@@ -62,9 +63,9 @@ def run(arguments) -> int:
     paths = inputs.listed(arguments.image)
     top = min(arguments.top, model.output_shape[-1])
     calibration = metadata.of_model(model).calibration
-    outputs = inspect(model).output
+    outputs = outputs_of(inspect(model).output)
     reader = keras.Model(
-        model.input, [outputs["prediction"], outputs["backbone_prediction"]]
+        model.input, [outputs.prediction, outputs.backbone_prediction]
     )
     plain = len({path.name for path in paths}) == len(paths)
     progress, rows = Progress("images predicted", len(paths)), []

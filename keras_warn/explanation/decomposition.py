@@ -29,10 +29,9 @@ import numpy as np
 from keras import ops
 
 from keras_warn import checks
-from keras_warn.attention import GLOBAL_GATES
 from keras_warn.attention import attention_of
-from keras_warn.attention import module_outputs
 from keras_warn.explanation import geometry
+from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.explanation.intermediates import read
 from keras_warn.explanation.masks import masks_of
 from keras_warn.explanation.masks import to_pixels
@@ -314,23 +313,22 @@ def contributions(model, intermediates) -> Contributions:
     True
     """
     attention = attention_of(model)
-    backbone = _float64(intermediates["backbone_prediction"])
-    readouts = _readouts(attention, intermediates)
+    outputs = outputs_of(intermediates)
+    backbone = _float64(outputs.backbone_prediction)
+    readouts = _readouts(attention, outputs)
     gates, log_scale = None, True
     if attention.combined is not None:  # gates="linear"
-        own = _combined(attention, intermediates)[:, 0]
+        own = _combined(attention, outputs)[:, 0]
     else:
-        gates = _float64(intermediates[GLOBAL_GATES])
+        gates = _float64(outputs.global_gates)
         log_scale = attention.rectified.combination == "log_probabilities"
         own = gates[:, :1] * (backbone if log_scale else softmax(backbone))
     return Contributions(
         scale="log-probability" if log_scale else "probability",
         backbone=_centered(own),
         heads=[
-            _centered(readout(_float64(outputs.hypotheses)))
-            for readout, outputs in zip(
-                readouts, module_outputs(intermediates), strict=True
-            )
+            _centered(readout(_float64(module.hypotheses)))
+            for readout, module in zip(readouts, outputs.modules, strict=True)
         ],
         gates=gates,
         backbone_probabilities=softmax(backbone),
@@ -379,29 +377,29 @@ class _Readout:
         return self.coefficients[:, :, None] * difference
 
 
-def _readouts(attention, intermediates):
+def _readouts(attention, outputs):
     """The `_Readout` of each module."""
     if attention.combined is not None:  # gates="linear"
-        return _linear_readouts(attention, intermediates)
+        return _linear_readouts(attention, outputs)
     from scipy import special
 
     readouts = []
-    for i, outputs in enumerate(module_outputs(intermediates), start=1):
-        head_gates = _float64(outputs.head_gates)
-        gate = _float64(intermediates[GLOBAL_GATES])[:, i : i + 1]
+    for i, module in enumerate(outputs.modules, start=1):
+        head_gates = _float64(module.head_gates)
+        gate = _float64(outputs.global_gates)[:, i : i + 1]
         if attention.rectified.combination == "log_probabilities":
             readouts.append(_Readout(gate * head_gates))
             continue
         # Logarithms relative to a guess are a sum over heads, less the
         # normaliser, which is divided as the gates are. So is what the sum of
         # large hypotheses lost by rounding.
-        logits = _float64(outputs.prediction)
+        logits = _float64(module.prediction)
         over_guess = special.log_softmax(logits, axis=-1)
         over_guess += np.log(logits.shape[1])
         # `(x - 1) / log x`, the logarithmic mean of `x` and 1.
         factors = gate * special.exprel(over_guess) / logits.shape[1]
         factors = factors[:, None]
-        hypotheses = _float64(outputs.hypotheses)
+        hypotheses = _float64(module.hypotheses)
         whole = np.einsum("bk,bkn->bn", head_gates, hypotheses)
         normaliser = (over_guess - whole)[:, None]
         shares = _shares(head_gates, axis=1)
@@ -410,14 +408,13 @@ def _readouts(attention, intermediates):
     return readouts
 
 
-def _linear_readouts(attention, intermediates):
+def _linear_readouts(attention, outputs):
     """The `_Readout` of each module, with `gates="linear"`."""
-    combined = _combined(attention, intermediates)
+    combined = _combined(attention, outputs)
     combining = _kernels(attention.combined, combined.shape[1])
     readouts = []
-    outputs = module_outputs(intermediates)
     for i, module in enumerate(attention.modules, start=1):
-        hypotheses = _float64(outputs[i - 1].hypotheses)
+        hypotheses = _float64(outputs.modules[i - 1].hypotheses)
         heads = hypotheses.shape[1]
         kernels = _kernels(module.prediction, heads)
         readout = _Readout(np.ones((1, 1)), (kernels, combining[i]))
@@ -427,12 +424,10 @@ def _linear_readouts(attention, intermediates):
     return readouts
 
 
-def _combined(attention, intermediates):
+def _combined(attention, outputs):
     """Of `gates="linear"`: what each prediction adds, `(b, m + 1, n)`."""
-    predictions = [intermediates["backbone_prediction"]]
-    predictions += [
-        outputs.prediction for outputs in module_outputs(intermediates)
-    ]
+    predictions = [outputs.backbone_prediction]
+    predictions += [module.prediction for module in outputs.modules]
     layer = attention.combined
     kernels = _kernels(layer, len(predictions))
     stacked = np.stack([_float64(one) for one in predictions], axis=1)
@@ -456,15 +451,15 @@ def _attribution(attention, features, found):
     """Evidence by place, of all modules: `(b, height, width)`."""
     total = 0
     classes = found.targets, found.contrast
-    readouts = _readouts(attention, found.intermediates)
-    outputs = module_outputs(found.intermediates)
+    outputs = outputs_of(found.intermediates)
+    readouts = _readouts(attention, outputs)
     for i, module in enumerate(attention.modules):
         kernel = _float32(module.hypotheses.kernel)
         weights = readouts[i].contrast(kernel, *classes)
         shared = module.hypotheses.shared_kernel
         if shared is not None:
             weights = weights @ _float32(shared).T
-        masks = ops.cast(outputs[i].masks, "float32")
+        masks = ops.cast(outputs.modules[i].masks, "float32")
         masks = feature_maps.heads_first(masks, attention.data_format)
         masks = _float64(masks)
         located = _located(module.attended, features[i], masks, weights)

@@ -1,5 +1,10 @@
-"""Looking inside: masks, hypotheses and gates as named outputs."""
+"""Looking inside: masks, hypotheses and gates as named outputs.
 
+Their names are known here alone.
+"""
+
+import dataclasses
+import itertools
 import weakref
 
 import keras
@@ -55,7 +60,7 @@ def inspect(model) -> keras.Model:
     outputs = {
         part_name(i, part): getattr(module, part).output
         for i, module in enumerate(attention.modules, start=1)
-        for part in ("masks", "hypotheses", "head_gates", "prediction")
+        for part in _names(ModuleOutputs)
         if getattr(module, part) is not None
     }
     if attention.combined is None:
@@ -71,6 +76,65 @@ def inspect(model) -> keras.Model:
     return keras.Model(
         graph.inputs(model), outputs, name=f"{model.name}_inspected"
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ModuleOutputs:
+    """What one module returned.
+
+    Attributes:
+        masks: `(b, h, w, k)`, `(b, k, h, w)` channels first, or `(b, p, k)`.
+        hypotheses: `(b, k, n)`, logits.
+        head_gates: `(b, k)`, or `None` with `gates="linear"`.
+        prediction: `(b, n)`, logits.
+
+    What is not among the outputs is `None`.
+    """
+
+    masks: object = None
+    hypotheses: object = None
+    head_gates: object = None
+    prediction: object = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a model with attention returned, by what it is.
+
+    Attributes:
+        modules: List of a `ModuleOutputs` for each module.
+        global_gates: `(b, m + 1)`, or `None` with `gates="linear"`.
+        backbone_prediction: `(b, n)`, logits.
+        logits: `(b, n)`, the sum of all logits, weighed by the gates.
+        prediction: `(b, n)`, the output of the model.
+
+    What is not among the outputs is `None`.
+    """
+
+    modules: list
+    global_gates: object = None
+    backbone_prediction: object = None
+    logits: object = None
+    prediction: object = None
+
+
+def outputs_of(intermediates) -> Outputs:
+    """What `keras_warn.inspect` returned, by what it is.
+
+    Args:
+        intermediates: The outputs of `keras_warn.inspect(model)`.
+    """
+    modules = []
+    for i in itertools.count(1):
+        names = [part_name(i, part) for part in _names(ModuleOutputs)]
+        if not any(name in intermediates for name in names):
+            _, *names = _names(Outputs)
+            return Outputs(modules, *map(intermediates.get, names))
+        modules.append(ModuleOutputs(*map(intermediates.get, names)))
+
+
+def _names(outputs):
+    return [field.name for field in dataclasses.fields(outputs)]
 
 
 @keras.saving.register_keras_serializable(package="keras_warn")

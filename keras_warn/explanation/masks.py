@@ -4,9 +4,8 @@ import numpy as np
 from keras import ops
 
 from keras_warn import checks
-from keras_warn.attention import GLOBAL_GATES
-from keras_warn.attention import module_outputs
 from keras_warn.explanation import geometry
+from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.layers import feature_maps
 
 # Points this close to the strongest are as strong: what separates them is
@@ -59,7 +58,7 @@ def masks_of(intermediates, placements, size):
 
     Of `placements` as of `keras_warn.explanation.geometry`.
     """
-    found = module_outputs(intermediates)
+    found = outputs_of(intermediates)
     why = geometry.why_unknown(placements)
     if why is not None:
         raise ValueError(
@@ -67,11 +66,11 @@ def masks_of(intermediates, placements, size):
             f"attention, for masks in pixels. Received: {why}."
         )
     modules = []
-    for outputs, placement in zip(found, placements, strict=True):
+    for outputs, placement in zip(found.modules, placements, strict=True):
         masks = head_masks(outputs.masks, placement, size)
         weights = _weights(outputs.head_gates, masks.shape[1])
         modules.append(ops.sum(masks * weights[:, :, None, None], axis=1))
-    shares = _weights(intermediates.get(GLOBAL_GATES), len(found) + 1)
+    shares = _weights(found.global_gates, len(modules) + 1)
     return shares[:, 1:, None, None] * ops.stack(modules, axis=1)
 
 

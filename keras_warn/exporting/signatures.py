@@ -6,10 +6,10 @@ import keras
 
 from keras_warn import metadata
 from keras_warn.attention import attention_of
-from keras_warn.attention import module_outputs
 from keras_warn.attention import part_name
 from keras_warn.explanation import masks
 from keras_warn.explanation.intermediates import inspect
+from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.exporting import preprocessing
 from keras_warn.operations import functions_inlined
 
@@ -111,14 +111,15 @@ class Signatures:
 
     def _serve(self, images):
         intermediates = self._inspected(images, training=False)
-        return self._named(self._probabilities(intermediates))
+        return self._named(self._probabilities(outputs_of(intermediates)))
 
     def _explain(self, images):
         intermediates = self._inspected(images, training=False)
+        outputs = outputs_of(intermediates)
         found = {
-            **self._probabilities(intermediates),
+            **self._probabilities(outputs),
             "backbone_probabilities": keras.ops.softmax(
-                _wide(intermediates["backbone_prediction"]), axis=-1
+                _wide(outputs.backbone_prediction), axis=-1
             ),
             **{
                 name: _wide(value)
@@ -129,8 +130,8 @@ class Signatures:
         }
         return self._named(found)
 
-    def _probabilities(self, intermediates):
-        found = _wide(intermediates["prediction"])
+    def _probabilities(self, outputs):
+        found = _wide(outputs.prediction)
         if self._activation is None:
             found = keras.ops.softmax(found, axis=-1)
         calibration = self._calibration
@@ -139,7 +140,7 @@ class Signatures:
         powers = found ** (1 / calibration.temperature)
         found = powers / keras.ops.sum(powers, axis=-1, keepdims=True)
         highest = keras.ops.max(found, axis=-1)
-        of_backbone = _wide(intermediates["backbone_prediction"])
+        of_backbone = _wide(outputs.backbone_prediction)
         # Not by `argmax`, which ONNX and LiteRT cannot write.
         backbone_logit = keras.ops.max(
             keras.ops.where(found >= highest[:, None], of_backbone, -math.inf),
@@ -157,9 +158,10 @@ class Signatures:
 
     def _masks(self, intermediates, images):
         plan = self.plan
+        modules = outputs_of(intermediates).modules
         found = {
-            part_name(i, "masks"): outputs.masks
-            for i, outputs in enumerate(module_outputs(intermediates), start=1)
+            part_name(i, "masks"): module.masks
+            for i, module in enumerate(modules, start=1)
         }
         if plan.masks == "maps":
             return {name: _wide(maps) for name, maps in found.items()}

@@ -10,6 +10,7 @@ from keras_warn import confidence
 from keras_warn import metadata
 from keras_warn.attention import attention_of
 from keras_warn.explanation.intermediates import inspect
+from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.reporting import comparison
 
 
@@ -66,13 +67,10 @@ def calibrate(
     progress = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
     found = []
     for images, labels in batches:
-        intermediates = reader.predict_on_batch(images)
-        scores = intermediates["prediction"]
-        comparison.check_finite("model", "prediction", scores)
-        probabilities = comparison.own_probabilities(model, scores)
-        found.append(
-            (probabilities, intermediates["backbone_prediction"], labels)
-        )
+        outputs = outputs_of(reader.predict_on_batch(images))
+        comparison.check_finite("model", "prediction", outputs.prediction)
+        probabilities = comparison.own_probabilities(model, outputs.prediction)
+        found.append((probabilities, outputs.backbone_prediction, labels))
         progress.update(len(found))
     labels = [label for *_, of_batch in found for label in of_batch]
     if len(labels) < confidence.FEWEST:

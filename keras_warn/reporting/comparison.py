@@ -11,11 +11,11 @@ import numpy as np
 from keras_warn import checks
 from keras_warn import metadata
 from keras_warn.attention import attention_of
-from keras_warn.attention import module_outputs
 from keras_warn.explanation.decomposition import contributions
 from keras_warn.explanation.decomposition import outcomes
 from keras_warn.explanation.decomposition import softmax
 from keras_warn.explanation.intermediates import inspect
+from keras_warn.explanation.intermediates import outputs_of
 
 # The quantile of the normal distribution that a 95 % interval reaches to.
 Z = 1.959963984540054
@@ -364,14 +364,14 @@ def compare(
     found = []
     for images, labels in batches:
         intermediates = reader.predict_on_batch(images)
+        outputs = outputs_of(intermediates)
         for name in ("backbone_prediction", "prediction"):
-            check_finite("model", name, intermediates[name])
+            check_finite("model", name, getattr(outputs, name))
         parts = contributions(model, intermediates)
-        modules = module_outputs(intermediates)
-        output = probabilities(model, intermediates["prediction"], calibration)
+        output = probabilities(model, outputs.prediction, calibration)
         entropies = [
             mask_entropies(module.masks, attention.data_format)
-            for module in modules
+            for module in outputs.modules
         ]
         of_batch = {
             "labels": labels,
@@ -381,12 +381,12 @@ def compare(
             "gates": parts.gates,
             "head_gates": None
             if parts.gates is None
-            else tuple(module.head_gates for module in modules),
+            else tuple(module.head_gates for module in outputs.modules),
             "entropies": np.stack(entropies, axis=1),
         }
         if calibration is not None:
             of_batch["answered"] = calibration.answers(
-                output, intermediates["backbone_prediction"]
+                output, outputs.backbone_prediction
             )
         if baseline is not None:
             alone = baseline.predict_on_batch(images)

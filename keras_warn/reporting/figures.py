@@ -6,8 +6,8 @@ so no window is needed or left open: save them with `figure.savefig(path)`.
 
 import numpy as np
 
-from keras_warn.attention import module_outputs
 from keras_warn.explanation import overlays
+from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.layers import feature_maps
 from keras_warn.reporting.lettering import Lettering
 
@@ -104,8 +104,8 @@ def explanation_figure(images, explanation, titles=None, names=None):
         *_what_modules_said(explanation, names),
     ]
     heads = ["image", "evidence"]
-    outputs_of = module_outputs(explanation.intermediates)
-    for i, outputs in enumerate(outputs_of, start=1):
+    of_modules = outputs_of(explanation.intermediates).modules
+    for i, outputs in enumerate(of_modules, start=1):
         shape = feature_maps.spatial_shape(
             outputs.masks.shape, explanation.data_format
         )
@@ -266,7 +266,7 @@ def _what_was_said(explanation, names):
 def _what_modules_said(explanation, names):
     """For each module and image, its gate and the class it predicts."""
     texts = []
-    modules = module_outputs(explanation.intermediates)
+    modules = outputs_of(explanation.intermediates).modules
     for i, outputs in enumerate(modules, start=1):
         classes = outputs.prediction.argmax(axis=1)
         said = [f"says {names[j]}" for j in classes]

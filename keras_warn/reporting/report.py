@@ -14,12 +14,12 @@ from keras_warn import checks
 from keras_warn import files
 from keras_warn import metadata
 from keras_warn.attention import attention_of
-from keras_warn.attention import module_outputs
 from keras_warn.data.images import import_pillow
 from keras_warn.environment import environment
 from keras_warn.explanation import overlays
 from keras_warn.explanation.decomposition import explain
 from keras_warn.explanation.decomposition import outcomes
+from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.reporting import pages
 from keras_warn.reporting.comparison import Comparison
 from keras_warn.reporting.comparison import batches_of
@@ -384,7 +384,7 @@ def _parts(explanation, names):
     highest = np.abs(contributions).max(axis=1, keepdims=True)
     lengths = contributions / np.where(highest == 0, 1, highest)
     said = [explanation.backbone_probabilities.argmax(axis=1)]
-    for module in module_outputs(explanation.intermediates):
+    for module in outputs_of(explanation.intermediates).modules:
         said.append(module.prediction.argmax(axis=-1))
     return [
         [
