@@ -27,7 +27,7 @@ COMMANDS = {
 }
 
 
-def make_parser():
+def make_parser() -> tuple:
     """The parser of `keras-warn`, without the options of its commands.
 
     Returns:
@@ -59,7 +59,7 @@ def make_parser():
     return parser, commands.choices
 
 
-def main():
+def main() -> int:
     """What the console script runs: returns the exit code."""
     if not COMMANDS.keys() & set(sys.argv[1:2]):
         # Ends the process: with help, the version, or a refusal.

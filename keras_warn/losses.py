@@ -50,7 +50,7 @@ class GatedLogLikelihood(keras.losses.Loss):
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true, y_pred) -> keras.KerasTensor:
         checks.rank("y_pred", y_pred.shape, (2,), "(b, n)")
         rank = len(y_true.shape)
         if rank not in (1, 2) or (rank == 2 and y_true.shape[1] != 1):

@@ -185,7 +185,7 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         return self._optimizers[0].iterations
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> keras.Variable:
         return self.base_optimizer.learning_rate
 
     @learning_rate.setter
@@ -193,7 +193,7 @@ class MultiRateOptimizer(keras.optimizers.Optimizer):
         self.base_optimizer.learning_rate = learning_rate
 
     @property
-    def loss_scale_factor(self):
+    def loss_scale_factor(self) -> float | None:
         return self._loss_scale_factor
 
     @loss_scale_factor.setter

@@ -9,11 +9,15 @@ import collections.abc
 import contextlib
 import functools
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_warn import checks
 from keras_warn.data.images import ImageError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # What random numbers of one seed are used for; never for two of these.
 ORDER, VIEW, MIX = range(3)
@@ -46,7 +50,7 @@ class Batches:
                 "change while a model is trained."
             ) from error
 
-    def parallel(self, numbers, make, example):
+    def parallel(self, numbers, make, example) -> "tf.data.Dataset":
         """A data set of what `make` makes of numbers, in their order.
 
         Args:
@@ -175,7 +179,7 @@ class TrainingBatches(Batches):
             images, labels = images[self._rows], labels[self._rows]
         return images, labels
 
-    def dataset(self, epoch=0, step=0):
+    def dataset(self, epoch=0, step=0) -> "tf.data.Dataset":
         """The batches of all epochs, as an endless `tf.data.Dataset`.
 
         It begins with batch `step` of an epoch, and works ahead, on all cores.
@@ -269,7 +273,7 @@ class TestBatches(Batches):
             yield images[: len(labels)], labels
 
     @functools.cached_property
-    def dataset(self):
+    def dataset(self) -> "tf.data.Dataset":
         """The batches as a `tf.data.Dataset` that works ahead."""
         import tensorflow as tf
 

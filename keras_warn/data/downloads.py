@@ -2,6 +2,10 @@
 
 import urllib.error
 import urllib.request
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 # Where most of them lie, and seconds to wait for its answer: TensorFlow
 # Datasets would retry for minutes.
@@ -9,7 +13,7 @@ HOST = "https://storage.googleapis.com"
 TIMEOUT = 5
 
 
-def prepared(name, advice, data_dir=None):
+def prepared(name, advice, data_dir=None) -> "tfds.core.DatasetBuilder":
     """Downloads a data set of TensorFlow Datasets, unless it is there.
 
     Args:

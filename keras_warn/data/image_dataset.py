@@ -7,6 +7,7 @@ import functools
 import hashlib
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -14,6 +15,9 @@ import numpy as np
 from keras_warn import checks
 from keras_warn.data import images
 from keras_warn.data.stratified import held_out
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -198,7 +202,7 @@ class ImageDataset:
             )
         return self.select(~held), self.select(held)
 
-    def image(self, i, cropped=False, channels=3):
+    def image(self, i, cropped=False, channels=3) -> "PIL.Image.Image":
         """Decodes an image.
 
         Args:

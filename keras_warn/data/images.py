@@ -8,10 +8,14 @@ import io
 import struct
 import types
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_warn import checks
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 # The formats of Pillow that are read, whatever a file is called. Of others,
 # some start programs, and some raise anything when a file is broken.
@@ -24,7 +28,9 @@ class ImageError(ValueError):
     """A file that holds no image that can be read; it is named."""
 
 
-def open_image(source, channels=3, apply_exif=True, name=None):
+def open_image(
+    source, channels=3, apply_exif=True, name=None
+) -> "PIL.Image.Image":
     """Decodes an image.
 
     As it is meant to be seen: turned as its EXIF orientation says, on white
@@ -81,7 +87,7 @@ def as_array(image) -> np.ndarray:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def as_pillow(image):
+def as_pillow(image) -> "PIL.Image.Image":
     """An image as a `PIL.Image.Image`, which may be bytes `(h, w, c)`."""
     if not isinstance(image, np.ndarray):
         return image

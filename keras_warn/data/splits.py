@@ -35,7 +35,7 @@ class Splits:
     fold: int | None = None
     contents: str = ""
 
-    def summary(self):
+    def summary(self) -> dict:
         """What results say of the data; a dictionary for JSON.
 
         Its digest tells data apart, wherever they lie: by contents and splits.
@@ -61,7 +61,7 @@ class Splits:
         }
 
 
-def split(images, validation_share, fold=None):
+def split(images, validation_share, fold=None) -> Splits:
     """Splits a data set as it was published, and images to validate with.
 
     Args:
@@ -95,7 +95,7 @@ def split(images, validation_share, fold=None):
     return Splits(training, validation, test, fold, contents_digest(images))
 
 
-def check_images(images, skip=False):
+def check_images(images, skip=False) -> ImageDataset:
     """Reads all images of an `ImageDataset` once, and returns those to use.
 
     With `skip`, those that cannot be used are skipped, unless a class would

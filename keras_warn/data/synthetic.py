@@ -2,8 +2,12 @@
 
 import pathlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 SHAPES = ("Disc", "Square", "Triangle", "Ring")
 
@@ -45,7 +49,7 @@ def write_image_folder(
     return folder
 
 
-def draw(label, seed=0, size=(32, 32)):
+def draw(label, seed=0, size=(32, 32)) -> "PIL.Image.Image":
     """A shape on noise.
 
     Args:

@@ -156,7 +156,7 @@ class OpenAxis:
         )
         return cls(None, 0.0) if whole else None
 
-    def interpolation(self, pixels, length):
+    def interpolation(self, pixels, length) -> keras.KerasTensor:
         """As of `Axis`, of numbers that are known when a graph runs."""
         pixels, length = (ops.cast(n, "float32") for n in (pixels, length))
         step = pixels / length if self.step is None else self.step
@@ -218,7 +218,7 @@ class Placement:
             columns=getattr(self.columns, method)(*columns),
         )
 
-    def as_grid(self, maps, of=ops):
+    def as_grid(self, maps, of=ops) -> keras.KerasTensor:
         """Maps or tokens as rows and columns: `(b, k, h, w)`.
 
         Args:
@@ -232,7 +232,7 @@ class Placement:
             return of.swapaxes(maps, 2, 3)
         return maps
 
-    def interpolated(self, maps, size):
+    def interpolated(self, maps, size) -> keras.KerasTensor:
         """Maps `(b, k, h, w)`, as of `as_grid`, as `(b, k, *size)`."""
         _, _, height, width = ops.shape(maps)
         rows = self.rows.interpolation(size[0], height)

@@ -1,5 +1,6 @@
 """Where a model looked, in pixels, and whether that was the right place."""
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -53,7 +54,7 @@ def module_masks(model, intermediates, size) -> np.ndarray:
     return ops.convert_to_numpy(found)
 
 
-def masks_of(intermediates, placements, size):
+def masks_of(intermediates, placements, size) -> keras.KerasTensor:
     """`module_masks` as a tensor, for use inside of a graph.
 
     Of `placements` as of `keras_warn.explanation.geometry`.
@@ -74,7 +75,7 @@ def masks_of(intermediates, placements, size):
     return shares[:, 1:, None, None] * ops.stack(modules, axis=1)
 
 
-def head_masks(masks, placement, size):
+def head_masks(masks, placement, size) -> keras.KerasTensor:
     """A module's masks in pixels `(b, k, height, width)`, each of the sum 1.
 
     Args:

@@ -69,7 +69,7 @@ def _add_erfc():
     @tf_op("Erfc")
     class Erfc:
         @classmethod
-        def version_13(cls, graph, node, **_):
+        def version_13(cls, graph, node, **_) -> None:
             """erfc(x) = 1 - erf(x), of opset 13 on, which the name says."""
             like = {
                 "dtypes": [graph.get_dtype(node.output[0])],

@@ -5,14 +5,19 @@ Decoding is equal to the byte; resizing is but for what TensorFlow and Pillow
 round differently.
 """
 
+from typing import TYPE_CHECKING
+
 import keras
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Red, green and blue in the brightness of a pixel (Rec. 601), as Pillow has
 # them.
 LUMA = (19595, 38470, 7471)
 
 
-def decode(encoded, channels):
+def decode(encoded, channels) -> "tf.Tensor":
     """A JPEG or PNG image as `images.read_image` reads it.
 
     From a scalar string, the bytes of a file, to float32 `(height, width,
@@ -113,7 +118,7 @@ def _apply_exif(pixels, orientation):
     return tf.raw_ops.Reverse(tensor=pixels, dims=tf.stack(backwards))
 
 
-def fit(pixels, size, resize, resize_shorter_edge=None):
+def fit(pixels, size, resize, resize_shorter_edge=None) -> "tf.Tensor":
     """Brings images `(b, h, w, c)` to a size as `images.fit_image` does.
 
     Whole numbers in [0, 255], as float32; the options are those of
@@ -160,7 +165,7 @@ def fit(pixels, size, resize, resize_shorter_edge=None):
     return tf.ensure_shape(pixels, (None, *size, pixels.shape[-1]))
 
 
-def preprocess(pixels, name, data_format):
+def preprocess(pixels, name, data_format) -> "tf.Tensor":
     """Brings pixels to the numbers that a model takes, as it lays them out.
 
     From float32 in [0, 255], `(b, height, width, c)`; `name` is one of

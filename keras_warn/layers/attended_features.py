@@ -96,7 +96,7 @@ class AttendedFeatures(keras.layers.Layer):
                 f"data_format={self.data_format!r}."
             )
 
-    def call(self, features, masks):
+    def call(self, features, masks) -> keras.KerasTensor:
         # Sizes that were unknown when the layer was built may be known now.
         self._check_positions(features.shape, masks.shape)
         dtype = wide(self.compute_dtype)

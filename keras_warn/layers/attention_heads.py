@@ -116,7 +116,7 @@ class AttentionHeads(keras.layers.Layer):
             name="kernel",
         )
 
-    def call(self, features):
+    def call(self, features) -> keras.KerasTensor:
         scores = self._scores(features)
         if self.activation == "sigmoid":
             masks = ops.sigmoid(scores)

@@ -5,6 +5,7 @@ entry a head, is small, and is handled as `(b, k, h, w)`: rows of one head are
 then contiguous, which shifts and softmaxes over positions like.
 """
 
+import keras
 from keras import ops
 
 from keras_warn import checks
@@ -35,7 +36,7 @@ def check(name, shape, kernel_size) -> None:
         )
 
 
-def flatten_positions(x, data_format):
+def flatten_positions(x, data_format) -> keras.KerasTensor:
     """Merges height and width: `(b, p, c)`, or `(b, c, p)` channels first."""
     if len(x.shape) == 3:
         return x
@@ -48,7 +49,7 @@ def flatten_positions(x, data_format):
     return ops.reshape(x, (-1, positions, shape[3]))
 
 
-def heads_first(masks, data_format):
+def heads_first(masks, data_format) -> keras.KerasTensor:
     """Masks as `(b, k, h, w)`, or `(b, k, p)` of tokens."""
     if channel_axis(masks.shape, data_format) == 1:
         return masks
@@ -56,7 +57,7 @@ def heads_first(masks, data_format):
     return ops.transpose(masks, (0, axes[-1], *axes[1:-1]))
 
 
-def from_heads_first(masks, data_format):
+def from_heads_first(masks, data_format) -> keras.KerasTensor:
     """The inverse of `heads_first`."""
     if channel_axis(masks.shape, data_format) == 1:
         return masks
@@ -70,13 +71,13 @@ def offsets(kernel_size) -> list:
     return [(rows, columns) for rows in reach for columns in reach]
 
 
-def with_border(x, kernel_size):
+def with_border(x, kernel_size) -> keras.KerasTensor:
     """A map `(b, k, h, w)` in zeros, as far as a kernel reaches beyond it."""
     reach = kernel_size // 2
     return ops.pad(x, [(0, 0), (0, 0), (reach, reach), (reach, reach)])
 
 
-def shift(bordered, rows, columns, kernel_size):
+def shift(bordered, rows, columns, kernel_size) -> keras.KerasTensor:
     """The map whose entry at `(y, x)` is that at `(y + rows, x + columns)`.
 
     Args:

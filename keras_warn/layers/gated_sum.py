@@ -147,7 +147,7 @@ class GatedSum(Annotated):
                 f"{len(shapes)} predictions."
             )
 
-    def call(self, gates, predictions):
+    def call(self, gates, predictions) -> keras.KerasTensor:
         dtype = wide(self.compute_dtype)
         gates = ops.cast(gates, dtype)[:, :, None]
         logits = [ops.cast(prediction, dtype) for prediction in predictions]

@@ -128,7 +128,7 @@ class GlobalGate(keras.layers.Layer):
         if self.batch_norm:
             self.normalization.build((features_shape[0], self.num_gates))
 
-    def call(self, features, training=None):
+    def call(self, features, training=None) -> keras.KerasTensor:
         dtype = wide(self.compute_dtype)
         features = ops.cast(features, dtype)
         kernel = ops.cast(self.kernel, dtype)

@@ -45,7 +45,7 @@ class GradientScale(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.factor = checks.real("factor", factor)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> keras.KerasTensor:
         if self.factor == 1:
             return _junction(inputs) if training else inputs
         blocked = ops.stop_gradient(inputs)

@@ -99,7 +99,7 @@ class HeadGate(keras.layers.Layer):
             name="kernel",
         )
 
-    def call(self, attended):
+    def call(self, attended) -> keras.KerasTensor:
         attended = ops.cast(attended, wide(self.compute_dtype))
         kernel = ops.cast(self.kernel, wide(self.compute_dtype))
         scores = ops.sum(attended * kernel, axis=-1)

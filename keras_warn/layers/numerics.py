@@ -1,5 +1,6 @@
 """Arithmetic that the layers share."""
 
+import keras
 from keras import ops
 
 
@@ -12,7 +13,7 @@ def wide(dtype) -> str:
     return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
-def softmax(scores, axis):
+def softmax(scores, axis) -> keras.KerasTensor:
     """`keras.ops.softmax` that takes a single entry without a warning.
 
     One head and one position are ordinary here: both get weight one.
@@ -23,7 +24,7 @@ def softmax(scores, axis):
     return ops.softmax(scores, axis=axis)
 
 
-def gate_values(scores, activation, score_activation):
+def gate_values(scores, activation, score_activation) -> keras.KerasTensor:
     """Gates from scores, over the last axis.
 
     Args:
@@ -40,7 +41,7 @@ def gate_values(scores, activation, score_activation):
     return values / (1e-6 + ops.sum(values, axis=-1, keepdims=True))
 
 
-def batched_product(x, y):
+def batched_product(x, y) -> keras.KerasTensor:
     """Matrix products `(b, i, j) x (b, j, l) -> (b, i, l)`.
 
     As an einsum of four axes, because of two facts about Keras 3.15: on

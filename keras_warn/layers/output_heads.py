@@ -119,7 +119,7 @@ class OutputHeads(keras.layers.Layer):
             name="kernel",
         )
 
-    def call(self, attended):
+    def call(self, attended) -> keras.KerasTensor:
         attended = ops.cast(attended, wide(self.compute_dtype))
         if self.shared_kernel is not None:
             shared = ops.cast(self.shared_kernel, attended.dtype)

@@ -39,7 +39,7 @@ class UniformGate(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.num_gates = checks.integer("num_gates", num_gates)
 
-    def call(self, inputs):
+    def call(self, inputs) -> keras.KerasTensor:
         return ops.full(
             (ops.shape(inputs)[0], self.num_gates),
             1 / self.num_gates,

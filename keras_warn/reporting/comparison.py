@@ -489,7 +489,7 @@ def _quotients(numbers, counts):
     return np.divide(numbers, counts, out=empty, where=counts > 0)
 
 
-def check_finite(argument, name, values):
+def check_finite(argument, name, values) -> None:
     if not np.isfinite(values).all():
         raise ValueError(
             f"`{argument}` must predict finite numbers. Received: NaN or "

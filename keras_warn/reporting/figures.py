@@ -4,12 +4,17 @@ matplotlib is imported when a figure is made. Figures are made without pyplot,
 so no window is needed or left open: save them with `figure.savefig(path)`.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from keras_warn.explanation import overlays
 from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.layers import feature_maps
 from keras_warn.reporting.lettering import Lettering
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart with any colour vision; line styles and
 # markers tell curves apart in print without colours.
@@ -25,7 +30,9 @@ LINE = (FONT + 1.5) / 72
 FILLED = 0.9
 
 
-def explanation_figure(images, explanation, titles=None, names=None):
+def explanation_figure(
+    images, explanation, titles=None, names=None
+) -> "Figure":
     """A table of images, one a row: where attention looked and what it did.
 
     From left to right:
@@ -151,7 +158,7 @@ def explanation_figure(images, explanation, titles=None, names=None):
     return figure
 
 
-def curves_figure(x, curves, x_label, y_label, log2=False):
+def curves_figure(x, curves, x_label, y_label, log2=False) -> "Figure":
     """Curves: mean and standard deviation over seeds.
 
     A line is the mean, its band one standard deviation on either side; every
@@ -217,7 +224,7 @@ def curves_figure(x, curves, x_label, y_label, log2=False):
     return figure
 
 
-def new_figure(width, height):
+def new_figure(width, height) -> "Figure":
     """An empty figure, of a size in inches, for saving.
 
     Also a way to know before a long training that matplotlib is there.

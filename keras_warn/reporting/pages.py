@@ -6,9 +6,13 @@ Jinja2 is imported when a page is made.
 import base64
 import hashlib
 import pathlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import jinja2
 
 
-def template(name, folder=None):
+def template(name, folder=None) -> "jinja2.Template":
     """The template of a page, with the look that all pages share.
 
     It extends `base.html` and fills its blocks: `title`, `lead` (what stands

@@ -33,7 +33,7 @@ def build_network(
     preprocessing=None,
     freeze_batch_norm=True,
     freeze=False,
-):
+) -> keras.Model:
     """A network for these classes, without attention.
 
     Args:
@@ -133,7 +133,7 @@ def build_network(
     return network
 
 
-def check_names(backbone, weights):
+def check_names(backbone, weights) -> None:
     """Raises what `build_network` would of names and of files that are gone.
 
     Without building anything: to say so before long work.
@@ -196,7 +196,7 @@ def _constructor(backbone):
     return constructor, arguments
 
 
-def applications():
+def applications() -> dict:
     """The constructors of `keras.applications`, by name."""
     return {
         name: value

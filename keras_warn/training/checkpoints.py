@@ -19,7 +19,7 @@ from keras_warn.training import processes
 FORMAT = "keras_warn_checkpoint_3"
 
 
-def arrays(model):
+def arrays(model) -> dict:
     """All that changes while a model trains: copies as NumPy arrays, by name.
 
     Of a compiled model with its optimizer built.
@@ -27,14 +27,14 @@ def arrays(model):
     return {name: to_numpy(value) for name, value in _variables(model).items()}
 
 
-def to_numpy(variable):
+def to_numpy(variable) -> np.ndarray:
     """A copy of a variable's value, in a type that NumPy's files know."""
     value = np.array(keras.ops.convert_to_numpy(variable))
     # Not bfloat16, whose values are all in float32.
     return value.astype("float32") if value.dtype.kind == "V" else value
 
 
-def save(path, arrays, notes):
+def save(path, arrays, notes) -> None:
     """Writes a checkpoint: arrays by name, and notes, which JSON can hold.
 
     It is on the disk before it replaces the one that was there. Raises
@@ -57,7 +57,7 @@ def save(path, arrays, notes):
             os.fsync(file.fileno())
 
 
-def read(path):
+def read(path) -> tuple | None:
     """Notes and arrays of a checkpoint, or `None` without one.
 
     Read by the first process for all.
@@ -81,7 +81,7 @@ def read(path):
         ) from error
 
 
-def restore(path, model, arrays, metrics=True):
+def restore(path, model, arrays, metrics=True) -> None:
     """Brings back what `arrays` of such a model has found.
 
     With `metrics`, which exist from the first step of `fit` on, or without.

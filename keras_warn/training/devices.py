@@ -1,11 +1,15 @@
 """What a training runs on: one device, or all of a machine's."""
 
 import contextlib
+from typing import TYPE_CHECKING
 
 import keras
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def strategy(devices=None):
+
+def strategy(devices=None) -> "tf.distribute.Strategy | None":
     """How TensorFlow shares the work of a training among devices.
 
     Args:
@@ -73,17 +77,17 @@ def strategy(devices=None):
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
 
 
-def replicas(strategy):
+def replicas(strategy) -> int:
     """Into how many parts a strategy divides each batch."""
     return 1 if strategy is None else strategy.num_replicas_in_sync
 
 
-def scope(strategy):
+def scope(strategy) -> contextlib.AbstractContextManager:
     """The scope of a strategy, or of none, to build and compile a model in."""
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
-def check_batch_size(batch_size, number):
+def check_batch_size(batch_size, number) -> None:
     """Raises unless a batch can be divided among so many devices."""
     if batch_size % number:
         near = max(number, batch_size - batch_size % number)
@@ -103,7 +107,7 @@ def _check_there(devices, there):
         )
 
 
-def jit_compile():
+def jit_compile() -> bool | str:
     """Whether to compile by XLA: not for processors in TensorFlow.
 
     There its convolutions by channel, as MobileNetV2 has them, are many times

@@ -4,6 +4,7 @@ Not by `model.evaluate`: with several devices, it takes the mean over a last
 batch that is smaller for one over a whole batch.
 """
 
+import collections.abc
 import contextlib
 
 import keras
@@ -16,7 +17,7 @@ from keras_warn.training import processes
 TINY = 1e-7
 
 
-def evaluate(model, batches):
+def evaluate(model, batches) -> dict:
     """Loss and accuracy over all images.
 
     Args:
@@ -71,7 +72,7 @@ def _evaluate(model, batches):
     }
 
 
-def take_averages(model):
+def take_averages(model) -> None:
     """Sets weights to their moving averages, if there are any."""
     model.optimizer.finalize_variable_values(model.trainable_variables)
     if keras.backend.backend() == "jax":
@@ -82,7 +83,7 @@ def take_averages(model):
 
 
 @contextlib.contextmanager
-def averaged(model):
+def averaged(model) -> collections.abc.Iterator:
     """Lends a model the moving averages of its weights, if there are any.
 
     Those of an optimizer with `use_ema`. Afterwards the model has the weights

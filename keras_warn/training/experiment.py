@@ -61,10 +61,10 @@ class Experiment:
     strategy: object = None
 
     @property
-    def variant(self):
+    def variant(self) -> str:
         return "baseline" if self.settings.baseline else "attention"
 
-    def identity(self):
+    def identity(self) -> dict:
         """What a run in the same folder must agree with, for JSON."""
         return {
             "recipe": self.recipe,
@@ -75,7 +75,7 @@ class Experiment:
             "backend": keras.backend.backend(),
         }
 
-    def batches(self):
+    def batches(self) -> TrainingBatches:
         """`TrainingBatches` of the training images."""
         s = self.settings
         return TrainingBatches(
@@ -88,7 +88,7 @@ class Experiment:
             part=(processes.index(), processes.count()),
         )
 
-    def test_batches(self, images):
+    def test_batches(self, images) -> TestBatches | None:
         """`TestBatches` of images, or `None` of none."""
         if images is None:
             return None
@@ -96,7 +96,7 @@ class Experiment:
             images, self.transforms[1], self.settings.batch_size, self.cropped
         )
 
-    def backbone(self):
+    def backbone(self) -> keras.Model:
         """The backbone with its classifier, not compiled."""
         s = self.settings
         return build_network(
@@ -109,7 +109,7 @@ class Experiment:
             freeze=s.frozen_views > 0,
         )
 
-    def build(self):
+    def build(self) -> keras.Model:
         """The compiled model, not trained yet."""
         s = self.settings
         keras.utils.clear_session()
@@ -166,7 +166,7 @@ class Experiment:
             factors = optimizers.attention_factors(model, s.attention_factor)
         return optimizers.MultiRateOptimizer(optimizer, factors)
 
-    def run(self, path, overwrite=False, verbose="auto", other=None):
+    def run(self, path, overwrite=False, verbose="auto", other=None) -> dict:
         """Trains, tests, and writes all that is worth keeping.
 
         Args:

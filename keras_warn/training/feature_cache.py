@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -17,6 +18,9 @@ from keras_warn.data.batches import Batches
 from keras_warn.data.batches import TestBatches
 from keras_warn.data.image_dataset import contents_digest
 from keras_warn.training import devices
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class FeatureCache(Batches):
@@ -159,13 +163,13 @@ class FeatureCache(Batches):
         """Batches in an epoch."""
         return len(self.batches)
 
-    def batch(self, epoch, step):
+    def batch(self, epoch, step) -> tuple:
         """A batch: what `features` returns, and one-hot labels `(b, n)`."""
         chosen = self.batches.indices(epoch, step)
         labels = np.eye(self.classes, dtype="float32")[self.labels[chosen]]
         return self._read(epoch % self.views, chosen), labels
 
-    def dataset(self, epoch=0, step=0):
+    def dataset(self, epoch=0, step=0) -> "tf.data.Dataset":
         """The batches of all epochs, as `TrainingBatches.dataset`."""
         import tensorflow as tf
 
@@ -177,7 +181,7 @@ class FeatureCache(Batches):
         found = self.parallel(tf.data.Dataset.counter(start), flat, flat(start))
         return found.map(lambda *x: (_packed(x[:-1]), x[-1]))
 
-    def predict(self, model):
+    def predict(self, model) -> np.ndarray:
         """What a head says of each image in its first view, `(b, n)`."""
         count = len(self.labels)
         found = [

@@ -56,7 +56,7 @@ def fit(
     callbacks=(),
     verbose="auto",
     until=None,
-):
+) -> Trained:
     """Trains a model as `model.fit` does, but for kills.
 
     The same call, in a new process, resumes where the training was: in the
@@ -186,7 +186,7 @@ class _Progress:
     seed: int = 0  # of PyTorch's generator
 
     @classmethod
-    def read(cls, path, **training):
+    def read(cls, path, **training) -> "_Progress":
         """What the checkpoint at `path` says, or a new start."""
         progress = cls(**training)
         progress.path = path

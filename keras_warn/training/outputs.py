@@ -24,7 +24,7 @@ RESULTS_MARKER = {"keras_warn_results": 1}
 SHOWN = 6
 
 
-def results(experiment, model, trained, metrics, over_backbone):
+def results(experiment, model, trained, metrics, over_backbone) -> dict:
     """The content of `results.json`, of what `fit` and `show` returned."""
     identity = experiment.identity()
     del identity["backend"]  # which is in the environment
@@ -42,7 +42,7 @@ def results(experiment, model, trained, metrics, over_backbone):
     }
 
 
-def to_csv(history):
+def to_csv(history) -> str:
     """A history as a table, a line an epoch."""
     text = io.StringIO()
     writer = csv.DictWriter(text, history[0], lineterminator="\n")
@@ -51,7 +51,7 @@ def to_csv(history):
     return text.getvalue()
 
 
-def metadata(experiment, measured):
+def metadata(experiment, measured) -> Metadata:
     """What a model's file says of its use, with what was measured of it."""
     s = experiment.settings
     # Of small images that are seen as they are, the shorter edge is the size,
@@ -83,7 +83,7 @@ def metadata(experiment, measured):
     )
 
 
-def examples(experiment):
+def examples(experiment) -> tuple:
     """Images to look at, and their labels: one of each of the first classes."""
     images = experiment.splits.validation or experiment.splits.test
     _, firsts = np.unique(images.labels, return_index=True)
@@ -95,7 +95,7 @@ def examples(experiment):
     return np.stack(seen).astype("float32"), images.labels[firsts]
 
 
-def show(experiment, model, run, other=None):
+def show(experiment, model, run, other=None) -> dict | None:
     """Writes figure and report of a finished training.
 
     Whichever variant ends last writes the report, beside the model with

@@ -24,7 +24,7 @@ _distribution = None
 _copies = weakref.WeakKeyDictionary()
 
 
-def initialize(addresses, index):
+def initialize(addresses, index) -> None:
     """Makes this process one of several. Before JAX computes anything.
 
     Args:
@@ -53,27 +53,27 @@ def initialize(addresses, index):
     _distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
 
 
-def scope():
+def scope() -> contextlib.AbstractContextManager:
     """The context in which a model is built, compiled and trained."""
     return _distribution.scope() if _several() else contextlib.nullcontext()
 
 
-def count():
+def count() -> int:
     """How many processes train together."""
     return _jax().process_count() if _several() else 1
 
 
-def index():
+def index() -> int:
     """Which of them this one is, from 0."""
     return _jax().process_index() if _several() else 0
 
 
-def devices():
+def devices() -> int:
     """How many devices all of them have."""
     return _jax().device_count() if _several() else 1
 
 
-def broadcast(content=b""):
+def broadcast(content=b"") -> bytes:
     """The bytes of the first process, in all of them."""
     if not _several():
         return content
@@ -90,7 +90,7 @@ def broadcast(content=b""):
     return multihost_utils.broadcast_one_to_all(padded).tobytes()
 
 
-def on_first(function, *args):
+def on_first(function, *args) -> object:
     """What a function returns in the first process, in all of them.
 
     Args:
@@ -111,7 +111,7 @@ def on_first(function, *args):
     return json.loads(broadcast(json.dumps(found).encode()))
 
 
-def check_same(name, value):
+def check_same(name, value) -> None:
     """Raises a `ValueError` in all processes unless JSON of all is the same."""
     if not _several():
         return

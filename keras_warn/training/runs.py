@@ -1,5 +1,6 @@
 """Folders of runs that can be killed and resume."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -81,11 +82,11 @@ class RunFolder:
         """The path of a file in the folder, as of a `pathlib.Path`."""
         return self.path / name
 
-    def has(self, name):
+    def has(self, name) -> bool:
         """Whether the part `name` is finished."""
         return (self / PARTS / f"{name}.json").exists()
 
-    def part(self, name, function, *args, **kwargs):
+    def part(self, name, function, *args, **kwargs) -> object:
         """The result of a part, which a function computes if it is missing.
 
         As JSON keeps it: tuples as lists, keys as strings. The name of a part
@@ -96,18 +97,18 @@ class RunFolder:
             self.write(file, _to_json(function(*args, **kwargs)))
         return _read(self / file)
 
-    def finish(self, results):
+    def finish(self, results) -> None:
         """Writes `results.json`, by which a run is known as finished."""
         self.write(RESULTS, _to_json(results))
 
-    def write(self, name, content):
+    def write(self, name, content) -> None:
         """Writes a string as it is, or anything else as JSON."""
         if not isinstance(content, str):
             content = _to_json(content)
         with self.replacing(name) as path:
             path.write_text(content, "utf-8")
 
-    def replacing(self, name):
+    def replacing(self, name) -> contextlib.AbstractContextManager:
         """`keras_warn.files.replacing` of a file or folder in this folder."""
         return files.replacing(self / name)
 
@@ -137,7 +138,7 @@ class RunFolder:
             )
 
 
-def check_same(path, settings):
+def check_same(path, settings) -> None:
     """Raises unless a folder holds a run with these settings.
 
     For processes that join a run, whose folder another one has made.

@@ -20,7 +20,7 @@ NOT_LITERAL = (SyntaxError, ValueError, MemoryError, RecursionError)
 OWN = {"backbone", "classes", "classifier_activation"}
 
 
-def setting(default, help, *bounds, choices=()):
+def setting(default, help, *bounds, choices=()) -> dataclasses.Field:
     """A field of a `Checked` dataclass.
 
     Args:
@@ -185,11 +185,11 @@ class Settings(Checked):
                 raise ValueError(f"{rule}. Received: {' and '.join(received)}.")
 
     @property
-    def baseline(self):
+    def baseline(self) -> bool:
         """Whether the backbone is trained without attention."""
         return self.attention is None
 
-    def identity(self):
+    def identity(self) -> dict:
         """The settings for JSON that say what is trained.
 
         Files by their content: a path says nothing of what is in it.
@@ -237,7 +237,7 @@ def _checked(field, value):
     return os.fspath(value)
 
 
-def check_attention(name, value):
+def check_attention(name, value) -> dict:
     """Returns arguments of `keras_warn.augment`, or says what is wrong."""
     if not isinstance(value, dict):
         raise TypeError(
@@ -253,7 +253,7 @@ def check_attention(name, value):
     return value
 
 
-def add_arguments(parser, settings):
+def add_arguments(parser, settings) -> None:
     """Adds an option for each setting to an `argparse.ArgumentParser`."""
     group = parser.add_argument_group("settings")
     for field in _fields(settings):
@@ -281,7 +281,7 @@ def add_arguments(parser, settings):
         )
 
 
-def from_arguments(arguments, settings):
+def from_arguments(arguments, settings) -> Settings:
     """The settings with what the arguments of `add_arguments` say otherwise.
 
     Arguments of attention are put into theirs.
@@ -294,12 +294,12 @@ def from_arguments(arguments, settings):
     return dataclasses.replace(settings, **given)
 
 
-def integer_or_none(text):
+def integer_or_none(text) -> int | None:
     """The type of an option that is an integer or the word "none"."""
     return None if text == "none" else int(text)
 
 
-def named_value(text):
+def named_value(text) -> tuple:
     """A name and a value, of the text "name=value": a type of options.
 
     Values are numbers, lists and so on as Python writes them, or else words.

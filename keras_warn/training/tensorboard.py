@@ -33,16 +33,16 @@ class TensorBoardHistory(keras.callbacks.Callback):
         self.log_dir = log_dir
         self._file = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs=None) -> None:
         self._file = EventFile(self.log_dir)
         self._begun = False
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch, logs=None) -> None:
         if not self._begun:
             self._file.start(epoch)
         self._begun = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None) -> None:
         rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
         for name, value in {**(logs or {}), "learning_rate": rate}.items():
             group = "validation" if name.startswith("val_") else "training"
@@ -50,5 +50,5 @@ class TensorBoardHistory(keras.callbacks.Callback):
             self._file.scalar(tag, epoch, value)
         self._file.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs=None) -> None:
         self._file.close()
