@@ -191,8 +191,8 @@ def answered(validation, test, unknown, promised=PROMISED):
             found = confidence.fit(
                 *both(validation[0]), validation[1], promised
             )
-        right = says(test[0]).argmax(axis=-1) == test[1]
-        rows[row, "accuracy (%)"] = 100 * right.mean()
+        correct = says(test[0]).argmax(axis=-1) == test[1]
+        rows[row, "accuracy (%)"] = 100 * correct.mean()
         for kind, looks in {"known": test[0], **unknown}.items():
             sure, logits = both(looks)
             chosen = np.zeros(len(sure), bool)
@@ -200,8 +200,8 @@ def answered(validation, test, unknown, promised=PROMISED):
                 chosen = found.answers(found.probabilities(sure), logits)
             rows[row, f"{kind}: answered (%)"] = 100 * chosen.mean()
             if kind == "known" and chosen.any():
-                correct = 100 * right[chosen].mean()
-                rows[row, "known: of these correct (%)"] = correct
+                share = correct[chosen].mean()
+                rows[row, "known: of these correct (%)"] = 100 * share
     return rows
 
 
@@ -261,7 +261,7 @@ def tables_of_unknown(validation, labels, looks, found, promised=PROMISED):
 
 
 def first_modules(looks, labels, last):
-    """How sure they are, and whether they, and all modules, are right."""
+    """How sure they are, and whether they, and all modules, are correct."""
     early = looks.logits[:, 1 : last + 1].mean(axis=1)
     early = scipy.special.log_softmax(early, axis=-1)
     whole = looks.log_probabilities.argmax(axis=-1) == labels
@@ -277,22 +277,22 @@ def exits(validation, test, costs):
     """
     rows = {}
     for last, cost in enumerate(costs[:-1], start=1):
-        sure, right, whole = first_modules(*validation, last)
+        sure, correct, whole = first_modules(*validation, last)
         order = np.argsort(-sure)
-        lost = np.cumsum(whole[order].astype(int) - right[order])
+        lost = np.cumsum(whole[order].astype(int) - correct[order])
         thresholds = {}
         for loss, named in LOSSES.items():
             kept = np.flatnonzero(lost <= loss * len(sure))
             thresholds[named] = sure[order[kept[-1]]] if len(kept) else np.inf
-        sure, right, whole = first_modules(*test, last)
+        sure, correct, whole = first_modules(*test, last)
         name = f"after module {last}"
-        rows[name, "their accuracy (%)"] = 100 * right.mean()
+        rows[name, "their accuracy (%)"] = 100 * correct.mean()
         rows[name, "their operations (%)"] = 100 * cost / costs[-1]
         for named, threshold in thresholds.items():
             leave = sure >= threshold
             saved = 100 * leave.mean() * (1 - cost / costs[-1])
             rows[name, f"{named}: operations saved (%)"] = saved
-            mixed = np.where(leave, right, whole)
+            mixed = np.where(leave, correct, whole)
             change = 100 * (mixed.mean() - whole.mean())
             rows[name, f"{named}: change of accuracy (points)"] = change
     return rows

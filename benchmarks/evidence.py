@@ -105,8 +105,8 @@ def parts(found):
 def along(found, attended, label, x_label, log2=True):
     """Attention of several sizes, beside the baseline."""
     names = {"baseline": "baseline"}
-    names |= {arm: label.format(size) for arm, size in attended.items()}
-    rows = [(says, arm, TRAINED_WITH) for arm, says in names.items()]
+    names |= {variant: label.format(size) for variant, size in attended.items()}
+    rows = [(says, variant, TRAINED_WITH) for variant, says in names.items()]
     points = {"baseline": rows[:1] * len(attended), "attention": rows[1:]}
     plot = curves(found, [*attended.values()], points, x_label, log2)
     return variants.table(found, rows, error=True), plot
@@ -116,10 +116,10 @@ def more_clutter(found, networks=NETWORKS):
     """Networks among more distractors than they were trained with."""
     points = {
         says: [
-            (f"{says}, {n} distractors", arm, f"accuracy_{n}")
+            (f"{says}, {n} distractors", variant, f"accuracy_{n}")
             for n in DISTRACTORS
         ]
-        for arm, says in networks.items()
+        for variant, says in networks.items()
     }
     rows = [
         row for of_row in zip(*points.values(), strict=True) for row in of_row
@@ -149,7 +149,7 @@ def curves(found, x, points, x_label, log2=True):
 
 def side_by_side(found, labels, column, error):
     """Variants one below the other."""
-    rows = [(says, arm, column) for arm, says in labels.items()]
+    rows = [(says, variant, column) for variant, says in labels.items()]
     values = {row[0]: variants.by_seed(found, [row], error) for row in rows}
     kind = "error" if error else "accuracy"
     drawn = all(values.values())
@@ -166,7 +166,10 @@ def of_digits(show):
 def birds(path):
     """Table and plot of variants of attention on birds."""
     found = variants.read(path, BIRDS_ACCURACY)
-    names = {arm: arm.replace("_", " ") for arm in found.index.unique("arm")}
+    names = {
+        variant: variant.replace("_", " ")
+        for variant in found.index.unique("variant")
+    }
     return side_by_side(found, names, BIRDS_ACCURACY, error=False)
 
 

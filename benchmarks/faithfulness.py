@@ -91,13 +91,13 @@ def centre(path, box):
 
 
 def train(seed, cub, s, folder):
-    """Trains a network on birds; what it is worth on all that are left."""
+    """Trains on birds; what it is worth on all that are left."""
     settings = dataclasses.replace(
         BIRDS, epochs=s.epochs, warmup=s.epochs / 10, weights=s.weights
     )
     one = recipe_of("cub200").experiment(cub, settings, seed)
     found = one.run(folder, verbose=2)["over_backbone"]
-    return {"network": found["backbone"], "output": found["attention"]}
+    return {"backbone": found["backbone"], "output": found["attention"]}
 
 
 def rounded(of):
@@ -112,7 +112,7 @@ def measure(path, images, labels, boxes):
     images = images.astype("float32")
     blurred, mean = saliency.blurred(images), saliency.mean_colour(images)
     classes = explained.targets, explained.contrast
-    network = explained.backbone_probabilities.argmax(axis=1)
+    backbone = explained.backbone_probabilities.argmax(axis=1)
     measures, curves = {}, {}
     progress = keras.utils.Progbar(len(maps))
     for name, found in maps.items():
@@ -135,11 +135,11 @@ def measure(path, images, labels, boxes):
         progress.add(1)
     return {
         "accuracy": {
-            "network": float(np.mean(network == labels)),
+            "backbone": float(np.mean(backbone == labels)),
             "output": float(np.mean(explained.targets == labels)),
         },
-        "changed": float(np.mean(network != explained.targets)),
-        "chance": masks.random_baseline(boxes, images.shape[1:3]),
+        "changed": float(np.mean(backbone != explained.targets)),
+        "random_baseline": masks.random_baseline(boxes, images.shape[1:3]),
         "measures": measures,
         "curves": curves,
     }
@@ -189,7 +189,7 @@ def benchmark(s, cub, run):
         "settings": vars(s),
         "environment": environment(),
         "birds_accuracy": {
-            name: tables.spread([of_seed[name] for of_seed in trained])
+            name: tables.summary([of_seed[name] for of_seed in trained])
             for name in (trained[0] if trained else ())
         },
         "summary": {name: report.summary(of) for name, of in found.items()},

@@ -5,12 +5,12 @@
         --backbone "MobileNetV2(alpha=0.35)" \\
         --weights mobilenet_v2_0.35_128_notop.weights.h5
 
-The backbone alone, and with the attention of `ARMS`, each trained from the
-same weights on the same images in the same order. The learning rate of each arm
-is the best of `RATES` on the validation images, and chosen before any test
-image is seen. Then each arm is trained with `--seeds`, and tested after its
-last epoch. Rows are added to `--out`, as by `benchmarks/frozen.py`: stopped or
-killed, the same command resumes with the first training that is missing.
+The backbone alone, and with the attention of `VARIANTS`, each trained from the
+same weights on the same images in the same order. The learning rate of each is
+the best of `RATES` on the validation images, and chosen before any test image
+is seen. Then each is trained with `--seeds`, and tested after its last epoch.
+Rows are added to `--out`, as by `benchmarks/frozen.py`: stopped or killed, the
+same command resumes with the first training that is missing.
 """
 
 import dataclasses
@@ -31,18 +31,18 @@ DECAY, FASTER = 0.01, 10  # of all; how much faster new layers learn
 BATCH = 32
 
 OF_FULL_RANK = functools.partial(keras_warn.augment, rank="full")
-ARMS = {
-    "baseline": lambda network: network,
-    "uniform masks": lambda network: frozen.held_uniform(
-        keras_warn.augment(network)
+VARIANTS = {
+    "baseline": lambda backbone: backbone,
+    "uniform masks": lambda backbone: frozen.held_uniform(
+        keras_warn.augment(backbone)
     ),
     # With as many heads as ours.
-    "paper": lambda network: keras_warn.augment(
-        network, preset="paper", width=8
+    "paper": lambda backbone: keras_warn.augment(
+        backbone, preset="paper", width=8
     ),
     "attention": keras_warn.augment,
-    "uniform masks, full rank": lambda network: frozen.held_uniform(
-        OF_FULL_RANK(network)
+    "uniform masks, full rank": lambda backbone: frozen.held_uniform(
+        OF_FULL_RANK(backbone)
     ),
     "attention, full rank": OF_FULL_RANK,
 }
@@ -84,48 +84,51 @@ def main(argv=None):
     )
     classes = len(parts[0].names)
 
-    def train(arm, rate, seed):
+    def train(variant, rate, seed):
         batches = data.TrainingBatches(parts[0], crop, BATCH, seed)
 
         def build():
-            network = training.build_network(
+            backbone = training.build_network(
                 s.backbone, classes, s.image_size, s.weights
             )
-            return ARMS[arm](network)
+            return VARIANTS[variant](backbone)
 
         return trained(build, batches, s.epochs, rate, seed)
 
     run = {"data": s.name, "backbone": s.backbone, "epochs": s.epochs}
     for rate in RATES:
-        for arm in ARMS:
-            row = {**run, "part": "validation", "head": arm, "rate": rate}
+        for variant in VARIANTS:
+            row = {**run, "part": "validation", "head": variant, "rate": rate}
             if len(frozen.rows(s.out, row)):
                 continue
-            said = validating.predict(train(arm, rate, seed=0)).argmax(axis=-1)
+            model = train(variant, rate, seed=0)
+            said = validating.predict(model).argmax(axis=-1)
             accuracy = (said == validating.labels).mean()
             frozen.add_rows(s.out, [{**row, "seed": 0, "accuracy": accuracy}])
-            print(f"{arm}, {rate:g}: {accuracy:.3f} of validation", flush=True)
+            says = f"{variant}, {rate:g}: {accuracy:.3f} of validation"
+            print(says, flush=True)
 
     best = frozen.tuned(s.out, run)
     for seed in s.seeds:
-        for arm, rate in zip(best["head"], best["rate"], strict=True):
-            row = {**run, "part": "test", "head": arm, "seed": seed}
+        for variant, rate in zip(best["head"], best["rate"], strict=True):
+            row = {**run, "part": "test", "head": variant, "seed": seed}
             if len(frozen.rows(s.out, row)):
                 continue
             start = time.process_time()
-            model = train(arm, rate, seed)
+            model = train(variant, rate, seed)
             images = s.epochs * len(parts[0])
             cost = 1e3 * (time.process_time() - start) / images
-            right = testing.predict(model).argmax(axis=-1) == testing.labels
+            correct = testing.predict(model).argmax(axis=-1) == testing.labels
             row |= {
                 "rate": rate,
                 "decay": DECAY,
                 "parameters": model.count_params(),
                 "milliseconds": cost,
-                **frozen.tested(right),
+                **frozen.tested(correct),
             }
             frozen.add_rows(s.out, [row])
-            print(f"{arm}, seed {seed}: {right.mean():.3f} of test", flush=True)
+            share = row["accuracy"]
+            print(f"{variant}, seed {seed}: {share:.3f} of test", flush=True)
 
 
 if __name__ == "__main__":

@@ -219,11 +219,11 @@ def crops(size):
 def load(folder):
     """Training, validation and test images of a folder."""
     archive = (folder / "images.txt").exists()
-    listing = recipe_of("cub200" if archive else "image_folder").read(folder)
-    training_images = listing.split("train")
-    test = listing.split("test")
-    if "validation" in listing.splits:
-        return training_images, listing.split("validation"), test
+    dataset = recipe_of("cub200" if archive else "image_folder").read(folder)
+    training_images = dataset.split("train")
+    test = dataset.split("test")
+    if "validation" in dataset.splits:
+        return training_images, dataset.split("validation"), test
     return *training_images.hold_out(VALIDATION_SHARE, seed=0), test
 
 
@@ -288,8 +288,8 @@ def main(argv=None):
         train([*heads.values()], learning, s.epochs, 0, rate, decay)
         found = correct([*heads.values()], validating)
         found = [
-            {**row, "head": head, "seed": 0, "accuracy": right.mean()}
-            for head, right in zip(heads, found, strict=True)
+            {**row, "head": head, "seed": 0, "accuracy": is_correct.mean()}
+            for head, is_correct in zip(heads, found, strict=True)
         ]
         add_rows(s.out, found)
         print(f"Tuned with a rate of {rate:g} and a decay of {decay:g}.")
@@ -303,7 +303,7 @@ def main(argv=None):
         for (rate, decay), group in wanted.groupby(["rate", "decay"]):
             chosen = [heads[head] for head in group["head"]]
             train(chosen, learning, s.epochs, seed, rate, decay)
-            right = correct(chosen, testing)
+            is_correct = correct(chosen, testing)
             found += [
                 {
                     **row,
@@ -315,7 +315,7 @@ def main(argv=None):
                     **tested(of_head),
                 }
                 for head, model, of_head in zip(
-                    group["head"], chosen, right, strict=True
+                    group["head"], chosen, is_correct, strict=True
                 )
             ]
         if found:
@@ -337,12 +337,12 @@ def tuned(path, run):
     return found.loc[found.groupby("head", sort=False)["accuracy"].idxmax()]
 
 
-def tested(right):
+def tested(correct):
     """Columns of a test: which images were predicted correctly, as bits."""
     return {
-        "accuracy": right.mean(),
-        "images": right.size,
-        "correct": np.packbits(right).tobytes().hex(),
+        "accuracy": correct.mean(),
+        "images": correct.size,
+        "correct": np.packbits(correct).tobytes().hex(),
     }
 
 

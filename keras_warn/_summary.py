@@ -46,7 +46,7 @@ class ModuleSummary:
         reads: The name of the layer whose output it reads.
         shape: Shape of that map without the batch, as the layer returns it:
             `(h, w, c)`, `(c, h, w)` channels first, or `(p, c)` of tokens.
-        heads: Number of heads `k`.
+        num_heads: Number of heads `k`.
         kernel_size: Size of the kernels.
         rank: Rank of the output heads' kernels, or `None` where it is full.
         projection: Channels that the map is projected to, or `None`.
@@ -57,7 +57,7 @@ class ModuleSummary:
     name: str
     reads: str
     shape: tuple
-    heads: int
+    num_heads: int
     kernel_size: int
     rank: int | None
     projection: int | None
@@ -131,7 +131,7 @@ class Summary:
                 one.cost,
                 one.reads,
                 _by(one.shape),
-                one.heads,
+                one.num_heads,
                 _by([one.kernel_size] * 2),
                 one.rank or "full",
                 one.projection or "none",
@@ -175,7 +175,7 @@ class Summary:
             way
             for way, helps in (
                 ("kernel_size=1", any(m.kernel_size > 1 for m in self.modules)),
-                ("a smaller width", any(m.heads > 1 for m in self.modules)),
+                ("a smaller width", any(m.num_heads > 1 for m in self.modules)),
                 ("a smaller rank", any(not m.rank for m in self.modules)),
                 ("a projection", any(not m.projection for m in self.modules)),
             )
@@ -284,7 +284,7 @@ def _module(module, shape):
         name=module.name,
         reads=graph.producer_name(module.source),
         shape=shape,
-        heads=masks.num_heads,
+        num_heads=masks.num_heads,
         kernel_size=masks.kernel_size,
         rank=module.hypotheses.rank,
         projection=projection and projection.kernel.shape[-1],

@@ -281,7 +281,7 @@ def attention_factors(model, factor=10.0) -> dict:
     """Factors that let new parts of a model learn faster.
 
     New are the layers of attention, and the classifier, which the paper trains
-    ten times as fast as the pretrained network.
+    ten times as fast as the pretrained backbone.
 
     Args:
         model: A model made by `keras_warn.augment`, fresh or loaded from disk.

@@ -26,8 +26,9 @@ learns at a tenth of the rate: at all of it, it leaves the image and never comes
 back.
 
 *Pointing* is the share of test images in which the masks are strongest in the
-box of the digit. Beside it stand the box's share of the canvas (`chance`), and
-the pointing of the canvas's middle and of the *next* image's masks.
+box of the digit. Beside it stand the box's share of the canvas
+(`random_baseline`), and the pointing of the canvas's middle and of the *next*
+image's masks.
 
 Writes to `--out`: `results.json`, `results.csv`, `clutter.png`, each model as
 `<variant>_<seed>.keras`, `tensorboard/`; and of the first seed with attention,
@@ -250,7 +251,8 @@ def pointing(model, canvases):
         of: masks.pointing_accuracy(maps, canvases.boxes)
         for of, maps in pointed.items()
     }
-    return {**shares, "chance": masks.random_baseline(canvases.boxes, size)}
+    shares["random_baseline"] = masks.random_baseline(canvases.boxes, size)
+    return shares
 
 
 def variant_and_seed(variant, seed, digits, test, s, run, callbacks=()):

@@ -284,7 +284,7 @@ def document(compared, trainings, notes):
     return "\n\n".join(parts) + "\n"
 
 
-_OURS = ["baseline", "attention", "difference", "95 % interval"]
+_OURS = ["baseline", "attention", "difference", "95 % confidence interval"]
 
 
 def per_million(row):
@@ -321,18 +321,20 @@ def _line(row, error):
     sign = -1 if error else 1
     for name in VARIANTS:
         mean = 100 - row[name] if error else row[name]
-        cells.append(_spread(mean, row[f"{name}_std"], row[f"{name}_seeds"]))
+        cells.append(
+            _mean_and_std(mean, row[f"{name}_std"], row[f"{name}_seeds"])
+        )
     if not row.paired_seeds:
         return [*cells, "not paired", ""]
     added = sign * row.difference, row.difference_std, row.paired_seeds
-    cells.append(_spread(*added, "+"))
+    cells.append(_mean_and_std(*added, "+"))
     if row.paired_seeds == 1:
         return [*cells, ""]
     low, high = sorted((sign * row.low, sign * row.high))
     return [*cells, f"{low:+.2f} to {high:+.2f}"]
 
 
-def _spread(mean, std, seeds, sign=""):
+def _mean_and_std(mean, std, seeds, sign=""):
     if not seeds:
         return "not measured"
     if seeds == 1:

@@ -122,8 +122,8 @@ def test_the_page_says_what_was_found(page):
     assert found.over_backbone.fixed > 0
     for text in (
         f"20 test images, {found.n} classes",
-        f"with attention gets {found.over_backbone.fixed} right.",
-        f"the model gets {found.over_backbone.broken} wrong.",
+        f"with attention predicts {found.over_backbone.fixed} correctly.",
+        f"the model predicts {found.over_backbone.broken} wrongly.",
         f"Backbone alone {100 * found.backbone.accuracy():.1f} %",
         f"With attention {100 * found.output.accuracy():.1f} %",
         f"Parameters {augmented.count_params():,}",
@@ -348,7 +348,7 @@ def test_the_baseline_is_what_attention_is_compared_with(tmp_path):
     for text in (
         f"Baseline {100 * right.mean():.1f} %",
         f"Difference {100 * gain:+.1f}".replace("-", "\N{MINUS SIGN}"),
-        f"Of {np.sum(~right)} images in 20 that the baseline gets wrong",
+        f"Of {np.sum(~right)} images in 20 that the baseline predicts wrongly",
         f"Backbone alone {100 * found.backbone.accuracy():.1f} %",
         "Gain, fixed and broken are those over the baseline.",
     ):
@@ -369,7 +369,7 @@ def test_a_baseline_of_other_classes(tmp_path):
 
 
 def test_fair_shares_of_examples():
-    #           8 fixed,  2 broken, 5 right, 5 wrong
+    #           8 fixed,  2 broken, 5 correct, 5 wrong
     network = [1] * 8 + [0] * 2 + [0] * 5 + [1] * 5
     output = [0] * 8 + [1] * 2 + [0] * 5 + [1] * 5
     found = comparison([0] * 20, network, output)

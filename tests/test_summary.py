@@ -63,7 +63,7 @@ def test_modules_by_hand(kernel_size):
     shapes = [(11, 13, 5), (5, 6, 17)]
     assert [module.shape for module in found.modules] == shapes
     for module, (positions, channels) in zip(found.modules, MAPS, strict=True):
-        assert (module.heads, module.kernel_size) == (WIDTH, kernel_size)
+        assert (module.num_heads, module.kernel_size) == (WIDTH, kernel_size)
         assert (module.projection, module.mask_activation) == (None, "softmax")
         # Masks, hypotheses of each head, head gates.
         weights = offsets * channels * (WIDTH + WIDTH * CLASSES + WIDTH)

@@ -19,7 +19,7 @@ MEASURES = {
     "deletion, margin": ("deletion, margin ↓", 1, 2),
 }
 OURS = ("masks", "evidence")
-SHOWN = ("masks", "evidence", "Grad-CAM, network", "Grad-CAM, output")
+SHOWN = ("masks", "evidence", "Grad-CAM, backbone", "Grad-CAM, output")
 
 
 def summary(of_seeds):
@@ -41,14 +41,14 @@ def summary(of_seeds):
 
     return {
         "accuracy": {
-            name: tables.spread([s["accuracy"][name] for s in of_seeds])
-            for name in ("network", "output")
+            name: tables.summary([s["accuracy"][name] for s in of_seeds])
+            for name in ("backbone", "output")
         },
-        "changed": tables.spread([s["changed"] for s in of_seeds]),
-        "chance": of_seeds[0]["chance"],
+        "changed": tables.summary([s["changed"] for s in of_seeds]),
+        "random_baseline": of_seeds[0]["random_baseline"],
         "measures": {
             name: {
-                measure: tables.spread(found.mean(axis=1))
+                measure: tables.summary(found.mean(axis=1))
                 for measure, found in of_map.items()
             }
             for name, of_map in values.items()
@@ -102,10 +102,10 @@ def markdown(result):
             "",
             f"## {data.capitalize()}",
             "",
-            f"Accuracy on these images: network {_cell(accuracy['network'])} "
+            f"Accuracy on these images: backbone {_cell(accuracy['backbone'])} "
             f"%, output {_cell(accuracy['output'])} %; prediction changed in "
             f"{_cell(found['changed'])} %. The box is "
-            f"{100 * found['chance']:.1f} % of the image.",
+            f"{100 * found['random_baseline']:.1f} % of the image.",
             "",
             _table("map", found["measures"], _cell),
         ]

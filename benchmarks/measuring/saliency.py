@@ -34,14 +34,14 @@ def maps(model, images, boxes, seed):
     count, *size, _ = images.shape
     explained = keras_warn.explain(model, images)
     found = explained.masks.sum(axis=1)
-    network, whole, pointwise = grad_cams(model, images, explained.targets)
+    backbone, whole, pointwise = grad_cams(model, images, explained.targets)
     random = np.random.default_rng(seed)
     *_, h, w, _ = deepest_features(model).shape
     return {
         "masks": found,
         "evidence": explained.attribution,
         "evidence, strength": np.abs(explained.attribution),
-        "Grad-CAM, network": network,
+        "Grad-CAM, backbone": backbone,
         "Grad-CAM, output": whole,
         "HiResCAM, output": pointwise,
         "masks, next image": np.roll(found, -1, axis=0),
@@ -58,7 +58,7 @@ def deepest_features(model):
 
 
 def grad_cams(model, images, classes):
-    """Grad-CAM of the network and of the output, and HiResCAM of the latter.
+    """Grad-CAM of the backbone and of the output, and HiResCAM of the latter.
 
     Three arrays `(b, h, w)`, for the logits of `classes` `(b,)` at the last
     map. The output's logits are the sum that the gates weigh, before its
@@ -76,15 +76,15 @@ def grad_cams(model, images, classes):
         ],
     )
 
-    def logits(gates, network, *modules):
-        stacked = keras.ops.stack([network, *modules], axis=1)
-        return network, keras.ops.sum(gates[..., None] * stacked, axis=1)
+    def logits(gates, backbone, *modules):
+        stacked = keras.ops.stack([backbone, *modules], axis=1)
+        return backbone, keras.ops.sum(gates[..., None] * stacked, axis=1)
 
     found = []
     for i in range(0, len(images), BATCH_SIZE):
         batch = images[i : i + BATCH_SIZE], classes[i : i + BATCH_SIZE]
-        network, output = class_activations(reader, logits, *batch)
-        found.append((network[0], *output))
+        backbone, output = class_activations(reader, logits, *batch)
+        found.append((backbone[0], *output))
     found = map(np.concatenate, zip(*found, strict=True))
     return [resized(of_method, images.shape[1:3]) for of_method in found]
 

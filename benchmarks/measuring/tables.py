@@ -17,7 +17,7 @@ def markdown(header, rows):
     )
 
 
-def spread(values):
+def summary(values):
     """Mean, standard deviation (of a sample) and values, for JSON."""
     values = [float(value) for value in values]
     return {
@@ -29,13 +29,13 @@ def spread(values):
 
 def mean_and_std(values, form=".2f"):
     """Such as "66.11 ± 0.48"; of a single value without its deviation."""
-    found = spread(values)
+    found = summary(values)
     mean, std = found["mean"], found["std"]
     return f"{mean:{form}}" + (f" ± {std:.2f}" if std is not None else "")
 
 
 def half_interval(values):
-    """From a mean to the end of its 95 % interval, by Student's t."""
+    """Half of the 95 % confidence interval of a mean, by Student's t."""
     return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
 
 

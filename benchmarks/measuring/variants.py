@@ -10,22 +10,23 @@ BASELINE = "baseline"
 
 
 def read(path, *columns):
-    """A table of runs, by `arm` and `seed`; `columns` have shares."""
-    found = pd.read_csv(path).set_index(["arm", "seed"])
+    """A table of runs, by variant (`arm`) and seed; `columns` have shares."""
+    found = pd.read_csv(path).rename(columns={"arm": "variant"})
+    found = found.set_index(["variant", "seed"])
     shares = found[[*columns]]
-    right = ((shares >= 0) & (shares <= 1)).all(axis=None)
-    if not (right and found.index.is_unique):
+    in_range = ((shares >= 0) & (shares <= 1)).all(axis=None)
+    if not (in_range and found.index.is_unique):
         raise ValueError(
-            "Each arm and seed must stand once, with numbers from 0 to 1 as "
-            f"{', '.join(columns)}. Received: {path}."
+            "Each variant and seed must stand once, with numbers from 0 to 1 "
+            f"as {', '.join(columns)}. Received: {path}."
         )
     return found
 
 
-def percent(found, arm, column, error):
+def percent(found, variant, column, error):
     """Test accuracies of a variant in %, or errors, by seed."""
-    of_arm = found.index.get_level_values("arm") == arm
-    values = 100 * found.loc[of_arm, column].droplevel("arm")
+    of_variant = found.index.get_level_values("variant") == variant
+    values = 100 * found.loc[of_variant, column].droplevel("variant")
     return 100 - values if error else values
 
 
@@ -53,15 +54,15 @@ def table(found, rows, error):
     return tables.markdown(header, cells)
 
 
-def _cells(found, arm, column, error):
-    values = percent(found, arm, column, error)
+def _cells(found, variant, column, error):
+    values = percent(found, variant, column, error)
     if values.empty:
         return ["–", "–", NOT_MEASURED, "–", "–", "–"]
-    parameters = found.parameters.loc[arm].iloc[0]
+    parameters = found.parameters.loc[variant].iloc[0]
     start = [f"{parameters:,}", str(len(values)), tables.mean_and_std(values)]
     baseline = percent(found, BASELINE, column, error)
     differences = (values - baseline).dropna()
-    if arm == BASELINE or differences.empty:
+    if variant == BASELINE or differences.empty:
         return [*start, "–", "–", "–"]
     base, less = baseline[differences.index].mean(), differences.mean()
     wrong, fewer = (base, -less) if error else (100 - base, less)
@@ -85,9 +86,9 @@ def dots(values, label):
     """
     figure = figures.new_figure(4.4, 0.6 + 0.26 * len(values))
     axes = figure.subplots()
-    for place, of_arm in enumerate(values.values()):
-        numbers = [number for (number,) in of_arm]
-        mean, std, _ = tables.spread(numbers).values()
+    for place, of_variant in enumerate(values.values()):
+        numbers = [number for (number,) in of_variant]
+        mean, std, _ = tables.summary(numbers).values()
         color = figures.COLORS[1 if place else 0]
         of_bar = {"ms": 3.5, "lw": 1.2, "capsize": 2.5, "color": color}
         axes.errorbar(mean, place, xerr=std, fmt="o", **of_bar)

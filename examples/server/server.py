@@ -295,7 +295,7 @@ class Service:
             "answered": bool(result.get("answered", True)),
             "gates": result.get("global_gates"),
             "head_gates": [result[key] for key in heads],
-            "seen": {"image": image, "masks": part},
+            "placement": {"image": image, "masks": part},
             "masks": [_png(mask) for mask in shown],
         }
 

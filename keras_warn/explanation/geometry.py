@@ -40,14 +40,14 @@ class Axis:
         length: The number of positions.
         start: Where the first begins, in pixels from the image's border.
         step: How far it is from one to the next, in pixels.
-        seen: Where the part of the image begins and ends that reaches the
+        crop: Where the part of the image begins and ends that reaches the
             map, in pixels.
     """
 
     length: int
     start: float
     step: float
-    seen: tuple
+    crop: tuple
 
     @classmethod
     def of_image(cls, length) -> "Axis":
@@ -65,13 +65,13 @@ class Axis:
             odd = (before - after) % 2 * self.step / 2
             start += odd if before > after else -odd
         length = self.length + before + after
-        axis = Axis(length, start, self.step, self.seen)
-        first, last = self.seen
+        axis = Axis(length, start, self.step, self.crop)
+        first, last = self.crop
         if before < 0:
             first = max(first, start)
         if after < 0:
             last = min(last, axis.end)
-        return dataclasses.replace(axis, seen=(first, last))
+        return dataclasses.replace(axis, crop=(first, last))
 
     def resized(self, length) -> "Axis":
         """Axis whose positions share the same part of the image."""
@@ -82,7 +82,7 @@ class Axis:
         """Axis behind a stride, without `rest` positions at its end."""
         step = self.step * stride
         middle = (self.start + self.end - rest * self.step) / 2
-        return Axis(length, middle - length * step / 2, step, self.seen)
+        return Axis(length, middle - length * step / 2, step, self.crop)
 
     def agrees(self, other) -> bool:
         """Whether both cover the same part, but for less than a position."""
@@ -96,12 +96,12 @@ class Axis:
         """How much each pixel has of each position: `(pixels, length)`.
 
         Linear between the middles of two positions. From the outermost it
-        reaches to the border of what is seen, if that is less than a position
+        reaches to the border of the crop, if that is less than a position
         away; pixels further out have nothing, and neither have positions that
         lie in padding alone.
         """
         starts = self.start + np.arange(self.length) * self.step
-        first, last = self.seen
+        first, last = self.crop
         inside = (starts + self.step > first + 1e-6) & (starts < last - 1e-6)
         if not inside.any():
             return np.zeros((pixels, self.length))
@@ -142,7 +142,7 @@ class OpenAxis:
         """
         first, second = axes
         if any(
-            axis.seen != (0, length)
+            axis.crop != (0, length)
             for axis, length in zip(axes, lengths, strict=True)
         ):
             return None

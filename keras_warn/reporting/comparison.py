@@ -17,7 +17,8 @@ from keras_warn.explanation.decomposition import softmax
 from keras_warn.explanation.intermediates import inspect
 from keras_warn.explanation.intermediates import outputs_of
 
-# The quantile of the normal distribution that a 95 % interval reaches to.
+# The quantile of the normal distribution that a 95 % confidence interval
+# reaches to.
 Z = 1.959963984540054
 
 # Weights of zeros count as even.
@@ -112,10 +113,10 @@ class Confusion:
         other: The class that it is mistaken for.
         backbone: Images of `label` that the backbone takes for `other`.
         output: Images of `label` that the model takes for `other`.
-        fixed: Images that the backbone takes for `other`, and the model gets
-            right.
-        broken: Images that the backbone does not take for `other`, but gets
-            right, and that the model takes for `other`.
+        fixed: Images that the backbone takes for `other`, and the model
+            predicts correctly.
+        broken: Images that the backbone predicts correctly, and the model
+            takes for `other`.
     """
 
     label: int
@@ -258,8 +259,8 @@ class Comparison:
     def outcomes(self) -> np.ndarray:
         """`(b,)` strings: "fixed", "broken", "correct" or "wrong".
 
-        Fixed are images that the backbone alone gets wrong and the model gets
-        right, broken those the other way round.
+        Fixed are images that the backbone alone predicts wrongly and the model
+        correctly, broken those the other way round.
         """
         return outcomes(self.backbone.classes, self.output.classes, self.labels)
 

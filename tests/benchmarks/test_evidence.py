@@ -13,7 +13,7 @@ from measuring import variants
 from measuring.table2_networks import constructors
 from measuring.timing import summary
 
-ARMS = [
+VARIANTS = [
     *evidence.NETWORKS,
     *evidence.DEPTHS,
     *evidence.WIDTHS,
@@ -82,10 +82,12 @@ def docs(tmp_path, of_table_2, monkeypatch):
     with open(results / evidence.FIGURE_4, "w", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["arm", "seed", "parameters", *columns])
-        for i, arm in enumerate(dict.fromkeys(ARMS)):
+        for i, variant in enumerate(dict.fromkeys(VARIANTS)):
             for seed in range(3):
                 share = 0.9 + 0.005 * i + 0.001 * seed
-                writer.writerow([arm, seed, 1000 + i, *[share] * len(columns)])
+                writer.writerow(
+                    [variant, seed, 1000 + i, *[share] * len(columns)]
+                )
     shutil.copy(results / evidence.FIGURE_4, results / evidence.LONGER)
     rows(
         results / evidence.BIRDS,

@@ -26,8 +26,8 @@ def tiny(network_classes):
 def command(tmp_path, monkeypatch):
     monkeypatch.setattr(fine_tuned, "BATCH", 4)
     monkeypatch.setattr(fine_tuned, "RATES", (0.01,))
-    arms = {k: v for k, v in fine_tuned.ARMS.items() if "full" not in k}
-    monkeypatch.setattr(fine_tuned, "ARMS", arms)
+    variants = {k: v for k, v in fine_tuned.VARIANTS.items() if "full" not in k}
+    monkeypatch.setattr(fine_tuned, "VARIANTS", variants)
     monkeypatch.setattr(
         fine_tuned.training,
         "build_network",
@@ -40,10 +40,12 @@ def command(tmp_path, monkeypatch):
     return lambda *more: fine_tuned.main([*words, *more]) or pd.read_csv(out)
 
 
-def test_each_arm_is_tested_once_for_each_seed(command, monkeypatch, tmp_path):
+def test_each_variant_is_tested_once_for_each_seed(
+    command, monkeypatch, tmp_path
+):
     found = command("--seeds", "0")
     tested = found[found["part"] == "test"]
-    assert list(tested["head"]) == list(fine_tuned.ARMS)
+    assert list(tested["head"]) == list(fine_tuned.VARIANTS)
     assert (tested["images"] == 6).all()
     baseline, uniform, paper, attention = tested["parameters"]
     assert baseline < uniform == attention < paper
@@ -60,12 +62,13 @@ def test_each_arm_is_tested_once_for_each_seed(command, monkeypatch, tmp_path):
     better = pd.concat([found, tuned.assign(rate=0.02, accuracy=2.0)])
     better.to_csv(tmp_path / "fine_tuned.csv", index=False)
     again = command("--seeds", "0", "1")
-    assert trained == [1] * len(fine_tuned.ARMS)  # those of seed 0 are there
+    # Those of seed 0 are there.
+    assert trained == [1] * len(fine_tuned.VARIANTS)
     assert (again["rate"][len(better) :] == 0.02).all()
 
 
 def test_uniform_masks_stay_uniform_while_all_else_learns():
-    model = fine_tuned.ARMS["uniform masks"](tiny(2))
+    model = fine_tuned.VARIANTS["uniform masks"](tiny(2))
     before = model.get_weights()
     model.compile("sgd", "categorical_crossentropy")
     x = np.random.default_rng(0).uniform(size=(4, 16, 16, 3))

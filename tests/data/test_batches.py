@@ -268,11 +268,11 @@ def test_test_batches_are_in_order_and_filled_up():
 @pytest.mark.parametrize("batch_size", [1, 4, 11, 30])
 def test_predictions_are_those_of_single_images(batch_size):
     """Of listed images, and of arrays."""
-    listing, model = noise(11), small_model()
-    pixels = listing.contents.astype("float32")
+    dataset, model = noise(11), small_model()
+    pixels = dataset.contents.astype("float32")
     expected = [to_numpy(model(image[None]))[0] for image in pixels]
-    images = TestBatches(listing, transforms.Identity(), batch_size)
-    arrays = ArrayBatches(pixels, listing.labels, 3, batch_size)
+    images = TestBatches(dataset, transforms.Identity(), batch_size)
+    arrays = ArrayBatches(pixels, dataset.labels, 3, batch_size)
     for batches in (images, arrays):
         found = batches.predict(model)
         np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -32,8 +32,8 @@ def listed(counts, folder="data", **arguments):
 GOLDEN = ["3.jpg", "7.jpg", "9.jpg"]
 
 
-def names(listing):
-    return [path.name for path in listing.paths]
+def names(dataset):
+    return [path.name for path in dataset.paths]
 
 
 def one_image(path, contents=None, **arguments):
@@ -50,14 +50,14 @@ def noise(path):
 
 
 def test_types_do_not_depend_on_the_reader():
-    listing = listed([2, 3], boxes=[(0, 0, 1, 1)] * 5, groups=[7] * 5)
-    assert listing.labels.dtype == np.int32
-    assert listing.boxes.dtype == np.float32
-    assert listing.groups.dtype == np.int64
-    assert isinstance(listing.names, tuple)
-    assert all(isinstance(path, Path) for path in listing.paths)
+    dataset = listed([2, 3], boxes=[(0, 0, 1, 1)] * 5, groups=[7] * 5)
+    assert dataset.labels.dtype == np.int32
+    assert dataset.boxes.dtype == np.float32
+    assert dataset.groups.dtype == np.int64
+    assert isinstance(dataset.names, tuple)
+    assert all(isinstance(path, Path) for path in dataset.paths)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        listing.labels = None
+        dataset.labels = None
 
 
 @pytest.mark.parametrize(
@@ -81,48 +81,48 @@ def test_contradictions(change, message):
 
 
 def test_a_split_keeps_everything_of_its_examples():
-    listing = listed(
+    dataset = listed(
         [3, 4],
         splits={"train": [5, 0, 2], "test": [1, 6]},
         boxes=np.arange(28).reshape(7, 4),
         groups=np.arange(7) + 100,
         skipped={"no box": 3},
     )
-    train = listing.split("train")
+    train = dataset.split("train")
     assert names(train) == ["0.jpg", "2.jpg", "5.jpg"]
-    assert train.labels.tolist() == listing.labels[[0, 2, 5]].tolist()
+    assert train.labels.tolist() == dataset.labels[[0, 2, 5]].tolist()
     assert train.boxes[:, 0].tolist() == [0, 8, 20]
     assert train.groups.tolist() == [100, 102, 105]
-    assert train.names == listing.names
+    assert train.names == dataset.names
     assert train.skipped == {"no box": 3}
     assert set(train.splits) == {"train"}
     assert train.splits["train"].tolist() == [0, 1, 2]
-    both = listing.split("test", "train")
+    both = dataset.split("test", "train")
     assert names(both) == ["0.jpg", "1.jpg", "2.jpg", "5.jpg", "6.jpg"]
     assert both.splits["test"].tolist() == [1, 4]
     with pytest.raises(KeyError, match="val"):
-        listing.split("val")
+        dataset.split("val")
 
 
 def test_take_keeps_the_order_asked_for():
-    listing = listed([3, 4], splits={"train": [0, 1, 2], "test": [5, 6]})
-    taken = listing.select([6, 1, 4])
+    dataset = listed([3, 4], splits={"train": [0, 1, 2], "test": [5, 6]})
+    taken = dataset.select([6, 1, 4])
     assert names(taken) == ["6.jpg", "1.jpg", "4.jpg"]
     assert taken.splits["train"].tolist() == [1]
     assert taken.splits["test"].tolist() == [0]
-    assert len(listing.select([])) == 0
+    assert len(dataset.select([])) == 0
     with pytest.raises(ValueError, match="Received: 2 twice"):
-        listing.select([2, 2])
+        dataset.select([2, 2])
 
 
 def test_hold_out_parts_every_class_alike():
-    listing = listed([101, 31, 59, 4, 1])
-    training, validation = listing.hold_out(0.2, seed=3)
+    dataset = listed([101, 31, 59, 4, 1])
+    training, validation = dataset.hold_out(0.2, seed=3)
     together = names(training) + names(validation)
-    assert sorted(together) == sorted(names(listing))
-    assert len(validation) == round(0.2 * len(listing))
+    assert sorted(together) == sorted(names(dataset))
+    assert len(validation) == round(0.2 * len(dataset))
     held = np.bincount(validation.labels, minlength=5)
-    expected = 0.2 * np.bincount(listing.labels)
+    expected = 0.2 * np.bincount(dataset.labels)
     assert (np.abs(held - expected) < 1).all()
     # A class with one example keeps it to train with.
     assert held[4] == 0
@@ -130,9 +130,9 @@ def test_hold_out_parts_every_class_alike():
 
 def test_hold_out_of_many_small_classes():
     """None has enough for one example, and all together do."""
-    listing, drawn = listed([4] * 50), set()
+    dataset, drawn = listed([4] * 50), set()
     for seed in range(5):
-        _, validation = listing.hold_out(0.1, seed)
+        _, validation = dataset.hold_out(0.1, seed)
         assert len(validation) == 20
         assert np.bincount(validation.labels).max() == 1
         drawn.add(frozenset(validation.labels))
@@ -143,13 +143,13 @@ def test_hold_out_of_many_small_classes():
 def test_hold_out_is_the_same_everywhere():
     """Written down once: no library's random numbers are in it."""
     labels = [0, 1, 0, 0, 1, 0, 1, 0, 1, 1, 0, 0]
-    listing = dataclasses.replace(listed([7, 5]), labels=labels)
-    _, validation = listing.hold_out(0.25, seed=1)
+    dataset = dataclasses.replace(listed([7, 5]), labels=labels)
+    _, validation = dataset.hold_out(0.25, seed=1)
     assert names(validation) == GOLDEN
-    paths = [Path("/mnt/other place", path.name) for path in listing.paths]
-    elsewhere = dataclasses.replace(listing, paths=paths)
+    paths = [Path("/mnt/other place", path.name) for path in dataset.paths]
+    elsewhere = dataclasses.replace(dataset, paths=paths)
     assert names(elsewhere.hold_out(0.25, seed=1)[1]) == GOLDEN
-    backwards = listing.select(np.arange(12)[::-1])
+    backwards = dataset.select(np.arange(12)[::-1])
     assert sorted(names(backwards.hold_out(0.25, 1)[1])) == sorted(GOLDEN)
 
 
@@ -158,8 +158,8 @@ def test_hold_out_is_the_same_in_both_forms_of_letters():
     held = []
     for letter in ("\u00e9", "e\u0301"):
         paths = [f"{letter}{i}.jpg" for i in range(40)]
-        listing = ImageDataset("caf\u00e9s", paths, [0] * 40, ["a"], {})
-        _, validation = listing.hold_out(0.25, seed=0)
+        dataset = ImageDataset("caf\u00e9s", paths, [0] * 40, ["a"], {})
+        _, validation = dataset.hold_out(0.25, seed=0)
         held.append([name.removeprefix(letter) for name in names(validation)])
     assert held[0] == held[1]
 
@@ -167,9 +167,9 @@ def test_hold_out_is_the_same_in_both_forms_of_letters():
 def test_hold_out_keeps_groups_together():
     random = np.random.default_rng(0)
     groups = random.integers(0, 80, 400)
-    listing = listed([100, 140, 160], groups=groups)
+    dataset = listed([100, 140, 160], groups=groups)
     for seed in range(5):
-        training, validation = listing.hold_out(0.25, seed)
+        training, validation = dataset.hold_out(0.25, seed)
         assert not set(training.groups) & set(validation.groups)
         held = np.bincount(validation.labels, minlength=3)
         assert (np.abs(held - [25, 35, 40]) <= 6).all()
@@ -178,28 +178,28 @@ def test_hold_out_keeps_groups_together():
 def test_large_groups_are_not_preferred():
     """Nor those of many members: each has the same chance."""
     groups = np.repeat(np.arange(20), [40] + [10] * 19)
-    listing = listed([len(groups)], groups=groups)
+    dataset = listed([len(groups)], groups=groups)
     seeds = 60
-    held = sum(0 in listing.hold_out(0.5, s)[1].groups for s in range(seeds))
+    held = sum(0 in dataset.hold_out(0.5, s)[1].groups for s in range(seeds))
     assert 0.3 * seeds < held < 0.7 * seeds
 
 
 @pytest.mark.parametrize("members", [1, 20])
 def test_a_class_of_one_image_or_group_stays_in_training(members):
-    listing = listed([20, members])
+    dataset = listed([20, members])
     groups = np.arange(20 + members)
-    groups[listing.labels == 1] = 0
-    listing = dataclasses.replace(listing, groups=groups)
-    training, validation = listing.hold_out(0.5, seed=0)
+    groups[dataset.labels == 1] = 0
+    dataset = dataclasses.replace(dataset, groups=groups)
+    training, validation = dataset.hold_out(0.5, seed=0)
     assert (training.labels == 1).sum() == members
     assert set(validation.labels) == {0}
 
 
 def test_hold_out_never_touches_test_images():
-    listing = listed([5, 5], splits={"train": range(6), "test": range(6, 10)})
+    dataset = listed([5, 5], splits={"train": range(6), "test": range(6, 10)})
     with pytest.raises(ValueError, match=r"on\s`split\('train'\)`. .* test"):
-        listing.hold_out(0.2, seed=0)
-    assert len(listing.split("train").hold_out(0.34, seed=0)[1]) == 2
+        dataset.hold_out(0.2, seed=0)
+    assert len(dataset.split("train").hold_out(0.34, seed=0)[1]) == 2
 
 
 @pytest.mark.parametrize(
@@ -217,13 +217,13 @@ def test_hold_out_of_wrong_arguments(share, seed, error, message):
 
 
 def test_folds_part_everything_once():
-    listing = listed([53, 29, 3])
-    parts = folds(listing, 5)
+    dataset = listed([53, 29, 3])
+    parts = folds(dataset, 5)
     assert list(parts) == [f"fold_{i}" for i in range(5)]
     assert sorted(np.concatenate(list(parts.values()))) == list(range(85))
     for indices in parts.values():
         assert len(indices) == 17
-        held = np.bincount(listing.labels[indices], minlength=3)
+        held = np.bincount(dataset.labels[indices], minlength=3)
         assert (np.abs(held - [53 / 5, 29 / 5, 3 / 5]) <= 1.5).all()
 
 
@@ -285,11 +285,11 @@ def test_going_on_without_them_counts_them(photos):
 def test_an_image_of_two_boxes_counts_twice(tmp_path):
     path = noise(tmp_path / "a.jpg")
     boxes = [(0, 0, 13, 17), (5, 5, 9, 9)]
-    listing = ImageDataset("photos", [path] * 2, [0, 1], "ab", {}, boxes=boxes)
-    assert listing.problems(verbose=0) == []
+    dataset = ImageDataset("photos", [path] * 2, [0, 1], "ab", {}, boxes=boxes)
+    assert dataset.problems(verbose=0) == []
     path.write_bytes(b"")
-    assert len(listing.problems(verbose=0)) == 1
-    assert listing.without([path]).skipped == {"cannot be read": 2}
+    assert len(dataset.problems(verbose=0)) == 1
+    assert dataset.without([path]).skipped == {"cannot be read": 2}
 
 
 @pytest.mark.parametrize(
@@ -323,9 +323,9 @@ def pixels_of(count, size=(13, 17), channels=3):
 
 def test_images_that_are_not_in_files():
     pixels = pixels_of(5)
-    listing = listed([2, 3], splits={"train": [3, 1, 4]}, contents=pixels)
-    listing.check(verbose=0)
-    train = listing.split("train")
+    dataset = listed([2, 3], splits={"train": [3, 1, 4]}, contents=pixels)
+    dataset.check(verbose=0)
+    train = dataset.split("train")
     # An array stays an array: lists of small ones would cost memory and time.
     assert isinstance(train.contents, np.ndarray)
     np.testing.assert_array_equal(train.contents, pixels[[1, 3, 4]])
@@ -337,10 +337,10 @@ def test_images_that_are_not_in_files():
         expected = train.read(i, channels=channels)
         np.testing.assert_array_equal(found, expected)
     assert others.without([others.paths[0]]).contents == mixed[1:]
-    assert listing.hold_out(0.4, seed=0)[1].contents.shape == (2, 13, 17, 3)
+    assert dataset.hold_out(0.4, seed=0)[1].contents.shape == (2, 13, 17, 3)
     # What is read may be drawn on.
-    listing.read(1)[:] = 0
-    np.testing.assert_array_equal(listing.contents, pixels_of(5))
+    dataset.read(1)[:] = 0
+    np.testing.assert_array_equal(dataset.contents, pixels_of(5))
 
 
 @pytest.mark.parametrize(
@@ -362,12 +362,12 @@ def test_contents_that_are_no_images(contents, message):
 def test_problems_of_contents_are_named_by_the_paths():
     good = png(pixels_of(1)[0])
     contents = [good, b"", good[:60], good, b"<html>404</html>"]
-    listing = listed([2, 3], contents=contents)
-    found = dict(listing.problems(verbose=0))
+    dataset = listed([2, 3], contents=contents)
+    found = dict(dataset.problems(verbose=0))
     assert [path.name for path in found] == ["1.jpg", "2.jpg", "4.jpg"]
     begins = ("is not an", "is broken", "is not an")
     assert all(map(str.startswith, found.values(), begins))
-    listing.without(found).check(verbose=0)
+    dataset.without(found).check(verbose=0)
     # Two boxes of a photo, of which each has the whole of it.
     twice = ImageDataset("a", ["a"] * 2, [0, 0], "a", {}, contents=[b"", b""])
     with pytest.raises(ValueError, match="1 of the 1 images"):
@@ -389,11 +389,11 @@ def test_a_box_is_cut_out(tmp_path, box, rows, columns):
     path = tmp_path / "a.png"
     path.write_bytes(png(pixels))
     for contents in (None, png(pixels), pixels):
-        listing = one_image(path, contents, boxes=[box])
-        found = listing.read(0, cropped=True)
+        dataset = one_image(path, contents, boxes=[box])
+        found = dataset.read(0, cropped=True)
         np.testing.assert_array_equal(found, pixels[rows, columns])
-        np.testing.assert_array_equal(listing.read(0), pixels)
-        assert listing.read(0, cropped=True, channels=1).shape[2] == 1
+        np.testing.assert_array_equal(dataset.read(0), pixels)
+        assert dataset.read(0, cropped=True, channels=1).shape[2] == 1
 
 
 def test_boxes_are_those_of_the_image_as_it_is_stored(tmp_path):
@@ -404,14 +404,14 @@ def test_boxes_are_those_of_the_image_as_it_is_stored(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(png(pixels, exif=exif))
     for contents in (None, path.read_bytes()):
-        listing = one_image(path, contents, boxes=[(1, 15, 3, 17)])
-        assert listing.read(0).shape == (17, 13, 3)
+        dataset = one_image(path, contents, boxes=[(1, 15, 3, 17)])
+        assert dataset.read(0).shape == (17, 13, 3)
         np.testing.assert_array_equal(
-            listing.read(0, cropped=True), pixels[1:3, 15:17]
+            dataset.read(0, cropped=True), pixels[1:3, 15:17]
         )
         # Of the turned photo it would show nothing.
-        assert listing.problems(verbose=0) == []
-        wrong = dataclasses.replace(listing, boxes=[(15, 1, 17, 3)])
+        assert dataset.problems(verbose=0) == []
+        wrong = dataclasses.replace(dataset, boxes=[(15, 1, 17, 3)])
         ((_, reason),) = wrong.problems(verbose=0)
         assert "of 13 rows and 17 columns, shows nothing" in reason
         with pytest.raises(ImageError, match="a.png of 13 rows .* 15 to 17"):

@@ -18,8 +18,8 @@ def table(path, text):
     return path
 
 
-def names(listing, split):
-    paths = listing.split(split).paths
+def names(dataset, split):
+    paths = dataset.split(split).paths
     return [f"{path.parent.name}/{path.name}" for path in paths]
 
 

@@ -118,7 +118,7 @@ def test_results_are_complete(finished):
     baseline, attention = results["runs"]
     assert baseline["parameters"] < attention["parameters"]
     assert not baseline["pointing"] and pd.isna(table.pointing_8_masks.baseline)
-    names = {"masks", "chance", "middle", "next_image"}
+    names = {"masks", "random_baseline", "middle", "next_image"}
     assert set(attention["pointing"]) == {"8", "32"}
     for d, found in attention["pointing"].items():
         assert set(found) == names

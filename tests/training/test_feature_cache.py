@@ -53,10 +53,10 @@ def build(attention=True, seed=0):
     return model, features, head
 
 
-def training(listing=None, transform=None, seed=1, **options):
-    listing = listing or images(20)
+def training(dataset=None, transform=None, seed=1, **options):
+    dataset = dataset or images(20)
     transform = transform or transforms.PadAndCrop(2)
-    return TrainingBatches(listing, transform, 6, seed, **options)
+    return TrainingBatches(dataset, transform, 6, seed, **options)
 
 
 def evaluation_batches(count=20, **options):
@@ -143,10 +143,10 @@ class Other(transforms.PadAndCrop):
 
 
 def darker():
-    listing = images(20)
-    contents = listing.contents.copy()
+    dataset = images(20)
+    contents = dataset.contents.copy()
     contents[7, 0, 0, 0] += 1
-    return dataclasses.replace(listing, contents=contents)
+    return dataclasses.replace(dataset, contents=contents)
 
 
 def other_weights():

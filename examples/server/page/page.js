@@ -72,7 +72,7 @@ async function loaded(source) {
 // The image in a canvas, and masks on it. Where the model did not see it, it
 // is dimmed and without colour.
 class Overlay {
-  constructor(canvas, image, masks, seen) {
+  constructor(canvas, image, masks, placement) {
     const shrink = LONGEST / Math.max(
       LONGEST, image.naturalWidth, image.naturalHeight);
     canvas.width = Math.max(1, Math.round(image.naturalWidth * shrink));
@@ -82,10 +82,10 @@ class Overlay {
     this.height = canvas.height;
     this.context.drawImage(image, 0, 0, this.width, this.height);
     this.pixels = this.context.getImageData(0, 0, this.width, this.height);
-    const [top, left, bottom, right] = seen.image;
+    const [top, left, bottom, right] = placement.image;
     this.box = [top * this.height, left * this.width, bottom * this.height,
       right * this.width].map(Math.round);
-    this.masks = masks.map((mask) => this.placed(mask, seen.masks));
+    this.masks = masks.map((mask) => this.placed(mask, placement.masks));
   }
 
   // A mask where it belongs in the image: a number from 0 to 255 a pixel.
@@ -188,7 +188,7 @@ function showGates(article, answer, modules) {
   const gates = article.querySelector(".gates");
   gates.hidden = answer.gates === null;
   (answer.gates ?? []).forEach((gate, i) => gates.tBodies[0].append(
-    row(i ? modules[i - 1] : "Network",
+    row(i ? modules[i - 1] : "Backbone",
       [bar(gate, i ? "attention" : "backbone")])));
   const heads = article.querySelector(".heads tbody");
   article.querySelector("details").hidden = answer.head_gates.length === 0;
@@ -205,13 +205,13 @@ async function show(article, file, answer) {
   const image = await loaded(address);
   const masks = await Promise.all(answer.masks.map(loaded));
   const overlay = new Overlay(
-    article.querySelector("canvas"), image, masks, answer.seen);
+    article.querySelector("canvas"), image, masks, answer.placement);
   URL.revokeObjectURL(address);
   const count = Math.max(answer.masks.length - 1, answer.head_gates.length,
     (answer.gates ?? []).length - 1);
   const modules = Array.from(
     { length: count }, (_, i) => `Module ${i + 1}`);
-  const [top, left, bottom, right] = answer.seen.image;
+  const [top, left, bottom, right] = answer.placement.image;
   article.querySelector("figcaption").textContent =
     top > 0.001 || left > 0.001 || bottom < 0.999 || right < 0.999
       ? "The model sees the part in colour." : "The model sees all of it.";
