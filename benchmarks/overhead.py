@@ -52,7 +52,7 @@ from measuring.memory import why_not_counted
 
 import keras_warn
 from keras_warn.attachment import attachment_points
-from keras_warn.augment import PRESETS
+from keras_warn.augmenting import PRESETS
 from keras_warn.cli.options import count
 from keras_warn.operations import COUNTERS
 from keras_warn.operations import operations

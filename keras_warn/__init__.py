@@ -1,4 +1,7 @@
-"""Gated attention for Keras: attend, and rectify the prediction."""
+"""Gated attention for Keras: attend, and rectify the prediction.
+
+Public are the names below, and what else docs/api names.
+"""
 
 from keras_warn import callbacks as callbacks
 from keras_warn import confidence as confidence
@@ -14,14 +17,14 @@ from keras_warn import regularizers as regularizers
 from keras_warn import reporting as reporting
 from keras_warn import schedules as schedules
 from keras_warn import training as training
+from keras_warn._frozen import split as split
 from keras_warn._summary import summary as summary
 from keras_warn._version import __version__ as __version__
-from keras_warn.augment import augment as augment
+from keras_warn.augmenting import augment as augment
 from keras_warn.callbacks import TensorBoardAttention as TensorBoardAttention
 from keras_warn.explanation import explain as explain
 from keras_warn.explanation import inspect as inspect
 from keras_warn.exporting import export as export
-from keras_warn.frozen import split as split
 from keras_warn.layers import AttendedFeatures as AttendedFeatures
 from keras_warn.layers import AttentionHeads as AttentionHeads
 from keras_warn.layers import GatedSum as GatedSum

@@ -12,7 +12,7 @@ from rich.text import Text
 from keras_warn import checks
 from keras_warn import graph
 from keras_warn.attention import attention_of
-from keras_warn.augment import PRESETS
+from keras_warn.augmenting import PRESETS
 from keras_warn.operations import COUNTERS
 from keras_warn.operations import counting_backend
 from keras_warn.operations import operations

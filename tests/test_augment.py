@@ -17,7 +17,7 @@ from support import to_numpy
 from support import without_weights
 
 import keras_warn
-from keras_warn.augment import PRESETS
+from keras_warn.augmenting import PRESETS
 
 CLASSES = 7
 SIZE = 64

@@ -3,6 +3,7 @@
 import ast
 import functools
 import graphlib
+import importlib
 import json
 import subprocess
 import sys
@@ -74,8 +75,18 @@ def test_folders_form_no_circle():
             top, *rest = name.split(".")
             if top == "keras_warn" and rest and rest[0] != own:
                 arrows.setdefault(own, set()).add(rest[0])
-    order = [*graphlib.TopologicalSorter(arrows).static_order()]
-    assert order.index("layers") < order.index("augment") < order.index("cli")
+    place = [*graphlib.TopologicalSorter(arrows).static_order()].index
+    assert place("layers") < place("augmenting") < place("cli")
+
+
+def test_no_name_hides_a_module():
+    """`import keras_warn.data.images as images` is the module."""
+    for path in files(PACKAGE):
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        parent, _, own = name.removesuffix(".__init__").rpartition(".")
+        if parent and own != "__main__":
+            module = importlib.import_module(f"{parent}.{own}")
+            assert getattr(importlib.import_module(parent), own) is module
 
 
 @pytest.mark.parametrize(

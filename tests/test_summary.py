@@ -13,7 +13,7 @@ import keras_warn
 from keras_warn._summary import _preset
 from keras_warn._summary import summary
 from keras_warn.attention import attention_of
-from keras_warn.augment import PRESETS
+from keras_warn.augmenting import PRESETS
 from keras_warn.operations import PRODUCTS
 from keras_warn.operations import operations
 

@@ -8,8 +8,8 @@ import math
 import keras_tuner
 
 import keras_warn
-from keras_warn.augment import PRESETS
-from keras_warn.augment import with_preset
+from keras_warn.augmenting import PRESETS
+from keras_warn.augmenting import with_preset
 
 # Learning rates are searched from a tenth of the recipe's to ten times it.
 RATE_RANGE = 10

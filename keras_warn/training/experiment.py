@@ -16,12 +16,12 @@ from keras_warn import metadata
 from keras_warn import optimizers
 from keras_warn import schedules
 from keras_warn._classifier import find_ending
-from keras_warn.augment import augment
+from keras_warn._frozen import split
+from keras_warn.augmenting import augment
 from keras_warn.data.batches import Mix
 from keras_warn.data.batches import TestBatches
 from keras_warn.data.batches import TrainingBatches
 from keras_warn.data.splits import Splits
-from keras_warn.frozen import split
 from keras_warn.reporting.calibration import calibrate
 from keras_warn.training import devices
 from keras_warn.training import outputs

@@ -10,7 +10,7 @@ import pathlib
 import typing
 
 from keras_warn import checks
-from keras_warn.augment import augment
+from keras_warn.augmenting import augment
 from keras_warn.data import model_inputs
 
 # What Python's parser raises; the last two for nesting that is too deep.
