@@ -1,4 +1,8 @@
-"""Your own images: class folders, or a table of paths and labels."""
+"""Your own images: class folders, or a table of paths and labels.
+
+`keras.utils.image_dataset_from_directory` reads folders alone: no tables,
+boxes, groups or splits, and its errors do not name the file.
+"""
 
 import os
 import unicodedata
