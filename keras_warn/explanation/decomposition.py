@@ -481,9 +481,9 @@ def _located(attended, features, masks, weights):
     offsets = feature_maps.offsets(attended.kernel_size)
     batch, heads, *places = masks.shape
     first = feature_maps.channel_axis(features.shape, data_format) == 1
-    features = feature_maps.flatten_positions(
-        ops.cast(features, "float32"), data_format
-    )
+    # First a tensor: on PyTorch, Keras 3.15 casts no bfloat16 of NumPy.
+    features = ops.cast(ops.convert_to_tensor(features), "float32")
+    features = feature_maps.flatten_positions(features, data_format)
     # One product for all offsets, which reads the map once.
     weights = weights.reshape(batch, heads * len(offsets), -1)
     found = ops.einsum(

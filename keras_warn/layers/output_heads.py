@@ -123,7 +123,12 @@ class OutputHeads(keras.layers.Layer):
         attended = ops.cast(attended, wide(self.compute_dtype))
         if self.shared_kernel is not None:
             shared = ops.cast(self.shared_kernel, attended.dtype)
-            attended = ops.tensordot(attended, shared, 1)
+            # All heads in one product.
+            rows = ops.reshape(attended, (1, -1, shared.shape[0]))
+            attended = ops.reshape(
+                batched_product(rows, shared[None]),
+                (-1, attended.shape[1], self.rank),
+            )
         kernel = ops.cast(self.kernel, attended.dtype)
         if _head_by_head(kernel.shape):
             pairs = zip(
