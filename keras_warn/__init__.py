@@ -6,6 +6,7 @@ Public are the names below, and what else docs/api names.
 from keras_warn import callbacks as callbacks
 from keras_warn import confidence as confidence
 from keras_warn import data as data
+from keras_warn import exits as exits
 from keras_warn import explanation as explanation
 from keras_warn import files as files
 from keras_warn import layers as layers
@@ -36,4 +37,6 @@ from keras_warn.layers import UniformGate as UniformGate
 from keras_warn.losses import GatedLogLikelihood as GatedLogLikelihood
 from keras_warn.regularizers import MaskDiversity as MaskDiversity
 from keras_warn.reporting.calibration import calibrate as calibrate
+from keras_warn.reporting.early_exits import early_exits as early_exits
 from keras_warn.reporting.report import report as report
+from keras_warn.stages import stages as stages

@@ -1,9 +1,10 @@
-"""The reference's loss."""
+"""The reference's loss, and whether a model was trained by it."""
 
 import keras
 from keras import ops
 
 from keras_warn import checks
+from keras_warn.attention import attention_of
 
 
 @keras.saving.register_keras_serializable(package="keras_warn")
@@ -64,3 +65,20 @@ class GatedLogLikelihood(keras.losses.Loss):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "dtype": self.dtype}
+
+
+def are_separate(model) -> bool:
+    """Whether each prediction of a model has a loss of its own.
+
+    By its `agreement_weight`, or because it was compiled with
+    `GatedLogLikelihood`. Else there is one loss, of the gated sum.
+
+    Args:
+        model: A model made by `keras_warn.augment`.
+    """
+    attention = attention_of(model)
+    return attention.rectified.agreement_weight > 0 or (
+        isinstance(getattr(model, "loss", None), GatedLogLikelihood)
+        and attention.rectified.combination == "log_probabilities"
+        and attention.gates != "linear"
+    )

@@ -23,9 +23,12 @@ from keras_warn.attention import attention_of
 from keras_warn.confidence import Calibration
 from keras_warn.data import images
 from keras_warn.data import model_inputs
+from keras_warn.exits import EarlyExits
 
 # The version of what is kept, and how.
 MARKER = {"keras_warn_metadata": 1}
+# What holds for the weights that it was found with, and what finds it.
+FOUND_BY = {"calibration": "calibrate", "early_exits": "early_exits"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Metadata:
             the recipe, its settings, and the accuracy that was measured.
         calibration: `keras_warn.confidence.Calibration`, what its
             probabilities are worth.
+        early_exits: `keras_warn.exits.EarlyExits`, when the rest of it need not
+            run.
         keras_warn: The version of this package that wrote this.
 
     Example:
@@ -62,6 +67,7 @@ class Metadata:
     preprocessing: str | None = None
     training: dict | None = None
     calibration: Calibration | None = None
+    early_exits: EarlyExits | None = None
     keras_warn: str = __version__
 
     def __post_init__(self):
@@ -101,6 +107,8 @@ class Metadata:
             )
         if isinstance(self.calibration, dict):  # as JSON has it
             put("calibration", Calibration(**self.calibration))
+        if isinstance(self.early_exits, dict):
+            put("early_exits", EarlyExits(**self.early_exits))
 
     def resizing(self, size, resize, resize_shorter_edge) -> tuple:
         """How images come to a size: as given, or as is known for that size."""
@@ -214,15 +222,16 @@ def of_model(model) -> Metadata:
     """
     found = from_json(attention_of(model).rectified.metadata)
     _check_classes(model, found)
-    weights = found.calibration and found.calibration.weights
-    if weights is not None and weights != weights_digest(model):
-        warnings.warn(
-            f"The model {model.name!r} was trained further since it was "
-            "calibrated: its calibration is ignored. "
-            "`keras_warn.calibrate` finds a new one.",
-            stacklevel=2,
-        )
-        found = dataclasses.replace(found, calibration=None)
+    for name, finder in FOUND_BY.items():
+        weights = getattr(getattr(found, name), "weights", None)
+        if weights is not None and weights != weights_digest(model):
+            warnings.warn(
+                f"The model {model.name!r} was trained further since it was "
+                f"calibrated: its `{name}` is ignored. "
+                f"`keras_warn.{finder}` finds it anew.",
+                stacklevel=2,
+            )
+            found = dataclasses.replace(found, **{name: None})
     return found
 
 
@@ -283,6 +292,14 @@ def described(metadata) -> str:
             f"{100 * found.accuracy:.1f} % of them or more correctly"
         )
         lines.append(("calibration", what))
+    if (found := metadata.early_exits) is not None:
+        what = (
+            f"with a probability of {found.threshold:.3f} or more, "
+            f"{100 * sum(found.left):.0f} % of images, which take "
+            f"{100 * found.operations:.0f} % of the operations on average; at "
+            f"most {100 * found.loss:g} % lose a correct answer"
+        )
+        lines.append(("early exits", what))
     for name, value in (metadata.training or {}).items():
         if isinstance(value, str | numbers.Real):
             lines.append((name.replace("_", " "), value))

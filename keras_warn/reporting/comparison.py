@@ -9,8 +9,11 @@ import keras
 import numpy as np
 
 from keras_warn import checks
+from keras_warn import losses
 from keras_warn import metadata
 from keras_warn.attention import attention_of
+from keras_warn.exits import Cascade
+from keras_warn.exits import cascade
 from keras_warn.explanation.decomposition import contributions
 from keras_warn.explanation.decomposition import outcomes
 from keras_warn.explanation.decomposition import softmax
@@ -239,6 +242,9 @@ class Comparison:
             or `None`.
         answered: `(b,)` booleans, which images the model answers, if it was
             calibrated by `keras_warn.calibrate`; or `None`.
+        exits: A tuple of `Predictions` by the first module, by the first two,
+            to all `m`, as of `keras_warn.stages`. `None` for a model whose
+            modules have no losses of their own.
     """
 
     n: int
@@ -251,6 +257,7 @@ class Comparison:
     entropies: np.ndarray
     baseline: Predictions | None = None
     answered: np.ndarray | None = None
+    exits: tuple | None = None
 
     def __len__(self):
         return len(self.labels)
@@ -275,6 +282,15 @@ class Comparison:
         if self.baseline is None:
             return None
         return Difference(self.labels, self.n, self.baseline, self.output)
+
+    @property
+    def cascade(self) -> Cascade | None:
+        """What thresholds of early exits do; `None` without `exits`."""
+        if self.exits is None:
+            return None
+        confidences = [one.confidences for one in self.exits]
+        correct = [one.correct for one in (*self.exits, self.output)]
+        return cascade(np.stack(confidences, axis=1), np.stack(correct, axis=1))
 
     @property
     def confusions(self) -> list:
@@ -359,6 +375,7 @@ def compare(
             f"Received: a model that ends in a sigmoid, {last.name!r}."
         )
     attention = attention_of(model)
+    separate = losses.are_separate(model)
     calibration = metadata.of_model(model).calibration
     count, batches = batches_of(model, data, batch_size)
     progress = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
@@ -388,6 +405,10 @@ def compare(
         if calibration is not None:
             of_batch["answered"] = calibration.answers(
                 output, outputs.backbone_prediction
+            )
+        if separate:
+            of_batch["exits"] = tuple(
+                predictions(softmax(mean), labels) for mean in so_far(outputs.modules)
             )
         if baseline is not None:
             alone = baseline.predict_on_batch(images)
@@ -540,6 +561,20 @@ def predictions(probabilities, labels) -> Predictions:
         label_confidences=of_labels[:, 0],
         label_ranks=ahead.sum(axis=1),
     )
+
+
+def so_far(modules) -> np.ndarray:
+    """The mean logits of the first module, of the first two, to all.
+
+    Args:
+        modules: List of `m` `ModuleOutputs`, of what `keras_warn.inspect` returns.
+
+    Returns:
+        Array `(m, b, n)`.
+    """
+    logits = [module.prediction.astype("float64") for module in modules]
+    counts = np.arange(1, len(modules) + 1)[:, None, None]
+    return np.cumsum(logits, axis=0) / counts
 
 
 def mask_entropies(masks, data_format) -> np.ndarray:
