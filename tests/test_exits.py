@@ -4,11 +4,16 @@ import dataclasses
 
 import keras
 import numpy as np
+import odd_images
 import pytest
 from exported import augmented
+from exported import calibrated
 from exported import lively
+from exported import metadata_of
 from keras import layers
+from PIL import Image
 from scipy import special
+from support import needs_tensorflow
 from support import refuses
 from support import to_numpy
 from support import two_maps
@@ -16,6 +21,9 @@ from support import two_maps
 import keras_warn
 from keras_warn import exits
 from keras_warn import metadata
+from keras_warn.attention import attention_of
+from keras_warn.exporting.plan import make_plan
+from keras_warn.exporting.signatures import Signatures
 from keras_warn.operations import operations
 from keras_warn.reporting.comparison import compare
 from keras_warn.stages import operations_so_far
@@ -263,3 +271,113 @@ def test_what_is_refused():
     for name, value in (("threshold", 1.5), ("threshold", -0.5)):
         with refuses(ValueError, "at most 1", **{name: value}):
             dataclasses.replace(found, **{name: value})
+
+
+def left_at(model, images, threshold):
+    """What each image should get, and in which stage, image by image."""
+    *early, last = chained(model, images)
+    ends = np.stack([*early, last], axis=1)
+    sure = np.stack([one.max(axis=-1) >= threshold for one in early], axis=1)
+    stage = [(*row, True).index(True) + 1 for row in sure.tolist()]
+    return ends[range(len(stage)), np.array(stage) - 1], np.array(stage)
+
+
+def exported(model, path, threshold, **arguments):
+    import tensorflow as tf
+
+    found = exits.EarlyExits(threshold, 0.01, (0.3, 0.3), 0.7, 300)
+    known = metadata.from_json(attention_of(model).rectified.metadata)
+    metadata.attach(model, dataclasses.replace(known, early_exits=found))
+    keras_warn.export(model, path, **arguments)
+    return tf.saved_model.load(path)
+
+
+@needs_tensorflow
+def test_an_exported_model_skips_the_rest(tmp_path, traced):
+    model, images = sided(), drawn(12, 29, 31, 3)
+    calibrated(model, temperature=2.0)
+    probabilities, stage = left_at(model, images, 0.45)
+    assert sorted(set(stage)) == [1, 2, 3]  # there is something to tell apart
+    loaded = exported(model, tmp_path / "m", 0.45, masks="maps")
+    served = loaded.serve_early(images)
+    np.testing.assert_array_equal(served["stage"], stage)
+    # What the whole model predicts is what `serve` returns.
+    whole = np.array(loaded.serve(images)["probabilities"])
+    wanted = np.where(stage[:, None] == 3, whole, probabilities)
+    np.testing.assert_allclose(served["probabilities"], wanted, atol=1e-6)
+    for i in range(12):  # One alone gets what it gets among others.
+        alone = loaded.serve_early(images[i : i + 1])
+        assert alone["stage"] == stage[i]
+        np.testing.assert_allclose(
+            alone["probabilities"][0], wanted[i], atol=1e-6
+        )
+    about = metadata_of(tmp_path / "m")
+    assert about["early_exits"]["threshold"] == 0.45
+    assert about["signatures"]["serve_early"]["outputs"] == {
+        "probabilities": [None, 5],
+        "stage": [None],
+    }
+
+
+class AtMost(layers.Layer):
+    """Fails if it runs for more images than a limit."""
+
+    def __init__(self, limit, **kwargs):
+        super().__init__(**kwargs)
+        self.limit = limit
+
+    def call(self, x):
+        import tensorflow as tf
+
+        tf.debugging.assert_less_equal(tf.shape(x)[0], self.limit)
+        return 1.0 * x
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("threshold, limit", [(0.45, 10), (0.0, -1)])
+def test_the_rest_runs_for_nobody_else(threshold, limit, tmp_path, traced):
+    """Not at all, if none is left: -1 would be too many."""
+    x = inputs = keras.Input((29, 31, 3))
+    x = layers.Conv2D(7, 3, 2, activation="relu", name="conv1")(x)
+    x = AtMost(limit)(x)
+    x = layers.Conv2D(11, 3, 2, activation="relu", name="conv2")(x)
+    model = sided(backbone=keras.Model(inputs, x), attend_at=["conv1", "conv2"])
+    images = drawn(12, 29, 31, 3)
+    loaded = exported(model, tmp_path / "m", threshold, masks="maps")
+    stage = np.array(loaded.serve_early(images)["stage"])
+    assert np.sum(stage > 1) == max(limit, 0)
+    with pytest.raises(Exception, match="assert"):
+        loaded.serve(images)
+
+
+@needs_tensorflow
+def test_files_leave_early_too(tmp_path, traced):
+    random = np.random.default_rng(0)
+    pixels = random.integers(256, size=(6, 29, 31, 3), dtype="uint8")
+    files = [odd_images.encoded(Image.fromarray(one), "PNG") for one in pixels]
+    options = {"preprocessing": "rescale", "encoded": True, "masks": "maps"}
+    model = sided()
+    loaded = exported(model, tmp_path / "m", 0.3, **options)
+    of_files = loaded.serve_early_bytes(np.array(files, object))
+    of_arrays = loaded.serve_early(pixels.astype("float32"))
+    np.testing.assert_array_equal(of_files["stage"], of_arrays["stage"])
+    np.testing.assert_allclose(
+        of_files["probabilities"], of_arrays["probabilities"], atol=1e-6
+    )
+    named = metadata_of(tmp_path / "m")["signatures"]["serve_early_bytes"]
+    assert named["takes"] == "files of JPEG or PNG"
+
+
+@needs_tensorflow
+def test_only_calibrated_models_have_the_signature():
+    def names(model, **options):
+        given = [None] * 4
+        plan = make_plan(model, None, "maps", *given, encoded=False)
+        return set(Signatures(plan, **options).specs())
+
+    model = sided()
+    assert "serve_early" not in names(model, strings=True)
+    found = exits.EarlyExits(0.5, 0.01, (0.3, 0.3), 0.7, 300)
+    metadata.attach(model, metadata.Metadata(early_exits=found))
+    assert "serve_early" in names(model, strings=True)
+    assert "serve_early" not in names(model, strings=False)

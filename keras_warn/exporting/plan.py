@@ -84,6 +84,7 @@ class Plan:
             "quantization": self.quantization,
             "signatures": signatures,
             "calibration": known.to_json()["calibration"],
+            "early_exits": known.to_json()["early_exits"],
             "training": known.training,
             "keras_warn": __version__,
             "keras": keras.__version__,

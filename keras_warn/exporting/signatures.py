@@ -12,6 +12,7 @@ from keras_warn.explanation.intermediates import inspect
 from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.exporting import preprocessing
 from keras_warn.operations import functions_inlined
+from keras_warn.stages import stages
 
 # Names of what signatures take.
 IMAGES, ENCODED = "images", "image_bytes"
@@ -20,7 +21,8 @@ IMAGES, ENCODED = "images", "image_bytes"
 class Signatures:
     """The functions of an exported model, on tensors of TensorFlow.
 
-    Where `strings` is set, they return the names of classes, too.
+    Where `strings` is set, they return the names of classes, too, and images
+    may leave early: LiteRT has neither.
     """
 
     def __init__(self, plan, strings):
@@ -28,7 +30,13 @@ class Signatures:
         self._names = plan.class_names if strings else None
         self._inspected = inspect(plan.model)
         self._activation = attention_of(plan.model).rectified.activation
-        self._calibration = metadata.of_model(plan.model).calibration
+        known = metadata.of_model(plan.model)
+        self._calibration = known.calibration
+        self._served = {"serve": self._serve, "explain": self._explain}
+        if strings and known.early_exits is not None:
+            self._threshold = known.early_exits.threshold
+            self._stages = stages(plan.model)
+            self._served["serve_early"] = self._serve_early
 
     def functions(self) -> dict:
         """All functions: a dictionary from their names.
@@ -45,7 +53,7 @@ class Signatures:
         return {
             f"{name}{ending}": chained(make_ready, of)
             for ending, make_ready in makers.items()
-            for name, of in (("serve", self._serve), ("explain", self._explain))
+            for name, of in self._served.items()
         }
 
     def specs(self) -> dict:
@@ -55,10 +63,10 @@ class Signatures:
         plan = self.plan
         size = (None, None) if plan.fitted else plan.size
         own = tf.TensorSpec(plan.shape(size), tf.float32, name=IMAGES)
-        found = {"serve": own, "explain": own}
+        found = dict.fromkeys(self._served, own)
         if plan.encoded:
             encoded = tf.TensorSpec((None,), tf.string, name=ENCODED)
-            found |= {"serve_bytes": encoded, "explain_bytes": encoded}
+            found |= {f"{name}_bytes": encoded for name in self._served}
         return found
 
     def described(self, traced) -> dict:
@@ -113,6 +121,33 @@ class Signatures:
         intermediates = self._inspected(images, training=False)
         return self._named(self._probabilities(outputs_of(intermediates)))
 
+    def _serve_early(self, images):
+        """The rest of the model runs for images that have not left, if any."""
+        import tensorflow as tf
+
+        def from_stage(i, tensors):
+            """What these images get, and in which stage."""
+            if i == len(self._stages):
+                found = self._stages[-1](tensors, training=False)
+                return self._calibrated(found), tf.fill(tf.shape(found)[:1], i)
+            found, tensors = self._stages[i - 1](tensors, training=False)
+            stage = tf.fill(tf.shape(found)[:1], i)
+            sure = tf.reduce_max(found, axis=-1) >= self._threshold
+            unsure = tf.where(~sure)
+
+            def rest():
+                left = [tf.gather(x, unsure[:, 0]) for x in tensors]
+                later = from_stage(i + 1, tuple(left))
+                return [
+                    tf.tensor_scatter_nd_update(x, unsure, y)
+                    for x, y in zip((found, stage), later, strict=True)
+                ]
+
+            return tf.cond(tf.reduce_all(sure), lambda: [found, stage], rest)
+
+        probabilities, stage = from_stage(1, images)
+        return self._named({"probabilities": probabilities, "stage": stage})
+
     def _explain(self, images):
         intermediates = self._inspected(images, training=False)
         outputs = outputs_of(intermediates)
@@ -130,15 +165,21 @@ class Signatures:
         }
         return self._named(found)
 
-    def _probabilities(self, outputs):
-        found = _wide(outputs.prediction)
+    def _calibrated(self, prediction):
+        """Probabilities, of what the whole model predicts."""
+        found = _wide(prediction)
         if self._activation is None:
             found = keras.ops.softmax(found, axis=-1)
+        if self._calibration is None:
+            return found
+        powers = found ** (1 / self._calibration.temperature)
+        return powers / keras.ops.sum(powers, axis=-1, keepdims=True)
+
+    def _probabilities(self, outputs):
+        found = self._calibrated(outputs.prediction)
         calibration = self._calibration
         if calibration is None:
             return {"probabilities": found}
-        powers = found ** (1 / calibration.temperature)
-        found = powers / keras.ops.sum(powers, axis=-1, keepdims=True)
         highest = keras.ops.max(found, axis=-1)
         of_backbone = _wide(outputs.backbone_prediction)
         # Not by `argmax`, which ONNX and LiteRT cannot write.
