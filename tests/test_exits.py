@@ -1,6 +1,7 @@
 """Images that leave early: what runs for them, and what is promised."""
 
 import dataclasses
+import re
 
 import keras
 import numpy as np
@@ -226,10 +227,10 @@ def test_a_test_set_shows_what_they_do():
         wanted = probabilities.max(axis=-1)
         np.testing.assert_allclose(one.confidences, wanted, rtol=1e-5)
     # If all wait for the end, or leave after the first module.
-    first, last = found.cascade.accuracies[[-1, 0]]
+    first, last = found.cascade().accuracies[[-1, 0]]
     assert (first, last) == (found.exits[0].accuracy(), found.output.accuracy())
     joint = compare(augmented(), (images, labels), verbose=0)
-    assert joint.exits is joint.cascade is None
+    assert joint.exits is joint.cascade() is None
 
 
 @pytest.mark.parametrize(
@@ -381,3 +382,39 @@ def test_only_calibrated_models_have_the_signature():
     metadata.attach(model, metadata.Metadata(early_exits=found))
     assert "serve_early" in names(model, strings=True)
     assert "serve_early" not in names(model, strings=False)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_report_shows_them(known, tmp_path):
+    model = sided()
+    if known:
+        keras_warn.early_exits(model, data(), loss=0.3, verbose=0)
+    path = tmp_path / "report.html"
+    found = keras_warn.report(model, data(40), path, examples=0, verbose=0)
+    html = path.read_text("utf-8")
+    page = " ".join(re.sub("<[^>]*>", " ", html).replace("\xa0", " ").split())
+    operations = operations_so_far(model)
+    for i, one in enumerate(found.exits):
+        cells = f"{100 * operations[i]:.1f} % {100 * one.accuracy():.1f} %"
+        assert f"After module {i + 1} {cells}" in page
+    (points,) = re.findall('<polyline.*?points="(.*?)"', html, re.S)
+    points = [tuple(map(float, one.split(","))) for one in points.split()]
+    assert len(points) == len(exits.THRESHOLDS)
+    assert points[0][0] == 300 and points[-1][0] == round(
+        40 + 260 * operations[0], 1
+    )
+    if known:
+        chosen = metadata.of_model(model).early_exits
+        at = found.cascade([chosen.threshold])
+        assert f"From a probability of {chosen.threshold:.3f} on" in page
+        assert f"{100 * (at.shares[0] @ operations):.1f} % of the oper" in page
+        assert f"an accuracy of {100 * at.accuracies[0]:.1f} %;" in page
+        assert f"{100 * at.lost[0] / 40:.1f} % leave with a wrong" in page
+    else:
+        assert "early_exits finds" in page
+
+
+def test_no_curve_of_one_loss(tmp_path):
+    path = tmp_path / "report.html"
+    keras_warn.report(augmented(), data(5), path, examples=0, verbose=0)
+    assert "Early exits" not in path.read_text("utf-8")

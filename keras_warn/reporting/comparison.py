@@ -12,6 +12,7 @@ from keras_warn import checks
 from keras_warn import losses
 from keras_warn import metadata
 from keras_warn.attention import attention_of
+from keras_warn.exits import THRESHOLDS
 from keras_warn.exits import Cascade
 from keras_warn.exits import cascade
 from keras_warn.explanation.decomposition import contributions
@@ -283,14 +284,15 @@ class Comparison:
             return None
         return Difference(self.labels, self.n, self.baseline, self.output)
 
-    @property
-    def cascade(self) -> Cascade | None:
+    def cascade(self, thresholds=THRESHOLDS) -> Cascade | None:
         """What thresholds of early exits do; `None` without `exits`."""
         if self.exits is None:
             return None
         confidences = [one.confidences for one in self.exits]
         correct = [one.correct for one in (*self.exits, self.output)]
-        return cascade(np.stack(confidences, axis=1), np.stack(correct, axis=1))
+        return cascade(
+            np.stack(confidences, axis=1), np.stack(correct, axis=1), thresholds
+        )
 
     @property
     def confusions(self) -> list:

@@ -77,7 +77,7 @@ def early_exits(
     # Of an earlier call and training, too: it is replaced.
     known = metadata.from_json(attention_of(model).rectified.metadata)
     chosen = dataclasses.replace(
-        exits.fit(found.cascade, operations_so_far(model), loss),
+        exits.fit(found.cascade(), operations_so_far(model), loss),
         weights=metadata.weights_digest(model),
     )
     metadata.attach(model, dataclasses.replace(known, early_exits=chosen))

@@ -215,13 +215,53 @@ def curves_figure(x, curves, x_label, y_label, log2=False) -> "Figure":
         axes.set_xscale("log", base=2)
         axes.minorticks_off()
     axes.set_xticks(x, [f"{value:g}" for value in x])
+    _label(axes, x_label, y_label)
+    return figure
+
+
+def exits_figure(curves):
+    """Accuracy against operations, along thresholds of early exits.
+
+    A marker is the whole model, from which nobody leaves early.
+
+    Args:
+        curves: Dictionary from a name to a pair of arrays `(t,)`: the mean
+            operations of an image as shares of the whole model's, and
+            accuracies, from the strictest threshold on.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Example:
+
+    >>> figure = exits_figure({"birds": ([1.0, 0.7, 0.5], [0.8, 0.8, 0.6])})
+    >>> len(figure.axes)
+    1
+    """
+    figure = new_figure(3.6, 2.8)
+    axes = figure.subplots()
+    for i, (name, curve) in enumerate(curves.items()):
+        axes.plot(
+            *(100 * np.asarray(values, "float64") for values in curve),
+            color=COLORS[i % len(COLORS)],
+            linestyle=("-", "--", ":")[i // len(COLORS) % 3],
+            linewidth=1.2,
+            marker=MARKERS[i % len(MARKERS)],
+            markersize=3.5,
+            markevery=[0],
+            label=name,
+        )
+    _label(axes, "operations (%)", "accuracy (%)")
+    return figure
+
+
+def _label(axes, x_label, y_label):
     axes.set_xlabel(x_label, size=FONT + 2)
     axes.set_ylabel(y_label, size=FONT + 2)
     axes.tick_params(labelsize=FONT + 1)
     axes.grid(alpha=0.3, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=FONT + 1, frameon=False)
-    return figure
 
 
 def new_figure(width, height) -> "Figure":

@@ -24,6 +24,7 @@ from keras_warn.reporting import pages
 from keras_warn.reporting.comparison import Comparison
 from keras_warn.reporting.comparison import batches_of
 from keras_warn.reporting.comparison import compare
+from keras_warn.stages import operations_so_far
 
 # The longest side of the images, in pixels: of the image, of what is drawn
 # over it. Smaller images are shown pixel by pixel.
@@ -65,8 +66,8 @@ def report(
 
     One HTML file that needs no other file and no internet: accuracies with and
     without attention, images of predictions that it fixed and broke, with
-    the evidence for them, gains and losses by class, the use of the gates, and
-    calibration.
+    the evidence for them, gains and losses by class, the use of the gates,
+    calibration, and early exits if the modules have losses of their own.
 
     *Without attention* is what `baseline` predicts, and the backbone's own
     prediction inside the model, as in
@@ -170,6 +171,7 @@ def report(
             )
             if predictions is not None
         },
+        early=_early(model, comparison),
         side_by_side=attention_of(model).side_by_side,
         facts=_facts(model, comparison),
     )
@@ -465,6 +467,42 @@ def _gate_rows(comparison):
                 row["heads"] = [*zip(heads.mean(0), heads.std(0), strict=True)]
         rows.append(row)
     return rows
+
+
+def _early(model, comparison):
+    """What early exits save and lose; `None` where there is nothing to say."""
+    if comparison.exits is None:
+        return None
+    try:
+        operations = operations_so_far(model)
+    except RuntimeError:  # a model whose operations cannot be counted
+        return None
+    found, chosen = comparison.cascade(), metadata.of_model(model).early_exits
+    at = chosen and comparison.cascade([chosen.threshold])
+    left = at and at.shares[0]
+    ends = [*comparison.exits, comparison.output]
+    names = [f"After module {i}" for i in range(1, len(ends))]
+    return {
+        "curve": [
+            *zip(found.shares @ operations, found.accuracies, strict=True)
+        ],
+        "chosen": chosen,
+        "at": at
+        and {
+            "operations": left @ operations,
+            "accuracy": at.accuracies[0],
+            "lost": at.lost[0] / at.images,
+        },
+        "rows": [
+            {
+                "name": name,
+                "operations": operations[i],
+                "accuracy": ends[i].accuracy(),
+                "left": left is not None and left[i],
+            }
+            for i, name in enumerate([*names, "Whole model"])
+        ],
+    }
 
 
 def _facts(model, comparison):
