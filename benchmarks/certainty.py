@@ -1,4 +1,4 @@
-"""How sure predictions are: calibration, unknown classes, exits, a second look.
+"""How sure predictions are: calibration, unknown classes, a second look.
 
     python benchmarks/certainty.py "CUB, 50 birds" \\
         --images CUB_200_2011_first50 --far grocery81 \\
@@ -15,7 +15,6 @@ the rate and decay that it has chosen, and asks of each seed's model:
   the gated sum instead of the backbone's, and by the probability alone: of
   those classes, of the fifth (near), of another data set (far), of noise?
 - unknown: do other scores tell these apart better?
-- exits: how many images could be predicted by the first modules alone?
 - zoom: is a second look, at the box that masks show, worth its computation?
 
 What is chosen is chosen on validation images. Rows are added to `--out`, a
@@ -39,7 +38,6 @@ from sklearn import neighbors
 import keras_warn
 from keras_warn import confidence
 from keras_warn import data
-from keras_warn import operations
 from keras_warn import training
 from keras_warn.attention import attention_of
 from keras_warn.data import images
@@ -51,7 +49,6 @@ from keras_warn.reporting import comparison
 WIDTH = 8
 ACCURACY = "test accuracy (%)"
 BINS = 15  # of calibration errors
-LOSSES = {0.0: "no loss", 0.01: "a loss of 1"}  # of validation accuracy
 PROMISED = 0.75  # of answers, the share that is correct at least
 ALONE = ", by probability alone"
 UNKNOWN = slice(0, None, 5)  # classes that nobody is taught
@@ -260,44 +257,6 @@ def tables_of_unknown(validation, labels, looks, found, promised=PROMISED):
     return {"answered": left, "unknown": apart}
 
 
-def first_modules(looks, labels, last):
-    """How sure they are, and whether they, and all modules, are correct."""
-    early = looks.logits[:, 1 : last + 1].mean(axis=1)
-    early = scipy.special.log_softmax(early, axis=-1)
-    whole = looks.log_probabilities.argmax(axis=-1) == labels
-    return early.max(axis=-1), early.argmax(axis=-1) == labels, whole
-
-
-def exits(validation, test, costs):
-    """Predictions by the first modules alone, where they are sure.
-
-    The threshold is the lowest that loses no validation image, or a hundredth
-    of them; `costs` are the operations of the model up to each module, and of
-    all of it.
-    """
-    rows = {}
-    for last, cost in enumerate(costs[:-1], start=1):
-        sure, correct, whole = first_modules(*validation, last)
-        order = np.argsort(-sure)
-        lost = np.cumsum(whole[order].astype(int) - correct[order])
-        thresholds = {}
-        for loss, named in LOSSES.items():
-            kept = np.flatnonzero(lost <= loss * len(sure))
-            thresholds[named] = sure[order[kept[-1]]] if len(kept) else np.inf
-        sure, correct, whole = first_modules(*test, last)
-        name = f"after module {last}"
-        rows[name, "their accuracy (%)"] = 100 * correct.mean()
-        rows[name, "their operations (%)"] = 100 * cost / costs[-1]
-        for named, threshold in thresholds.items():
-            leave = sure >= threshold
-            saved = 100 * leave.mean() * (1 - cost / costs[-1])
-            rows[name, f"{named}: operations saved (%)"] = saved
-            mixed = np.where(leave, correct, whole)
-            change = 100 * (mixed.mean() - whole.mean())
-            rows[name, f"{named}: change of accuracy (points)"] = change
-    return rows
-
-
 def zoom_boxes(found, threshold, least):
     """Boxes around what masks show, in the shape of the image: `(b, 4)`.
 
@@ -375,18 +334,6 @@ def second_looks(look, pixels, labels, validation, center):
     for name, value in zip(("peak", "side"), chosen, strict=True):
         rows["and what masks show", f"share of the {name}"] = value
     return rows
-
-
-def costs(model):
-    """Operations of the first modules' predictions, of two, ..., and of all."""
-    modules = attention_of(model).modules
-    outputs = [module.prediction.output for module in modules]
-    parts = [
-        keras.Model(model.inputs, outputs[:last])
-        for last in range(1, len(outputs) + 1)
-    ]
-    counts = [operations.operations(part) for part in (*parts, model)]
-    return [sum(of_part.values()) for of_part in counts]
 
 
 def of_classes(dataset, classes):
@@ -487,7 +434,6 @@ def main(argv=None):
         tested = look(middles(test)), parts[2].labels
         return {
             "calibration": calibration(judged, tested),
-            "exits": exits(judged, tested, costs(model)),
             "zoom": second_looks(
                 look,
                 test,

@@ -19,8 +19,10 @@ Those are, of trainings with a row each, whose columns are `arm`, `seed`,
   name for each variant
 - `frozen.csv` and `fine_tuned.csv`, the rows of `benchmarks/frozen.py` and
   `benchmarks/fine_tuned.py`
-- `certainty.csv`, the rows of `benchmarks/certainty.py`,
-  `benchmarks/unknown_digits.py` and `benchmarks/exits.py`
+- `certainty.csv`, the rows of `benchmarks/certainty.py` and
+  `benchmarks/unknown_digits.py`
+- `exits.csv`, the rows of `benchmarks/exits.py` and
+  `benchmarks/exits_frozen.py`
 - `table2.json`, the `results.json` of `benchmarks/table2.py` without `--smoke`
 
 What there is no file of, or no variant in it, is "not yet measured".
@@ -37,6 +39,7 @@ import sys
 
 from measuring import certainty_report
 from measuring import command
+from measuring import exits_report
 from measuring import frozen_report
 from measuring import table2_report
 from measuring import variants
@@ -50,6 +53,7 @@ FIGURE_4, BIRDS = "figure4_mnist.csv", "cub50_study.csv"
 LONGER = "figure4_mnist_64_epochs.csv"
 TABLE_2 = "table2.json"
 CERTAINTY = "certainty.csv"
+EXITS = "exits.csv"
 BESIDE_CONTROLS = {"frozen": "frozen.csv", "fine_tuned": "fine_tuned.csv"}
 
 # Figure 4: what each variant is called in its parts.
@@ -199,6 +203,11 @@ def certainty(name):
     return lambda path: (certainty_report.table(path, name), None)
 
 
+def exits(path):
+    """Tables and plot of early exits."""
+    return exits_report.tables(path), exits_report.plot(path)
+
+
 # For each place the file of its runs, and what shows them.
 SHOWN = {
     "figure4b": (FIGURE_4, of_digits(along_depths)),
@@ -209,6 +218,7 @@ SHOWN = {
     "birds": (BIRDS, birds),
     **{name: (file, beside_controls) for name, file in BESIDE_CONTROLS.items()},
     **{name: (CERTAINTY, certainty(name)) for name in certainty_report.TABLES},
+    "exits": (EXITS, exits),
     "table2": (TABLE_2, table_2),
 }
 

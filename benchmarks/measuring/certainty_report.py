@@ -4,7 +4,7 @@ import pandas as pd
 
 from measuring import tables
 
-TABLES = ("calibration", "answered", "unknown", "exits", "zoom")
+TABLES = ("calibration", "answered", "unknown", "zoom")
 # What is compared over seeds: name of a column, measure, and from the name of a
 # row those of two: how much the first has more than the second.
 FIXED = "and what masks show"
@@ -27,7 +27,7 @@ COMPARED = {
 
 
 def table(path, name):
-    """One of `TABLES` as Markdown."""
+    """A table of these rows as Markdown, such as one of `TABLES`."""
     rows = pd.read_csv(path)
     rows = rows[rows["table"] == name]
     names = ["data", "backbone", "row"]

@@ -4,17 +4,13 @@ import functools
 
 import certainty
 import cluttered_mnist
-import exits
-import keras
 import numpy as np
 import pandas as pd
 import pytest
 import unknown_digits
 from measuring import certainty_report
 
-import keras_warn
 from keras_warn.data import transforms
-from keras_warn.operations import operations
 
 
 def looks(probabilities, masks=None):
@@ -102,22 +98,6 @@ def test_images_told_apart():
         assert known > unknown or "energy" in name, name
 
 
-def test_exits_keep_what_validation_images_keep():
-    # The module is right where it is sure, and wrong where it is not.
-    sure, unsure = [[0.8, 0.2], [0.9, 0.1]], [[0.99, 0.01], [0.4, 0.6]]
-    both = looks([sure, sure, unsure, unsure])
-    labels = np.zeros(4, int)
-    rows = certainty.exits((both, labels), (both, labels), [25, 100])
-    assert {measure: value for (_, measure), value in rows.items()} == {
-        "their accuracy (%)": 50,
-        "their operations (%)": 25,
-        "no loss: operations saved (%)": 37.5,
-        "no loss: change of accuracy (points)": 0,
-        "a loss of 1: operations saved (%)": 37.5,
-        "a loss of 1: change of accuracy (points)": 0,
-    }
-
-
 def test_a_second_look_is_at_the_box_of_the_mask():
     image = np.zeros((80, 100, 3), "uint8")
     image[30:40, 60:70] = 255
@@ -161,31 +141,6 @@ def test_the_square_is_chosen_by_validation_images(monkeypatch):
     assert rows[row, "share of the side"] == 0.2
     assert rows[row, certainty.ACCURACY] == 100
     assert rows["one look", certainty.ACCURACY] == 0
-
-
-def test_costs_are_those_of_all_modules_so_far():
-    inputs = keras.Input((16, 16, 3))
-    x = keras.layers.Conv2D(5, 3, 2)(inputs)
-    x = keras.layers.Conv2D(7, 3, 2)(x)
-    model = keras_warn.augment(keras.Model(inputs, x), 3)
-    first, second, whole = certainty.costs(model)
-    assert first < second < whole == sum(operations(model).values())
-
-
-def test_exits_of_digits_are_added_once(tmp_path, monkeypatch, eager):
-    small = {**cluttered_mnist.SMOKE, "filters": (4,) * 5, "dense": 8}
-    settings = functools.partial(cluttered_mnist.Settings, **small)
-    del small["epochs"]  # an option
-    monkeypatch.setattr(cluttered_mnist, "Settings", settings)
-    out = tmp_path / "certainty.csv"
-    arguments = ["--epochs", "1", "--seeds", "0", "--out", str(out)]
-    exits.main(arguments)
-    rows = pd.read_csv(out)
-    assert set(rows["row"]) == {f"after module {i}" for i in (1, 2, 3, 4)}
-    cost = rows[rows["measure"] == "their operations (%)"]["value"]
-    assert (cost.diff()[1:] > 0).all() and cost.max() <= 100
-    exits.main(arguments)
-    assert pd.read_csv(out).equals(rows)
 
 
 def test_nobody_is_taught_the_nines(tmp_path, monkeypatch, eager):
@@ -240,7 +195,7 @@ def test_a_table_has_means_over_seeds(tmp_path):
         f"birds,net,1,zoom,one look,{measure},62\n"
         f"birds,net,0,zoom,{row},{measure},64\n"
         f"birds,net,1,zoom,{row},{measure},67\n"
-        f"birds,net,0,exits,one look,{measure},1\n"
+        f"birds,net,0,unknown,one look,{measure},1\n"
     )
     *_, one, two = certainty_report.table(path, "zoom").splitlines()
     # Of differences of 4 and 5, whose t has one degree of freedom.

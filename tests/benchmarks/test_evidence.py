@@ -120,6 +120,20 @@ def docs(tmp_path, of_table_2, monkeypatch):
             ),
         ],
     )
+    rows(
+        results / evidence.EXITS,
+        [
+            "data,backbone,seed,table,row,measure,value",
+            'birds,net,0,exits,"deep, after module 1",accuracy (%),50',
+            'birds,net,0,left,"deep, 1 points",operations saved (%),20',
+            *(
+                f'birds,net,{seed},curve,"deep, {threshold}",{measure},{x}'
+                for seed in range(2)
+                for threshold in ("0.9", "0.5")
+                for measure, x in (("accuracy (%)", 60), ("operations (%)", 9))
+            ),
+        ],
+    )
     (results / evidence.TABLE_2).write_text(of_table_2[0], "utf-8")
     return tmp_path
 
@@ -185,7 +199,7 @@ def test_tables_and_plots_are_written(docs, capsys):
     said = capsys.readouterr().out
     for name in (
         *("figure4b", "figure4c", "figure4d", "figure4e", "figure4_longer"),
-        *("birds", "frozen", "fine_tuned", "table2"),
+        *("birds", "frozen", "fine_tuned", "exits", "table2"),
     ):
         assert f"evidence.md: {name}" in said and f"{name}.png" in said
     assert run(docs) == 0

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from exported import augmented
+from measuring import exits_report
 
 from keras_warn.exits import EarlyExits
 
@@ -65,3 +66,26 @@ def test_time_is_that_of_the_export(threshold):
     )
     assert [*found] == [f"time saved, {n} at once (%)" for n in (1, 2)]
     assert all(value < 100 for value in found.values())
+
+
+def test_curves_are_means_over_seeds(tmp_path):
+    path = tmp_path / "exits.csv"
+    path.write_text(
+        "data,backbone,seed,table,row,measure,value\n"
+        + "".join(
+            f'birds,net,{seed},curve,"deep, too, {threshold}",{measure},{x}\n'
+            for seed, change in ((0, -3), (1, 3))
+            for threshold, operations, accuracy in (
+                (0.9, 95, 60),
+                (0.5, 45, 40),
+            )
+            for measure, x in (
+                ("operations (%)", operations + change),
+                ("accuracy (%)", accuracy + change),
+            )
+        )
+    )
+    (axes,) = exits_report.plot(path).axes
+    (line,) = axes.lines
+    assert line.get_label() == "birds, deep, too"
+    assert line.get_xydata().tolist() == [[95, 60], [45, 40]]
