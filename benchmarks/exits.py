@@ -31,7 +31,7 @@ from keras_warn.data import load_digits
 from keras_warn.exits import THRESHOLDS
 from keras_warn.exits import EarlyExits
 from keras_warn.reporting.comparison import compare
-from keras_warn.stages import operations_so_far
+from keras_warn.staging import operations_so_far
 
 LOSSES = (0.005, 0.01, 0.02)
 TIMED = 0.01

@@ -39,4 +39,4 @@ from keras_warn.regularizers import MaskDiversity as MaskDiversity
 from keras_warn.reporting.calibration import calibrate as calibrate
 from keras_warn.reporting.early_exits import early_exits as early_exits
 from keras_warn.reporting.report import report as report
-from keras_warn.stages import stages as stages
+from keras_warn.staging import stages as stages

@@ -118,7 +118,7 @@ def fit(found, operations, loss) -> EarlyExits:
         found: `Cascade` of `THRESHOLDS` and of images that the model was not
             trained on, drawn as those that it will see.
         operations: Array `(m + 1,)`, as of
-            `keras_warn.stages.operations_so_far`.
+            `keras_warn.staging.operations_so_far`.
         loss: Number in (0, 1), as of `EarlyExits`.
 
     Raises:

@@ -27,7 +27,7 @@ from keras_warn.exporting.plan import make_plan
 from keras_warn.exporting.signatures import Signatures
 from keras_warn.operations import operations
 from keras_warn.reporting.comparison import compare
-from keras_warn.stages import operations_so_far
+from keras_warn.staging import operations_so_far
 
 pytestmark = pytest.mark.usefixtures("eager")
 

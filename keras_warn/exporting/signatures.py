@@ -12,7 +12,7 @@ from keras_warn.explanation.intermediates import inspect
 from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.exporting import preprocessing
 from keras_warn.operations import functions_inlined
-from keras_warn.stages import stages
+from keras_warn.staging import stages
 
 # Names of what signatures take.
 IMAGES, ENCODED = "images", "image_bytes"

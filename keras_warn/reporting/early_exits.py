@@ -9,7 +9,7 @@ from keras_warn import losses
 from keras_warn import metadata
 from keras_warn.attention import attention_of
 from keras_warn.reporting import comparison
-from keras_warn.stages import operations_so_far
+from keras_warn.staging import operations_so_far
 
 
 def early_exits(

@@ -24,7 +24,7 @@ from keras_warn.reporting import pages
 from keras_warn.reporting.comparison import Comparison
 from keras_warn.reporting.comparison import batches_of
 from keras_warn.reporting.comparison import compare
-from keras_warn.stages import operations_so_far
+from keras_warn.staging import operations_so_far
 
 # The longest side of the images, in pixels: of the image, of what is drawn
 # over it. Smaller images are shown pixel by pixel.
