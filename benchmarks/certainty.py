@@ -39,7 +39,6 @@ import keras_warn
 from keras_warn import confidence
 from keras_warn import data
 from keras_warn import training
-from keras_warn.attention import attention_of
 from keras_warn.data import images
 from keras_warn.data import transforms
 from keras_warn.explanation import masks

@@ -409,8 +409,10 @@ def compare(
                 output, outputs.backbone_prediction
             )
         if separate:
+            logits = [one.prediction for one in outputs.modules]
             of_batch["exits"] = tuple(
-                predictions(softmax(mean), labels) for mean in so_far(outputs.modules)
+                predictions(softmax(np.mean(logits[:i], 0, "float64")), labels)
+                for i in range(1, len(logits) + 1)
             )
         if baseline is not None:
             alone = baseline.predict_on_batch(images)
@@ -563,20 +565,6 @@ def predictions(probabilities, labels) -> Predictions:
         label_confidences=of_labels[:, 0],
         label_ranks=ahead.sum(axis=1),
     )
-
-
-def so_far(modules) -> np.ndarray:
-    """The mean logits of the first module, of the first two, to all.
-
-    Args:
-        modules: List of `m` `ModuleOutputs`, of what `keras_warn.inspect` returns.
-
-    Returns:
-        Array `(m, b, n)`.
-    """
-    logits = [module.prediction.astype("float64") for module in modules]
-    counts = np.arange(1, len(modules) + 1)[:, None, None]
-    return np.cumsum(logits, axis=0) / counts
 
 
 def mask_entropies(masks, data_format) -> np.ndarray:

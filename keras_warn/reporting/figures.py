@@ -219,7 +219,7 @@ def curves_figure(x, curves, x_label, y_label, log2=False) -> "Figure":
     return figure
 
 
-def exits_figure(curves):
+def exits_figure(curves) -> "Figure":
     """Accuracy against operations, along thresholds of early exits.
 
     A marker is the whole model, from which nobody leaves early.
