@@ -131,7 +131,7 @@ class Signatures:
                 found = self._stages[-1](tensors, training=False)
                 return self._calibrated(found), tf.fill(tf.shape(found)[:1], i)
             found, tensors = self._stages[i - 1](tensors, training=False)
-            stage = tf.fill(tf.shape(found)[:1], i)
+            found, stage = _wide(found), tf.fill(tf.shape(found)[:1], i)
             sure = tf.reduce_max(found, axis=-1) >= self._threshold
             unsure = tf.where(~sure)
 
