@@ -4,7 +4,7 @@
 
 Trains the network of `recipes/cluttered_mnist.py` on scikit-learn's digits
 among 8 distractors, with modules that have a loss each and train the backbone,
-too: at its last two maps, and at two earlier ones as well. How accurate are
+too: at its last two maps, and at one or two earlier ones as well. How accurate are
 exits, how many operations do they save at a loss that is promised by
 validation images, or at none of those, and how much time does `serve_early`
 take of `serve`? Rows are added to `--out`, as by `benchmarks/exits_frozen.py`;
@@ -41,6 +41,7 @@ CURVE = THRESHOLDS[::10]
 # Modules from shallow to deep, by what they are called in the table.
 PLACES = {
     "last two maps": cluttered_mnist.ATTEND_AT[-2:],
+    "last three maps": cluttered_mnist.ATTEND_AT[-3:],
     "all four maps": cluttered_mnist.ATTEND_AT,
 }
 

@@ -33,11 +33,13 @@ def test_digits_are_added_once(tmp_path, monkeypatch, eager):
     assert [*found["row"].unique()] == [
         *(f"last two maps, after module {i}" for i in (1, 2)),
         "last two maps, whole model",
+        *(f"last three maps, after module {i}" for i in (1, 2, 3)),
+        "last three maps, whole model",
         *(f"all four maps, after module {i}" for i in (1, 2, 3, 4)),
         "all four maps, whole model",
     ]
     cost = found[found["measure"] == "operations (%)"]["value"].to_numpy()
-    assert (np.diff(cost)[[0, 1, 3, 4, 5, 6]] > 0).all() and cost.max() == 100
+    assert np.sum(np.diff(cost) < 0) == 2 and cost.max() == 100
     # Of 50 validation images, nothing can be promised.
     found = rows[rows["row"] == "all four maps, 1 points"]
     found = found.set_index("measure")["value"]
