@@ -4,11 +4,12 @@
 
 Trains the network of `recipes/cluttered_mnist.py` on scikit-learn's digits
 among 8 distractors, with modules that have a loss each and train the backbone,
-too: at its last two maps, and at one or two earlier ones as well. How accurate are
-exits, how many operations do they save at a loss that is promised by
+too: at its last two maps, and at one or two earlier ones as well. How accurate
+are exits, how many operations do they save at a loss that is promised by
 validation images, or at none of those, and how much time does `serve_early`
-take of `serve`? Rows are added to `--out`, as by `benchmarks/exits_frozen.py`;
-what is there is not trained again. `benchmarks/evidence.py` draws them.
+save, beside `serve`? Rows are added to `--out`, as by
+`benchmarks/exits_frozen.py`; what is there is not trained again.
+`benchmarks/evidence.py` draws them.
 """
 
 import contextlib
@@ -71,7 +72,7 @@ def chosen(model, judged, operations):
 
 
 def times(model, exits, images, rounds=ROUNDS):
-    """Of `serve_early`, as shares of those of `serve`, in turns."""
+    """What `serve_early` saves of the time of `serve`, in turns."""
     import tensorflow as tf
 
     known = dataclasses.replace(metadata.of_model(model), early_exits=exits)

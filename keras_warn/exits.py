@@ -110,9 +110,10 @@ def fit(found, operations, loss) -> EarlyExits:
 
     Thresholds are tested one after the other from the strictest, up to the
     first that may lose more, by the upper end of the exact interval of Clopper
-    and Pearson. A threshold that loses too much is chosen only where the first
-    such one passes its test, which happens once in twenty times: of many tests
-    in a fixed sequence, none need be stricter (Angelopoulos et al.).
+    and Pearson. A threshold that loses too much is chosen only if the first
+    such one passes its test, which happens once in twenty times at most: tests
+    in a fixed sequence need not be stricter for being many (Angelopoulos et
+    al.).
 
     Args:
         found: `Cascade` of `THRESHOLDS` and of images that the model was not

@@ -295,9 +295,9 @@ def described(metadata) -> str:
     if (found := metadata.early_exits) is not None:
         what = (
             f"with a probability of {found.threshold:.3f} or more, "
-            f"{100 * sum(found.left):.0f} % of images, which take "
+            f"{100 * sum(found.left):.0f} % of images; "
             f"{100 * found.operations:.0f} % of the operations on average; at "
-            f"most {100 * found.loss:g} % lose a correct answer"
+            f"most {100 * found.loss:g} % of images lose a correct answer"
         )
         lines.append(("early exits", what))
     for name, value in (metadata.training or {}).items():
