@@ -216,6 +216,7 @@ def curves_figure(x, curves, x_label, y_label, log2=False) -> "Figure":
         axes.minorticks_off()
     axes.set_xticks(x, [f"{value:g}" for value in x])
     _label(axes, x_label, y_label)
+    axes.legend(fontsize=FONT + 1, frameon=False)
     return figure
 
 
@@ -238,7 +239,7 @@ def exits_figure(curves) -> "Figure":
     >>> len(figure.axes)
     1
     """
-    figure = new_figure(3.6, 2.8)
+    figure = new_figure(3.6, 2.6 + 0.18 * len(curves))
     axes = figure.subplots()
     for i, (name, curve) in enumerate(curves.items()):
         axes.plot(
@@ -252,6 +253,8 @@ def exits_figure(curves) -> "Figure":
             label=name,
         )
     _label(axes, "operations (%)", "accuracy (%)")
+    # Curves may be anywhere.
+    figure.legend(loc="outside upper left", fontsize=FONT + 1, frameon=False)
     return figure
 
 
@@ -261,7 +264,6 @@ def _label(axes, x_label, y_label):
     axes.tick_params(labelsize=FONT + 1)
     axes.grid(alpha=0.3, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=FONT + 1, frameon=False)
 
 
 def new_figure(width, height) -> "Figure":
