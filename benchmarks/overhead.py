@@ -21,7 +21,8 @@ How each number is taken:
   `keras_warn.operations`). A multiplication and an addition are two.
 - Time: of `predict_on_batch` and `train_on_batch`, on a batch that lies on the
   device, until the results are there: on a CPU the time that all threads of the
-  process take of it, as others may use it, too. Models take turns
+  process take of it, as others may use it, too, and beside it that on the wall.
+  Models take turns
   (A B C A B A B ...), and a ratio is the median over rounds of the ratio
   within a round, so that a machine that slows down for a while slows all of
   them. The direct formulation, slow as it is, takes part in every 4th round.
@@ -62,7 +63,12 @@ TOLERANCE = 1e-4
 # For which the modules are timed alone.
 CLASS_COUNTS = (10, 1000)
 
-MATRIX = ("ResNet50V2", "MobileNetV2", "EfficientNetB0", "ConvNeXtTiny")
+MATRIX = tuple(
+    itertools.product(
+        ("ResNet50V2", "MobileNetV2", "EfficientNetB0", "ConvNeXtTiny"),
+        (128, 224, 320),
+    )
+)
 GROWTH = {
     "width": (1, 4, 16, 64),
     "classes": (10, 100, 1_000, 10_000),
@@ -90,20 +96,29 @@ def measure(s, kernel_size):
     measures["modules_operations"] = measure_operations(
         f"modules, {s.classes} classes", models.attention_alone(built)
     )
-    for model in built.values():
-        models.compile_model(model)
-    forward = {k: timing.prediction(m, images) for k, m in built.items()}
-    steps = {
-        k: timing.training_step(m, images, labels) for k, m in built.items()
-    }
-    size = f"batch of {s.batch_size}"
-    measures["inference"] = timed(s, f"inference, {size}", forward)
-    measures["training"] = timed(s, f"training step, {size}", steps)
-    if s.memory:
-        measures["memory"] = measure_memory(built, images, labels, s.runs)
+    measures |= measure_steps(s, built, images, labels)
     for classes in CLASS_COUNTS:
         measures[f"modules_inference_{classes}"] = measure_modules(
             s, kernel_size, classes
+        )
+    return measures
+
+
+def measure_steps(s, built, images, labels, pairs=timing.PAIRS):
+    """Times of inference and of training steps, and memory of these."""
+    size = f"batch of {s.batch_size}"
+    forward = {k: timing.prediction(m, images) for k, m in built.items()}
+    measures = {"inference": timed(s, f"inference, {size}", forward, pairs)}
+    for model in built.values():
+        models.compile_model(model)
+    steps = {
+        k: timing.training_step(m, images, labels) for k, m in built.items()
+    }
+    title = f"training step, {size}"
+    measures["training"] = timed(s, title, steps, pairs)
+    if s.memory:
+        measures["memory"] = measure_memory(
+            built, images, labels, s.runs, pairs
         )
     return measures
 
@@ -125,7 +140,7 @@ def measure_modules(s, kernel_size, classes):
 
 def timed(s, title, steps, pairs=timing.PAIRS):
     """The times of functions by model, of models that take turns."""
-    return timing.measure_time(title, steps, s.runs, timing.CLOCK, pairs)
+    return timing.measure_times(title, steps, s.runs, pairs)
 
 
 def benchmark(s, run):
@@ -142,56 +157,66 @@ def benchmark(s, run):
     command.finish(run, result, "overhead", report.markdown(result), plots)
 
 
-def measure_matrix(s, name):
+def measure_matrix(s, name, image_size):
     """What attention of some widths and kernels adds to a network: rows."""
     keras.backend.clear_session()
-    s = argparse.Namespace(**{**vars(s), "backbone": name})
+    print(f"\n{name}, {image_size} px")
+    s = changed(s, backbone=name, image_size=image_size)
     backbone = models.build_backbone(s, s.classes)
     built = {"backbone": backbone}
     for width, size in itertools.product((4, 16), (1, 3)):
         built[width, size] = models.augmented(backbone, s, size, width)
-    images, _ = models.random_batch(backbone, s.batch_size)
-    forward = {key: timing.prediction(m, images) for key, m in built.items()}
-    pairs = [(key, "backbone") for key in built]
-    time = timed(s, f"{name}, inference", forward, pairs)
     counts = {k: sum(operations(model).values()) for k, model in built.items()}
+    pairs = [(key, "backbone") for key in built]
+    batch = models.random_batch(backbone, s.batch_size)
+    measures = measure_steps(s, built, *batch, pairs)
     rows = []
     for width, size in itertools.islice(built, 1, None):
-        key = f"{width, size} / backbone"
-        low, high = time["ratio_quartiles"][key]
+        pair = f"{width, size} / backbone"
         model = built[width, size]
-        rows.append(
-            {
-                "network": name,
-                "width": width,
-                "kernel": f"{size}×{size}",
-                "parameters": model.count_params() / backbone.count_params(),
-                "operations": counts[width, size] / counts["backbone"],
-                "inference": time["ratio"][key],
-                "lower quartile": low,
-                "upper quartile": high,
-            }
-        )
+        row = {
+            "network": name,
+            "pixels": image_size,
+            "width": width,
+            "kernel": f"{size}×{size}",
+            "parameters": model.count_params() / backbone.count_params(),
+            "operations": counts[width, size] / counts["backbone"],
+        }
+        for measure, found in measures.items():
+            row |= ratio(found, pair, measure)
+            if "wall" in found:
+                row[f"{measure}, wall"] = found["wall"]["ratio"][pair]
+        rows.append(row)
     return rows
 
 
 def measure_growth(s, axis):
-    """Times of the attention alone, of one setting's values: rows."""
+    """Time and memory of the attention alone, of one setting's values: rows."""
     keras.backend.clear_session()
-    steps = {}
+    steps, mebibytes = {}, {}
     for value in GROWTH[axis]:
-        changed = argparse.Namespace(**{**vars(s), axis: value})
-        backbone = models.build_backbone(changed, changed.classes)
-        if changed.depth is None:
-            value = changed.depth = len(attachment_points(backbone))
-        ours = models.augmented(backbone, changed, kernel_size=1)
-        (model,) = models.attention_alone({"ours": ours}).values()
-        inputs, _ = models.random_batch(model, s.batch_size)
-        steps[value] = timing.prediction(model, inputs)
+        s = changed(s, **{axis: value})
+        backbone = models.build_backbone(s, s.classes)
+        if s.depth is None:
+            value = s.depth = len(attachment_points(backbone))
+        ours = models.augmented(backbone, s, kernel_size=1)
+        alone = models.attention_alone({"ours": ours})
+        inputs, labels = models.random_batch(alone["ours"], s.batch_size)
+        steps[value] = timing.prediction(alone["ours"], inputs)
+        if s.memory:
+            models.compile_model(alone["ours"])
+            found = measure_memory(alone, inputs, labels, s.runs)
+            mebibytes[value] = found["median"]["ours"]
     time = timed(s, axis, steps, pairs=())
     return [
-        {"setting": axis, "value": value, "ms": ms / s.batch_size}
-        for value, ms in time["median"].items()
+        {
+            "setting": axis,
+            "value": value,
+            "ms": time["median"][value] / s.batch_size,
+            "wall ms": time["wall"]["median"][value] / s.batch_size,
+            "MiB": mebibytes.get(value),
+        }
+        for value in steps
     ]
 
 
@@ -207,27 +232,43 @@ def measure_explain(s, number):
     }
     pairs = [("explain", "predict")]
     time = timed(s, f"explain, {number} images", steps, pairs)
-    (low, high), *_ = time["ratio_quartiles"].values()
     return [
         {
             "network": s.backbone,
             "images": number,
             **time["median"],
-            **time["ratio"],
-            "lower quartile": low,
-            "upper quartile": high,
+            **ratio(time, "explain / predict"),
         }
     ]
+
+
+def changed(s, **values):
+    """Settings with other values."""
+    return argparse.Namespace(**{**vars(s), **values})
+
+
+def ratio(measure, pair, name=None):
+    """The median of a ratio and its quartiles, as columns of a row."""
+    low, high = measure["ratio_quartiles"][pair]
+    prefix = f"{name}, " if name else ""
+    return {
+        name or pair: measure["ratio"][pair],
+        f"{prefix}lower quartile": low,
+        f"{prefix}upper quartile": high,
+    }
 
 
 def survey(s, run):
     """A table of one kind, and its figure."""
     measure, keys, figure = {
         "matrix": (measure_matrix, MATRIX, report.matrix_figure),
-        "growth": (measure_growth, GROWTH, report.growth_figure),
-        "explain": (measure_explain, (1, 8, 32), None),
+        "growth": (measure_growth, zip(GROWTH), report.growth_figure),
+        "explain": (measure_explain, zip((1, 8, 32)), None),
     }[s.what]
-    parts = [run.part(f"{s.what}_{key}", measure, s, key) for key in keys]
+    parts = [
+        run.part("_".join(map(str, (s.what, *key))), measure, s, *key)
+        for key in keys
+    ]
     rows = pd.DataFrame(itertools.chain(*parts))
     run.write(f"{s.what}.csv", rows.to_csv(index=False, float_format="%.4g"))
     if figure is not None:
@@ -254,8 +295,8 @@ def make_parser():
         choices=("network", "matrix", "growth", "explain"),
         default="network",
         help="one network in all respects (the default); several networks, "
-        "widths and\nkernels; growth with each setting; `explain` beside "
-        "`predict`",
+        "image sizes,\nwidths and kernels; growth with each setting; `explain` "
+        "beside `predict`",
     )
     add("--preset", choices=PRESETS, default="paper", help="of `augment`")
     add("--depth", type=count(1), default=4, help="attention modules")
@@ -279,7 +320,7 @@ def main(argv=None):
             "argument --kernel-size: must be odd, so that the kernel has a "
             f"centre. Received: {' '.join(map(str, s.kernel_size))}."
         )
-    if s.what == "network" and s.memory and (why := why_not_counted()):
+    if s.what != "explain" and s.memory and (why := why_not_counted()):
         parser.error(why)
     if keras.config.image_data_format() != "channels_last":
         parser.error("image_data_format must be channels_last in keras.json")

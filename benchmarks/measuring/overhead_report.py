@@ -23,6 +23,9 @@ RATIOS = {
     "training": "training\nstep time",
     "memory": "training\nmemory",
 }
+MEASURED = ("inference", "training", "memory")
+# What stands on the axes of the settings that grow.
+AXES = {"width": "heads", "image_size": "pixels of an edge", "depth": "modules"}
 
 
 def markdown(result):
@@ -61,8 +64,10 @@ def table(measures):
             f"{values['title']} ({values['unit']})",
             *(tables.median(values, c, _form(c)) for c in HEADER[1:]),
         ]
-        for name, values in measures.items()
+        for name, found in measures.items()
         if name != "difference"
+        for values in (found, found.get("wall"))
+        if values
     ]
     return tables.markdown(HEADER, rows)
 
@@ -99,50 +104,65 @@ def plot(result):
 
 
 def matrix_figure(rows, settings):
-    """Inference over the backbone's, of networks by width and kernel."""
+    """Ratios to the backbone, of networks by image size, width and kernel."""
     rows = rows.assign(
         label=rows["width"].map("{} heads, ".format) + rows["kernel"]
     )
-    table = rows.pivot(index="network", columns="label", values="inference")
-    table = table.loc[rows["network"].unique(), rows["label"].unique()]
-    figure = figures.new_figure(8, 3.2)
-    axes = figure.subplots()
-    table.plot.bar(ax=axes, width=0.8, color=figures.COLORS, rot=0)
-    for drawn in axes.containers:
-        axes.bar_label(drawn, fmt="{:.2f}", fontsize=6)
-    axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
-    axes.set_ylabel("inference time (backbone = 1)")
-    axes.set_xlabel("")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.get_legend().remove()
-    figure.legend(loc="outside upper center", ncols=4, frameon=False)
+    shown = [measure for measure in MEASURED if measure in rows]
+    sizes = rows["pixels"].unique()
+    figure = figures.new_figure(5 * len(sizes), 2.4 * len(shown))
+    grid = figure.subplots(
+        len(shown), len(sizes), sharex=True, sharey="row", squeeze=False
+    )
+    for of_row, measure in zip(grid, shown, strict=True):
+        for axes, pixels in zip(of_row, sizes, strict=True):
+            found = rows[rows["pixels"] == pixels]
+            table = found.pivot(
+                index="network", columns="label", values=measure
+            ).loc[rows["network"].unique(), rows["label"].unique()]
+            _plot_bars(axes, table, figures.COLORS, "{:.2f}", bottom=1, size=6)
+            axes.get_legend().remove()
+            axes.set_xlabel("")
+        of_row[0].set_ylabel(f"{RATIOS[measure]}\n(backbone = 1)")
+    for axes, pixels in zip(grid[0], sizes, strict=True):
+        axes.set_title(f"{pixels} px")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=4, frameon=False
+    )
     return figure
 
 
 def growth_figure(rows, settings):
-    """Times of modules alone, relative to the smallest of each setting."""
-    figure = figures.new_figure(5, 3.8)
-    axes = figure.subplots()
-    most = 1
-    for i, (name, found) in enumerate(rows.groupby("setting", sort=False)):
-        # Maps have as many positions as images have pixels.
-        pixels = name == "image_size"
-        values = found["value"] ** (2 if pixels else 1)
-        values = values / values.iloc[0]
-        first, *_, last = map("{}²".format if pixels else str, found["value"])
-        most = max(most, values.max())
-        axes.loglog(
-            values,
-            found["ms"] / found["ms"].iloc[0],
-            color=figures.COLORS[i],
-            marker=figures.MARKERS[i],
-            label=f"{'pixels' if pixels else name} from {first} to {last}",
-        )
-    axes.loglog([1, most], [1, most], "k--", linewidth=0.8, label="linear")
-    axes.set_xlabel("times the smallest value")
-    axes.set_ylabel("times its time, modules alone")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    """Time and memory of modules alone, by each setting."""
+    shown = {
+        "ms": "ms of the processor, an image",
+        "MiB": "MiB of a training step",
+    }
+    shown = {k: says for k, says in shown.items() if rows[k].notna().all()}
+    names = rows["setting"].unique()
+    figure = figures.new_figure(2.8 * len(names), 2.6 * len(shown))
+    grid = figure.subplots(
+        len(shown), len(names), sharex="col", sharey="row", squeeze=False
+    )
+    for of_row, (measure, says) in zip(grid, shown.items(), strict=True):
+        for axes, name in zip(of_row, names, strict=True):
+            found = rows[rows["setting"] == name]
+            values, first = found["value"], found.iloc[0]
+            # Maps have as many positions as images have pixels.
+            power = 2 if name == "image_size" else 1
+            linear = first[measure] * (values / first["value"]) ** power
+            axes.loglog(values, linear, "k--", linewidth=0.8, label="linear")
+            axes.loglog(
+                values, found[measure], color=figures.COLORS[0], marker="o"
+            )
+            axes.set_xticks(values, map(str, values))
+            axes.minorticks_off()
+            axes.spines[["top", "right"]].set_visible(False)
+        of_row[0].set_ylabel(says)
+    for axes, name in zip(grid[-1], names, strict=True):
+        axes.set_xlabel(AXES.get(name, name))
+    grid[0, 0].legend(frameon=False)
     return figure
 
 
@@ -152,8 +172,8 @@ def _plot_ratios(axes, measures):
         model: [measures[k]["ratio"][f"{model} / backbone"] for k in names]
         for model in COLORS
     }
-    _plot_bars(axes, [RATIOS[name] for name in names], bars, "×{:.2f}")
-    axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
+    table = pd.DataFrame(bars, index=[RATIOS[name] for name in names])
+    _plot_bars(axes, table, COLORS, "×{:.2f}", bottom=1)
     axes.set_ylabel("ratio (backbone = 1)")
 
 
@@ -162,18 +182,21 @@ def _plot_modules(axes, measures):
     counts = [k.removeprefix(prefix) for k in measures if k.startswith(prefix)]
     medians = [measures[prefix + n]["median"] for n in counts]
     bars = {model: [m[model] for m in medians] for model in COLORS}
-    _plot_bars(axes, [f"{n} classes" for n in counts], bars, "{:,.0f}")
+    table = pd.DataFrame(bars, index=[f"{n} classes" for n in counts])
+    _plot_bars(axes, table, COLORS, "{:,.0f}")
     axes.set_yscale("log")
     axes.set_ylim(top=axes.get_ylim()[1] * 1.5)
     axes.set_ylabel("ms per batch, log scale")
 
 
-def _plot_bars(axes, labels, bars, form):
-    """Groups of bars, one color a model."""
-    table = pd.DataFrame(bars, index=labels)
-    table.plot.bar(ax=axes, width=0.8, color=COLORS, rot=0)
-    for drawn in axes.containers:
-        axes.bar_label(drawn, fmt=form, fontsize=8)
+def _plot_bars(axes, table, color, form, bottom=0, size=8):
+    """Groups of bars, which start on a line that no number lies on."""
+    drawn = table - bottom
+    drawn.plot.bar(ax=axes, width=0.8, color=color, rot=0, bottom=bottom)
+    for bars, name in zip(axes.containers, table, strict=True):
+        axes.bar_label(bars, map(form.format, table[name]), fontsize=size)
+    if bottom:
+        axes.axhline(bottom, color="black", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.12)
     axes.legend(frameon=False)

@@ -5,6 +5,7 @@ import gc
 import time
 
 import keras
+import numpy as np
 import pandas as pd
 
 from measuring.environment import gpus
@@ -40,6 +41,21 @@ def measure_time(title, steps, rounds, clock=time.perf_counter, pairs=PAIRS):
     """The `summary` of the milliseconds of `steps`, functions by model."""
     found = take_turns(title, steps, rounds, clock)
     return summary(title, "ms", found, pairs)
+
+
+def measure_times(title, steps, rounds, pairs=PAIRS):
+    """`measure_time` by `CLOCK`, which has that of the wall as "wall"."""
+    found = take_turns(
+        title, steps, rounds, lambda: np.array([CLOCK(), time.perf_counter()])
+    )
+    mine, wall = (
+        [{name: ms[i] for name, ms in row.items()} for row in found]
+        for i in range(2)
+    )
+    return {
+        **summary(title, "ms", mine, pairs),
+        "wall": summary(f"{title}, wall time", "ms", wall, pairs),
+    }
 
 
 def take_turns(title, steps, rounds, clock=time.perf_counter):

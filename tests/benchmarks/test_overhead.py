@@ -166,15 +166,20 @@ def test_training_step_trains(build):
     assert all(np.any(a != b) for a, b in zip(before, after, strict=True))
 
 
-def test_whole_run(given, capsys, monkeypatch, tmp_path):
-    # That of so small a network drowns in what the allocator keeps.
-    mebibytes = {"backbone": 40, "ours": 44, "direct": 60}
-    monkeypatch.setattr(
-        overhead,
-        "measure_memory",
-        lambda *_: timing.summary("memory", "MiB", [mebibytes]),
-    )
+@pytest.fixture
+def counted(monkeypatch):
+    """Memory of 40, 44, ... MiB: the allocator's own drowns a tiny model's."""
+
+    def measure_memory(built, images, labels, rounds, pairs=timing.PAIRS):
+        mebibytes = {name: 40 + 4 * i for i, name in enumerate(built)}
+        return timing.summary("memory", "MiB", [mebibytes], pairs)
+
+    monkeypatch.setattr(overhead, "measure_memory", measure_memory)
     monkeypatch.setattr(overhead, "why_not_counted", lambda: None)
+
+
+@pytest.mark.usefixtures("counted")
+def test_whole_run(given, capsys, tmp_path):
     assert overhead.make_parser().parse_args([]).kernel_size == [1, 3]
     given += ["--out", str(tmp_path), "--kernel-size", "3"]
     overhead.main(given)
@@ -189,12 +194,13 @@ def test_whole_run(given, capsys, monkeypatch, tmp_path):
             samples = measures[name]["samples"]
             assert len(samples["ours"]) == 2 and min(samples["ours"]) > 0
             assert len(samples["direct"]) == 1
-        assert len(table(measures).splitlines()) == 2 + 8
+        assert len(table(measures).splitlines()) == 2 + 8 + 4
     with pytest.raises(SystemExit):
         overhead.main(given)
     assert "finished run" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize(
     "what, rows, figure",
     [("matrix", 4, True), ("growth", 2, True), ("explain", 3, False)],
@@ -202,7 +208,7 @@ def test_whole_run(given, capsys, monkeypatch, tmp_path):
 def test_tables_of_several_models(
     what, rows, figure, given, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(overhead, "MATRIX", ("Tiny",))
+    monkeypatch.setattr(overhead, "MATRIX", (("Tiny", SIZE),))
     monkeypatch.setattr(overhead, "GROWTH", {"depth": (1, None)})
     overhead.main([what, *given, "--runs", "1", "--out", str(tmp_path)])
     found = pd.read_csv(tmp_path / f"{what}.csv")
@@ -219,8 +225,13 @@ def test_tables_of_several_models(
         own = tiny(True, None, (SIZE, SIZE, 3), CLASSES).count_params()
         expected = [1 + added / own for added in weights]
         assert found["parameters"].tolist() == pytest.approx(expected, 1e-3)
+        assert found["pixels"].eq(SIZE).all()
+        assert found["memory"].tolist() == [1.1, 1.2, 1.3, 1.4]
+        for time in ("inference", "training"):
+            assert found[[time, f"{time}, wall"]].gt(0).all(axis=None)
     if what == "growth":
         assert found["value"].tolist() == [1, len(MAPS)]
+        assert found["MiB"].eq(40).all()
 
 
 def test_memory_of_a_step(build):
