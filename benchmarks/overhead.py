@@ -104,11 +104,13 @@ def measure(s, kernel_size):
     return measures
 
 
-def measure_steps(s, built, images, labels, pairs=timing.PAIRS):
+def measure_steps(s, built, images, labels, pairs=timing.PAIRS, training=True):
     """Times of inference and of training steps, and memory of these."""
     size = f"batch of {s.batch_size}"
     forward = {k: timing.prediction(m, images) for k, m in built.items()}
     measures = {"inference": timed(s, f"inference, {size}", forward, pairs)}
+    if not training:
+        return measures
     for model in built.values():
         models.compile_model(model)
     steps = {
@@ -158,7 +160,11 @@ def benchmark(s, run):
 
 
 def measure_matrix(s, name, image_size):
-    """What attention of some widths and kernels adds to a network: rows."""
+    """What attention of some widths and kernels adds to a network: rows.
+
+    Training steps, which take most of the time, at `--image-size` alone.
+    """
+    training = image_size == s.image_size
     keras.backend.clear_session()
     print(f"\n{name}, {image_size} px")
     s = changed(s, backbone=name, image_size=image_size)
@@ -169,7 +175,7 @@ def measure_matrix(s, name, image_size):
     counts = {k: sum(operations(model).values()) for k, model in built.items()}
     pairs = [(key, "backbone") for key in built]
     batch = models.random_batch(backbone, s.batch_size)
-    measures = measure_steps(s, built, *batch, pairs)
+    measures = measure_steps(s, built, *batch, pairs, training)
     rows = []
     for width, size in itertools.islice(built, 1, None):
         pair = f"{width, size} / backbone"

@@ -1,5 +1,7 @@
 """The cost of attention, as Markdown and as a figure."""
 
+import itertools
+
 import pandas as pd
 
 from keras_warn.reporting import figures
@@ -108,24 +110,31 @@ def matrix_figure(rows, settings):
     rows = rows.assign(
         label=rows["width"].map("{} heads, ".format) + rows["kernel"]
     )
-    shown = [measure for measure in MEASURED if measure in rows]
-    sizes = rows["pixels"].unique()
-    figure = figures.new_figure(5 * len(sizes), 2.4 * len(shown))
-    grid = figure.subplots(
-        len(shown), len(sizes), sharex=True, sharey="row", squeeze=False
-    )
-    for of_row, measure in zip(grid, shown, strict=True):
-        for axes, pixels in zip(of_row, sizes, strict=True):
-            found = rows[rows["pixels"] == pixels]
-            table = found.pivot(
-                index="network", columns="label", values=measure
-            ).loc[rows["network"].unique(), rows["label"].unique()]
-            _plot_bars(axes, table, figures.COLORS, "{:.2f}", bottom=1, size=6)
-            axes.get_legend().remove()
-            axes.set_xlabel("")
-        of_row[0].set_ylabel(f"{RATIOS[measure]}\n(backbone = 1)")
-    for axes, pixels in zip(grid[0], sizes, strict=True):
-        axes.set_title(f"{pixels} px")
+    panels = [
+        (measure, pixels)
+        for measure in MEASURED
+        for pixels, found in rows.groupby("pixels")
+        if found.get(measure, pd.Series()).notna().any()
+    ]
+    columns = min(len(panels), 3)
+    figure = figures.new_figure(5.6 * columns, 2.6 * -(-len(panels) // columns))
+    grid = figure.subplots(-(-len(panels) // columns), columns, squeeze=False)
+    for axes, (measure, pixels) in itertools.zip_longest(
+        grid.flat, panels, fillvalue=(None, None)
+    ):
+        if measure is None:
+            axes.set_axis_off()
+            continue
+        table = rows[rows["pixels"] == pixels].pivot(
+            index="network", columns="label", values=measure
+        )
+        table = table.loc[rows["network"].unique(), rows["label"].unique()]
+        _plot_bars(axes, table, figures.COLORS, "{:.2f}", bottom=1, size=6)
+        axes.get_legend().remove()
+        axes.set_xlabel("")
+        axes.set_title(f"{RATIOS[measure].replace(chr(10), ' ')}, {pixels} px")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("ratio (backbone = 1)")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper center", ncols=4, frameon=False

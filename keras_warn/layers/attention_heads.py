@@ -12,6 +12,21 @@ from keras_warn.layers.numerics import softmax
 from keras_warn.layers.numerics import wide
 
 
+def _convolution_is_faster(kernel_size, heads, dtype):
+    """Whether a convolution is faster than products that are then shifted.
+
+    With few heads it leaves most of a vector unit idle, and on JAX its gradient
+    takes long. In half precision, only the scores of single kernel offsets are
+    known to fit.
+    """
+    return (
+        kernel_size > 1
+        and heads >= 16
+        and wide(dtype) == dtype
+        and keras.backend.backend() == "tensorflow"
+    )
+
+
 @keras.saving.register_keras_serializable(package="keras_warn")
 class AttentionHeads(keras.layers.Layer):
     """Attention masks over the positions of a feature map.
@@ -131,17 +146,28 @@ class AttentionHeads(keras.layers.Layer):
     def _scores(self, features):
         """Scores `(b, k, h, w)`, or `(b, k, p)` of tokens, wide.
 
-        A convolution with few outputs leaves most of a vector unit idle. So
-        the product with all kernel offsets at once comes first, and the
-        outputs, which are small, are then shifted and added.
+        Mostly, the product with all kernel offsets at once comes first, and
+        the outputs, which are small, are then shifted and added.
         """
-        offsets = feature_maps.offsets(self.kernel_size)
+        size, dtype = self.kernel_size, self.compute_dtype
+        shape = ops.shape(features)
+        channels_last = feature_maps.channel_axis(shape, self.data_format) != 1
+        if channels_last and _convolution_is_faster(
+            size, self.num_heads, dtype
+        ):
+            scores = ops.conv(
+                features,
+                self.kernel,
+                padding="same",
+                data_format="channels_last",
+            )
+            return feature_maps.heads_first(scores, "channels_last")
+        offsets = feature_maps.offsets(size)
         outputs = len(offsets) * self.num_heads
         kernel = ops.transpose(self.kernel, (2, 0, 1, 3))
         kernel = ops.reshape(kernel, (-1, outputs))
-        shape = ops.shape(features)
         spatial = feature_maps.spatial_shape(shape, self.data_format)
-        if feature_maps.channel_axis(shape, self.data_format) == 1:
+        if not channels_last:
             flat = feature_maps.flatten_positions(features, self.data_format)
             products = ops.einsum("bcp,cj->bjp", flat, kernel)
         else:
@@ -149,14 +175,14 @@ class AttentionHeads(keras.layers.Layer):
             products = ops.einsum("rc,cj->rj", rows, kernel)
             products = ops.reshape(products, (-1, math.prod(spatial), outputs))
             products = ops.transpose(products, (0, 2, 1))
-        products = ops.cast(products, wide(self.compute_dtype))
+        products = ops.cast(products, wide(dtype))
         products = ops.reshape(products, (-1, outputs, *spatial))
         if len(offsets) == 1:
             return products
-        products = feature_maps.with_border(products, self.kernel_size)
+        products = feature_maps.with_border(products, size)
         parts = ops.split(products, len(offsets), axis=1)
         return sum(
-            feature_maps.shift(part, *offset, self.kernel_size)
+            feature_maps.shift(part, *offset, size)
             for part, offset in zip(parts, offsets, strict=True)
         )
 

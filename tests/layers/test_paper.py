@@ -63,6 +63,14 @@ def test_module(features, size, activation, data_format):
     assert_close(gates, reference.head_gates(features, expected, gate_kernel))
 
 
+def test_masks_of_many_heads(features):
+    """TensorFlow takes another way to them."""
+    heads = keras_warn.AttentionHeads(17, 3, dtype="float64")
+    masks = heads(ops.convert_to_tensor(features))
+    kernel = to_numpy(heads.kernel)
+    assert_close(masks, reference.attention_heads(features, kernel))
+
+
 def test_hypotheses_of_many_classes():
     """TensorFlow takes another way to them."""
     attended = np.random.default_rng(6).normal(size=(B, K, C))
