@@ -134,9 +134,11 @@ def augment(
             there are if they are fewer.
         width: Positive integer, the number of attention heads `k` of each
             module (the paper's *attention width*). Output heads have
-            `width * kernel_size ** 2 * channels * classes` parameters a module,
-            which can be many times those of a small backbone; `kernel_size=1`
-            or a `projection` make them fewer.
+            `rank * (kernel_size ** 2 * channels + width * classes)` parameters
+            a module; with `rank="full"`, or where those are fewer,
+            `width * kernel_size ** 2 * channels * classes`. With 4 modules of
+            16 heads, 3x3 kernels and 200 classes, MobileNetV2 has 2.2 times its
+            own parameters at rank 64, and 36 times in full rank.
         attend_at: Where to attach the modules instead: a layer name, a
             negative index into the backbone's attachment points (-1 is the
             deepest), a tensor of the backbone, or a list of these.
