@@ -5,6 +5,7 @@
     python benchmarks/overhead.py matrix --preset side_by_side --batch-size 4
     python benchmarks/overhead.py growth --backbone MobileNetV2
     python benchmarks/overhead.py explain --backbone MobileNetV2
+    python benchmarks/overhead.py memory
 
 Three models are compared, of the same weights:
 
@@ -38,6 +39,7 @@ kernel size at a time: start it again.
 
 import argparse
 import itertools
+import math
 
 # First, for what it sets before TensorFlow is imported.
 from measuring import command  # isort: skip
@@ -53,6 +55,7 @@ from measuring.memory import why_not_counted
 
 import keras_warn
 from keras_warn.attachment import attachment_points
+from keras_warn.attention import attention_of
 from keras_warn.augmenting import PRESETS
 from keras_warn.cli.options import count
 from keras_warn.operations import COUNTERS
@@ -226,6 +229,41 @@ def measure_growth(s, axis):
     ]
 
 
+def measure_gradients(s, kernel_size):
+    """Memory of training steps, and what gradients have in it: rows."""
+    keras.backend.clear_session()
+    backbone = models.build_backbone(s, s.classes)
+    built = {"backbone": backbone}
+    for scale in (0, 1):
+        built[f"gradient_scale={scale}"] = models.augmented(
+            backbone, s, kernel_size, gradient_scale=scale
+        )
+    for model in built.values():
+        models.compile_model(model)
+    images, labels = models.random_batch(backbone, s.batch_size)
+    pairs = [(name, "backbone") for name in built]
+    found = measure_memory(built, images, labels, s.runs, pairs)
+    own = backbone.count_params()
+    mebibyte = 2**20 / 4  # in float32
+    return [
+        {
+            "kernel": f"{kernel_size}×{kernel_size}",
+            "model": name,
+            "MiB": found["median"][name],
+            **ratio(found, f"{name} / backbone", "times the backbone"),
+            "gradients of new parameters, MiB": (model.count_params() - own)
+            / mebibyte,
+            "gradients of maps, MiB": sum(
+                s.batch_size * math.prod(module.source.shape[1:]) / mebibyte
+                for module in attention_of(model).modules
+            )
+            if name == "gradient_scale=1"
+            else 0,
+        }
+        for name, model in built.items()
+    ]
+
+
 def measure_explain(s, number):
     """How long `explain` takes beside `predict`: a row."""
     keras.backend.clear_session()
@@ -270,6 +308,7 @@ def survey(s, run):
         "matrix": (measure_matrix, MATRIX, report.matrix_figure),
         "growth": (measure_growth, zip(GROWTH), report.growth_figure),
         "explain": (measure_explain, zip((1, 8, 32)), None),
+        "memory": (measure_gradients, zip(s.kernel_size), None),
     }[s.what]
     parts = [
         run.part("_".join(map(str, (s.what, *key))), measure, s, *key)
@@ -298,11 +337,11 @@ def make_parser():
     add(
         "what",
         nargs="?",
-        choices=("network", "matrix", "growth", "explain"),
+        choices=("network", "matrix", "growth", "explain", "memory"),
         default="network",
         help="one network in all respects (the default); several networks, "
         "image sizes,\nwidths and kernels; growth with each setting; `explain` "
-        "beside `predict`",
+        "beside `predict`;\nwhat gradients have in the memory of a step",
     )
     add("--preset", choices=PRESETS, default="paper", help="of `augment`")
     add("--depth", type=count(1), default=4, help="attention modules")

@@ -1,6 +1,7 @@
 """How fast images are read, and how fast a recipe's model consumes them.
 
     python benchmarks/pipeline.py loaders [--data-dir FOLDER_OF_CLASSES]
+        [--csv FILE]
     python benchmarks/pipeline.py cub200 --data-dir CUB_200_2011
     python benchmarks/pipeline.py cub200 --data-dir CUB_200_2011 \\
         --backbone "MobileNetV2(alpha=0.35)" --weights none \\
@@ -14,10 +15,12 @@ second, the pipeline is no bottleneck.
 `loaders` compares the processor's time for an image of `TestBatches` and
 `TrainingBatches` with that of `keras.utils.image_dataset_from_directory`, which
 has no augmentation and does not smooth what it shrinks. Without a folder, of
-128 synthetic JPEG files of 375x500 pixels.
+128 synthetic JPEG files of 375x500 pixels. Beside them, in one thread: the
+parts of that time, and other ways to the same image.
 """
 
 import dataclasses
+import functools
 import pathlib
 import tempfile
 import time
@@ -26,13 +29,16 @@ import time
 from measuring import command  # isort: skip
 import keras
 import numpy as np
+import pandas as pd
 import PIL.Image
+import tensorflow as tf
 from measuring import recipe_of
 from measuring.environment import machine_and_versions
 from measuring.timing import summary
 from measuring.timing import take_turns
 
 from keras_warn import data
+from keras_warn import files
 from keras_warn.cli.options import count
 from keras_warn.training import settings
 
@@ -71,6 +77,49 @@ def write_images(folder, number=128):
         image.save(path, quality=92)
 
 
+def ways_to_read(size=224, resize_shorter_edge=256):
+    """Functions of a JPEG file's path: parts of reading, and other ways."""
+    open_image, as_array = data.images.open_image, data.images.as_array
+    crop = data.transforms.CenterCrop(size, resize_shorter_edge)
+    bilinear = PIL.Image.Resampling.BILINEAR
+
+    def draft(path):
+        """Decoded at half the size or less, where that is large enough."""
+        with PIL.Image.open(path) as image:
+            image.draft("RGB", (resize_shorter_edge,) * 2)
+            return crop(image.convert("RGB"))
+
+    def resize(image, convert=as_array, **options):
+        side = min(image.size) * size / resize_shorter_edge
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        box = left, top, left + side, top + side
+        return convert(image.resize((size, size), bilinear, box, **options))
+
+    def crop_decoded(path):
+        """Only those pixels decoded that are seen."""
+        content = tf.io.read_file(str(path))
+        height, width, _ = tf.io.extract_jpeg_shape(content).numpy()
+        side = min(height, width) * size // resize_shorter_edge
+        window = [(height - side) // 2, (width - side) // 2, side, side]
+        pixels = tf.io.decode_and_crop_jpeg(
+            content, window, channels=3, dct_method="INTEGER_ACCURATE"
+        )
+        image = PIL.Image.fromarray(pixels.numpy())
+        return as_array(image.resize((size, size), bilinear))
+
+    return {
+        "open_image": open_image,
+        "decode_jpeg of TensorFlow": lambda path: tf.io.decode_jpeg(
+            tf.io.read_file(str(path)), channels=3
+        ).numpy(),
+        "open_image, CenterCrop": lambda path: crop(open_image(path)),
+        "not copied": lambda path: resize(open_image(path), np.asarray),
+        "reducing_gap": lambda path: resize(open_image(path), reducing_gap=1.1),
+        "draft": draft,
+        "decode_and_crop_jpeg": crop_decoded,
+    }
+
+
 def measure_loaders(folder, rounds, batch_size=32):
     """Milliseconds of the processor for an image, in turns: a summary."""
     of_keras = keras.utils.image_dataset_from_directory(
@@ -104,10 +153,33 @@ def measure_loaders(folder, rounds, batch_size=32):
         "TestBatches": lambda: read(iter(test.dataset)),
         "TrainingBatches": lambda: read(flow),
     }
+    paths = images.paths[: number * batch_size]
+
+    def read_alone(way):
+        for path in paths:
+            way(path)
+
+    for name, way in ways_to_read().items():
+        steps[name] = functools.partial(read_alone, way)
     rows = take_turns("loaders", steps, rounds, time.process_time)
     made = number * batch_size
     rows = [{name: ms / made for name, ms in row.items()} for row in rows]
     return summary("reading", "ms", rows, [(name, "keras") for name in steps])
+
+
+def loaders_table(found):
+    """Medians and quartiles of `measure_loaders`, a row a way to read."""
+    rows = []
+    for name, (low, high) in found["quartiles"].items():
+        pair = f"{name} / keras"
+        rows.append([name, found["median"][name], low, high])
+        rows[-1] += [found["ratio"][pair], *found["ratio_quartiles"][pair]]
+    quartiles = ["lower quartile", "upper quartile"]
+    ratio = "times that of Keras"
+    columns = ["reader", "ms an image", *quartiles, ratio]
+    return pd.DataFrame(
+        rows, columns=columns + [f"{ratio}, {name}" for name in quartiles]
+    )
 
 
 def main(argv=None):
@@ -115,6 +187,7 @@ def main(argv=None):
     add = parser.add_argument
     add("recipe", help='name of a file in recipes/, or "loaders"')
     add("--data-dir", metavar="FOLDER")
+    add("--csv", metavar="FILE", help="where loaders writes its table")
     add("--batches", type=count(1), default=6, help="in each turn")
     add("--rounds", type=count(1), default=7)
     settings.add_arguments(parser, settings.Settings())
@@ -125,10 +198,12 @@ def main(argv=None):
                 write_images(folder)
             folder = arguments.data_dir or folder
             found = measure_loaders(folder, arguments.rounds)
-        for name, value in found["median"].items():
-            ratio = found["ratio"][f"{name} / keras"]
-            print(f"{name:15} {value:.2f} ms an image, {ratio:.2f} of Keras's")
+        rows = loaders_table(found)
+        print(rows.to_markdown(index=False, floatfmt=".2f"))
         print(machine_and_versions())
+        if arguments.csv:
+            with files.replacing(arguments.csv) as path:
+                rows.to_csv(path, index=False, float_format="%.4g")
         return
     recipe = recipe_of(arguments.recipe)
     s = settings.from_arguments(arguments, recipe.settings)

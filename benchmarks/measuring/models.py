@@ -25,7 +25,7 @@ def build_backbone(settings, classes):
     )
 
 
-def augmented(backbone, settings, kernel_size, width=None):
+def augmented(backbone, settings, kernel_size, width=None, **options):
     return keras_warn.augment(
         backbone,
         preset=settings.preset,
@@ -34,6 +34,7 @@ def augmented(backbone, settings, kernel_size, width=None):
         kernel_size=kernel_size,
         projection=settings.projection,
         diversity_weight=0,
+        **options,
     )
 
 

@@ -203,7 +203,12 @@ def test_whole_run(given, capsys, tmp_path):
 @pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize(
     "what, rows, figure",
-    [("matrix", 4, True), ("growth", 2, True), ("explain", 3, False)],
+    [
+        ("matrix", 4, True),
+        ("growth", 2, True),
+        ("explain", 3, False),
+        ("memory", 6, False),
+    ],
 )
 def test_tables_of_several_models(
     what, rows, figure, given, monkeypatch, tmp_path
@@ -232,6 +237,10 @@ def test_tables_of_several_models(
     if what == "growth":
         assert found["value"].tolist() == [1, len(MAPS)]
         assert found["MiB"].eq(40).all()
+    if what == "memory":
+        maps = sum(BATCH * positions * c for positions, c in MAPS) * 4 / 2**20
+        column = found["gradients of maps, MiB"].tolist()
+        assert column == pytest.approx([0, 0, maps] * 2, 1e-3)
 
 
 def test_memory_of_a_step(build):
