@@ -115,7 +115,7 @@ def measure_steps(s, built, images, labels, pairs=timing.PAIRS, training=True):
     if not training:
         return measures
     for model in built.values():
-        models.compile_model(model)
+        models.compile_model(model, s.xla)
     steps = {
         k: timing.training_step(m, images, labels) for k, m in built.items()
     }
@@ -213,7 +213,7 @@ def measure_growth(s, axis):
         inputs, labels = models.random_batch(alone["ours"], s.batch_size)
         steps[value] = timing.prediction(alone["ours"], inputs)
         if s.memory:
-            models.compile_model(alone["ours"])
+            models.compile_model(alone["ours"], s.xla)
             found = measure_memory(alone, inputs, labels, s.runs)
             mebibytes[value] = found["median"]["ours"]
     time = timed(s, axis, steps, pairs=())
@@ -239,7 +239,7 @@ def measure_gradients(s, kernel_size):
             backbone, s, kernel_size, gradient_scale=scale
         )
     for model in built.values():
-        models.compile_model(model)
+        models.compile_model(model, s.xla)
     images, labels = models.random_batch(backbone, s.batch_size)
     pairs = [(name, "backbone") for name in built]
     found = measure_memory(built, images, labels, s.runs, pairs)
@@ -353,6 +353,7 @@ def make_parser():
     add("--image-size", type=count(1), default=224)
     add("--runs", type=count(1), default=20, help="rounds of timing")
     add("--skip-memory", dest="memory", action="store_false")
+    add("--xla", action="store_true", help="steps of training compiled by XLA")
     return parser
 
 

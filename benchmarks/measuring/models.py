@@ -82,9 +82,11 @@ def random_batch(model, batch_size):
     )
 
 
-def compile_model(model):
+def compile_model(model, xla=False):
     """Plain SGD: one multiplication and one subtraction a parameter."""
     model.compile(
-        keras.optimizers.SGD(LEARNING_RATE), "sparse_categorical_crossentropy"
+        keras.optimizers.SGD(LEARNING_RATE),
+        "sparse_categorical_crossentropy",
+        jit_compile=xla or "auto",
     )
     model.optimizer.build(model.trainable_variables)
