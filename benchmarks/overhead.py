@@ -40,6 +40,7 @@ kernel size at a time: start it again.
 import argparse
 import itertools
 import math
+import os
 
 # First, for what it sets before TensorFlow is imported.
 from measuring import command  # isort: skip
@@ -247,6 +248,9 @@ def measure_gradients(s, kernel_size):
     mebibyte = 2**20 / 4  # in float32
     return [
         {
+            "backend": keras.backend.backend() + ", XLA" * s.xla,
+            "XLA_FLAGS": os.environ.get("XLA_FLAGS"),
+            "preset": s.preset,
             "kernel": f"{kernel_size}×{kernel_size}",
             "model": name,
             "MiB": found["median"][name],

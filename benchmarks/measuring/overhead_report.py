@@ -26,6 +26,7 @@ RATIOS = {
     "memory": "training\nmemory",
 }
 MEASURED = ("inference", "training", "memory")
+QUARTILES = ("lower", "upper")
 # What stands on the axes of the settings that grow.
 AXES = {"width": "heads", "image_size": "pixels of an edge", "depth": "modules"}
 
@@ -105,17 +106,41 @@ def plot(result):
     return figure
 
 
-def matrix_figure(rows, settings):
-    """Ratios to the backbone, of networks by image size, width and kernel."""
-    rows = rows.assign(
-        label=rows["width"].map("{} heads, ".format) + rows["kernel"]
-    )
-    panels = [
+def matrix_table(rows):
+    """Ratios to the backbone, as Markdown: medians, in brackets quartiles."""
+    panels = _panels(rows)
+    header = ["network", "heads", "kernel", "parameters", "operations"]
+    header += [f"{measure}, {pixels} px" for measure, pixels in panels]
+    cells = []
+    for keys, found in rows.groupby(["network", "width", "kernel"], sort=False):
+        by_size = found.set_index("pixels")
+        cells.append([str(key) for key in keys])
+        for name, form in (("parameters", ".2f"), ("operations", ".3f")):
+            # Of the size in the middle.
+            cells[-1].append(format(found[name].median(), form))
+        for measure, pixels in panels:
+            names = (measure, *(f"{measure}, {q} quartile" for q in QUARTILES))
+            ratios = by_size.loc[pixels, list(names)]
+            cells[-1].append("{:.2f} ({:.2f}–{:.2f})".format(*ratios))
+    return tables.markdown(header, cells)
+
+
+def _panels(rows):
+    """What was measured, and at which image sizes."""
+    return [
         (measure, pixels)
         for measure in MEASURED
         for pixels, found in rows.groupby("pixels")
         if found.get(measure, pd.Series()).notna().any()
     ]
+
+
+def matrix_figure(rows, settings):
+    """Ratios to the backbone, of networks by image size, width and kernel."""
+    rows = rows.assign(
+        label=rows["width"].map("{} heads, ".format) + rows["kernel"]
+    )
+    panels = _panels(rows)
     columns = min(len(panels), 3)
     figure = figures.new_figure(5.6 * columns, 2.6 * -(-len(panels) // columns))
     grid = figure.subplots(-(-len(panels) // columns), columns, squeeze=False)

@@ -1,6 +1,7 @@
 """The benchmark measures what it says: counts by hand, equal formulations."""
 
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from measuring import memory
 from measuring import models
 from measuring import timing
 from measuring.direct_formulation import difference
+from measuring.overhead_report import matrix_table
 from measuring.overhead_report import table
 from support import to_numpy
 
@@ -241,6 +243,12 @@ def test_tables_of_several_models(
         maps = sum(BATCH * positions * c for positions, c in MAPS) * 4 / 2**20
         column = found["gradients of maps, MiB"].tolist()
         assert column == pytest.approx([0, 0, maps] * 2, 1e-3)
+
+
+def test_page_has_the_table_of_its_runs():
+    docs = pathlib.Path(overhead.__file__).parents[1] / "docs"
+    rows = pd.read_csv(docs / "results" / "overhead_matrix.csv")
+    assert matrix_table(rows) in (docs / "costs.md").read_text("utf-8")
 
 
 def test_memory_of_a_step(build):
