@@ -121,7 +121,11 @@ def matrix_table(rows):
         for measure, pixels in panels:
             names = (measure, *(f"{measure}, {q} quartile" for q in QUARTILES))
             ratios = by_size.loc[pixels, list(names)]
-            cells[-1].append("{:.2f} ({:.2f}–{:.2f})".format(*ratios))
+            cells[-1].append(
+                "{:.2f} ({:.2f}–{:.2f})".format(*ratios)
+                if ratios.notna().all()
+                else "–"
+            )
     return tables.markdown(header, cells)
 
 
