@@ -205,7 +205,7 @@ def measure_matrix(s, name, image_size):
 def measure_growth(s, axis):
     """Time and memory of the attention alone, of one setting's values: rows."""
     keras.backend.clear_session()
-    steps, mebibytes = {}, {}
+    steps, entries, mebibytes = {}, {}, {}
     for value in GROWTH[axis]:
         s = changed(s, **{axis: value})
         backbone = models.build_backbone(s, s.classes)
@@ -215,6 +215,7 @@ def measure_growth(s, axis):
         alone = models.attention_alone({"ours": ours})
         inputs, labels = models.random_batch(alone["ours"], s.batch_size)
         steps[value] = timing.prediction(alone["ours"], inputs)
+        entries[value] = map_entries(ours)
         if s.memory:
             models.compile_model(alone["ours"], s.xla)
             found = measure_memory(alone, inputs, labels, s.runs)
@@ -224,6 +225,7 @@ def measure_growth(s, axis):
         {
             "setting": axis,
             "value": value,
+            "map entries": entries[value],
             "ms": time["median"][value] / s.batch_size,
             "wall ms": time["wall"]["median"][value] / s.batch_size,
             "MiB": mebibytes.get(value),
@@ -259,10 +261,9 @@ def measure_gradients(s, kernel_size):
             **ratio(found, f"{name} / backbone", "times the backbone"),
             "gradients of new parameters, MiB": (model.count_params() - own)
             / mebibyte,
-            "gradients of maps, MiB": sum(
-                s.batch_size * math.prod(module.source.shape[1:]) / mebibyte
-                for module in attention_of(model).modules
-            )
+            "gradients of maps, MiB": s.batch_size
+            * map_entries(model)
+            / mebibyte
             if name == "gradient_scale=1"
             else 0,
         }
@@ -290,6 +291,12 @@ def measure_explain(s, number):
             **ratio(time, "explain / predict"),
         }
     ]
+
+
+def map_entries(model):
+    """Numbers in the feature maps of an image that modules read."""
+    modules = attention_of(model).modules
+    return sum(math.prod(module.source.shape[1:]) for module in modules)
 
 
 def changed(s, **values):

@@ -186,10 +186,10 @@ def growth_figure(rows, settings):
     for of_row, (measure, says) in zip(grid, shown.items(), strict=True):
         for axes, name in zip(of_row, names, strict=True):
             found = rows[rows["setting"] == name]
-            values, first = found["value"], found.iloc[0]
-            # Maps have as many positions as images have pixels.
-            power = 2 if name == "image_size" else 1
-            linear = first[measure] * (values / first["value"]) ** power
+            values, read = found["value"], found["map entries"]
+            # More and larger maps are more to read.
+            grown = read if read.nunique() > 1 else values
+            linear = found[measure].iloc[0] * grown / grown.iloc[0]
             axes.loglog(values, linear, "k--", linewidth=0.8, label="linear")
             axes.loglog(
                 values, found[measure], color=figures.COLORS[0], marker="o"
