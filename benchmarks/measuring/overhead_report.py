@@ -158,6 +158,7 @@ def matrix_figure(rows, settings):
             index="network", columns="label", values=measure
         )
         table = table.loc[rows["network"].unique(), rows["label"].unique()]
+        table = table.dropna()
         _plot_bars(axes, table, figures.COLORS, "{:.2f}", bottom=1, size=6)
         axes.get_legend().remove()
         axes.set_xlabel("")
