@@ -112,6 +112,24 @@ def tempered(probabilities, temperature) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
+def check_enough(labels) -> None:
+    """Raises a `ValueError` where images of these classes can promise nothing.
+
+    Args:
+        labels: Integers `(b,)`.
+    """
+    if len(labels) < FEWEST:
+        raise ValueError(
+            f"`data` must hold at least {FEWEST} images: of fewer, nothing can "
+            f"be promised about half of them. Received: {len(labels)}."
+        )
+    if len(set(labels)) == 1:
+        raise ValueError(
+            "`data` must hold images of two classes or more. Received: all "
+            f"{len(labels)} images are of class {labels[0]}."
+        )
+
+
 def fit(probabilities, backbone_logits, labels, accuracy=None) -> Calibration:
     """The `Calibration` of a model, by what it predicts.
 

@@ -171,7 +171,8 @@ def from_json(found) -> Metadata:
         known["resize_shorter_edge"] = known["short_side"]
     if known.get("preprocessing") == "unit":
         known["preprocessing"] = "rescale"
-    if "least_logit" in (known.get("calibration") or {}):
+    calibration = known.get("calibration")
+    if calibration and "least_backbone_logit" not in calibration:
         warnings.warn(
             "The model was calibrated by an earlier version, with a threshold "
             "that let many unknown images pass: its calibration is ignored. "
@@ -226,8 +227,8 @@ def of_model(model) -> Metadata:
         weights = getattr(getattr(found, name), "weights", None)
         if weights is not None and weights != weights_digest(model):
             warnings.warn(
-                f"The model {model.name!r} was trained further since it was "
-                f"calibrated: its `{name}` is ignored. "
+                f"The model {model.name!r} was trained further since its "
+                f"`{name}` was found: it is ignored. "
                 f"`keras_warn.{finder}` finds it anew.",
                 stacklevel=2,
             )

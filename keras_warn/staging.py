@@ -55,7 +55,9 @@ def stages(model) -> list:
     predictions = [module.prediction.output for module in attention.modules]
     dtype = wide(attention.rectified.compute_dtype)
     ends = [
-        _MeanPrediction(name=f"exit_{i}", dtype=dtype)(predictions[:i])
+        _MeanPrediction(name=f"mean_prediction_{i}", dtype=dtype)(
+            predictions[:i]
+        )
         for i in range(1, len(predictions) + 1)
     ]
     ends.append(model.output)
@@ -105,6 +107,10 @@ def operations_so_far(model) -> np.ndarray:
     Returns:
         Array `(m + 1,)`, whose last number is 1.
 
+    Raises:
+        ValueError: if its layers move images along the first axis, as those
+            that put windows of an image there.
+
     Example:
 
     >>> inputs = keras.Input((16, 16, 3))
@@ -125,6 +131,13 @@ def operations_so_far(model) -> np.ndarray:
         shapes = keras.tree.map_structure(lambda x: x.shape[1:], taken)
         counts.append(sum(operations(stage, shapes).values()))
         _, *taken = keras.tree.flatten(stage.compute_output_spec(taken))
+        if any(x.shape[0] != 1 for x in taken):
+            raise ValueError(
+                "`model` must keep the images of a batch apart, along the "
+                "first axis, for some of them to leave it early. Received: "
+                f"{model.name!r}, in which a tensor of one image has the shape "
+                f"{next(x.shape for x in taken if x.shape[0] != 1)}."
+            )
         taken = tuple(taken)
     return np.cumsum(counts) / sum(counts)
 

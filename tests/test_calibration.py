@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from exported import augmented
+from exported import calibrated
 from scipy import special
 
 import keras_warn
@@ -189,6 +190,24 @@ def test_exported_models_apply_it(activation, tmp_path):
         np.testing.assert_array_equal(served["answered"], answered)
 
 
+def test_exported_models_take_any_temperature(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("needs TensorFlow")
+    model = augmented()
+    # Of which 0.2 to the power of 100 is no number of float32.
+    found = calibrated(model, temperature=0.01)
+    keras_warn.export(model, tmp_path / "saved")
+    images, _ = data(model)
+    said = model.predict(0 * images, verbose=0)
+    loaded = tf.saved_model.load(tmp_path / "saved")
+    served = loaded.serve(tf.constant(0 * images))
+    assert said.max() < 0.4
+    np.testing.assert_allclose(
+        served["probabilities"], found.probabilities(said), atol=1e-4
+    )
+
+
 def test_errors(tmp_path):
     model = augmented()
     images, labels = data(model, 16)
@@ -213,9 +232,11 @@ def test_errors(tmp_path):
     rectified = attention_of(model).rectified
     kept = dataclasses.asdict(found)
     kept["least_logit"] = kept.pop("least_backbone_logit")
-    rectified.metadata = {**rectified.metadata, "calibration": kept}
-    with pytest.warns(UserWarning, match="calibrated by an earlier version"):
-        assert metadata.of_model(model).calibration is None
+    without = {name: x for name, x in kept.items() if name != "least_logit"}
+    for one in (kept, without):
+        rectified.metadata = {**rectified.metadata, "calibration": one}
+        with pytest.warns(UserWarning, match="calibrated by an earlier versi"):
+            assert metadata.of_model(model).calibration is None
 
 
 def test_training_further_ends_it(tmp_path):
@@ -226,11 +247,11 @@ def test_training_further_ends_it(tmp_path):
     model.fit(images, labels, verbose=0)
     model.save(tmp_path / "m.keras")
     model = keras.saving.load_model(tmp_path / "m.keras")
-    with pytest.warns(UserWarning, match="trained further .* calibrated"):
+    with pytest.warns(UserWarning, match="trained further .* `calibration`"):
         assert metadata.of_model(model).calibration is None
     again = keras_warn.calibrate(model, (images, labels), verbose=0)
     assert metadata.of_model(model).calibration == again != found
     kernel = model.weights[0]  # of the backbone, which may be all that learns
     kernel.assign(2 * kernel)
-    with pytest.warns(UserWarning, match="trained further .* calibrated"):
+    with pytest.warns(UserWarning, match="trained further .* `calibration`"):
         assert metadata.of_model(model).calibration is None

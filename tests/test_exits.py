@@ -214,7 +214,7 @@ def test_are_kept_with_the_model(tmp_path):
     assert sum(found.left) == pytest.approx(sure.any(axis=0).mean())
     kernel = model.weights[0]
     kernel.assign(2 * kernel)
-    with pytest.warns(UserWarning, match="further .* its `early_exits` is"):
+    with pytest.warns(UserWarning, match="further .* its `early_exits` was"):
         assert metadata.of_model(model).early_exits is None
 
 
@@ -272,6 +272,27 @@ def test_what_is_refused():
     for name, value in (("threshold", 1.5), ("threshold", -0.5)):
         with refuses(ValueError, "at most 1", **{name: value}):
             dataclasses.replace(found, **{name: value})
+
+
+def test_images_must_stay_apart(tmp_path):
+    """Not so where windows of an image lie beside each other in a batch."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 1)(inputs)
+    windows = keras.ops.reshape(x, (-1, 4, 8, 4))
+    x = keras.ops.reshape(keras.layers.ReLU()(windows), (-1, 8, 8, 4))
+    first = keras.layers.Conv2D(4, 3, padding="same")(x)
+    # Read behind the first module, too.
+    again = keras.ops.reshape(keras.layers.ReLU()(windows), (-1, 8, 8, 4))
+    last = keras.layers.Conv2D(4, 3)(first + again)
+    model = keras_warn.augment(
+        keras.Model(inputs, last), classes=2, attend_at=[first, -1]
+    )
+    images = np.random.default_rng(0).normal(size=(20, 8, 8, 3))
+    data = images, np.arange(20) % 2
+    with pytest.raises(ValueError, match="images of a batch apart.*2, 4, 8, 4"):
+        keras_warn.early_exits(model, data, loss=0.5, verbose=0)
+    # A report is as of other models, without the curve.
+    keras_warn.report(model, data, tmp_path / "report.html", verbose=0)
 
 
 def left_at(model, images, threshold):

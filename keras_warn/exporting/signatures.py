@@ -172,6 +172,8 @@ class Signatures:
             found = keras.ops.softmax(found, axis=-1)
         if self._calibration is None:
             return found
+        # Low temperatures make high powers, which would all be 0 in float32.
+        found = found / keras.ops.max(found, axis=-1, keepdims=True)
         powers = found ** (1 / self._calibration.temperature)
         return powers / keras.ops.sum(powers, axis=-1, keepdims=True)
 

@@ -72,18 +72,7 @@ def calibrate(
         probabilities = comparison.own_probabilities(model, outputs.prediction)
         found.append((probabilities, outputs.backbone_prediction, labels))
         progress.update(len(found))
-    labels = [label for *_, of_batch in found for label in of_batch]
-    if len(labels) < confidence.FEWEST:
-        raise ValueError(
-            f"`data` must hold at least {confidence.FEWEST} images: of fewer, "
-            "nothing can be promised about half of them. Received: "
-            f"{len(labels)}."
-        )
-    if len(set(labels)) == 1:
-        raise ValueError(
-            "`data` must hold images of two classes or more. Received: all "
-            f"{len(labels)} images are of class {labels[0]}."
-        )
+    confidence.check_enough([label for *_, labels in found for label in labels])
     joined = map(np.concatenate, zip(*found, strict=True))
     calibration = dataclasses.replace(
         confidence.fit(*joined, accuracy),

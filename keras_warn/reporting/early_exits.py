@@ -46,7 +46,8 @@ def early_exits(
         TypeError: if `loss` is not a number.
         ValueError: if `loss` is out of range, if `data` does not fit `model`,
             has a single class or too few images for `loss` (it says how many it
-            takes), or if the modules have no losses of their own.
+            takes), if the modules have no losses of their own, or if layers
+            move images along the first axis.
 
     Example:
 
@@ -65,7 +66,7 @@ def early_exits(
         raise ValueError(
             "`model` must have been trained with a loss for each module, such "
             "as by preset='side_by_side': one loss of their sum leaves single "
-            "modules near chance. Received: the model "
+            "modules near the random baseline. Received: the model "
             f"{model.name!r}, with agreement_weight=0."
         )
     found = comparison.compare(model, data, batch_size, verbose)

@@ -475,7 +475,8 @@ def _early(model, comparison):
         return None
     try:
         operations = operations_so_far(model)
-    except RuntimeError:  # a model whose operations cannot be counted
+    # A model whose operations cannot be counted, or that nobody can leave.
+    except (RuntimeError, ValueError):
         return None
     found, chosen = comparison.cascade(), metadata.of_model(model).early_exits
     at = chosen and comparison.cascade([chosen.threshold])

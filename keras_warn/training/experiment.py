@@ -10,6 +10,7 @@ import tempfile
 import keras
 
 from keras_warn import callbacks
+from keras_warn import confidence
 from keras_warn import files
 from keras_warn import graph
 from keras_warn import metadata
@@ -252,9 +253,11 @@ class Experiment:
                     # Not of the best epoch, which these images have chosen.
                     if validation is not None and name == "model.keras":
                         try:
-                            calibrate(model, validation, verbose=0)
-                        except ValueError as error:  # such as too few images
+                            confidence.check_enough(validation.labels)
+                        except ValueError as error:
                             print(f"The model is not calibrated: {error}")
+                        else:
+                            calibrate(model, validation, verbose=0)
                 with run.replacing(name) as path:
                     model.save(path)
             return found

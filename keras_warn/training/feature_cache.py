@@ -49,7 +49,8 @@ class FeatureCache(Batches):
         verbose: 1 to say their size and show a progress bar, or 0.
 
     Attributes:
-        digest: String that tells them from all others.
+        digest: String that tells them from all others, and from what another
+            version of this package would store.
         path: `pathlib.Path`, the folder of these arrays.
         nbytes: Integer, what they take on disk.
         arrays: List of read-only arrays `(views * b, ...)`, one view after

@@ -8,6 +8,7 @@ are added to a parser that is there, and no further package is needed.
 
 import argparse
 import ast
+import collections.abc
 import dataclasses
 import hashlib
 import inspect
@@ -143,7 +144,9 @@ class Settings(Checked):
         1000,
     )
     features_limit: float | None = setting(
-        None, "GB that these may take on disk, or none for what it has"
+        None,
+        "GB that those of training images may take on disk, and as many those "
+        "of validation images; or none for what it has",
     )
     precision: str = setting(
         "float32",
@@ -272,8 +275,8 @@ def add_arguments(parser, settings) -> None:
         elif kind is bool:
             options = {"action": argparse.BooleanOptionalAction}
         else:
-            number = optional and kind is int
-            options = {"type": integer_or_none if number else kind}
+            number = optional and kind in (int, float)
+            options = {"type": number_or_none(kind) if number else kind}
             options["metavar"] = kind.__name__.upper()
             if default is None:
                 default = "none" if number else "its own"
@@ -300,9 +303,14 @@ def from_arguments(arguments, settings) -> Settings:
     return dataclasses.replace(settings, **given)
 
 
-def integer_or_none(text) -> int | None:
-    """The type of an option that is an integer or the word "none"."""
-    return None if text == "none" else int(text)
+def number_or_none(kind) -> collections.abc.Callable:
+    """The type of an option that is a number or the word "none"."""
+
+    def number(text):
+        return None if text == "none" else kind(text)
+
+    number.__name__ = kind.__name__  # in messages
+    return number
 
 
 def named_value(text) -> tuple:

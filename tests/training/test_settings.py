@@ -136,6 +136,7 @@ OPTIONS = {
     "--no-freeze-batch-norm": {"freeze_batch_norm": False},
     "--frozen-views 7": {"frozen_views": 7},
     "--features-limit 7": {"features_limit": 7.0},
+    "--features-limit none": {"features_limit": None},
     "--precision mixed_float16": {"precision": "mixed_float16"},
     # A recipe with patience may be run on all images that there are.
     "--patience none --validation-share 0": {
@@ -165,7 +166,7 @@ def test_options_say_otherwise_than_the_recipe():
         ("--attention depth", "argument --attention: must be NAME=VALUE"),
         ("--attention 2=depth", "argument --attention: must be NAME=VALUE"),
         ("--epochs many", "argument --epochs: invalid int value: 'many'"),
-        ("--patience never", "argument --patience: invalid integer_or_none"),
+        ("--patience never", "argument --patience: invalid int value: 'n"),
     ],
 )
 def test_wrong_options(arguments, message, capsys):
