@@ -171,8 +171,10 @@ class AttentionHeads(keras.layers.Layer):
             flat = feature_maps.flatten_positions(features, self.data_format)
             products = ops.einsum("bcp,cj->bjp", flat, kernel)
         else:
-            rows = ops.reshape(features, (-1, kernel.shape[0]))
-            products = ops.einsum("rc,cj->rj", rows, kernel)
+            # A batch of one: on TensorFlow, its product and gradient take three
+            # quarters of the time of a plain product's.
+            rows = ops.reshape(features, (1, -1, kernel.shape[0]))
+            products = ops.einsum("arc,acj->arj", rows, kernel[None])
             products = ops.reshape(products, (-1, math.prod(spatial), outputs))
             products = ops.transpose(products, (0, 2, 1))
         products = ops.cast(products, wide(dtype))
