@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 ORDER, VIEW, MIX = range(3)
 
 
+def packed(*arrays):
+    """Arrays as Keras takes them: a tuple of several, or one by itself."""
+    return arrays if len(arrays) > 1 else arrays[0]
+
+
 class Batches:
     """What kinds of batches have in common."""
 
@@ -50,13 +55,17 @@ class Batches:
                 "change while a model is trained."
             ) from error
 
-    def parallel(self, numbers, make, example) -> "tf.data.Dataset":
+    def parallel(
+        self, numbers, make, example, then=packed
+    ) -> "tf.data.Dataset":
         """A data set of what `make` makes of numbers, in their order.
 
         Args:
             numbers: A `tf.data.Dataset` of integers.
             make: Function from an integer to a tuple of arrays.
             example: What it returns for one of them.
+            then: Function of these arrays, as tensors, to what the data set
+                has of them.
         """
         import tensorflow as tf
 
@@ -73,7 +82,7 @@ class Batches:
             )
             for array, like in zip(arrays, example, strict=True):
                 array.set_shape(like.shape)
-            return tuple(arrays) if len(arrays) > 1 else arrays[0]
+            return then(*arrays)
 
         # Reading and resizing are C code, which leaves Python to other
         # threads.

@@ -16,6 +16,7 @@ from keras_warn import files
 from keras_warn._version import __version__
 from keras_warn.data.batches import Batches
 from keras_warn.data.batches import TestBatches
+from keras_warn.data.batches import packed
 from keras_warn.data.image_dataset import contents_digest
 from keras_warn.training import devices
 
@@ -116,6 +117,7 @@ class FeatureCache(Batches):
                 f"told from others. Received: {transform!r}."
             )
         shapes = [tuple(output.shape[1:]) for output in features.outputs]
+        self._dtypes = [output.dtype for output in features.outputs]
         rows = views * len(self.labels)
         each = sum(int(np.prod(shape)) for shape in shapes)
         self.nbytes = rows * each * np.dtype(dtype).itemsize
@@ -178,9 +180,16 @@ class FeatureCache(Batches):
             features, labels = self.batch(*divmod(number, len(self)))
             return (*keras.tree.flatten(features), labels)
 
+        def cast(*arrays):
+            *maps, labels = arrays
+            # Here, once: in the head, each layer that reads a map would do it.
+            pairs = zip(maps, self._dtypes, strict=True)
+            return packed(*[tf.cast(*pair) for pair in pairs]), labels
+
         start = epoch * len(self) + step
-        found = self.parallel(tf.data.Dataset.counter(start), flat, flat(start))
-        return found.map(lambda *x: (_packed(x[:-1]), x[-1]))
+        return self.parallel(
+            tf.data.Dataset.counter(start), flat, flat(start), cast
+        )
 
     def predict(self, model) -> np.ndarray:
         """What a head says of each image in its first view, `(b, n)`."""
@@ -194,7 +203,7 @@ class FeatureCache(Batches):
     def _read(self, view, chosen):
         rows = view * len(self.labels) + chosen
         # As they are stored: the head casts them, and half is read faster.
-        return _packed([_rows(array, rows) for array in self.arrays])
+        return packed(*[_rows(array, rows) for array in self.arrays])
 
     def _write(self, features, arrays, done, verbose):
         """Computes the rows of arrays that are not done."""
@@ -269,11 +278,6 @@ def _rows(array, rows):
             file.seek(array.offset + int(row) * into.nbytes)
             file.readinto(into)
     return copy
-
-
-def _packed(arrays):
-    """Arrays as a model with so many inputs takes them."""
-    return tuple(arrays) if len(arrays) > 1 else arrays[0]
 
 
 def _batched(rows, size):

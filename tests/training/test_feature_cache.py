@@ -110,6 +110,8 @@ def test_batches_as_a_data_set_from_anywhere(tmp_path):
         expected, expected_labels = cache.batch(*place)
         np.testing.assert_array_equal(labels, expected_labels)
         assert_all_equal(features, expected)
+        # So that not every layer that reads a map casts it.
+        assert {x.dtype for x in features} == {np.dtype("float32")}
 
 
 def test_views_repeat_after_all_were_seen(tmp_path):
