@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ORDER, VIEW, MIX = range(3)
 
 
-def packed(*arrays):
+def packed(*arrays) -> "np.ndarray | tf.Tensor | tuple":
     """Arrays as Keras takes them: a tuple of several, or one by itself."""
     return arrays if len(arrays) > 1 else arrays[0]
 
