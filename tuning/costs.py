@@ -115,7 +115,8 @@ class Costs:
                 ) from error
         # What may be cheapest.
         few = {n: [min(of[n])] for n in ("depth", "width", "kernel_size")}
-        few |= {name: of[name] for name in ("gates", "projection", "skip")}
+        names = ("gates", "rank", "projection", "skip")
+        few |= {name: of[name] for name in names}
         tried = (
             dict(zip(few, values, strict=True))
             for values in itertools.product(*few.values())

@@ -21,6 +21,7 @@ VALUES = {
     "depth": (),  # 1 to the number of attachment points
     "width": (1, 2, 4, 8, 16),
     "kernel_size": (1, 3),
+    "rank": (0, 16, 64),  # 0: full
     "projection": (0, 32, 128),  # 0: none
     "skip": (0, 1),
     "mask_activation": ("softmax", "sigmoid"),
@@ -31,6 +32,13 @@ VALUES = {
     "agreement_weight": (0.0, 1.0),
     "gradient_scale": (0.0, 1.0),
     "learning_rate": (),  # a range
+}
+
+# Values that `augment` writes otherwise: KerasTuner's are of one type.
+WRITTEN = {
+    "rank": (0, "full"),
+    "projection": (0, None),
+    "gate_score_activation": ("none", None),
 }
 
 # They mean something only where gates are learned.
@@ -179,8 +187,8 @@ class Space:
             known = name in ("depth", "skip", "learning_rate")
             if known or (value == own[name] and not contradicts):
                 continue
-            none = {"projection": 0, "gate_score_activation": "none"}
-            attention[name] = None if value == none.get(name) else value
+            ours, written = WRITTEN.get(name, (value, value))
+            attention[name] = written if value == ours else value
         return Setting(attention, of["learning_rate"])
 
     def _read(self, own):
@@ -193,8 +201,8 @@ class Space:
         if of["depth"] is None:
             named = "attend_at" in own.attention
             of["depth"] = self.points if named else min(3, self.points)
-        of["projection"] = of["projection"] or 0
-        of["gate_score_activation"] = of["gate_score_activation"] or "none"
+        for name, (ours, written) in WRITTEN.items():
+            of[name] = ours if of[name] == written else of[name]
         for name in ("diversity_weight", "agreement_weight", "gradient_scale"):
             of[name] = float(of[name])
         return {name: of[name] for name in VALUES}

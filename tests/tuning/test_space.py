@@ -70,18 +70,24 @@ def test_what_a_value_stands_for():
     searched = toy.space()
     assert searched.setting(
         {
+            "rank": 16,
             "projection": 32,
             "gate_score_activation": "none",
             "learning_rate": 0.0123456,
             "tuner/epochs": 3,
         }
     ) == Setting(
-        {**toy.OWN.attention, "projection": 32, "gate_score_activation": None},
+        {
+            **toy.OWN.attention,
+            "rank": 16,
+            "projection": 32,
+            "gate_score_activation": None,
+        },
         0.0123,
     )
     own = Setting({"projection": 32}, 0.1)
-    given = Space(own, 3).setting({"projection": 0})
-    assert given.attention == {"projection": None}
+    given = Space(own, 3).setting({"projection": 0, "rank": 0})
+    assert given.attention == {"projection": None, "rank": "full"}
 
 
 def test_numbers_that_travelled_as_32_bits_are_meant():
