@@ -319,7 +319,9 @@ def test_fit(name, jit_compile, policy):
     }
     make = OPTIMIZERS[name]
     found = fitted(MultiRateOptimizer(make(1.0), FACTORS), **options)
-    expected = fitted(keras_own(make), **QUICK)
+    # In half precision, graphs round otherwise than operations one by one.
+    quick = QUICK if policy == "float32" else options
+    expected = fitted(keras_own(make), **quick)
     assert_all_close(found, expected, rtol=1e-6, atol=1e-7)
 
 
