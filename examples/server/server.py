@@ -281,9 +281,10 @@ def main(arguments=None):
         "call the server, such as birds.example.org or *.example.org; needed "
         "behind a proxy, and with --host 0.0.0.0",
     )
-    add("--body-bytes", type=int, default=16 * 2**20, help="of a request")
-    add("--images", type=int, default=16, help="most images in a request")
-    add("--pixels", type=int, default=50_000_000, help="most of an image")
+    most = {"type": int, "help": "at most, in a request"}
+    add("--body-bytes", default=16 * 2**20, **most)
+    add("--images", default=16, **most)
+    add("--pixels", type=int, default=50_000_000, help="at most, of an image")
     options = parser.parse_args(arguments)
     try:
         model = ServedModel(options.folder, options.name)
