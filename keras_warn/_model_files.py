@@ -38,20 +38,12 @@ def load_model(path) -> keras.Model:
         )
     if file.suffix == ".keras":
         read_config(file)
-    # Opened first for what the system says; Keras says "not found".
-    with file.open("rb"):
-        pass
     try:
-        model = keras.saving.load_model(file, compile=False)
+        return keras.saving.load_model(file, compile=False)
     except ERRORS as error:
         raise ValueError(
             f"{path} cannot be loaded as a model. {_reason(error)}"
         ) from error
-    if not isinstance(model, keras.Model):
-        raise ValueError(
-            f"{path} must hold a model. Received: a {type(model).__name__}."
-        )
-    return model
 
 
 def read_config(path) -> dict:

@@ -108,18 +108,6 @@ def displayable(images, data_format=None) -> np.ndarray:
     return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
 
 
-def gray(images) -> np.ndarray:
-    """Images without their colours, so that those of overlays stand out.
-
-    Args:
-        images: Array of bytes `(b, height, width, 3)`, as from `displayable`.
-
-    Returns:
-        An array of bytes `(b, height, width, 3)`.
-    """
-    return np.repeat(_to_bytes(_brightness(images))[..., None], 3, axis=-1)
-
-
 def mask_overlay(images, masks) -> np.ndarray:
     """Images in grey, lit in orange where a mask is strong, dimmed elsewhere.
 

@@ -39,10 +39,6 @@ class Plan:
     representative_images: object = None  # an array, for "int8"
 
     @property
-    def classes(self) -> int:
-        return self.model.output_shape[-1]
-
-    @property
     def takes(self) -> str:
         """What `serve` and `explain` take, in words."""
         if not self.prepared:
@@ -72,7 +68,7 @@ class Plan:
             **MARKER,
             "format": file_format,
             "model": self.model.name,
-            "classes": self.classes,
+            "classes": self.model.output_shape[-1],
             "class_names": self.class_names and list(self.class_names),
             "size": list(self.size),
             "channels": self.channels,

@@ -186,31 +186,16 @@ def curves_figure(x, curves, x_label, y_label, log2=False) -> "Figure":
     axes = figure.subplots()
     for i, (name, values) in enumerate(curves.items()):
         values = np.asarray(values, "float64")
-        # More than six curves share colours, but then differ in line style.
-        color = COLORS[i % len(COLORS)]
-        style = {
-            "color": color,
-            "marker": MARKERS[i % len(MARKERS)],
-            "markersize": 3.5,
-            "markerfacecolor": "none",
-        }
+        style = {**_style(i), "markerfacecolor": "none"}
         mean = values.mean(axis=0)
         if len(values) > 1:
             std = values.std(axis=0, ddof=1)
-            axes.fill_between(
-                x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0
-            )
-        axes.plot(
-            x,
-            mean,
-            linestyle=("-", "--", ":")[i // len(COLORS) % 3],
-            linewidth=1.2,
-            # In the legend only: on the line, it would hide the seeds.
-            markevery=[],
-            label=name,
-            **style,
-        )
-        axes.plot(x, values.T, linestyle="none", markeredgewidth=0.8, **style)
+            band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
+            axes.fill_between(x, mean - std, mean + std, **band)
+        # In the legend only: on the line, a marker would hide the seeds.
+        axes.plot(x, mean, markevery=[], label=name, **style)
+        style |= {"linestyle": "none", "markeredgewidth": 0.8}
+        axes.plot(x, values.T, **style)
     if log2:
         axes.set_xscale("log", base=2)
         axes.minorticks_off()
@@ -244,18 +229,25 @@ def exits_figure(curves) -> "Figure":
     for i, (name, curve) in enumerate(curves.items()):
         axes.plot(
             *(100 * np.asarray(values, "float64") for values in curve),
-            color=COLORS[i % len(COLORS)],
-            linestyle=("-", "--", ":")[i // len(COLORS) % 3],
-            linewidth=1.2,
-            marker=MARKERS[i % len(MARKERS)],
-            markersize=3.5,
             markevery=[0],
             label=name,
+            **_style(i),
         )
     _label(axes, "operations (%)", "accuracy (%)")
     # Curves may be anywhere.
     figure.legend(loc="outside upper left", fontsize=FONT + 1, frameon=False)
     return figure
+
+
+def _style(i):
+    """Of a curve. More than six share colours, but differ in line style."""
+    return {
+        "color": COLORS[i % len(COLORS)],
+        "linestyle": ("-", "--", ":")[i // len(COLORS) % 3],
+        "linewidth": 1.2,
+        "marker": MARKERS[i % len(MARKERS)],
+        "markersize": 3.5,
+    }
 
 
 def _label(axes, x_label, y_label):

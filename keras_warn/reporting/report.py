@@ -267,12 +267,8 @@ def _check_order(model, data, batch_size):
     first, second = (
         next(batches_of(model, data, batch_size)[1], ((), ())) for _ in range(2)
     )
-    pairs = zip(
-        keras.tree.flatten(first), keras.tree.flatten(second), strict=True
-    )
-    if not all(
-        np.array_equal(one, other, equal_nan=True) for one, other in pairs
-    ):
+    pairs = zip(*map(keras.tree.flatten, (first, second)), strict=True)
+    if not all(np.array_equal(*pair, equal_nan=True) for pair in pairs):
         raise ValueError(
             "`data` must have the same order each time. Received: another "
             "first batch the second time. Do not shuffle it."
