@@ -126,6 +126,15 @@ def two_maps(**arguments):
     return keras_warn.augment(keras.Model(inputs, x), classes=7, **arguments)
 
 
+def no_places(**arguments):
+    """The same, but of tokens that have no place in the image, nor gates."""
+    inputs = keras.Input((24, 20, 1))
+    x = keras.layers.Reshape((160, 3), name="tokens")(inputs)
+    x = keras.layers.Dense(5, activation="relu", name="map")(x)
+    arguments = {"attend_at": "map", "gates": "linear", **arguments}
+    return keras_warn.augment(keras.Model(inputs, x), classes=7, **arguments)
+
+
 def call(layer, weights, *inputs):
     """`layer(*inputs)` with its weights set to `weights`, for gradients."""
     frozen = [variable.value for variable in layer.non_trainable_variables]

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from keras import ops
+from scipy import special
 from support import TENSORFLOW
+from support import assert_all_close
 from support import to_numpy
 from test_augment import FAMILIES
 from test_augment import build
@@ -25,17 +26,15 @@ IMAGES = np.random.default_rng(0).uniform(0, 1, (5, 32, 32, 3))
 IMAGES = IMAGES.astype("float32")
 
 
-def augmented(**options):
+def augmented(scale=1.0, **options):
     """A small model whose modules disagree with the network."""
     keras.utils.set_random_seed(3)
     options = {"preset": "paper", "width": 2, **options}
     model = keras_warn.augment(small_backbone(), depth=2, **options)
     rng = np.random.default_rng(1)
-    for layer in model.layers:
-        if "hypotheses" in layer.name:
-            layer.kernel.assign(
-                rng.normal(size=layer.kernel.shape).astype("float32")
-            )
+    for i in (1, 2):
+        kernel = model.get_layer(f"module_{i}_hypotheses").kernel
+        kernel.assign(rng.normal(0, scale, kernel.shape).astype("float32"))
     return model
 
 
@@ -66,26 +65,13 @@ def assert_parts_are_all(model, images, tolerance=1e-5):
     said = explanation.intermediates["prediction"].astype("float64")
     # Networks of random weights have logits of some hundreds, in float32.
     tolerance *= max(1, np.abs(total).max())
-    scores = model.get_layer("rectified").activation is None
-    if scores and explanation.scale == "log-probability":
-        # The score itself, as far as classes differ in it.
-        np.testing.assert_allclose(total, centered(said), atol=tolerance)
-        said = to_numpy(ops.softmax(said))
-    elif scores:
-        said = np.exp(said)
+    logarithms = explanation.scale == "log-probability"
+    if model.get_layer("rectified").activation is None:
+        said = special.softmax(said, axis=1) if logarithms else np.exp(said)
     np.testing.assert_allclose(explanation.probabilities, said, atol=1e-5)
-    whole = 1
-    if explanation.scale == "probability":
-        whole = explanation.gates.sum(axis=1)
-    np.testing.assert_allclose(
-        explanation.probabilities.sum(axis=1), whole, atol=1e-9
-    )
-    if explanation.scale == "probability":
-        np.testing.assert_allclose(total, centered(said), atol=tolerance)
-    elif said.min() > 1e-30:  # where it has not underflown
-        np.testing.assert_allclose(
-            total, centered(np.log(said)), atol=tolerance
-        )
+    if not logarithms or said.min() > 1e-30:  # where it has not underflown
+        scores = np.log(said) if logarithms else said
+        np.testing.assert_allclose(total, centered(scores), atol=tolerance)
 
     contributions = explanation.contributions
     each = np.arange(len(total))
@@ -113,21 +99,17 @@ ENDS = [
 @pytest.mark.parametrize(
     "options",
     [
-        *(
-            {"gates": gates, **end}
-            for gates in ("softmax", "linear")
-            for end in ENDS
-        ),
+        *({"gates": "softmax", **end} for end in ENDS),
+        *({"gates": "linear", **end} for end in ENDS[:2]),
         *({"gates": "sigmoid", **end} for end in ENDS[1:3]),
-        *({"gates": "average", **end} for end in ENDS[::3]),
+        {"gates": "average"},
         {"preset": "side_by_side"},
         {"mask_activation": "sigmoid", "combination": "probabilities"},
         {"kernel_size": 3, "projection": 5, "rank": 2},
         {"kernel_size": 3, "combination": "probabilities"},
-        {"gate_score_activation": None, "gate_batch_norm": True},
-        {"gradient_scale": 0.5, "diversity_weight": 0.1, "width": 1},
+        {"gate_score_activation": None, "gate_batch_norm": True, "width": 1},
     ],
-    ids=lambda options: " ".join(map(str, options.values())),
+    ids=str,
 )
 def test_parts_add_up_to_the_score_whatever_the_options(options):
     assert_parts_are_all(augmented(**options), IMAGES)
@@ -139,30 +121,23 @@ def test_parts_add_up_to_the_score_whatever_the_options(options):
     [
         ("module_1_head_gates", -1e4, {"gates": "sigmoid"}),
         ("global_gates", -50, {"gates": "sigmoid"}),
-        (
-            "module_1_masks",
-            -1e5,
-            {"mask_activation": "sigmoid", "gate_score_activation": "tanh"},
-        ),
-        ("module_1_hypotheses", 1e5, {}),
+        ("module_1_masks", -1e5, {"mask_activation": "sigmoid"}),
     ],
 )
 def test_parts_add_up_where_gates_and_masks_close(
     layer, weight, options, combination
 ):
-    """Sigmoids underflow, and large hypotheses cancel."""
+    """Sigmoids underflow."""
     options = {"gate_score_activation": None, **options}
     model = augmented(combination=combination, **options)
-    layer = model.get_layer(layer)
-    kernel = to_numpy(layer.kernel)
-    if layer.name == "module_1_hypotheses":
-        kernel = weight * kernel
-    else:
-        kernel[..., 0] = weight
-        if layer.name != "module_1_masks":  # of which one head is enough
-            kernel[:] = weight
-    layer.kernel.assign(kernel)
+    kernel = model.get_layer(layer).kernel
+    kernel.assign(np.full(kernel.shape, weight))
     assert_parts_are_all(model, IMAGES)
+
+
+@pytest.mark.parametrize("combination", ["log_probabilities", "probabilities"])
+def test_parts_add_up_where_large_hypotheses_cancel(combination):
+    assert_parts_are_all(augmented(1e5, combination=combination), IMAGES)
 
 
 def test_an_image_that_is_not_finite_leaves_others_alone():
@@ -190,19 +165,6 @@ def test_parts_add_up_on_every_family(family):
     assert explanation.masks.shape[2:] == images.shape[1:3]
 
 
-def test_parts_add_up_after_training_and_reloading(tmp_path):
-    model = augmented()
-    model.compile(
-        "adam", "sparse_categorical_crossentropy", run_eagerly=TENSORFLOW
-    )
-    model.fit(IMAGES, np.arange(5), epochs=2, verbose=0)
-    before = assert_parts_are_all(model, IMAGES)
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    after = assert_parts_are_all(again, IMAGES)
-    np.testing.assert_allclose(before.attribution, after.attribution, atol=1e-6)
-
-
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_parts_add_up_in_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)
@@ -212,7 +174,6 @@ def test_parts_add_up_in_mixed_precision(policy):
 @pytest.mark.parametrize(
     "gates, mode",
     [
-        ("softmax", "int8"),
         ("softmax", "int4"),
         ("softmax", "float8"),
         ("linear", "int8"),
@@ -238,95 +199,65 @@ def test_a_model_that_was_explained_can_be_forgotten():
     assert forgotten() is None
 
 
-def test_what_the_parts_are(model, explanation):
-    """By the equations, head by head."""
-    intermediates = keras_warn.inspect(model).predict(IMAGES, verbose=0)
-    gates = intermediates["global_gates"]
-    np.testing.assert_allclose(
-        explanation.backbone,
-        centered(gates[:, :1] * intermediates["backbone_prediction"]),
-        atol=1e-5,
-    )
-    np.testing.assert_allclose(
-        explanation.heads[1][:, 1],
-        centered(
-            gates[:, 2:]
-            * intermediates["module_2_head_gates"][:, 1:]
-            * intermediates["module_2_hypotheses"][:, 1]
-        ),
-        atol=1e-5,
-    )
-    modules = [intermediates[f"module_{i}_prediction"] for i in (1, 2)]
-    attention = (
-        gates[:, 1:2] * modules[0] + gates[:, 2:] * modules[1]
-    ) / gates[:, 1:].sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(
-        explanation.attention_probabilities,
-        to_numpy(ops.softmax(attention)),
-        atol=1e-5,
-    )
-    np.testing.assert_allclose(
-        explanation.backbone_probabilities,
-        to_numpy(ops.softmax(intermediates["backbone_prediction"])),
-        atol=1e-5,
-    )
-
-
-def test_a_network_with_all_gates_leaves_nothing_to_the_modules(model):
-    intermediates = keras_warn.inspect(model).predict(IMAGES, verbose=0)
-    intermediates["global_gates"] = np.array([[1.0, 0.0, 0.0]] * len(IMAGES))
-    parts = contributions(model, intermediates)
-    np.testing.assert_allclose(
-        parts.probabilities, parts.backbone_probabilities
-    )
-    assert not parts.modules.any()
-    np.testing.assert_allclose(parts.attention_probabilities, 1 / CLASSES)
-
-
-def test_it_is_the_change_that_is_explained(model, explanation):
-    network = explanation.backbone_probabilities.argmax(axis=1)
+def test_the_change_is_explained_or_what_the_user_chooses(model, explanation):
+    backbone = explanation.backbone_probabilities.argmax(axis=1)
     predicted = to_numpy(model(IMAGES)).argmax(axis=1)
     assert (explanation.targets == predicted).all()
     changed = explanation.changed
-    assert 0 < changed.sum()  # or the next line says nothing
-    assert (explanation.contrast[changed] == network[changed]).all()
-    assert (changed == (network != predicted)).all()
+    assert changed.any() and (changed == (backbone != predicted)).all()
+    assert (explanation.contrast[changed] == backbone[changed]).all()
+
+    chosen = keras_warn.explain(model, IMAGES, 4, [0, 1, 2, 3, 5])
+    assert chosen.targets.tolist() == [4] * 5
+    assert chosen.contrast.tolist() == [0, 1, 2, 3, 5]
+    chosen = keras_warn.explain(model, IMAGES, contrast=predicted)
+    assert (chosen.targets != predicted).all()
 
 
 def test_an_unchanged_prediction_is_compared_with_the_runner_up():
-    model = augmented()
-    for layer in model.layers:
-        if "hypotheses" in layer.name:
-            layer.kernel.assign(0.01 * layer.kernel)
-    explanation = keras_warn.explain(model, IMAGES)
+    explanation = keras_warn.explain(augmented(0.01), IMAGES)
     assert not explanation.changed.any()
     ranked = explanation.probabilities.argsort(axis=1)
     assert (explanation.targets == ranked[:, -1]).all()
     assert (explanation.contrast == ranked[:, -2]).all()
 
 
-def test_classes_to_explain_are_the_users_choice(model):
-    explanation = keras_warn.explain(model, IMAGES, 4, [0, 1, 2, 3, 5])
-    assert explanation.targets.tolist() == [4] * 5
-    assert explanation.contrast.tolist() == [0, 1, 2, 3, 5]
-    predicted = explanation.probabilities.argmax(axis=1)
-    contrast = keras_warn.explain(model, IMAGES, contrast=predicted)
-    assert (contrast.targets != predicted).all()
+def test_what_the_parts_are(model, explanation):
+    """By the equations, head by head."""
+    inside = keras_warn.inspect(model).predict(IMAGES, verbose=0)
+    network, gates = inside["backbone_prediction"], inside["global_gates"]
+    modules = [inside[f"module_{i}_prediction"] for i in (1, 2)]
+    attention = gates[:, 1:2] * modules[0] + gates[:, 2:] * modules[1]
+    attention /= gates[:, 1:].sum(axis=1, keepdims=True)
+    weights = gates[:, 2:] * inside["module_2_head_gates"][:, 1:]
+    of_head = weights * inside["module_2_hypotheses"][:, 1]
+    found = (
+        explanation.backbone,
+        explanation.heads[1][:, 1],
+        explanation.backbone_probabilities,
+        explanation.attention_probabilities,
+    )
+    wanted = (
+        centered(gates[:, :1] * network),
+        centered(of_head),
+        special.softmax(network, axis=1),
+        special.softmax(attention, axis=1),
+    )
+    assert_all_close(found, wanted, atol=1e-5)
+    # Modules without weight say nothing: all classes alike.
+    inside["global_gates"] = np.array([[1.0, 0.0, 0.0]] * len(IMAGES))
+    parts = contributions(model, inside)
+    assert not parts.modules.any()
+    np.testing.assert_allclose(parts.attention_probabilities, 1 / CLASSES)
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize(
-    "kernel_size, gates, rank",
-    [
-        (1, "softmax", "full"),
-        (3, "softmax", "full"),
-        (3, "softmax", 2),
-        (3, "linear", "full"),
-    ],
+    "options",
+    [{}, {"kernel_size": 3, "rank": 2}, {"kernel_size": 3, "gates": "linear"}],
+    ids=str,
 )
-def test_evidence_of_a_place_is_what_is_lost_without_it(
-    kernel_size, gates, rank, data_format
-):
+def test_evidence_of_a_place_is_what_is_lost_without_it(options, data_format):
     """Against the layers themselves, with one position of the map cleared.
 
     With the masks kept, hypotheses are linear in the map that is attended to.
@@ -337,18 +268,10 @@ def test_evidence_of_a_place_is_what_is_lost_without_it(
     height, width, channels = 3, 5, 2
     shape = (channels, height, width) if first else (height, width, channels)
     inputs = keras.Input(shape)
-    x = layers.Conv2D(
-        channels, 1, activation="relu", name="map", data_format=data_format
-    )(inputs)
-    model = keras_warn.augment(
-        keras.Model(inputs, x),
-        classes=CLASSES,
-        attend_at="map",
-        width=2,
-        kernel_size=kernel_size,
-        gates=gates,
-        rank=rank,
-    )
+    x = layers.Conv2D(channels, 1, data_format=data_format)(inputs)
+    x = layers.ReLU(name="map")(x)
+    options = {"attend_at": "map", "width": 2, **options}
+    model = keras_warn.augment(keras.Model(inputs, x), CLASSES, **options)
     images = np.random.default_rng(0).random((1, *shape), "float32")
     explanation = keras_warn.explain(model, images, 2, 6)
     attended = model.get_layer("module_1_attended")
@@ -358,7 +281,7 @@ def test_evidence_of_a_place_is_what_is_lost_without_it(
     def evidence(features):
         features = attended(features, masks)
         said = to_numpy(model.get_layer("module_1_hypotheses")(features))[0]
-        if gates == "linear":
+        if "gates" in options:
             kernel = to_numpy(model.get_layer("module_1_prediction").kernel)
             combine = to_numpy(model.get_layer("predictions_combined").kernel)
             said = said.reshape(-1) @ kernel @ combine[CLASSES:]
@@ -390,18 +313,6 @@ def test_attention_to_tokens_is_explained():
     assert explanation.masks.shape == (3, 1, 8, 12)
 
 
-def test_some_images_of_an_explanation(explanation):
-    some = explanation.select([3, 1])
-    assert len(explanation) == 5
-    assert len(some) == 2
-    np.testing.assert_array_equal(some.scores, explanation.scores[[3, 1]])
-    np.testing.assert_array_equal(some.masks, explanation.masks[[3, 1]])
-    np.testing.assert_array_equal(
-        some.contributions, explanation.contributions[[3, 1]]
-    )
-    assert len(explanation.select([])) == 0
-
-
 @pytest.mark.parametrize(
     "options, error, message",
     [
@@ -416,16 +327,15 @@ def test_some_images_of_an_explanation(explanation):
     ],
 )
 def test_errors(model, options, error, message):
-    arguments = {"model": model, "images": IMAGES, **options}
     with pytest.raises(error, match=message):
-        keras_warn.explain(**arguments)
+        keras_warn.explain(model, **{"images": IMAGES, **options})
 
 
 def test_an_explanation_is_printed_in_a_few_lines(model):
     explanation = keras_warn.explain(model, np.concatenate([IMAGES, IMAGES]))
-    lines = str(explanation).splitlines()
-    assert lines[0].startswith("Explanation of 10 images, ")
+    first, second, *_, last = str(explanation).splitlines()
+    assert first.startswith("Explanation of 10 images, 7 classes, 2 modules")
     target, total = explanation.targets[0], explanation.contributions[0].sum()
-    assert f"image 0: class {target}, contrast class" in lines[1]
-    assert f": {total:+.2f} =" in lines[1]
-    assert len(lines) == 7 and lines[-1] == "  and 5 more"
+    assert f"image 0: class {target}, contrast class" in second
+    assert f": {total:+.2f} =" in second
+    assert last == "  and 5 more"

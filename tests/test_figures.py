@@ -4,10 +4,10 @@ import functools
 import itertools
 import re
 
-import keras
 import matplotlib
 import numpy as np
 import pytest
+from support import no_places
 from support import two_maps
 
 import keras_warn
@@ -19,12 +19,11 @@ from keras_warn.reporting import figures
 pytestmark = pytest.mark.usefixtures("eager")
 
 
-# No test changes them.
-model = functools.cache(two_maps)
+model = functools.cache(two_maps)  # no test changes it
 
 
-def explained(images, gates="softmax"):
-    return keras_warn.explain(model(gates=gates), images)
+def explained(images):
+    return keras_warn.explain(model(), images)
 
 
 def texts(figure):
@@ -41,8 +40,12 @@ def images(count=3, channels=1):
 
 
 def test_table_of_explanations(tmp_path):
+    """Dollars in names are no formulas."""
+    names = [f"${letter}^$" for letter in "abcdefg"]
+    titles = ["$x_1$", r"\$5", "z"]
     batch = images()
     explanation = explained(batch)
+    attribution, masks = explanation.attribution, explanation.masks
     each = np.arange(3)
     explanation.gates[:] = [0.5, 0.125, 0.375]
     explanation.backbone[:] = 0
@@ -50,71 +53,55 @@ def test_table_of_explanations(tmp_path):
     explanation.backbone[each, explanation.contrast] = 50.0
     explanation.backbone_probabilities[:] = 0.9 * np.eye(7)[2]
     explanation.intermediates["module_2_prediction"][:] = np.eye(7)[6]
-    figure = figures.explanation_figure(
-        batch, explanation, ["x", "y", "z"], names=list("abcdefg")
-    )
+    figure = figures.explanation_figure(batch, explanation, titles, names)
     found = texts(figure)
-    assert len(figure.axes) == 3 * 5
+    displayed = displayable(batch)
+    columns = [
+        displayed,
+        attribution_overlay(displayed, attribution),
+        mask_overlay(displayed, masks[:, 0]),
+        mask_overlay(displayed, masks[:, 1]),
+    ]
+    cells = np.reshape(figure.axes, (3, 5))
+    for column, wanted in enumerate(columns):
+        for axes, image in zip(cells[:, column], wanted, strict=True):
+            np.testing.assert_array_equal(axes.images[0].get_array(), image)
     for text in (
-        "x",
-        "gate 0.38\nsays g",
+        "$x_1$",
+        "gate 0.38\nsays $g^$",
         "module 1 (12×10)",
         "module 2 (6×5)",
         "difference in log-probability",
     ):
         assert text in found
-    assert any(text.startswith("backbone: c 0.90\n") for text in found)
+    assert any(text.startswith("backbone: $c^$ 0.90\n") for text in found)
     target, other = explanation.targets[0], explanation.contrast[0]
-    assert f"for {'abcdefg'[target]}\nagainst {'abcdefg'[other]}" in found
+    assert f"for {names[target]}\nagainst {names[other]}" in found
     backbone, *_, total = figure.axes[4].patches
     assert backbone.get_width() == 50
     assert total.get_width() == pytest.approx(
         explanation.contributions[0].sum()
     )
-    figure.savefig(tmp_path / "table.svg")
+    # Letters as text, not as outlines.
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(tmp_path / "table.svg")
+    drawn = (tmp_path / "table.svg").read_text()
     # Letters and bars are not pixels.
-    assert (tmp_path / "table.svg").read_text().count("<image") == 3 * 4
+    assert drawn.count("<image") == 3 * 4
+    for text in (*titles, "says $g^$", "backbone: $c^$"):
+        assert f">{text}" in drawn
 
 
-def test_without_gates_there_are_no_gates_to_show():
+def test_tokens_without_a_grid_have_no_images_nor_linear_ones_gates():
     batch = images()
-    explanation = explained(batch, gates="linear")
-    found = texts(figures.explanation_figure(batch, explanation))
-    assert not any("gate" in text for text in found)
-
-
-def test_images_are_those_of_overlays():
-    batch = images(channels=1)
-    explanation = explained(batch)
-    figure = figures.explanation_figure(batch, explanation)
-    displayed = displayable(batch)
-    columns = [
-        displayed,
-        attribution_overlay(displayed, explanation.attribution),
-        mask_overlay(displayed, explanation.masks[:, 0]),
-        mask_overlay(displayed, explanation.masks[:, 1]),
-    ]
-    for (row, column), axes in np.ndenumerate(np.reshape(figure.axes, (3, 5))):
-        if column < len(columns):
-            shown = axes.images[0].get_array()
-            np.testing.assert_array_equal(shown, columns[column][row])
-
-
-def test_tokens_without_a_grid_have_no_images():
-    x = inputs = keras.Input((24, 20, 1))
-    x = keras.layers.Conv2D(4, 4, 4)(x)
-    x = keras.layers.Reshape((30, 4))(x)
-    x = keras.layers.Dense(4, activation="relu")(x[:, :20])
-    tokens = keras_warn.augment(
-        keras.Model(inputs, x), classes=7, depth=1, width=3
-    )
-    batch = images()
-    with pytest.warns(UserWarning, match="behind the layer 'get_item"):
-        explanation = keras_warn.explain(tokens, batch)
+    with pytest.warns(UserWarning, match="behind the layer 'tokens"):
+        explanation = keras_warn.explain(no_places(), batch)
     assert explanation.attribution is None
     figure = figures.explanation_figure(batch, explanation)
     assert sum(len(axes.images) for axes in figure.axes) == 3
-    assert "module 1 (20)" in texts(figure)
+    found = texts(figure)
+    assert "module 1 (160)" in found
+    assert not any("gate" in text for text in found)
 
 
 def test_long_names_are_wrapped_and_stay_in_their_place():
@@ -142,54 +129,24 @@ def test_long_names_are_wrapped_and_stay_in_their_place():
         assert boxes[0].y0 >= 0
 
 
-@pytest.mark.parametrize(
-    "letter, message",
-    [
-        ("\u2316", None),  # in a font that matplotlib brings, not its default
-        ("\U000f0001", r"No installed font has .*\(U\+F0001\)"),
-    ],
-)
-def test_letters_of_other_fonts(letter, message, recwarn):
+def test_letters_of_other_fonts(recwarn):
     batch = images(1)
-    names = [f"a{letter}"] * 7
     explanation = explained(batch)
     recwarn.clear()
-    figure = figures.explanation_figure(batch, explanation, ["x"], names)
-    (label, *_) = [axes.xaxis.label for axes in figure.axes]
-    if message is None:
-        assert len(label.get_fontfamily()) == 2
-        figure.draw_without_rendering()
-        assert not recwarn.list
-    else:
-        assert re.search(message, str(recwarn.pop(UserWarning).message))
+    # In a font that matplotlib brings, not its default.
+    names = ["a\u2316"] * 7
+    figure = figures.explanation_figure(batch, explanation, names=names)
+    figure.draw_without_rendering()
+    assert len(figure.axes[0].xaxis.label.get_fontfamily()) == 2
+    assert not recwarn.list
+    names = ["a\U000f0001"] * 7
+    with pytest.warns(UserWarning, match=r"No installed .*\(U\+F0001\)"):
+        figures.explanation_figure(batch, explanation, names=names)
 
 
-def test_dollars_in_names_are_no_formulas(tmp_path):
-    batch = images()
-    titles = ["$a_1$", "$x^$", r"\$5"]
-    figure = figures.explanation_figure(
-        batch, explained(batch), titles, names=["$x^$"] * 7
-    )
-    # Letters as text, not as outlines.
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        figure.savefig(tmp_path / "table.svg")
-    drawn = (tmp_path / "table.svg").read_text()
-    for text in (*titles, "for $x^$", "says $x^$", "backbone: $x^$"):
-        assert f">{text}" in drawn
-
-
-@pytest.mark.parametrize(
-    "batch, message",
-    [
-        (images(2), r"3 of \(24, 20\).* \(2, 24, 20, 1\)"),
-        (images(channels=2), r"\(3, 24, 20, 2\)"),
-        (images()[..., 0], r"\(3, 24, 20\)"),
-    ],
-)
-def test_errors_of_explanations(batch, message):
-    explanation = explained(images())
-    with pytest.raises(ValueError, match=message):
-        figures.explanation_figure(batch, explanation)
+def test_images_of_others():
+    with pytest.raises(ValueError, match=r"3 of \(24, 20\).* \(2, 24, 20, 1\)"):
+        figures.explanation_figure(images(2), explained(images()))
 
 
 def test_curves(tmp_path):
@@ -211,11 +168,3 @@ def test_curves(tmp_path):
     assert corners[:, 1].max() == pytest.approx(0.7 + np.sqrt(0.02))
     assert [t.get_text() for t in axes.get_xticklabels()] == ["4", "8", "16"]
     figure.savefig(tmp_path / "curves.png")
-
-
-def test_no_window_is_left_open():
-    from matplotlib import pyplot
-
-    before = pyplot.get_fignums()
-    figures.curves_figure([1], {"a": [[1]]}, "x", "y")
-    assert pyplot.get_fignums() == before

@@ -19,58 +19,39 @@ def noise(b=2, channels=3):
     return images
 
 
-def test_bytes_stay_as_they_are():
-    images = noise()
-    np.testing.assert_array_equal(displayable(images), images)
-
-
 @pytest.mark.parametrize(
     "prepare",
     [
-        lambda x: x / 255,
-        lambda x: x / 127.5 - 1,
-        lambda x: x,
-        lambda x: x * 1.7 - 300,
-        lambda x: (x - 120) / 57,
-        lambda x: (x / 255).astype("float64"),
+        lambda x: x.astype("uint8"),
         lambda x: x / 255 * np.float32(1 + 1e-6),
+        lambda x: x / 127.5 - 1,
+        lambda x: keras.ops.convert_to_tensor(x, "bfloat16"),
+        lambda x: x.astype("float64") * 1.7 - 300,
+        lambda x: (x - 120) / 57,
+        # Ranges that are near those of ImageNet.
+        lambda x: x / 255 * 18.5 - 9,
+        lambda x: x / 255 * 280 - 130,
     ],
-    ids=["0..1", "-1..1", "0..255", "any", "standard", "float64", "rounding"],
+    ids=["bytes", "0..1", "-1..1", "0..255", "any", "standard", "9", "130"],
 )
-def test_preparations_of_networks_are_undone(prepare):
-    images = noise()
-    prepared = prepare(images.astype("float32"))
-    np.testing.assert_array_equal(displayable(prepared), images)
-
-
-@pytest.mark.parametrize("module", ["resnet50", "vgg16", "densenet"])
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_networks_of_imagenet_show_true_colours(module, data_format):
-    images = noise()
-    given = images.astype("float32")
-    if data_format == "channels_first":
-        given = given.transpose(0, 3, 1, 2)
-    prepared = getattr(keras.applications, module).preprocess_input(
-        given.copy(), data_format
-    )
-    np.testing.assert_array_equal(displayable(prepared, data_format), images)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_preparations_of_networks_are_undone(prepare, channels):
+    images = noise(channels=channels)
+    shown = displayable(prepare(images.astype("float32")))
+    np.testing.assert_array_equal(shown, np.broadcast_to(images, shown.shape))
 
 
 @pytest.mark.parametrize("module", ["resnet50", "densenet"])
-def test_true_colours_of_an_image_with_little_contrast(module):
-    """It is not stretched from black to white."""
-    images = noise() // 4 + 20
-    prepared = getattr(keras.applications, module).preprocess_input(
-        images.astype("float32")
-    )
-    np.testing.assert_array_equal(displayable(prepared), images)
-
-
-@pytest.mark.parametrize("low, high", [(-9, 9.5), (-130, 150), (-100, 200)])
-def test_other_ranges_are_not_taken_for_those_of_imagenet(low, high):
-    images = noise()
-    prepared = images.astype("float32") / 255 * (high - low) + low
-    np.testing.assert_array_equal(displayable(prepared), images)
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_networks_of_imagenet_show_true_colours(module, data_format):
+    """Images with little contrast are not stretched from black to white."""
+    preprocess = getattr(keras.applications, module).preprocess_input
+    for images in (noise(), noise() // 4 + 20):
+        given = images.astype("float32")
+        if data_format == "channels_first":
+            given = given.transpose(0, 3, 1, 2)
+        shown = displayable(preprocess(given.copy(), data_format), data_format)
+        np.testing.assert_array_equal(shown, images)
 
 
 def test_the_whole_set_decides_how_it_was_prepared():
@@ -78,19 +59,6 @@ def test_the_whole_set_decides_how_it_was_prepared():
     images = noise().astype("float32")
     images[0] /= 255
     assert displayable(images)[0].max() == 1
-
-
-def test_gray_images_have_three_equal_channels():
-    images = noise(channels=1)
-    np.testing.assert_array_equal(
-        displayable(images), np.repeat(images, 3, axis=-1)
-    )
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_tensors(dtype):
-    image = keras.ops.ones((1, 2, 2, 1), dtype)
-    assert (displayable(image) == 255).all()
 
 
 def test_images_that_are_the_same_everywhere():
@@ -128,16 +96,19 @@ def test_masks_light_their_strongest_point():
     assert (shown[0][elsewhere] == round(100 * overlays.DIMMED)).all()
 
 
-def test_masks_are_drawn_over_gray():
-    shown = mask_overlay(noise(), np.zeros((2, 11, 7)))
-    assert (shown == shown[..., :1]).all()
-
-
 @pytest.mark.parametrize("value", [0.0, 0.3, np.nan])
-def test_a_flat_mask_points_nowhere(value):
-    images = np.full((1, 11, 7, 3), 255, "uint8")
-    shown = mask_overlay(images, np.full((1, 11, 7), value))
-    assert (shown == round(255 * overlays.DIMMED)).all()
+def test_what_is_the_same_everywhere_leaves_the_image_gray(value):
+    gray = np.broadcast_to(noise(channels=1), (2, 11, 7, 3))
+    values = np.full((2, 11, 7), value)
+    wanted = np.rint(gray * overlays.DIMMED)
+    for images in (gray, noise()):
+        shown = mask_overlay(images, values).astype("int64")
+        assert np.ptp(shown, axis=-1).max() == 0
+    np.testing.assert_allclose(mask_overlay(gray, values), wanted, atol=1)
+    if value != 0.3:
+        np.testing.assert_array_equal(
+            attribution_overlay(gray, values), mask_overlay(gray, values)
+        )
 
 
 @pytest.mark.parametrize("brightness", [0, 100, 255])
@@ -145,30 +116,15 @@ def test_for_is_orange_and_against_is_blue_on_any_image(brightness):
     images = np.full((2, 11, 7, 3), brightness, "uint8")
     attribution = np.zeros((2, 11, 7))
     attribution[0, 5, 3], attribution[0, 8, 1] = 0.02, -0.02
+    attribution[0, 7, 2] = 0.01
     attribution[1, 4, 4] = -3.0
     shown = attribution_overlay(images, attribution).astype("int64")
     red, _, blue = np.moveaxis(shown, -1, 0)
     assert red[0, 5, 3] - blue[0, 5, 3] > 150
     assert blue[0, 8, 1] - red[0, 8, 1] > 150
+    assert 0 < red[0, 7, 2] - blue[0, 7, 2] < 100  # weak evidence is pale
     np.testing.assert_array_equal(shown[0, 8, 1], shown[1, 4, 4])
     assert (red == blue)[attribution == 0].all()
-
-
-def test_weak_evidence_is_pale():
-    attribution = np.linspace(0, 1, 7)[None, None, :]
-    images = np.full((1, 1, 7, 3), 100, "uint8")
-    red, _, blue = np.moveaxis(
-        attribution_overlay(images, attribution).astype("int64"), -1, 0
-    )
-    assert (np.diff((red - blue)[0, 0]) > 0).all()
-
-
-@pytest.mark.parametrize("value", [0.0, np.nan])
-def test_no_evidence_leaves_the_image_gray(value):
-    shown = attribution_overlay(noise(), np.full((2, 11, 7), value))
-    np.testing.assert_array_equal(
-        shown, mask_overlay(noise(), np.zeros((2, 11, 7)))
-    )
 
 
 @pytest.mark.parametrize("overlay", [mask_overlay, attribution_overlay])
