@@ -13,11 +13,13 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from support import no_places
 from test_comparison import comparison
 from test_comparison import model
 from test_comparison import test_set
 
 import keras_warn
+from keras_warn.reporting import report as report_module
 from keras_warn.reporting.comparison import compare
 from keras_warn.reporting.report import choose_examples
 from keras_warn.reporting.report import place
@@ -67,14 +69,10 @@ class Page(html.parser.HTMLParser):
 
 def written(path, augmented=None, data=None, **arguments):
     augmented = augmented or changing_model()
-    report(
-        augmented,
-        data or changed_set(augmented),
-        path / "page.html",
-        verbose=0,
-        **{"overwrite": True, **arguments},
-    )
-    return Page(path / "page.html")
+    data = data or changed_set(augmented)
+    path = path / "page.html"
+    report(augmented, data, path, verbose=0, overwrite=True, **arguments)
+    return Page(path)
 
 
 @functools.cache
@@ -130,12 +128,8 @@ def test_the_page_says_what_was_found(page):
         augmented.name,
     ):
         assert text in page.text
-
-
-def test_examples_are_those_that_changed(page):
     shown = [x["data-outcome"] for x in page.all("article")]
-    found = found_in(changing_model())
-    assert shown.count("fixed") == found.over_backbone.fixed > 0
+    assert shown.count("fixed") == found.over_backbone.fixed
     assert shown.count("broken") == found.over_backbone.broken > 0
     index = np.flatnonzero(found.outcomes == "fixed")[0]
     label, network = found.labels[index], found.backbone.classes[index]
@@ -173,7 +167,8 @@ def test_the_page_needs_nothing_else(page):
     assert policy.startswith("default-src 'none'; img-src data:;")
 
 
-def test_names_are_text(tmp_path):
+def test_names_are_text_and_nothing_private_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/home/somebody/secret.py", "--token=x"])
     evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
     names = [f"{evil}{i}" for i in range(7)]
     page = written(tmp_path, names=names, title=evil)
@@ -181,44 +176,19 @@ def test_names_are_text(tmp_path):
     assert len(page.all("script")) == 1
     assert not any("onerror" in attributes for _, attributes in page.elements)
     assert f"{evil}0" in page.text
-
-
-def test_nothing_private_is_on_the_page(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/home/somebody/secret.py", "--token=x"])
-    page = written(tmp_path)
     for private in ("somebody", "--token", str(tmp_path), os.getcwd()):
         assert private not in page.source
 
 
-def noise(random, count, size, channels):
-    """Like photos, but noisier: coarse structures and a noise of each pixel."""
-    images = np.zeros((count, size, size, channels))
-    for cells, strength in ((4, 90), (size // 8, 60), (size, 40)):
-        coarse = random.normal(size=(count, cells, cells, channels))
-        images += strength * coarse.repeat(size // cells, 1).repeat(
-            size // cells, 2
-        )
-    return np.clip(images + 128, 0, 255).astype("uint8")
-
-
-@pytest.mark.slow
-def test_a_hundred_noisy_examples_stay_below_5_mb(tmp_path):
-    size = 224
-    x = inputs = keras.Input((size, size, 3))
-    names = [f"c{i}" for i in range(4)]
-    for name in names:
-        x = keras.layers.Conv2D(3, 3, 2, "same", name=name)(x)
-    augmented = keras_warn.augment(
-        keras.Model(inputs, x), classes=5, attend_at=names, width=2
+def test_an_example_of_noise_takes_less_than_50_kb():
+    """With four modules, so that a hundred of them stay below 5 MB."""
+    noise = np.random.default_rng(0).normal(128, 60, (224, 224, 3))
+    pixels = np.clip(noise, 0, 255).astype("uint8")
+    sides = report_module.IMAGE_SIDE, report_module.OVERLAY_SIDE
+    image, drawn = (
+        len(report_module._source(pixels, side)["address"]) for side in sides
     )
-    images = noise(np.random.default_rng(0), 100, size, 3)
-    found = compare(augmented, (images, np.zeros(100, int)), verbose=0)
-    # All of them wrong, and thus 25 shown of 100 asked for: ask for more.
-    labels = (found.output.classes + 1) % 5
-    page = written(tmp_path, augmented, (images, labels), examples=400)
-    assert len(page.all("article")) == 100
-    assert len(page.all("img")) == 100 * (1 + 2 + 4)
-    assert (tmp_path / "page.html").stat().st_size < 5e6
+    assert image + 6 * drawn < 50_000
 
 
 @pytest.mark.parametrize(
@@ -240,19 +210,14 @@ def test_other_models(tmp_path, arguments):
     # By default the backbone learns as it would without modules.
     alone = arguments.get("preset") == "side_by_side"
     assert ("modules send it no gradients" in page.text) == alone
+    assert ("Early exits" in page.text) == alone
     assert ("is no model trained without attention" in page.text) != alone
     scale = arguments.get("combination", "log-probabilities")
     assert f"both classes’ {scale}" in page.text
 
 
 def test_a_model_of_tokens_that_form_no_grid(tmp_path):
-    inputs = keras.Input((24, 20, 1))
-    x = keras.layers.Reshape((160, 3))(inputs)
-    x = keras.layers.Dense(5, name="tokens")(x)
-    augmented = keras_warn.augment(
-        keras.Model(inputs, x), classes=7, attend_at=["tokens"]
-    )
-    page = written(tmp_path, augmented, examples=400)
+    page = written(tmp_path, no_places(), examples=400)
     assert len(page.all("img")) == len(page.all("article")) == 20
     assert "nothing to draw over the images" in page.text
 
@@ -272,21 +237,6 @@ def test_a_model_with_two_inputs_by_name(tmp_path):
     assert len(page.all("img")) == 4 * len(page.all("article"))
 
 
-def test_batches_and_arrays_give_the_same_page(tmp_path):
-    images, labels = changed_set(changing_model())
-    batches = [(images[i : i + 7], labels[i : i + 7]) for i in range(0, 20, 7)]
-    pages = [
-        written(tmp_path, data=data, batch_size=size)
-        for data, size in (((images, labels), 32), (batches, 3))
-    ]
-    first, second = (
-        [x["data-outcome"] for x in page.all("article")] for page in pages
-    )
-    assert first == second
-    # In batches of other sizes, JAX rounds the last bit of a mask differently.
-    np.testing.assert_allclose(pages[0].pixels(), pages[1].pixels(), atol=2)
-
-
 class Shuffled:
     """Images in another order each time."""
 
@@ -298,18 +248,19 @@ class Shuffled:
         return iter([tuple(one[order] for one in self.data)])
 
 
-@pytest.mark.parametrize("label", [None, 3], ids=["labels", "one label"])
-def test_data_that_changes_its_order(tmp_path, label):
+def test_data_that_changes_its_order(tmp_path):
+    """Also of one label."""
     images, labels = test_set()
-    if label is not None:
-        labels = np.full(len(labels), label)
     with pytest.raises(ValueError, match="`data`.*same order.*shuffle"):
-        written(tmp_path, data=Shuffled(images, labels), examples=400)
+        written(tmp_path, data=Shuffled(images, 0 * labels))
     assert not list(tmp_path.iterdir())
 
 
 def test_examples_are_of_the_pass_that_the_numbers_are_of(tmp_path):
-    """Also where a later batch changes: each is read once."""
+    """Also where a later batch changes: each is read once.
+
+    In batches of other sizes, JAX rounds the last bit of a mask differently.
+    """
     augmented = changing_model()
     images, labels = changed_set(augmented)
     passes = []
@@ -321,13 +272,13 @@ def test_examples_are_of_the_pass_that_the_numbers_are_of(tmp_path):
             order = slice(5, None) if len(passes) < 4 else slice(None, 4, -1)
             yield images[order], labels[order]
 
-    (index,) = choose_examples(found_in(augmented), 1)
     pages = [
-        written(tmp_path, data=data, examples=1)
+        written(tmp_path, data=data, examples=5)
         for data in (Changing(), (images, labels))
     ]
     np.testing.assert_allclose(pages[0].pixels(), pages[1].pixels(), atol=2)
-    assert f"image {index}, true class" in pages[0].text
+    for index in choose_examples(found_in(augmented), 5):
+        assert f"image {index}, true class" in pages[0].text
     assert len(passes) == 3  # two of which saw one batch
 
 
@@ -343,8 +294,6 @@ def test_the_baseline_is_what_attention_is_compared_with(tmp_path):
     assert difference.fixed == np.sum(~right & found.output.correct)
     gain = found.output.accuracy() - right.mean()
     assert difference.gain == pytest.approx(gain, abs=1e-12)
-    expected = found_in(augmented).over_backbone.fixed
-    assert found.over_backbone.fixed == expected
     for text in (
         f"Baseline {100 * right.mean():.1f} %",
         f"Difference {100 * gain:+.1f}".replace("-", "\N{MINUS SIGN}"),
@@ -360,14 +309,6 @@ def test_the_baseline_is_what_attention_is_compared_with(tmp_path):
     )
 
 
-def test_a_baseline_of_other_classes(tmp_path):
-    baseline = keras.Sequential(
-        [keras.Input((24, 20, 1)), keras.layers.Flatten()]
-    )
-    with pytest.raises(ValueError, match=r"the 7 classes.*\(None, 480\)"):
-        written(tmp_path, baseline=baseline)
-
-
 def test_fair_shares_of_examples():
     #           8 fixed,  2 broken, 5 correct, 5 wrong
     network = [1] * 8 + [0] * 2 + [0] * 5 + [1] * 5
@@ -379,36 +320,23 @@ def test_fair_shares_of_examples():
 
     assert shown(0) == []
     assert shown(1) == ["fixed"]
-    assert shown(2) == ["fixed", "broken"]
     assert shown(4) == ["fixed"] * 2 + ["broken"] * 2
     assert shown(7) == ["fixed"] * 5 + ["broken"] * 2
     # All ten, and no more than a quarter of others.
     assert shown(12) == ["fixed"] * 8 + ["broken"] * 2 + ["correct", "wrong"]
     assert len(shown(16)) == 10 + 4
     assert len(shown(200)) == 20
-
-
-def test_the_most_decisive_come_first():
+    # The most decisive come first.
     found = comparison([0] * 4, [1, 1, 0, 0], [0, 0, 1, 1])
     found.backbone.label_confidences[:] = [0.4, 0.1, 0.6, 0.9]
     found.output.label_confidences[:] = [0.6, 0.8, 0.5, 0.1]
     assert choose_examples(found, 4).tolist() == [1, 0, 3, 2]
 
 
-@pytest.mark.parametrize(
-    "point, words",
-    [
-        ((0, 0), "top left"),
-        ((3, 3), "centre"),
-        ((3, 0), "left"),
-        ((6, 3), "bottom"),
-        ((6, 6), "bottom right"),
-    ],
-)
-def test_places_in_words(point, words):
-    mask = np.zeros((7, 7))
-    mask[point] = 1
-    assert place(mask) == words
+def test_places_in_words():
+    masks = np.eye(49).reshape(49, 7, 7)
+    found = [place(masks[i]) for i in (0, 21, 24, 45)]
+    assert found == ["top left", "left", "centre", "bottom"]
 
 
 def test_many_classes_fold(tmp_path):
@@ -422,30 +350,21 @@ def test_many_classes_fold(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments, error, message",
+    "path, arguments, error, message",
     [
-        ({"names": ["a"]}, ValueError, "the 7 classes .* 1 names"),
-        ({"names": "abcdefg"}, TypeError, "names='abcdefg'"),
-        ({"examples": -1}, ValueError, "examples=-1"),
-        ({"batch_size": 0}, ValueError, "batch_size=0"),
+        ("new", {"names": ["a"]}, ValueError, "the 7 classes .* 1 names"),
+        ("new", {"names": "abcdefg"}, TypeError, "names='abcdefg'"),
+        ("new", {"examples": -1}, ValueError, "examples=-1"),
+        ("new", {"batch_size": 0}, ValueError, "batch_size=0"),
+        (".", {}, IsADirectoryError, "`path`.*a folder"),
+        ("missing/new", {}, FileNotFoundError, "`path`.*missing/new"),
+        ("old", {}, FileExistsError, "`path`.*`overwrite`.*old"),
     ],
 )
-def test_errors(tmp_path, arguments, error, message):
+def test_errors_come_before_data_is_read(
+    tmp_path, path, arguments, error, message
+):
+    (tmp_path / "old").touch()
     with pytest.raises(error, match=message):
-        written(tmp_path, **arguments)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    "path, error, message",
-    [
-        (".", IsADirectoryError, "a folder"),
-        ("missing/page.html", FileNotFoundError, "missing/page.html"),
-        ("old.html", FileExistsError, "`overwrite`.*old.html"),
-    ],
-)
-def test_paths_are_checked_first(tmp_path, path, error, message):
-    (tmp_path / "old.html").touch()
-    with pytest.raises(error, match=f"`path`.*{message}"):
-        # Of no data that it could read.
-        report(changing_model(), None, tmp_path / path)
+        report(changing_model(), None, tmp_path / path, **arguments)
+    assert [one.name for one in tmp_path.iterdir()] == ["old"]

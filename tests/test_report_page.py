@@ -42,32 +42,18 @@ def page(driver, found):
 
 
 def emulate(driver, width=WIDE, scheme="light", media="screen"):
+    screen = {"height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {
-            "width": width,
-            "height": 900,
-            "deviceScaleFactor": 1,
-            "mobile": width < 500,
-        },
+        "Emulation.setDeviceMetricsOverride", {"width": width, **screen}
     )
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {
-            "media": media,
-            "features": [{"name": "prefers-color-scheme", "value": scheme}],
-        },
+        "Emulation.setEmulatedMedia", {"media": media, "features": features}
     )
 
 
 def elements(driver, selector):
     return driver.find_elements("css selector", selector)
-
-
-def background(driver):
-    return driver.execute_script(
-        "return getComputedStyle(document.body).backgroundColor"
-    )
 
 
 def press(driver, element, key):
@@ -86,15 +72,19 @@ def test_everything_is_there_and_nothing_complains(page):
     assert page.get_log("browser") == []
 
 
-@pytest.mark.parametrize("key", ["\ue007", " "], ids=["enter", "space"])
-def test_more_examples_unfold_by_keyboard(page, found, key):
+def test_more_examples_unfold_by_keyboard_and_on_paper(page, found):
     comparison, _ = found
     shown = elements(page, "article[data-outcome=fixed]")
     assert len(shown) == comparison.over_backbone.fixed
     assert [card.is_displayed() for card in shown[:4]] == [True] * 3 + [False]
     (summary, *_) = elements(page, "#examples summary")
-    press(page, summary, key)
+    press(page, summary, "\ue007")
     assert all(card.is_displayed() for card in shown)
+    press(page, summary, "\ue007")
+    for event, unfolded in (("beforeprint", "true"), ("afterprint", None)):
+        page.execute_script(f"dispatchEvent(new Event('{event}'))")
+        folds = elements(page, "details")
+        assert {e.get_attribute("open") for e in folds} == {unfolded}
 
 
 @pytest.mark.parametrize("width", [400, WIDE])
@@ -166,7 +156,7 @@ def test_no_scrolling_sideways(page, width):
 
 @pytest.mark.parametrize("width", [400, 900, WIDE])
 def test_all_images_over_an_image_have_one_size(page, width):
-    """Also those that stand below the image for want of room beside it."""
+    """Those below the image, too, which have no room beside it."""
     emulate(page, width)
     # More modules than the model has.
     widths = page.execute_script(
@@ -191,23 +181,15 @@ def test_paper_shows_all_columns(page):
 
 
 def test_dark_and_print(page):
-    assert background(page) == "rgb(255, 255, 255)"
-    emulate(page, scheme="dark")
-    assert background(page) == "rgb(20, 23, 26)"
-    emulate(page, scheme="dark", media="print")
-    assert background(page) == "rgb(255, 255, 255)"
+    (body,) = elements(page, "body")
+    for scheme, media, color in (
+        ("light", "screen", "rgba(255, 255, 255, 1)"),
+        ("dark", "screen", "rgba(20, 23, 26, 1)"),
+        ("dark", "print", "rgba(255, 255, 255, 1)"),
+    ):
+        emulate(page, scheme=scheme, media=media)
+        assert body.value_of_css_property("background-color") == color
     assert not any(e.is_displayed() for e in elements(page, "nav"))
-
-
-def test_what_is_folded_is_printed(page):
-    def unfolded():
-        return [e.get_attribute("open") for e in elements(page, "details")]
-
-    assert not any(unfolded())
-    page.execute_script("dispatchEvent(new Event('beforeprint'))")
-    assert all(unfolded())
-    page.execute_script("dispatchEvent(new Event('afterprint'))")
-    assert not any(unfolded())
 
 
 def test_without_scripts(page, found):
