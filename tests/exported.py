@@ -14,6 +14,7 @@ import numpy as np
 import keras_warn
 from keras_warn import metadata
 from keras_warn.confidence import Calibration
+from keras_warn.explanation import masks
 
 NAMES = ["finch", "wren", "jay", "crow", "tit"]
 PAGE = pathlib.Path(__file__).parents[1] / "docs/production.md"
@@ -48,15 +49,9 @@ def augmented(backbone=None, **arguments):
 
 def calibrated(model, **values):
     """The `Calibration` with these values, which the model is given."""
-    given = {"temperature": 1.0, "threshold": 0.0, **values}
-    found = Calibration(
-        len(NAMES),
-        least_backbone_logit=-99,
-        accuracy=0.9,
-        answered=1.0,
-        images=100,
-        **given,
-    )
+    given = {"temperature": 1.0, "threshold": 0.0, "least_backbone_logit": -99}
+    given |= {"accuracy": 0.9, "answered": 1.0, "images": 100, **values}
+    found = Calibration(len(NAMES), **given)
     metadata.attach(model, metadata.Metadata(calibration=found))
     return found
 
@@ -76,6 +71,21 @@ def lively(model, seed=0):
 
 def close(found, wanted):
     np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=0)
+
+
+def assert_explains(found, model, taken, calibration=None):
+    """What `explain` returned is what the model makes of images it takes."""
+    inside = keras_warn.inspect(model)(taken)
+    said = np.array(inside["prediction"])
+    assert np.ptp(said) > 0.1  # there is something to agree on
+    if calibration is not None:
+        said = calibration.probabilities(said)
+    close(found["probabilities"], said)
+    backbone = keras.ops.softmax(inside["backbone_prediction"])
+    close(found["backbone_probabilities"], backbone)
+    close(found["global_gates"], inside["global_gates"])
+    close(found["module_2_head_gates"], inside["module_2_head_gates"])
+    close(found["masks"], masks.module_masks(model, inside, (29, 31)))
 
 
 def run_elsewhere(script, *arguments, without):

@@ -1,7 +1,6 @@
 """Probabilities that hold, promises that are kept, and who applies them."""
 
 import dataclasses
-import re
 
 import keras
 import numpy as np
@@ -9,6 +8,8 @@ import pytest
 from exported import augmented
 from exported import calibrated
 from scipy import special
+from support import needs_tensorflow
+from test_report import Page
 
 import keras_warn
 from keras_warn import confidence
@@ -35,7 +36,7 @@ def fit(probabilities, labels, accuracy=None):
     )
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
 def test_temperature_is_found_and_taken_back(temperature):
     true, labels = drawn(4000)
     said = confidence.tempered(true, 1 / temperature)
@@ -133,11 +134,9 @@ def test_all_who_show_probabilities_apply_it(activation, tmp_path):
     model = augmented(classifier_activation=activation)
     images, labels = data(model)
     before = model.predict(images, verbose=0)
-    probabilities = (
-        special.softmax(before, -1) if activation is None else before
-    )
+    said = special.softmax(before, -1) if activation is None else before
     found = keras_warn.calibrate(model, (images, labels), verbose=0)
-    wanted = confidence.tempered(probabilities, found.temperature)
+    wanted = confidence.tempered(said, found.temperature)
     assert abs(found.temperature - 1) > 0.1  # there is something to do
     answered = (wanted.max(-1) >= found.threshold) & (
         backbone_logits(model, images) >= found.least_backbone_logit
@@ -158,70 +157,61 @@ def test_all_who_show_probabilities_apply_it(activation, tmp_path):
 
     path = tmp_path / "report.html"
     keras_warn.report(model, (images, labels), path, examples=0, verbose=0)
-    page = " ".join(re.sub("<[^>]*>", " ", path.read_text()).split())
+    page = Page(path).text
     correct = compared.output.correct[answered].mean()
     assert f"Answered {100 * answered.mean():.1f} % of images;" in page
     assert f"{100 * correct:.1f} % of them correctly" in page
     assert f"a temperature of {found.temperature:.2f} divides" in page
 
 
-@pytest.mark.parametrize("activation", ["softmax", None])
-def test_exported_models_apply_it(activation, tmp_path):
-    tf = pytest.importorskip("tensorflow")
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("needs TensorFlow")
+@needs_tensorflow
+@pytest.mark.parametrize(
+    "activation, temperature", [("softmax", 0.01), (None, 2.0)]
+)
+def test_exported_models_apply_it(activation, temperature, tmp_path):
+    """Of any temperature: 0.2 to the power of 100 is no number of float32."""
+    import tensorflow as tf
+
     model = augmented(classifier_activation=activation)
-    images, labels = data(model)
-    found = keras_warn.calibrate(model, (images, labels), verbose=0)
+    images, _ = data(model)
+    images[0] = 0  # of which it is unsure
+    logits = backbone_logits(model, images)
+    least = float(np.median(logits))
+    found = calibrated(
+        model,
+        temperature=temperature,
+        threshold=0.25,
+        least_backbone_logit=least,
+    )
     keras_warn.export(model, tmp_path / "saved")
     loaded = tf.saved_model.load(tmp_path / "saved")
-    scores = model.predict(images, verbose=0)
-    said = scores if activation else special.softmax(scores, -1)
+    said = model.predict(images, verbose=0)
+    if activation is None:
+        said = special.softmax(said, -1)
+    assert said[0].max() < 0.4
     wanted = found.probabilities(said)
-    logits = backbone_logits(model, images)
-    answered = (wanted.max(-1) >= found.threshold) & (
-        logits >= found.least_backbone_logit
-    )
+    answered = (wanted.max(-1) >= 0.25) & (logits >= least)
     assert 0 < answered.mean() < 1
     for function in (loaded.serve, loaded.explain):
         served = function(tf.constant(images))
-        np.testing.assert_allclose(served["probabilities"], wanted, atol=1e-5)
+        np.testing.assert_allclose(served["probabilities"], wanted, atol=1e-3)
         np.testing.assert_allclose(served["backbone_logit"], logits, atol=1e-4)
         np.testing.assert_array_equal(served["answered"], answered)
-
-
-def test_exported_models_take_any_temperature(tmp_path):
-    tf = pytest.importorskip("tensorflow")
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("needs TensorFlow")
-    model = augmented()
-    # Of which 0.2 to the power of 100 is no number of float32.
-    found = calibrated(model, temperature=0.01)
-    keras_warn.export(model, tmp_path / "saved")
-    images, _ = data(model)
-    said = model.predict(0 * images, verbose=0)
-    loaded = tf.saved_model.load(tmp_path / "saved")
-    served = loaded.serve(tf.constant(0 * images))
-    assert said.max() < 0.4
-    np.testing.assert_allclose(
-        served["probabilities"], found.probabilities(said), atol=1e-4
-    )
 
 
 def test_errors(tmp_path):
     model = augmented()
     images, labels = data(model, 16)
     found = keras_warn.calibrate(model, (images, labels), verbose=0)
-    with pytest.raises(ValueError, match="`accuracy` must be finite, at least"):
-        keras_warn.calibrate(model, (images, labels), accuracy=1.0)
-    with pytest.raises(ValueError, match="at least 16 images.* Received: 0"):
-        keras_warn.calibrate(model, [], verbose=0)
-    with pytest.raises(ValueError, match="at least 16 images.* Received: 15"):
-        keras_warn.calibrate(model, (images[1:], labels[1:]), verbose=0)
-    with pytest.raises(ValueError, match="two classes or more. .* of class 3"):
-        keras_warn.calibrate(model, (images, 0 * labels + 3), verbose=0)
-    with pytest.raises(ValueError, match="`model` must predict finite numbers"):
-        keras_warn.calibrate(model, (images * np.nan, labels), verbose=0)
+    for test_set, accuracy, message in (
+        ((images, labels), 1.0, "`accuracy` must be finite, at least"),
+        ([], None, "at least 16 images.* Received: 0"),
+        ((images[1:], labels[1:]), None, "at least 16 images.* Received: 15"),
+        ((images, 0 * labels + 3), None, "two classes or more. .* of class 3"),
+        ((images * np.nan, labels), None, "`model` must predict finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            keras_warn.calibrate(model, test_set, accuracy, verbose=0)
     other = dataclasses.replace(found, classes=4)
     with pytest.raises(ValueError, match="of the model's 5 classes. Received"):
         metadata.attach(model, metadata.Metadata(calibration=other))
@@ -239,19 +229,14 @@ def test_errors(tmp_path):
             assert metadata.of_model(model).calibration is None
 
 
-def test_training_further_ends_it(tmp_path):
+def test_training_further_ends_it():
+    """That of the backbone, too, which may be all that learns."""
     model = augmented()
-    images, labels = data(model)
-    found = keras_warn.calibrate(model, (images, labels), verbose=0)
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    model.fit(images, labels, verbose=0)
-    model.save(tmp_path / "m.keras")
-    model = keras.saving.load_model(tmp_path / "m.keras")
-    with pytest.warns(UserWarning, match="trained further .* `calibration`"):
-        assert metadata.of_model(model).calibration is None
-    again = keras_warn.calibrate(model, (images, labels), verbose=0)
-    assert metadata.of_model(model).calibration == again != found
-    kernel = model.weights[0]  # of the backbone, which may be all that learns
-    kernel.assign(2 * kernel)
-    with pytest.warns(UserWarning, match="trained further .* `calibration`"):
-        assert metadata.of_model(model).calibration is None
+    test_set = data(model)
+    found = keras_warn.calibrate(model, test_set, verbose=0)
+    for kernel in (model.weights[0], model.weights[-1]):
+        kernel.assign(kernel + 1)
+        with pytest.warns(UserWarning, match="trained further .* `calibrat"):
+            assert metadata.of_model(model).calibration is None
+        again = keras_warn.calibrate(model, test_set, verbose=0)
+        assert metadata.of_model(model).calibration == again != found

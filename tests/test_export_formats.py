@@ -1,5 +1,6 @@
 """ONNX and LiteRT: files that run without TensorFlow, and agree."""
 
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from exported import LOADING
 from exported import NAMES
+from exported import assert_explains
 from exported import augmented
 from exported import calibrated
 from exported import close
@@ -18,8 +20,9 @@ from exported import run_elsewhere
 from support import needs_tensorflow
 
 import keras_warn
+from keras_warn import metadata
 from keras_warn.data import model_inputs
-from keras_warn.explanation import masks
+from keras_warn.exits import EarlyExits
 
 # In a process of its own, which reads `images.npy` in a folder and writes
 # `found.npz`.
@@ -71,6 +74,11 @@ def needing(file_format):
         pytest.skip(f"needs the extra {file_format}")
 
 
+def drawn(number):
+    random = np.random.default_rng(0)
+    return random.normal(size=(number, 29, 31, 3)).astype("float32")
+
+
 def elsewhere(file_format, path, taken, folder, then=""):
     """Outputs, metadata and what is printed, without TensorFlow."""
     np.save(folder / "images.npy", taken)
@@ -80,62 +88,48 @@ def elsewhere(file_format, path, taken, folder, then=""):
         str(folder),
         without=["keras_warn", "keras", "tensorflow"],
     )
-    metadata, end = json.JSONDecoder().raw_decode(printed)
+    about, end = json.JSONDecoder().raw_decode(printed)
     with np.load(folder / "found.npz") as found:
-        return dict(found), metadata, printed[end:].strip().split("\n")
+        return dict(found), about, printed[end:].strip().split("\n")
 
 
 @pytest.mark.parametrize("file_format", ["onnx", "litert"])
 def test_runs_without_tensorflow(tmp_path, file_format):
-    """In a dynamic batch, with pixels prepared by the graph; calibrated."""
+    """In a dynamic batch, with pixels prepared by the graph; calibrated.
+
+    Without early exits, which these formats have no operations for.
+    """
     needing(file_format)
     keras.utils.set_random_seed(2)
     model = augmented()
     calibration = calibrated(model, temperature=1.5)
+    early = EarlyExits(0.5, 0.01, (0.3, 0.3), 0.7, 300)
+    known = dataclasses.replace(metadata.of_model(model), early_exits=early)
+    metadata.attach(model, known)
     path = tmp_path / f"birds{SUFFIX[file_format]}"
-    keras_warn.export(
-        model,
-        path,
-        file_format,
-        class_names=NAMES,
-        preprocessing="mobilenet_v2",
-    )
+    options = {"class_names": NAMES, "preprocessing": "mobilenet_v2"}
+    keras_warn.export(model, path, file_format, **options)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 29, 31, 3), "uint8")
     taken = model_inputs.preprocess(pixels, "mobilenet_v2")
-    found, metadata, printed = elsewhere(
-        file_format,
-        path,
-        pixels.astype("float32"),
-        tmp_path,
-        f"import os\nos.chdir(folder)\n{LOADING[file_format]}",
-    )
-    intermediates = keras_warn.inspect(model)(taken)
-    assert (
-        np.ptp(intermediates["prediction"]) > 0.1
-    )  # there is something to agree on
-    wanted = calibration.probabilities(intermediates["prediction"])
-    close(found["probabilities"], wanted)
-    backbone = np.array(intermediates["backbone_prediction"])
-    close(found["backbone_logit"], backbone[range(3), wanted.argmax(axis=-1)])
+    then = f"import os\nos.chdir(folder)\n{LOADING[file_format]}"
+    pixels = pixels.astype("float32")
+    found, about, printed = elsewhere(file_format, path, pixels, tmp_path, then)
+    assert_explains(found, model, taken, calibration)
+    wanted = found["probabilities"]
+    backbone = keras_warn.inspect(model)(taken)["backbone_prediction"]
+    backbone = np.array(backbone)[range(3), wanted.argmax(axis=-1)]
+    close(found["backbone_logit"], backbone)
     assert found["answered"].tolist() == [True] * 3
-    close(
-        found["backbone_probabilities"],
-        keras.ops.softmax(intermediates["backbone_prediction"]),
-    )
-    close(found["global_gates"], intermediates["global_gates"])
-    close(found["module_1_head_gates"], intermediates["module_1_head_gates"])
-    close(found["masks"], masks.module_masks(model, intermediates, (29, 31)))
     if file_format == "litert":
         close(found["served"], wanted)
+        assert set(about["signatures"]) == {"explain", "serve"}
     else:  # first, for programs that go by number
-        outputs = metadata["signatures"]["explain"]["outputs"]
+        outputs = about["signatures"]["explain"]["outputs"]
         assert list(outputs)[0] == "probabilities"
-    name = NAMES[np.argmax(found["probabilities"][0])]
-    assert printed == [name, "(3, 2, 29, 31)"]
-    assert metadata["class_names"] == NAMES
-    assert metadata["size"] == [29, 31]
-    assert metadata["format"] == file_format
-    assert metadata["calibration"]["temperature"] == 1.5
+    assert printed == [NAMES[np.argmax(wanted[0])], "(3, 2, 29, 31)"]
+    assert (about["class_names"], about["size"]) == (NAMES, [29, 31])
+    assert about["format"] == file_format
+    assert about["calibration"]["temperature"] == 1.5
 
 
 @pytest.mark.slow
@@ -149,10 +143,8 @@ def test_mixed_precision_is_exported_in_float32(tmp_path, policy):
     exact = augmented()
     exact.set_weights(model.get_weights())
     keras_warn.export(model, tmp_path / "m.onnx", "onnx", masks="maps")
-    taken = np.random.default_rng(0).normal(size=(2, 29, 31, 3))
-    found, *_ = elsewhere(
-        "onnx", tmp_path / "m.onnx", taken.astype("f4"), tmp_path
-    )
+    taken = drawn(2)
+    found, *_ = elsewhere("onnx", tmp_path / "m.onnx", taken, tmp_path)
     close(found["probabilities"], exact(taken))
     # What half precision rounds.
     np.testing.assert_allclose(
@@ -166,131 +158,57 @@ def test_quantized_models_are_small_and_near(tmp_path):
     backbone = network()
     x = keras.layers.Conv2D(300, 3, name="wide")(backbone.output)
     model = augmented(keras.Model(backbone.input, x, name="wide_network"))
-    taken = np.random.default_rng(0).normal(size=(20, 29, 31, 3))
-    taken = taken.astype("float32")
-    options = {
-        None: {},
-        "float16": {},
-        "int8": {"representative_images": taken},
-    }
+    taken = drawn(20)
+    options = dict.fromkeys((None, "float16"), {})
+    options["int8"] = {"representative_images": taken}
     sizes, errors = {}, {}
     for kind, more in options.items():
         path = tmp_path / f"{kind}.tflite"
         more = {"masks": "maps", "quantization": kind, **more}
         keras_warn.export(model, path, "litert", **more)
         sizes[kind] = path.stat().st_size
-        found, metadata, _ = elsewhere("litert", path, taken[:2], tmp_path)
-        assert metadata["quantization"] == kind
+        found, about, _ = elsewhere("litert", path, taken[:2], tmp_path)
+        assert about["quantization"] == kind
         errors[kind] = np.abs(found["probabilities"] - model(taken[:2])).max()
     assert sizes["int8"] < sizes["float16"] < sizes[None]
     assert errors[None] < 1e-5 < errors["float16"] < 0.01
     assert errors["int8"] < 0.3
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("m", "onnx"), "`path` must end in '.onnx'"),
-        (("m.onnx", "litert"), "`path` must end in '.tflite'"),
-        (("m.onnx", "tf_saved_model"), "`format` must be 'onnx' for such"),
-    ],
-)
-def test_names_of_files(tmp_path, arguments, message):
-    needing("onnx")
-    path, file_format = arguments
-    with pytest.raises(ValueError, match=message):
-        keras_warn.export(augmented(), tmp_path / path, file_format)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"encoded": True}, "`encoded` must be omitted with format='litert'"),
-        ({"resize": "crop"}, "`resize` must be omitted with"),
-        ({"quantization": "int4"}, "`quantization` must be one of"),
-        ({"quantization": "int8"}, "`masks` must be 'maps'"),
-        (
-            {"quantization": "int8", "masks": "maps"},
-            "`representative_images` must be images",
-        ),
-        (
-            {
-                "quantization": "int8",
-                "masks": "maps",
-                "representative_images": np.zeros((2, 3)),
-            },
-            r"of shape \(None, 29, 31, 3\).*Received: shape \(2, 3\)",
-        ),
-    ],
-)
-def test_what_formats_lack(tmp_path, options, message):
-    with pytest.raises(ValueError, match=message):
-        keras_warn.export(
-            augmented(),
-            tmp_path / "m.tflite",
-            "litert",
-            **{"preprocessing": "rescale", **options},
-        )
-    assert not list(tmp_path.iterdir())
-
-
-class InGroups(keras.layers.Layer):
-    """A convolution in groups, GELU, and constants that are tensors."""
-
-    def __init__(self, channels, **kwargs):
-        super().__init__(**kwargs)
-        self.scaling = keras.layers.Normalization(
-            mean=np.linspace(0, 1, channels), variance=np.full(channels, 2.0)
-        )
-        self.convolution = keras.layers.Conv2D(
-            channels, 3, padding="same", groups=channels, activation="gelu"
-        )
-
-    def build(self, shape):
-        self.scaling.build(shape)
-        self.convolution.build(shape)
-
-    def call(self, x):
-        return self.convolution(self.scaling(x))
-
-
-class Bessel(keras.layers.Layer):
-    """What ONNX does not have."""
-
-    def call(self, x):
-        import tensorflow as tf
-
-        return tf.math.bessel_i0e(x)
-
-
-def followed_by(layer):
+def followed_by(*layers):
     backbone = network()
-    x = layer(backbone.output)
+    x = backbone.output
+    for layer in layers:
+        x = layer(x)
     return augmented(keras.Model(backbone.input, x, name="followed"))
 
 
 def test_onnx_of_what_tf2onnx_leaves_out(tmp_path):
+    """A convolution in groups, GELU, and constants that are tensors."""
     needing("onnx")
-    model = followed_by(InGroups(11))
-    taken = np.random.default_rng(0).normal(size=(2, 29, 31, 3))
-    taken = taken.astype("float32")
-    path = tmp_path / "m.onnx"
-    keras_warn.export(model, path, "onnx")
-    found, *_ = elsewhere("onnx", path, taken, tmp_path)
+    mean, variance = np.linspace(0, 1, 11), np.full(11, 2.0)
+    model = followed_by(
+        keras.layers.Normalization(mean=mean, variance=variance),
+        keras.layers.Conv2D(11, 3, 1, "same", groups=11, activation="gelu"),
+    )
+    taken = drawn(2)
+    keras_warn.export(model, tmp_path / "m.onnx", "onnx")
+    found, *_ = elsewhere("onnx", tmp_path / "m.onnx", taken, tmp_path)
     close(found["probabilities"], model(taken))
 
 
-def test_operations_that_onnx_lacks_are_named(tmp_path):
+def test_what_onnx_lacks_is_named(tmp_path, monkeypatch):
+    """An operation, or a package."""
+    import tensorflow as tf
+
     needing("onnx")
     path = tmp_path / "m.onnx"
     path.write_text("kept")
+    model = followed_by(keras.layers.Lambda(tf.math.bessel_i0e))
     with pytest.raises(ValueError, match=r"BesselI0e.*tf_saved_model"):
-        keras_warn.export(followed_by(Bessel()), path, "onnx", overwrite=True)
-    assert [one.name for one in tmp_path.iterdir()] == [path.name]
-    assert path.read_text() == "kept"
-
-
-def test_a_missing_package_is_named(tmp_path, monkeypatch):
+        keras_warn.export(model, path, "onnx", overwrite=True)
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     with pytest.raises(ImportError, match=r"tf2onnx.*keras-warn\[onnx\]"):
-        keras_warn.export(augmented(), tmp_path / "m.onnx", "onnx")
+        keras_warn.export(model, path, "onnx", overwrite=True)
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "kept"
