@@ -44,22 +44,18 @@ def test_survives_loading_and_saving(tmp_path):
     assert of_model(keras.models.clone_model(model)) == FULL
     assert of_model(model).training["seeds"] == [1, 2]
     assert of_model(model).keras_warn == keras_warn.__version__
-
-
-def test_is_read_without_this_package(tmp_path):
-    """By whatever opens zip archives and reads JSON."""
-    model = augmented()
-    attach(model, FULL)
-    model.save(tmp_path / "m.keras")
-    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+    # Read by whatever opens zip archives and reads JSON.
+    with zipfile.ZipFile(tmp_path / "1.keras") as archive:
         config = json.loads(archive.read("config.json"))
     (found,) = [
         layer["config"]["metadata"]
         for layer in config["config"]["layers"]
         if layer["config"]["name"] == "rectified"
     ]
-    assert found["class_names"] == NAMES
-    assert found["size"] == [29, 31]
+    assert (found["class_names"], found["size"]) == (NAMES, [29, 31])
+    # What later versions add is left out.
+    model.get_layer("rectified").metadata = {**found, "licence": "CC0"}
+    assert of_model(model) == FULL
 
 
 @reads_saved_files
@@ -87,23 +83,6 @@ def test_models_of_earlier_versions_predict_the_same(path, tmp_path):
     assert read_file(tmp_path / "m.keras").class_names == tuple(NAMES)
 
 
-def test_earlier_versions_are_there():
-    assert {path.stem.split("_")[0] for path in SAVED} >= {"0.1.0"}
-
-
-def test_models_without_metadata_are_saved_as_before():
-    layer = augmented().get_layer("rectified")
-    assert "metadata" not in layer.get_config()
-
-
-def test_what_later_versions_add_is_left_out():
-    model = augmented()
-    attach(model, FULL)
-    layer = model.get_layer("rectified")
-    layer.metadata = {**layer.metadata, "licence": "CC0"}
-    assert of_model(model) == FULL
-
-
 def test_says_what_it_knows():
     lines = described(FULL).splitlines()
     assert lines[0] == "classes: finch, wren, jay, crow, ..."
@@ -115,7 +94,6 @@ def test_says_what_it_knows():
     ("arguments", "error", "message"),
     [
         ({"class_names": "finch"}, TypeError, "must be a list of strings"),
-        ({"class_names": [1, 2]}, TypeError, "must be a list of strings"),
         ({"class_names": ["finch", ""]}, ValueError, "not empty"),
         ({"size": 29}, TypeError, "must be a pair"),
         ({"size": (29, 31), "resize": "fit"}, ValueError, "must be one of"),
@@ -144,14 +122,6 @@ def test_metadata_of_another_model():
     with pytest.raises(TypeError, match="must be a `keras_warn.metadata"):
         attach(model, dataclasses.asdict(FULL))
     assert of_model(model) == Metadata(keras_warn=None)
-
-
-def test_files_that_are_no_models(tmp_path):
-    (tmp_path / "m.keras").write_text("no archive")
-    with pytest.raises(ValueError, match="m.keras is not a model of Keras"):
-        read_file(tmp_path / "m.keras")
-    with pytest.raises(FileNotFoundError):
-        read_file(tmp_path / "gone.keras")
 
 
 def test_names_are_kept_in_one_form_of_unicode():
