@@ -26,6 +26,7 @@ from keras_warn import _model_files
 from keras_warn._summary import summary
 from keras_warn.cli import main
 from keras_warn.cli.inputs import Preprocessor
+from keras_warn.data import images
 from keras_warn.explanation.decomposition import explain
 from keras_warn.metadata import Metadata
 from keras_warn.metadata import attach
@@ -33,7 +34,7 @@ from keras_warn.reporting import figures
 
 pytestmark = pytest.mark.usefixtures("eager")
 
-SIZE, CLASSES = (26, 22), 3
+SIZE = (26, 22)
 NAMES = ["wren", "finch", "owl"]
 
 
@@ -48,13 +49,9 @@ def build(size=SIZE, channels=3, first=True, data_format="channels_last"):
         x = keras.layers.Conv2D(
             filters, 3, 2, activation="relu", data_format=data_format
         )(x)
-    model = keras_warn.augment(
-        keras.Model(inputs, x, name="tiny"),
-        classes=CLASSES,
-        preset="paper",
-        depth=2,
-        width=2,
-    )
+    backbone = keras.Model(inputs, x, name="tiny")
+    options = {"preset": "paper", "depth": 2, "width": 2}
+    model = keras_warn.augment(backbone, len(NAMES), **options)
     # The same with every backend.
     random = np.random.default_rng(0)
     for variable in model.trainable_variables:
@@ -62,15 +59,11 @@ def build(size=SIZE, channels=3, first=True, data_format="channels_last"):
     return model
 
 
-def noise(seed=0, size=SIZE, channels=3):
-    random = np.random.default_rng(seed)
-    pixels = random.integers(0, 256, (*size, channels), "uint8")
-    return pixels if channels == 3 else pixels[:, :, 0]
-
-
 def save_image(path, seed=0, size=SIZE):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(noise(seed, size)).save(path)
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 256, (*size, 3), "uint8")
+    Image.fromarray(pixels).save(path)
     return path
 
 
@@ -147,11 +140,8 @@ def everything(folder):
 def test_explanation_of_one_image(files, model, work, capsys, unpatched):
     # Twice the model's size.
     path = save_image(work / "a.png", size=(52, 44))
-    names = files / "names.txt"
-    code = run(
-        "explain", files / "model.keras", path, "--out", "out", "--names", names
-    )
-    assert code == 0
+    options = ("--out", "out", "--names", files / "names.txt")
+    assert run("explain", files / "model.keras", path, *options) == 0
     assert everything(work / "out") == ["a.png", "explanations.json"]
     with Image.open(work / "out/a.png") as figure:
         figure.load()
@@ -169,20 +159,19 @@ def test_explanation_of_one_image(files, model, work, capsys, unpatched):
         resized = image.resize((22, 26), Image.Resampling.BILINEAR)
     images = np.asarray(resized)[None].astype("float32")
     expected = explain(model, images)
-    predicted = model.predict(images, verbose=0)[0]
     for key, probabilities in (
-        ("output", predicted),
+        ("output", model.predict(images, verbose=0)[0]),
         ("backbone", expected.backbone_probabilities[0]),
         ("attention", expected.attention_probabilities[0]),
     ):
-        order = np.argsort(-probabilities)
-        assert [one["class"] for one in found[key]] == order.tolist()
-        assert [one["name"] for one in found[key]] == [NAMES[i] for i in order]
-        np.testing.assert_allclose(
-            [one["probability"] for one in found[key]],
-            probabilities[order],
-            rtol=1e-4,
-        )
+        assert found[key] == [
+            {
+                "class": i,
+                "name": NAMES[i],
+                "probability": pytest.approx(probabilities[i], rel=1e-4),
+            }
+            for i in np.argsort(-probabilities)
+        ]
     parts = found["contributions"]
     np.testing.assert_allclose(
         [parts["backbone"], *parts["modules"]],
@@ -205,35 +194,33 @@ def test_explanation_of_one_image(files, model, work, capsys, unpatched):
     # Resized maps have places that are equally strong but for rounding.
     (region,) = expected.attribution
     assert region[row, column] == pytest.approx(region.max(), rel=1e-4)
-    assert region.max() > region.mean() > region.min()
+    assert region.max() > region.min()
 
 
 @pytest.mark.parametrize(
-    "resize, point, image_size, expected",
+    "resize, point, expected",
     [
-        ("crop", (2, 9), (20, 60), (5, 39)),
-        ("stretch", (2, 9), (20, 60), (5, 57)),
-        ("pad", (2, 9), (20, 60), None),
-        ("pad", (3, 9), (20, 60), (3, 57)),
-        # The middle of a pixel that covers two by two.
-        *(("crop", (i, i), (20, 20), (2 * i + 1,) * 2) for i in range(10)),
+        ("crop", (2, 9), (5, 39)),
+        ("stretch", (2, 9), (5, 57)),
+        ("pad", (2, 9), None),
+        ("pad", (3, 9), (3, 57)),
     ],
 )
-def test_places_are_those_of_the_image(resize, point, image_size, expected):
-    """Pixels of an image that is shown in 10 by 10."""
+def test_places_are_those_of_the_image(resize, point, expected):
+    """Pixels of an image of 20 by 60 that is shown in 10 by 10."""
     intake = Preprocessor((10, 10), 3, "channels_last", "none", resize)
-    assert intake.original(*point, image_size) == expected
+    assert intake.original(*point, (20, 60)) == expected
 
 
 def test_images_of_the_same_name_get_figures_of_their_own(files, work):
-    names = ["one/a.png", "two/a.png", "two/A.jpg", "a-2.png", "$x^$.png"]
+    names = ["one/a.png", "two/a.png", "two/A.jpg", "a-2.png"]
     paths = [save_image(work / name, i) for i, name in enumerate(names)]
     model = files / "model.keras"
     assert run("explain", model, *paths, "--out", "out") == 0
     found = explanations(work / "out")["images"]
     assert [one["file"] for one in found] == list(map(str, paths))
     figures = [one["figure"] for one in found]
-    assert len({figure.casefold() for figure in figures}) == 5
+    assert len({figure.casefold() for figure in figures}) == 4
     assert figures[:2] == ["a.png", "a-2.png"]
     assert everything(work / "out") == sorted([*figures, "explanations.json"])
     for path, figure in zip(paths, figures, strict=True):
@@ -241,18 +228,6 @@ def test_images_of_the_same_name_get_figures_of_their_own(files, work):
             expected = np.asarray(image.convert("RGB"))
         shown = np.asarray(Image.open(work / "out" / figure).convert("RGB"))
         np.testing.assert_array_equal(shown[-26:, :22], expected)
-
-
-@pytest.mark.parametrize("form, start", [("pdf", b"%PDF"), ("svg", b"<?xml")])
-def test_folders_are_searched(files, work, form, start):
-    for name in ("a.png", "more/b.jpg", ".hidden.png"):
-        save_image(work / "photos" / name)
-    command = ("explain", files / "model.keras", "photos", "--format", form)
-    assert run(*command, "--out", "out") == 0
-    found = explanations(work / "out")["images"]
-    paths = [one["file"] for one in found]
-    assert paths == ["photos/a.png", "photos/more/b.jpg"]
-    assert (work / f"out/a.{form}").read_bytes().startswith(start)
 
 
 def test_folders_of_others_are_refused(files, work, capsys):
@@ -285,9 +260,14 @@ def test_what_is_read_is_not_replaced(files, work, capsys):
     assert photo.read_bytes() == before
 
 
-def test_bad_images(files, work, capsys):
-    """Named, and skipped; if all are, nothing is written."""
-    whole = save_image(work / "whole.jpg", size=(67, 71)).read_bytes()
+def test_bad_images(files, work, capsys, recwarn, monkeypatch):
+    """Named, and skipped; if all are, nothing is written.
+
+    Folders are searched for others, which may have more pixels than Pillow
+    trusts.
+    """
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIZE[0] * SIZE[1] - 1)
+    whole = save_image(work / "whole.jpg", size=(29, 31)).read_bytes()
     (work / "cut.jpg").write_bytes(whole[:-400])
     (work / "empty.png").write_bytes(b"")
     (work / "text.jpg").write_text("hello")
@@ -296,14 +276,19 @@ def test_bad_images(files, work, capsys):
     assert run(*command, "--out", "out") == 2
     assert "none of the 4 images could" in capsys.readouterr().err
     assert not (work / "out").exists()
-    save_image(work / "good.png")
-    assert run(*command, "good.png", "--out", "out") == 1
+    for name in ("a.png", "more/b.jpg", ".hidden.png"):
+        save_image(work / "photos" / name)
+    options = ("--out", "out", "--format", "pdf")
+    assert run(*command, "photos", *options) == 1
     said = capsys.readouterr().err
-    assert all(name in said for name in bad) and "4 of 5 images failed" in said
+    assert all(name in said for name in bad) and "4 of 6 images failed" in said
     content = explanations(work / "out")
-    assert [found["file"] for found in content["images"]] == ["good.png"]
+    found = [one["file"] for one in content["images"]]
+    assert found == ["photos/a.png", "photos/more/b.jpg"]
     assert [one["file"] for one in content["failed"]] == bad
-    assert everything(work / "out") == ["explanations.json", "good.png"]
+    assert everything(work / "out") == ["a.pdf", "b.pdf", "explanations.json"]
+    assert (work / "out/a.pdf").read_bytes().startswith(b"%PDF")
+    assert not any("pixels" in str(found.message) for found in recwarn)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
@@ -320,30 +305,45 @@ def test_names_that_are_not_utf8_and_links_in_a_loop(files, work, capsys):
     assert r"caf\xe9.png" in pathlib.Path("r.html").read_text("utf-8")
 
 
-def test_target_and_contrast(files, work):
-    path = save_image(work / "a.png")
-    arguments = ("explain", files / "model.keras", path, "--out", "out")
-    options = ("--names", files / "names.txt", "--target", "owl")
-    assert run(*arguments, *options, "--contrast", "0") == 0
-    (found,) = explanations(work / "out")["images"]
+def test_options_and_what_the_file_says_without_them(files, work, capsys):
+    """Names, crop and preprocessing, as the model was tested."""
+    model = keras.saving.load_model(files / "silent.keras")
+    known = Metadata(
+        class_names=NAMES,
+        size=SIZE,
+        resize_shorter_edge=30,
+        preprocessing="mobilenet_v2",
+        training={"test_accuracy": 0.75},
+    )
+    attach(model, known)
+    model.save("known.keras")
+    path = save_image(work / "a.png", size=(60, 80))
+    chosen = ("--target", "owl", "--contrast", "0")
+    assert run("explain", "known.keras", path, "--out", "told", *chosen) == 0
+    told = explanations(work / "told")
+    assert told["resize_shorter_edge"] == 30
+    assert told["preprocessing"] == "mobilenet_v2"
+    (found,) = told["images"]
+    assert {one["name"] for one in found["output"]} == set(NAMES)
     assert found["target"] == {"class": 2, "name": "owl"}
     assert found["contrast"] == {"class": 0, "name": "wren"}
-
-
-def test_preprocessing_and_resize_reach_the_model(files, work):
-    path = save_image(work / "a.png", size=(30, 60))
-    model = keras.saving.load_model(files / "silent.keras")
-    arguments = ("explain", files / "silent.keras", path, "--out", "out")
-    options = ("--preprocessing", "mobilenet_v2", "--resize", "stretch")
-    assert run(*arguments, *options) == 0
-    content = explanations(work / "out")
-    assert content["preprocessing"] == "mobilenet_v2"
-    with Image.open(path) as image:
-        resized = image.resize((22, 26), Image.Resampling.BILINEAR)
-    images = np.asarray(resized)[None] / 127.5 - 1
-    expected = model.predict(images, verbose=0)[0]
-    found = content["images"][0]["output"][0]
-    assert found["probability"] == pytest.approx(expected.max(), rel=1e-4)
+    fitted = images.fit_image(images.read_image(path), SIZE, "crop", 30)
+    expected = model.predict(fitted[None] / 127.5 - 1, verbose=0)[0]
+    probability = found["output"][0]["probability"]
+    assert probability == pytest.approx(expected.max(), rel=1e-4)
+    options = ["--preprocessing", "mobilenet_v2", "--resize-shorter-edge", 30]
+    options += ["--names", files / "names.txt", *chosen]
+    run("explain", files / "silent.keras", path, "--out", "same", *options)
+    (same,) = explanations(work / "same")["images"]
+    assert same["contributions"] == found["contributions"]
+    run("explain", "known.keras", path, "--out", "own", "--resize", "pad")
+    own = explanations(work / "own")
+    assert (own["resize"], own["resize_shorter_edge"]) == ("pad", None)
+    capsys.readouterr()
+    assert run("summary", "known.keras") == 0
+    shown = capsys.readouterr().out
+    assert "classes: wren, finch, owl" in shown
+    assert "test accuracy: 0.75" in shown
 
 
 def test_a_gray_model_with_channels_first(work):
@@ -359,38 +359,6 @@ def test_a_gray_model_with_channels_first(work):
     assert found["contributions"]["backbone"] == pytest.approx(
         expected.contributions[0, 0], abs=1e-5
     )
-
-
-def test_what_the_file_says_is_done_without_options(files, work, capsys):
-    """Names, crop and preprocessing, as the model was tested."""
-    model = keras.saving.load_model(files / "silent.keras")
-    known = Metadata(
-        class_names=NAMES,
-        size=SIZE,
-        resize_shorter_edge=30,
-        preprocessing="mobilenet_v2",
-        training={"test_accuracy": 0.75},
-    )
-    attach(model, known)
-    model.save("known.keras")
-    save_image(work / "a.png", size=(60, 80))
-    assert run("explain", "known.keras", "a.png", "--out", "told") == 0
-    told = explanations(work / "told")
-    assert told["resize_shorter_edge"] == 30
-    assert told["preprocessing"] == "mobilenet_v2"
-    assert {one["name"] for one in told["images"][0]["output"]} == set(NAMES)
-    same = ["--preprocessing", "mobilenet_v2", "--resize-shorter-edge", 30]
-    run("explain", files / "silent.keras", "a.png", "--out", "same", *same)
-    same = explanations(work / "same")["images"][0]
-    assert same["contributions"] == told["images"][0]["contributions"]
-    run("explain", "known.keras", "a.png", "--out", "own", "--resize", "pad")
-    own = explanations(work / "own")
-    assert (own["resize"], own["resize_shorter_edge"]) == ("pad", None)
-    capsys.readouterr()
-    assert run("summary", "known.keras") == 0
-    shown = capsys.readouterr().out
-    assert "classes: wren, finch, owl" in shown
-    assert "test accuracy: 0.75" in shown
 
 
 @needs_tensorflow
@@ -413,13 +381,23 @@ def test_export(files, work, capsys, traced):
     assert everything(work) == before
 
 
-def test_a_model_that_takes_any_size(files, work, capsys):
+def test_a_model_that_takes_any_size(files, model, work, capsys):
     path = save_image(work / "a.png")
     arguments = ("explain", files / "open.keras", path, "--out", "out")
     assert run(*arguments) == 2
     assert "any size. Choose one by --size" in capsys.readouterr().err
     assert run(*arguments, "--size", "26x22") == 0
     assert explanations(work / "out")["size"] == [26, 22]
+    capsys.readouterr()
+    assert run("summary", files / "open.keras", "--size", "26x22") == 0
+    # Columns are as wide as names, which Keras numbers.
+    total, of_other = (
+        text.splitlines()[-1].split()
+        for text in (capsys.readouterr().out, str(summary(model)))
+    )
+    assert total == of_other
+    assert run("summary", files / "model.keras") == 0
+    assert capsys.readouterr().out == f"{summary(model)}\n"
 
 
 def test_a_model_that_predicts_nan(files, work, capsys):
@@ -449,7 +427,6 @@ EXPLAIN, REPORT = "explain model.keras", "report model.keras"
         ("report short.keras data", "short.keras is not a model .* cut short"),
         ("report plain.keras data", "plain.keras holds a model without atten"),
         ("explain silent.keras data", "--preprocessing: The model 'tiny_warn'"),
-        ("report silent.keras data", "--preprocessing: The model 'tiny_warn'"),
         (f"{EXPLAIN} data --names two.txt", "two.txt: .*3 classes.* 2 names"),
         (f"{REPORT} data --names gap.txt", "gap.txt: .*an empty one at 1"),
         (f"{EXPLAIN} data --names no.txt", "--names no.txt cannot be read"),
@@ -522,10 +499,13 @@ def examples(page):
 
 
 def test_report_of_class_folders(files, data, capsys):
+    """Of the split that is to be tested, if there are any."""
     path = data.parent / "r.html"
-    arguments = ("report", files / "model.keras", data, "--out", path)
+    save_image(data.parent / "parts/train/wren/other.png")
+    data.rename(data.parent / "parts/Testing")
     # Which tell the order of the classes, too: not that of the alphabet.
-    arguments += ("--names", files / "names.txt")
+    options = ("--out", path, "--names", files / "names.txt")
+    arguments = ("report", files / "model.keras", "parts", *options)
     assert run(*arguments, "--batch-size", 4) == 0
     assert "report of 9 images is in" in capsys.readouterr().err
     page = path.read_text()
@@ -537,44 +517,9 @@ def test_report_of_class_folders(files, data, capsys):
     path.write_text("old")
     assert run(*arguments, "--overwrite", "--examples", 0) == 0
     assert len(path.read_text()) < len(page)
-
-
-def test_the_accuracy_is_that_of_keras_on_the_same_folder(work):
-    """Of class folders 0 to 11, and of the split that is to be tested."""
-    for i, name in enumerate(["0", "1", "10", "11", *"23456789"]):
-        for part in ("train", "Testing"):
-            gray = Image.new("RGB", SIZE[::-1], (20 * i,) * 3)
-            path = work / "data" / part / name / "a.png"
-            path.parent.mkdir(parents=True)
-            gray.save(path)
-    x = inputs = keras.Input((*SIZE, 3))
-    x = keras.layers.Rescaling(1 / 255)(x)
-    x = keras.layers.Conv2D(1, 1, kernel_initializer="ones", name="sum")(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    x = keras.layers.Dense(12, activation="softmax", name="top")(x)
-    backbone = keras.Model(inputs, x)
-    # The class whose gray is nearest.
-    grays = 3 * 20 / 255 * np.arange(12)
-    backbone.get_layer("top").set_weights([200 * grays[None], -100 * grays**2])
-    model = keras_warn.augment(backbone, attend_at=["sum"])
-    hypotheses = model.get_layer("module_1_hypotheses")
-    hypotheses.set_weights([np.zeros(w.shape) for w in hypotheses.weights])
-    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    read = keras.utils.image_dataset_from_directory(
-        work / "data/Testing", image_size=SIZE, verbose=0
-    )
-    _, accuracy = model.evaluate(read, verbose=0)
-    assert accuracy == 1
-    model.save("model.keras")
-    for data in ("data/Testing", "data"):
-        assert run("report", "model.keras", data, "--out", f"{data}.html") == 0
-        page = pathlib.Path(f"{data}.html").read_text()
-        assert "12 test images" in page
-        assert re.search(
-            r"With attention</dt>\s*<dd class=\"large\">100.0", page
-        )
-    (work / "data/Testing").rename(work / "data/val")
-    assert run("report", "model.keras", "data", "--out", "r.html") == 2
+    (data.parent / "parts/Testing").rename(data.parent / "parts/val")
+    assert run(*arguments, "--overwrite") == 2
+    assert "must hold a split to test. It holds" in capsys.readouterr().err
 
 
 def test_report_of_a_table_with_a_bad_image(files, data, capsys):
@@ -598,28 +543,11 @@ def test_report_of_a_table_with_a_bad_image(files, data, capsys):
     )
 
 
-def test_summary(files, model, capsys):
-    assert run("summary", files / "model.keras") == 0
-    assert capsys.readouterr().out == f"{summary(model)}\n"
-    assert run("summary", files / "open.keras", "--size", "26x22") == 0
-    table = capsys.readouterr().out
-    # Columns are as wide as names, which Keras numbers.
-    totals = [
-        [line.split() for line in text.splitlines()[-2:]]
-        for text in (table, str(summary(model)))
-    ]
-    assert totals[0] == totals[1]
-    assert run("summary", files / "model.keras", "--size", "32") == 2
-    said = capsys.readouterr().err
-    assert "--size must be that of the model, 26x22" in said
-
-
 @pytest.mark.parametrize(
     "command, package, message",
     [
         ("explain", "PIL", "pip install pillow"),
         ("explain", "matplotlib.figure", "pip install matplotlib"),
-        ("report", "PIL", "pip install pillow"),
         ("report", "jinja2", "pip install"),
     ],
 )
@@ -637,9 +565,7 @@ def test_missing_packages(
     "arguments, message",
     [
         ("paint m.keras", "invalid choice: 'paint'"),
-        ("explain m.keras a.png --out o --size 0", "Received: 0"),
         ("explain m.keras a.png --out o --size 3x4x5", "HEIGHTxWIDTH"),
-        ("report m.keras d --out o --batch-size 0", "at least 1"),
         ("report m.keras d --out o --examples -1", "at least 0"),
     ],
 )
@@ -677,13 +603,3 @@ def test_module_is_the_command(capsys, monkeypatch):
         runpy.run_module("keras_warn", run_name="__main__")
     assert caught.value.code == 0
     assert capsys.readouterr().out.strip() == keras_warn.__version__
-
-
-def test_a_large_photo_is_explained_without_a_warning(
-    files, work, recwarn, monkeypatch
-):
-    """Of more pixels than Pillow trusts, and fewer than it refuses."""
-    path = save_image(work / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIZE[0] * SIZE[1] - 1)
-    assert run("explain", files / "model.keras", path, "--out", "o") == 0
-    assert not any("pixels" in str(found.message) for found in recwarn)
