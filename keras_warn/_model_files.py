@@ -11,14 +11,8 @@ from keras_warn import files
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
-# What Keras and its layers raise, too, on files that hold no model.
-ERRORS = (
-    *files.BROKEN,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    TypeError,
-)
+# What Keras raises, too, on files that hold no model.
+ERRORS = (*files.BROKEN, TypeError)
 
 # How Keras says that a class or function of the user's is not there.
 MISSING_CODE = re.compile(r"Could not (locate|deserialize) \w+ '[^'\n]*'")
@@ -39,11 +33,16 @@ def load_model(path) -> keras.Model:
     if file.suffix == ".keras":
         read_config(file)
     try:
-        return keras.saving.load_model(file, compile=False)
+        model = keras.saving.load_model(file, compile=False)
     except ERRORS as error:
         raise ValueError(
             f"{path} cannot be loaded as a model. {_reason(error)}"
         ) from error
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"{path} must hold a model. Received: a {type(model).__name__}."
+        )
+    return model
 
 
 def read_config(path) -> dict:

@@ -296,11 +296,3 @@ def test_baselines_that_do_not_fit(units, activation, message):
 def test_outcomes_are_image_by_image():
     with pytest.raises(ValueError, match=r"same shape. .* and \(2, 1\)"):
         outcomes([1, 2], [1, 2], [[1], [2]])
-
-
-def test_a_model_that_predicts_nan():
-    augmented = model()
-    kernel = augmented.get_layer("network_logits").kernel
-    kernel.assign(np.full(kernel.shape, np.nan))
-    with pytest.raises(ValueError, match="`model`.*'backbone_prediction'"):
-        compare(augmented, test_set(), verbose=0)

@@ -83,9 +83,12 @@ def test_damaged_files_are_named(name, good, tmp_path, capsys):
         assert "Sharpen" in said and "needs code of its own" in said
 
 
-def test_folders_and_old_files_are_named(tmp_path):
+def test_folders_old_files_and_layers_are_named(tmp_path):
     (tmp_path / "folder.keras").mkdir()
     (tmp_path / "old.h5").write_bytes(b"no model")
+    keras.saving.save_model(keras.layers.ReLU(), tmp_path / "layer.keras")
+    with pytest.raises(ValueError, match="layer.keras must hold a model"):
+        _model_files.load_model(tmp_path / "layer.keras")
     with pytest.raises(OSError, match="folder.keras"):
         _model_files.load_model(tmp_path / "folder.keras")
     with pytest.raises(ValueError, match="old.h5 cannot be loaded"):
