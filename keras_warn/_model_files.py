@@ -11,8 +11,14 @@ from keras_warn import files
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
-# What Keras raises, too, on files that hold no model.
-ERRORS = (*files.BROKEN, TypeError)
+# What Keras and its layers raise, too, on files that hold no model.
+ERRORS = (
+    *files.BROKEN,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    TypeError,
+)
 
 # How Keras says that a class or function of the user's is not there.
 MISSING_CODE = re.compile(r"Could not (locate|deserialize) \w+ '[^'\n]*'")
@@ -32,6 +38,9 @@ def load_model(path) -> keras.Model:
         )
     if file.suffix == ".keras":
         read_config(file)
+    # Opened first for what the system says; Keras says "not found".
+    with file.open("rb"):
+        pass
     try:
         model = keras.saving.load_model(file, compile=False)
     except ERRORS as error:
