@@ -308,7 +308,7 @@ class ImageDataset:
             if isinstance(content, np.ndarray):
                 size = content.shape
             else:
-                images.check_image(content, path)
+                images.open_image(content, name=path)
                 size = images.image_size(content, path)
             for box in () if self.boxes is None else self.boxes[indices]:
                 _whole(box, size, path)

@@ -5,9 +5,7 @@ Pillow is imported when a file is read.
 
 import contextlib
 import io
-import struct
 import types
-import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,7 +61,16 @@ def open_image(
         raise ValueError(f"`channels` must be 1 or 3. Received: {channels}.")
     if isinstance(source, np.ndarray):
         return _converted(as_pillow(source), channels)
-    with _decoded(source, apply_exif, name) as image:
+    with _opened(source, name) as (image, name):
+        _scale_transparency(image, name)
+        image.load()
+        # Pillow follows these where there is no EXIF. Programs that show
+        # images do not.
+        for other in ("Raw profile type exif", "XML:com.adobe.xmp", "xmp"):
+            image.info.pop(other, None)
+        if apply_exif:
+            import_pillow().ImageOps.exif_transpose(image, in_place=True)
+        _check_range(image, name)
         return _converted(image, channels)
 
 
@@ -93,12 +100,6 @@ def as_pillow(image) -> "PIL.Image.Image":
         return image
     pixels = image[:, :, 0] if image.shape[2:] == (1,) else image
     return import_pillow().Image.fromarray(pixels)
-
-
-def check_image(path, name=None) -> None:
-    """Raises what `open_image` would, with less memory than that takes."""
-    with _decoded(path, True, name):
-        pass
 
 
 def image_size(path, name=None) -> tuple:
@@ -174,13 +175,14 @@ def resample(image, box, size, mirrored=False) -> np.ndarray:
     (10, 10, 3)
     """
     pillow = import_pillow()
-    top, left, bottom, right = box
     image = as_pillow(image)
+    # Rounding may take its edges a hair beyond the image.
+    height, width = image.height, image.width
+    top, left, bottom, right = np.clip(box, 0, (height, width) * 2)
     resized = image.resize(
         (size[1], size[0]),
         pillow.Image.Resampling.BILINEAR,
-        # Rounding may take the far edges a hair beyond the image.
-        box=(left, top, min(right, image.width), min(bottom, image.height)),
+        box=(left, top, right, bottom),
     )
     if mirrored:  # here, as copying a mirrored array takes much longer
         flip = pillow.Image.Transpose.FLIP_LEFT_RIGHT
@@ -226,11 +228,8 @@ def placement(
             scale *= min(rows, columns) / resize_shorter_edge
         top = (height - rows * scale) / 2
         left = (width - columns * scale) / 2
-        # Rounding may take a border beyond the image.
-        bottom = min(top + rows * scale, height)
-        right = min(left + columns * scale, width)
-        top, left = max(top, 0.0), max(left, 0.0)
-        return (top, left, bottom, right), (0, 0, rows, columns)
+        box = top, left, top + rows * scale, left + columns * scale
+        return box, (0, 0, rows, columns)
     scale = min(rows / height, columns / width)
     inner = [
         max(1, min(round(length * scale), most))
@@ -280,7 +279,7 @@ def _opened(path, name):
     try:
         with pillow.Image.open(file, formats=FORMATS) as image:
             yield image, name
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except FileNotFoundError as error:
         raise ImageError(f"{name} does not exist.") from error
@@ -293,35 +292,8 @@ def _opened(path, name):
         raise ImageError(
             f"{name} is too large to be decoded safely: {error}"
         ) from error
-    # What Pillow's decoders, and its reader of EXIF, raise on broken files.
-    except (
-        EOFError,
-        OSError,
-        OverflowError,
-        RuntimeError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-        struct.error,
-        zlib.error,
-    ) as error:
+    except Exception as error:  # decoders raise any for broken files
         raise ImageError(f"{name} is broken: {error}.") from error
-
-
-@contextlib.contextmanager
-def _decoded(path, apply_exif, name):
-    """A Pillow image that `_converted` takes, its pixels decoded."""
-    with _opened(path, name) as (image, name):
-        _scale_transparency(image, name)
-        image.load()
-        # Pillow follows these where there is no EXIF. Programs that show
-        # images do not.
-        for other in ("Raw profile type exif", "XML:com.adobe.xmp", "xmp"):
-            image.info.pop(other, None)
-        if apply_exif:
-            import_pillow().ImageOps.exif_transpose(image, in_place=True)
-        _check_range(image, name)
-        yield image
 
 
 def _scale_transparency(image, name):
