@@ -33,9 +33,6 @@ ORDER, PLACE, CLUTTER = range(3)
 WORDS = 8
 BLOCKS = WORDS // 4
 
-# Canvases made at a time, few enough to stay in a processor's cache.
-CHUNK = 256
-
 
 class Split(NamedTuple):
     """Digits on their own: `images (n, h, w)` uint8, `labels (n,)` int32."""
@@ -169,9 +166,31 @@ def cluttered(
 
     - [mnist-cluttered](https://github.com/deepmind/mnist-cluttered)
     """
-    settings = _checked(images, labels, distractors, canvas, patch, seed)
+    _check_images(images)
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"`labels` must be {len(images)} integers, one an image. Received: "
+            f"{labels.dtype} of shape {labels.shape}."
+        )
+    h, w = images.shape[1:]
+    checks.integer("distractors", distractors, 0)
+    checks.integer("canvas", canvas, max(h, w))
+    checks.integer("patch", patch, 1, min(h, w))
+    checks.integer("seed", seed, 0)
     count = len(images) if count is None else checks.integer("count", count)
-    return _canvases(images, labels, start, count, **settings)
+    digits = _turns(seed, len(images), start, count)
+    # Sums of bytes, exact in any order; divided once, at the end.
+    sums = np.zeros((count, canvas, canvas), np.float32)
+    for index in range(distractors):
+        words = _words(seed, CLUTTER, index, start, count)
+        _add_distractor(sums, images, patch, words)
+    words = _words(seed, PLACE, 0, start, count)
+    boxes = _add_digit(sums, images[digits], words)
+    # Clamping the clutter before the digit is added, as the generator does,
+    # would change nothing.
+    np.minimum(sums, 255, out=sums)
+    sums /= 255
+    return Canvases(sums[..., None], labels[digits].astype(np.int32), boxes)
 
 
 class ClutteredDigits(keras.utils.PyDataset):
@@ -181,10 +200,10 @@ class ClutteredDigits(keras.utils.PyDataset):
     cheaper to make than to store: 200,000 of them are 1.3 GB.
 
     Every epoch shows fresh clutter, which depends on the number of the epoch
-    alone. Runs are repeatable, resumed ones too, with `shuffle=False` and the
-    callback from `epoch_callback`, without which a new process starts over.
-    Leave out `steps_per_epoch` and `workers`, by which batches of one epoch
-    run into the next; `count` says how long an epoch is.
+    alone, so that `keras_warn.training.fit` resumes with what it would have
+    seen. So does Keras's `fit` of `dataset(epoch)`; that of the object itself
+    starts over in a new process. Leave out `workers`, by which batches of one
+    epoch run into the next; `count` says how long an epoch is.
 
     Args:
         images: As of `cluttered`, like what is not named here.
@@ -204,9 +223,6 @@ class ClutteredDigits(keras.utils.PyDataset):
     >>> images, labels = dataset[0]
     >>> len(dataset), images.shape, labels.shape
     (5, (64, 40, 40, 1), (64,))
-
-    `model.fit(dataset, shuffle=False, callbacks=[dataset.epoch_callback()])`
-    trains on it, resumably, and so does `keras_warn.training.fit`.
 
     Reference:
 
@@ -228,11 +244,16 @@ class ClutteredDigits(keras.utils.PyDataset):
         seed=0,
     ):
         super().__init__()
-        self._settings = _checked(
-            images, labels, distractors, canvas, patch, seed
+        self._cluttered = functools.partial(
+            cluttered,
+            images,
+            labels,
+            distractors=distractors,
+            canvas=canvas,
+            patch=patch,
+            seed=seed,
         )
-        self.images = images
-        self.labels = labels
+        self._cluttered(1)  # or an error, now
         self.batch_size = checks.integer("batch_size", batch_size)
         count = len(images) if count is None else count
         self.count = checks.integer("count", count)
@@ -249,14 +270,10 @@ class ClutteredDigits(keras.utils.PyDataset):
         if not 0 <= index < len(self):
             raise IndexError(index)  # by which iteration ends
         first = index * self.batch_size
-        canvases = _canvases(
-            self.images,
-            self.labels,
-            self._epoch * self.count + first,
-            min(self.batch_size, self.count - first),
-            **self._settings,
-        )
-        return canvases.images, canvases.labels
+        count = min(self.batch_size, self.count - first)
+        start = self._epoch * self.count + first
+        images, labels, _ = self._cluttered(count, start=start)
+        return images, labels
 
     def dataset(self, epoch=0, step=0) -> collections.abc.Iterator:
         """The batches of all epochs, without an end, from one of an epoch on.
@@ -275,36 +292,10 @@ class ClutteredDigits(keras.utils.PyDataset):
         if self.fresh:
             self._epoch = epoch
 
-    def epoch_callback(self) -> keras.callbacks.Callback:
-        """Returns the callback that tells this dataset the model's epoch."""
-
-        # A closure: copies of it, as KerasTuner makes, reach this dataset.
-        def on_epoch_begin(epoch, logs=None):
-            self.set_epoch(epoch)
-
-        return keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)
-
     def on_epoch_end(self) -> None:
         # A fallback: Keras also calls it before the first epoch, and when it
         # has peeked at a batch to build a model.
         self.set_epoch(self._epoch + 1)
-
-
-def _checked(images, labels, distractors, canvas, patch, seed):
-    """Checks what canvases are made of; returns the settings as integers."""
-    _check_images(images)
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"`labels` must be {len(images)} integers, one an image. Received: "
-            f"{labels.dtype} of shape {labels.shape}."
-        )
-    h, w = images.shape[1:]
-    return {
-        "distractors": checks.integer("distractors", distractors, 0),
-        "canvas": checks.integer("canvas", canvas, max(h, w)),
-        "patch": checks.integer("patch", patch, 1, min(h, w)),
-        "seed": checks.integer("seed", seed, 0),
-    }
 
 
 def _check_images(images):
@@ -313,36 +304,6 @@ def _check_images(images):
             "`images` must be uint8 of shape (n, h, w). Received: "
             f"{images.dtype} of shape {images.shape}."
         )
-
-
-def _canvases(images, labels, start, count, distractors, canvas, patch, seed):
-    """`cluttered` without its checks."""
-    result = Canvases(
-        np.empty((count, canvas, canvas, 1), np.float32),
-        np.empty((count,), np.int32),
-        np.empty((count, 4), np.int32),
-    )
-    key = _key(seed)
-    for first in range(0, count, CHUNK):
-        size = min(CHUNK, count - first)
-        digits = _turns(seed, len(images), start + first, size)
-        # Sums of bytes, exact in any order; divided once, at the end.
-        sums = np.zeros((size, canvas, canvas), np.int32)
-        for index in range(distractors):
-            words = _words(key, CLUTTER, index, start + first, size)
-            _add_distractor(sums, images, patch, words)
-        words = _words(key, PLACE, 0, start + first, size)
-        boxes = _add_digit(sums, images[digits], words)
-        # Clamping the clutter before the digit is added, as the generator
-        # does, would change nothing.
-        np.minimum(sums, 255, out=sums)
-        part = slice(first, first + size)
-        np.divide(
-            sums, np.float32(255), out=result.images[part, :, :, 0], dtype="f4"
-        )
-        result.labels[part] = labels[digits]
-        result.boxes[part] = boxes
-    return result
 
 
 def _add_distractor(sums, images, patch, words):
@@ -392,6 +353,7 @@ def _add_digit(sums, digits, words):
             left + w - columns[:, ::-1].argmax(axis=1),
         ],
         axis=1,
+        dtype=np.int32,
     )
 
 
@@ -409,22 +371,19 @@ def _turns(seed, n, start, count):
 @functools.lru_cache(maxsize=4)
 def _order(seed, n, number):
     """The order of `n` digits in pass `number` over them."""
-    words = _words(_key(seed), ORDER, number, 0, -(-n // WORDS))
+    words = _words(seed, ORDER, number, 0, -(-n // WORDS))
     order = np.argsort(words.ravel()[:n], kind="stable")
     order.flags.writeable = False
     return order
 
 
-def _key(seed):
-    return np.random.SeedSequence(seed).generate_state(2, np.uint64)
-
-
-def _words(key, purpose, lane, start, count):
+def _words(seed, purpose, lane, start, count):
     """Random words below 2**32, `WORDS` a row: rows from `start` of a lane.
 
     Of Philox, NumPy promises the raw words alone to stay the same in later
     versions, and any row can be computed alone.
     """
+    key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
     counter = np.array([start * BLOCKS, lane, purpose, 0], np.uint64)
     bits = np.random.Philox(key=key, counter=counter)
     return bits.random_raw((count, WORDS)) >> np.uint64(32)
@@ -441,7 +400,7 @@ def _hold_out(images, labels, size):
     order = np.random.RandomState(0).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
     # Evenly spaced: every class gives its share, to within one image.
-    spaced = (np.arange(size) * len(labels)) // max(size, 1)
+    spaced = np.arange(size) * len(labels) // size
     held = np.zeros(len(labels), bool)
     held[by_class[spaced]] = True
     labels = labels.astype(np.int32)
