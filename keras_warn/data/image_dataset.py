@@ -66,7 +66,7 @@ class ImageDataset:
         put("names", tuple(self.names))
         put("skipped", dict(self.skipped))
         splits = self.splits.items()
-        put("splits", {k: _indices(k, one) for k, one in splits})
+        put("splits", {k: np.array(one, "int64") for k, one in splits})
         for name, dtype, shape in (
             ("labels", "int32", (len(self),)),
             ("boxes", "float32", (len(self), 4)),
@@ -85,18 +85,11 @@ class ImageDataset:
                 )
         if self.contents is not None:
             put("contents", _contents(self.contents, len(self)))
-        wrong = self.labels[
-            (self.labels < 0) | (self.labels >= len(self.names))
-        ]
-        if wrong.size:
-            raise ValueError(
-                f"`labels` must be classes from 0 to {len(self.names) - 1}. "
-                f"Received: {wrong[0]}."
-            )
+        _check_range("labels", self.labels, len(self.names))
         if self.splits:
-            _distinct(
-                "splits", np.concatenate(list(self.splits.values())), len(self)
-            )
+            indices = np.concatenate(list(self.splits.values()))
+            _check_range("splits", indices, len(self))
+            _check_distinct("splits", indices)
 
     def __len__(self):
         return len(self.paths)
@@ -117,7 +110,7 @@ class ImageDataset:
             `skipped` stay as they are; `splits` without examples are gone.
         """
         indices = np.arange(len(self))[indices]
-        _distinct("indices", indices, len(self))
+        _check_distinct("indices", indices)
         places = np.full(len(self), -1, "int64")
         places[indices] = np.arange(len(indices))
         splits = {
@@ -151,9 +144,9 @@ class ImageDataset:
             )
         kept = [i for i, path in enumerate(self.paths) if path not in paths]
         skipped = collections.Counter(self.skipped)
-        if len(kept) < len(self):
-            skipped["cannot be read"] += len(self) - len(kept)
-        return dataclasses.replace(self.select(kept), skipped=dict(skipped))
+        # Which leaves out what is zero.
+        skipped += {"cannot be read": len(self) - len(kept)}
+        return dataclasses.replace(self.select(kept), skipped=skipped)
 
     def hold_out(self, share, seed) -> tuple:
         """Splits the examples in two, to train and to validate with.
@@ -348,23 +341,15 @@ def _image_digest(image):
         return hashlib.sha256().digest()
 
 
-def _indices(split, values):
-    values = np.asarray(values)
-    if values.size and values.dtype.kind not in "iu":
-        raise TypeError(
-            "`splits` must have integers, the indices of examples. Received: "
-            f"{values.dtype} in {split!r}."
-        )
-    return values.astype("int64")
-
-
-def _distinct(name, indices, length):
-    outside = indices[(indices < 0) | (indices >= length)]
+def _check_range(name, values, number):
+    outside = values[(values < 0) | (values >= number)]
     if outside.size:
         raise ValueError(
-            f"`{name}` must be indices from 0 to {length - 1}. Received: "
-            f"{outside[0]}."
+            f"`{name}` must be from 0 to {number - 1}. Received: {outside[0]}."
         )
+
+
+def _check_distinct(name, indices):
     values, times = np.unique(indices, return_counts=True)
     if (times > 1).any():
         raise ValueError(

@@ -16,7 +16,29 @@ from keras_warn.data import images
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomCrop:
+class _Crop:
+    """A square of an image."""
+
+    size: int = 224
+    resize_shorter_edge: int = 256
+
+    def __post_init__(self):
+        checks.integer("size", self.size)
+        edge = self.resize_shorter_edge
+        checks.integer("resize_shorter_edge", edge, self.size)
+
+    def _square(self, image, down, across, mirrored=False):
+        """The square whose corner is this share of the way that it can go."""
+        image = images.as_pillow(image)
+        # In pixels of the image, which is so cut and resized in one go.
+        side = min(image.size) * self.size / self.resize_shorter_edge
+        top, left = down * (image.height - side), across * (image.width - side)
+        box = top, left, top + side, left + side
+        return images.resample(image, box, (self.size, self.size), mirrored)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomCrop(_Crop):
     """A random square of an image, mirrored half of the time.
 
     Args:
@@ -36,19 +58,13 @@ class RandomCrop:
     (224, 224, 3)
     """
 
-    size: int = 224
-    resize_shorter_edge: int = 256
-
-    def __post_init__(self):
-        _check_sizes(self)
-
     def __call__(self, image, random):
         down, across, mirrored = random.random(3)
-        return _square(image, self, down, across, mirrored < 0.5)
+        return self._square(image, down, across, mirrored < 0.5)
 
 
 @dataclasses.dataclass(frozen=True)
-class CenterCrop:
+class CenterCrop(_Crop):
     """The square in the middle of an image, otherwise as `RandomCrop`.
 
     Example:
@@ -59,14 +75,8 @@ class CenterCrop:
     [[5, 6], [9, 10]]
     """
 
-    size: int = 224
-    resize_shorter_edge: int = 256
-
-    def __post_init__(self):
-        _check_sizes(self)
-
     def __call__(self, image, random=None):
-        return _square(image, self, 0.5, 0.5)
+        return self._square(image, 0.5, 0.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,18 +129,3 @@ class Identity:
 
     def __call__(self, image, random=None):
         return images.as_array(image)
-
-
-def _check_sizes(crop):
-    checks.integer("size", crop.size)
-    checks.integer("resize_shorter_edge", crop.resize_shorter_edge, crop.size)
-
-
-def _square(image, crop, down, across, mirrored=False):
-    """The square whose corner is this share of the way that it can go."""
-    image = images.as_pillow(image)
-    # In pixels of the image, which is so cut and resized in one go.
-    side = min(image.size) * crop.size / crop.resize_shorter_edge
-    top, left = down * (image.height - side), across * (image.width - side)
-    box = top, left, top + side, left + side
-    return images.resample(image, box, (crop.size, crop.size), mirrored)
