@@ -178,19 +178,26 @@ def cluttered(
     checks.integer("patch", patch, 1, min(h, w))
     checks.integer("seed", seed, 0)
     count = len(images) if count is None else checks.integer("count", count)
-    digits = _turns(seed, len(images), start, count)
+    turns = _turns(seed, len(images), start, count)
     # Sums of bytes, exact in any order; divided once, at the end.
     sums = np.zeros((count, canvas, canvas), np.float32)
+    cuts = np.lib.stride_tricks.sliding_window_view(
+        images, (patch, patch), axis=(1, 2)
+    )
     for index in range(distractors):
         words = _words(seed, CLUTTER, index, start, count)
-        _add_distractor(sums, images, patch, words)
-    words = _words(seed, PLACE, 0, start, count)
-    boxes = _add_digit(sums, images[digits], words)
+        # The image, and top and left of the patch in it.
+        chosen = tuple(map(_below, cuts.shape[:3], words.T))
+        _add(sums, cuts[chosen], words[:, 3:])
+    digits = images[turns]
+    corners = _add(sums, digits, _words(seed, PLACE, 0, start, count))
+    boxes = np.tile(corners, 2) + _boxes(digits)
     # Clamping the clutter before the digit is added, as the generator does,
     # would change nothing.
     np.minimum(sums, 255, out=sums)
     sums /= 255
-    return Canvases(sums[..., None], labels[digits].astype(np.int32), boxes)
+    labels, boxes = labels[turns].astype(np.int32), boxes.astype(np.int32)
+    return Canvases(sums[..., None], labels, boxes)
 
 
 class ClutteredDigits(keras.utils.PyDataset):
@@ -306,54 +313,35 @@ def _check_images(images):
         )
 
 
-def _add_distractor(sums, images, patch, words):
-    """Adds one patch to every canvas, in place."""
+def _add(sums, patches, words):
+    """Adds one patch to every canvas, in place; returns its top and left."""
     size, canvas, _ = sums.shape
-    n, h, w = images.shape
-    cuts = np.lib.stride_tricks.sliding_window_view(
-        images, (patch, patch), axis=(1, 2)
-    )
-    spots = np.lib.stride_tricks.sliding_window_view(
-        sums, (patch, patch), axis=(1, 2), writeable=True
-    )
-    chosen = cuts[
-        _below(n, words[:, 0]),
-        _below(h - patch + 1, words[:, 1]),
-        _below(w - patch + 1, words[:, 2]),
-    ]
-    where = (
-        np.arange(size),
-        _below(canvas - patch + 1, words[:, 3]),
-        _below(canvas - patch + 1, words[:, 4]),
-    )
-    # One spot a canvas: no two of these windows share a pixel.
-    spots[where] += chosen
-
-
-def _add_digit(sums, digits, words):
-    """Adds one digit to every canvas, in place; returns the ink's boxes."""
-    size, canvas, _ = sums.shape
-    h, w = digits.shape[1:]
+    h, w = patches.shape[1:]
     top = _below(canvas - h + 1, words[:, 0])
     left = _below(canvas - w + 1, words[:, 1])
     spots = np.lib.stride_tricks.sliding_window_view(
         sums, (h, w), axis=(1, 2), writeable=True
     )
-    spots[np.arange(size), top, left] += digits
+    # One spot a canvas: no two of these windows share a pixel.
+    spots[np.arange(size), top, left] += patches
+    return np.stack([top, left], axis=1)
 
+
+def _boxes(digits):
+    """Where the ink of digits is: top, left, bottom and right, `(n, 4)`."""
     ink = digits > INK
     rows, columns = ink.any(axis=2), ink.any(axis=1)
+    h, w = digits.shape[1:]
     # `argmax` finds the first True; it says 0 for a digit without any ink,
     # whose box is then the whole image.
     return np.stack(
         [
-            top + rows.argmax(axis=1),
-            left + columns.argmax(axis=1),
-            top + h - rows[:, ::-1].argmax(axis=1),
-            left + w - columns[:, ::-1].argmax(axis=1),
+            rows.argmax(axis=1),
+            columns.argmax(axis=1),
+            h - rows[:, ::-1].argmax(axis=1),
+            w - columns[:, ::-1].argmax(axis=1),
         ],
         axis=1,
-        dtype=np.int32,
     )
 
 

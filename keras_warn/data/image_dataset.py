@@ -358,12 +358,6 @@ def _check_distinct(name, indices):
         )
 
 
-def _is_pixels(image):
-    shape = image.shape
-    of_images = len(shape) == 3 and shape[2] in (1, 3) and 0 not in shape
-    return image.dtype == np.uint8 and of_images
-
-
 def _contents(contents, length):
     """Contents of images, as an array or a tuple, if they are."""
     array = isinstance(contents, np.ndarray) and contents.dtype != object
@@ -375,7 +369,10 @@ def _contents(contents, length):
             f"{len(contents)}."
         )
     for one in contents[:1] if array else contents:
-        if not isinstance(one, bytes) and not _is_pixels(one):
+        if isinstance(one, bytes):
+            continue
+        pixels = one.dtype == np.uint8 and one.ndim == 3 and one.size
+        if not pixels or one.shape[2] not in (1, 3):
             raise ValueError(
                 "`contents` must be bytes of files, or uint8 (h, w, c) with 1 "
                 f"or 3 channels. Received: one of shape {one.shape}, "

@@ -217,10 +217,12 @@ def class_number(label, classes, names=None, found=None) -> int:
     (1, 0)
     """
     where = "" if found is None else f" of {found.path} ({found.source})"
-    known = [unicodedata.normalize("NFC", name) for name in names or ()]
-    count = known.count(unicodedata.normalize("NFC", label))
+    name, *known = [
+        unicodedata.normalize("NFC", one) for one in (label, *(names or ()))
+    ]
+    count = known.count(name)
     if count == 1:
-        return known.index(unicodedata.normalize("NFC", label))
+        return known.index(name)
     if count > 1:
         raise ValueError(
             f"The class {label!r}{where} is the name of {count} classes. Give "
