@@ -137,7 +137,6 @@ def jpeg_files():
             {"progressive": True},
             {"subsampling": 0},
             {"subsampling": 1},
-            {"quality": 30},
             {"keep_rgb": True},
         ):
             found[f"JPEG {image.mode} {arguments}"] = encoded(

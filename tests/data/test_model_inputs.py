@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-from support import without_weights
 
 from keras_warn.data.model_inputs import PREPROCESSING
 from keras_warn.data.model_inputs import check_preprocessing
@@ -79,14 +78,6 @@ def test_models_that_say_how_they_take_images(first, bytes_taken):
     else:
         with pytest.raises(ValueError, match="'tiny' does not say how"):
             default_preprocessing(model)
-
-
-def test_efficientnet_says_that_it_takes_bytes():
-    with without_weights():
-        model = keras.applications.EfficientNetB0(
-            weights=None, include_top=False, input_shape=(32, 32, 3)
-        )
-        assert default_preprocessing(model) == "none"
 
 
 def test_two_readers_that_disagree():
