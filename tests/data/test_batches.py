@@ -4,6 +4,7 @@ import itertools
 
 import keras
 import numpy as np
+import odd_images
 import PIL.Image
 import pytest
 from support import to_numpy
@@ -135,14 +136,10 @@ def test_parts_are_the_whole_batch(mix):
 @pytest.mark.parametrize("cropped", [False, True])
 def test_files_are_seen_as_the_arrays_that_are_read_of_them(tmp_path, cropped):
     """What was decoded is cut and shrunk before it becomes an array."""
-    random = np.random.default_rng(0)
-    paths = []
-    for mode, shape in (("RGB", (47, 61, 3)), ("L", (61, 47))):
-        exif = PIL.Image.Exif()
-        exif[0x0112] = 6  # to be turned
-        paths.append(tmp_path / f"{mode}.png")
-        pixels = random.integers(0, 256, shape, "uint8")
-        PIL.Image.fromarray(pixels).save(paths[-1], exif=exif)
+    paths = [tmp_path / "color.png", tmp_path / "gray.png"]
+    for path, shape in zip(paths, [(53, 71, 3), (71, 53)], strict=True):
+        pixels = np.random.default_rng(0).integers(0, 256, shape, "uint8")
+        PIL.Image.fromarray(pixels).save(path, exif=odd_images.exif(6))
     boxes = [(3.5, 5, 40, 44.5)] * 2
     images = ImageDataset("noise", paths, [0, 1], "ab", {}, boxes=boxes)
     for kind, transform in (

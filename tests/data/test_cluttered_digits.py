@@ -58,23 +58,13 @@ def assert_uniform(values, size):
 
 def test_without_distractors_there_is_the_digit_on_black():
     images, numbers = noise(7, low=60)
-    labels = 6 - numbers
-    canvases = cluttered(images, labels, 31, distractors=0)
+    canvases = cluttered(images, 6 - numbers, 31, distractors=0)
     for canvas, label, box in zip(
         pixels(canvases), canvases.labels, canvases.boxes, strict=True
     ):
         expected = np.zeros((40, 40), int)
         expected[box[0] : box[2], box[1] : box[3]] = images[6 - label]
         np.testing.assert_array_equal(canvas, expected)
-
-
-def test_digits_are_placed_uniformly():
-    images, labels = flat(3, value=255)
-    canvases = cluttered(images, labels, 13 * 13 * 40, distractors=0)
-    top, left = corner(pixels(canvases))
-    np.testing.assert_array_equal(canvases.boxes[:, :2].T, [top, left])
-    # 0 to 40 - 28 inclusive, rows and columns independently.
-    assert_uniform(top * 13 + left, 13 * 13)
 
 
 def test_distractors_are_squares_that_are_placed_uniformly():

@@ -286,10 +286,8 @@ def test_a_box_is_cut_out_of_the_image_as_it_is_stored(
 ):
     """Published so, though viewers show a photo turned."""
     pixels = pixels_of(1)[0]
-    exif = Image.Exif()
-    exif[0x0112] = 6
     path = tmp_path / "a.png"
-    path.write_bytes(png(pixels, exif=exif))
+    path.write_bytes(png(pixels, exif=odd_images.exif(6)))
     turned, stored = (17, 13, 3), (13, 17, 3)
     for contents, shape in (
         (None, turned),
