@@ -427,11 +427,9 @@ def _from_tfds():
 
     arrays = []
     for name in ("train", "test"):
-        split = builder.as_dataset(split=name, batch_size=10_000)
-        batches = list(tfds.as_numpy(split))
-        images = np.concatenate([batch["image"] for batch in batches])
-        labels = np.concatenate([batch["label"] for batch in batches])
-        arrays += [images[..., 0], labels]
+        # In one batch.
+        part = tfds.as_numpy(builder.as_dataset(split=name, batch_size=-1))
+        arrays += [part["image"][..., 0], part["label"]]
     return arrays
 
 

@@ -195,7 +195,7 @@ class ImageDataset:
             )
         return self.select(~held), self.select(held)
 
-    def image(self, i, cropped=False, channels=3) -> "PIL.Image.Image":
+    def image(self, i, cropped=False) -> "PIL.Image.Image":
         """Decodes an image.
 
         Args:
@@ -204,10 +204,9 @@ class ImageDataset:
                 hold all of it, as far as the image reaches. Boxes are those
                 of the image as it is stored: its EXIF orientation is then
                 not applied. Otherwise it is.
-            channels: 3 for RGB, or 1 for brightness.
 
         Returns:
-            A `PIL.Image.Image`, as of `images.open_image`.
+            A `PIL.Image.Image` of mode "RGB", as of `images.open_image`.
 
         Raises:
             ImportError: if Pillow is not installed.
@@ -215,7 +214,7 @@ class ImageDataset:
                 `images.open_image`, or its box shows nothing.
         """
         image = images.open_image(
-            self._content(i), channels, not cropped, self.paths[i]
+            self._content(i), apply_exif=not cropped, name=self.paths[i]
         )
         if not cropped:
             return image
@@ -223,7 +222,7 @@ class ImageDataset:
         top, left, bottom, right = _whole(self.boxes[i], size, self.paths[i])
         return image.crop((left, top, right, bottom))
 
-    def read(self, i, cropped=False, channels=3) -> np.ndarray:
+    def read(self, i, cropped=False) -> np.ndarray:
         """Reads an image, as `image` does, into an array.
 
         Returns:
@@ -239,7 +238,7 @@ class ImageDataset:
         >>> dots.read(0).shape, dots.read(0, cropped=True).shape
         ((7, 5, 3), (3, 2, 3))
         """
-        return images.as_array(self.image(i, cropped, channels))
+        return images.as_array(self.image(i, cropped))
 
     def problems(self, workers=8, verbose=1) -> list:
         """Images that are missing or broken, or of which a box shows nothing.
