@@ -254,24 +254,17 @@ class ImageDataset:
         """
         workers = checks.integer("workers", workers)
         images.import_pillow()
-        # A file is read once for all of its boxes.
-        members = {}
-        for i, path in enumerate(self.paths):
-            key = path if self.contents is None else i
-            members.setdefault(key, []).append(i)
         # A log file gets a line each time: not too often.
         progress = keras.utils.Progbar(
-            len(members), verbose=verbose, interval=1.0, unit_name="image"
+            len(self), verbose=verbose, interval=1.0, unit_name="image"
         )
         found = {}
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-            reasons = pool.map(self._problem, members.values())
-            for i, (indices, reason) in enumerate(
-                zip(members.values(), reasons, strict=True), start=1
-            ):
+            reasons = pool.map(self._problem, range(len(self)))
+            for i, reason in enumerate(reasons):
                 if reason:
-                    found.setdefault(self.paths[indices[0]], reason)
-                progress.update(i)
+                    found.setdefault(self.paths[i], reason)
+                progress.update(i + 1)
         return list(found.items())
 
     def check(self, workers=8, verbose=1) -> None:
@@ -293,17 +286,13 @@ class ImageDataset:
         """The path, the bytes or the pixels of an image."""
         return self.paths[i] if self.contents is None else self.contents[i]
 
-    def _problem(self, indices):
-        """Why an image cannot be used by these examples, or ""."""
-        content, path = self._content(indices[0]), self.paths[indices[0]]
+    def _problem(self, i):
+        """Why an image cannot be used by an example, or ""."""
+        content, path = self._content(i), self.paths[i]
         try:
-            if isinstance(content, np.ndarray):
-                size = content.shape
-            else:
-                images.open_image(content, name=path)
-                size = images.image_size(content, path)
-            for box in () if self.boxes is None else self.boxes[indices]:
-                _whole(box, size, path)
+            images.open_image(content, name=path)
+            if self.boxes is not None:
+                _whole(self.boxes[i], images.image_size(content, path), path)
         except images.ImageError as error:
             # The path stands beside the reason already.
             return str(error).removeprefix(f"{path}").strip()

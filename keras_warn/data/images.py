@@ -102,15 +102,17 @@ def as_pillow(image) -> "PIL.Image.Image":
     return import_pillow().Image.fromarray(pixels)
 
 
-def image_size(path, name=None) -> tuple:
-    """Height and width of an image file as it is stored, of its header alone.
+def image_size(source, name=None) -> tuple:
+    """Height and width of an image as it is stored, of a file's header alone.
 
     Example:
 
     >>> image_size(b"P6 2 1 255 " + b"\\xff" * 6)
     (1, 2)
     """
-    with _opened(path, name) as (image, _):
+    if isinstance(source, np.ndarray):
+        return source.shape[:2]
+    with _opened(source, name) as (image, _):
         return image.height, image.width
 
 

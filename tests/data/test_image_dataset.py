@@ -232,7 +232,7 @@ def test_problems_are_found_all_at_once(tmp_path, capsys, in_files):
     for path, reason in found:
         assert bad[path.name] in reason and str(path) not in reason
     assert dataset.problems(workers=1) == found
-    assert f"{count if in_files else 2 * count}/" in capsys.readouterr().out
+    assert f"{2 * count}/{2 * count}" in capsys.readouterr().out
     summary = f"{len(bad)} of the {count} images of photos"
     with pytest.raises(ValueError, match=summary) as error:
         dataset.check(verbose=0)
