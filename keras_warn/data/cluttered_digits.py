@@ -213,13 +213,14 @@ class ClutteredDigits(keras.utils.PyDataset):
     epoch run into the next; `count` says how long an epoch is.
 
     Args:
-        images: As of `cluttered`, like what is not named here.
+        images: As of `cluttered`.
         labels: As of `cluttered`.
         batch_size: Number of canvases in a batch.
         count: Number of canvases in an epoch. Defaults to one of each digit.
         drop_remainder: Whether to leave out a last batch that is smaller.
         fresh: Whether every epoch has clutter of its own. `False` for
             validation and test, whose canvases should be the same each time.
+        settings: `distractors`, `canvas`, `patch` and `seed` of `cluttered`.
 
     Example:
 
@@ -245,20 +246,11 @@ class ClutteredDigits(keras.utils.PyDataset):
         *,
         drop_remainder=False,
         fresh=True,
-        distractors=8,
-        canvas=40,
-        patch=8,
-        seed=0,
+        **settings,
     ):
         super().__init__()
         self._cluttered = functools.partial(
-            cluttered,
-            images,
-            labels,
-            distractors=distractors,
-            canvas=canvas,
-            patch=patch,
-            seed=seed,
+            cluttered, images, labels, **settings
         )
         self._cluttered(1)  # or an error, now
         self.batch_size = checks.integer("batch_size", batch_size)
@@ -347,12 +339,9 @@ def _boxes(digits):
 
 def _turns(seed, n, start, count):
     """Which of `n` digits stands on each of the canvases from `start`."""
-    passes, turns = np.divmod(np.arange(start, start + count), n)
-    digits = np.empty(count, np.intp)
-    for number in range(passes[0], passes[-1] + 1):
-        here = passes == number
-        digits[here] = _order(seed, n, number)[turns[here]]
-    return digits
+    first, last = start // n, (start + count - 1) // n
+    orders = [_order(seed, n, number) for number in range(first, last + 1)]
+    return np.concatenate(orders)[start - first * n :][:count]
 
 
 # Kept because the batches of one pass share it; two for a batch in between.
@@ -360,9 +349,7 @@ def _turns(seed, n, start, count):
 def _order(seed, n, number):
     """The order of `n` digits in pass `number` over them."""
     words = _words(seed, ORDER, number, 0, -(-n // WORDS))
-    order = np.argsort(words.ravel()[:n], kind="stable")
-    order.flags.writeable = False
-    return order
+    return np.argsort(words.ravel()[:n], kind="stable")
 
 
 def _words(seed, purpose, lane, start, count):
