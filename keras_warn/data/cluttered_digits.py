@@ -7,7 +7,6 @@ and a run that was killed resumes with the canvases it would have seen.
 """
 
 import collections.abc
-import copy
 import functools
 import itertools
 from typing import NamedTuple
@@ -280,11 +279,10 @@ class ClutteredDigits(keras.utils.PyDataset):
         For `model.fit` with `steps_per_epoch=len(dataset)`; the epoch that
         `set_epoch` sets does not count.
         """
-        twin = copy.copy(self)
         for number in itertools.count(epoch * len(self) + step):
             epoch, step = divmod(number, len(self))
-            twin.set_epoch(epoch)
-            yield twin[step]
+            self.set_epoch(epoch)
+            yield self[step]
 
     def set_epoch(self, epoch) -> None:
         """Makes the batches those of an epoch; no-op unless `fresh`."""

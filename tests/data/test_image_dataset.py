@@ -173,6 +173,8 @@ def test_hold_out_keeps_groups_together():
         assert not set(training.groups) & set(validation.groups)
         held = np.bincount(validation.labels, minlength=4)
         assert (np.abs(held - [25, 35, 40, 0]) <= [8, 8, 8, 0]).all()
+        # Nor is all of it where most is to be held out.
+        assert 3 in dataset.hold_out(0.75, seed)[0].labels
 
 
 def test_large_groups_are_not_preferred():

@@ -86,11 +86,13 @@ def test_summary_of_data_that_are_other_data():
         digest(listed(train=TRAIN, test=range(31, 40))),
     }
     assert len(digests) == 5
-    # Labels alone, with the same images in each split.
+    # Labels or names alone, with the same images in each split.
     found = splits.split(first, 0.2)
-    test = dataclasses.replace(found.test, labels=np.roll(TEST, 1) % 4)
-    other = dataclasses.replace(found, test=test)
-    assert other.summary()["digest"] not in digests
+    labels = np.roll(found.training.labels, 1)
+    for change in ({"labels": labels}, {"names": "abcd"}):
+        training = dataclasses.replace(found.training, **change)
+        other = dataclasses.replace(found, training=training)
+        assert other.summary()["digest"] not in digests
     moved = listed(folder="elsewhere", train=TRAIN, test=TEST)
     assert splits.split(moved, 0.2).summary() == found.summary()
 
