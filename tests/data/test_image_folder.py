@@ -138,7 +138,7 @@ def test_a_table_with_splits(tmp_path):
     path = tree(tmp_path, *BIRDS) / "my birds.csv"
     lines = [
         "\ufeffPath , LABEL,date, Split",
-        '"wren/1.jpg",wren,3,train',
+        '"wren/1.jpg", "wren",3,train',
         f"{tmp_path}/wren/2.PNG, wren,4,test",
         "",
         "finch/1.jpg,Fink Ä,,train",
