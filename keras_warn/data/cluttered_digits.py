@@ -7,6 +7,7 @@ and a run that was killed resumes with the canvases it would have seen.
 """
 
 import collections.abc
+import copy
 import functools
 import itertools
 from typing import NamedTuple
@@ -279,10 +280,11 @@ class ClutteredDigits(keras.utils.PyDataset):
         For `model.fit` with `steps_per_epoch=len(dataset)`; the epoch that
         `set_epoch` sets does not count.
         """
+        twin = copy.copy(self)
         for number in itertools.count(epoch * len(self) + step):
             epoch, step = divmod(number, len(self))
-            self.set_epoch(epoch)
-            yield self[step]
+            twin.set_epoch(epoch)
+            yield twin[step]
 
     def set_epoch(self, epoch) -> None:
         """Makes the batches those of an epoch; no-op unless `fresh`."""

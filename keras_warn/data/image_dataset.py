@@ -66,7 +66,7 @@ class ImageDataset:
         put("names", tuple(self.names))
         put("skipped", dict(self.skipped))
         splits = self.splits.items()
-        put("splits", {k: np.array(one, "int64") for k, one in splits})
+        put("splits", {k: _indices(k, one) for k, one in splits})
         for name, dtype, shape in (
             ("labels", "int32", (len(self),)),
             ("boxes", "float32", (len(self), 4)),
@@ -327,6 +327,16 @@ def _image_digest(image):
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return hashlib.sha256().digest()
+
+
+def _indices(split, values):
+    values = np.asarray(values)
+    if values.size and values.dtype.kind not in "iu":
+        raise TypeError(
+            "`splits` must have integers, the indices of examples. Received: "
+            f"{values.dtype} in {split!r}."
+        )
+    return values.astype("int64")
 
 
 def _check_range(name, values, number):

@@ -5,7 +5,9 @@ Pillow is imported when a file is read.
 
 import contextlib
 import io
+import struct
 import types
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -281,7 +283,7 @@ def _opened(path, name):
     try:
         with pillow.Image.open(file, formats=FORMATS) as image:
             yield image, name
-    except (ImageError, MemoryError):
+    except ImageError:
         raise
     except FileNotFoundError as error:
         raise ImageError(f"{name} does not exist.") from error
@@ -294,7 +296,18 @@ def _opened(path, name):
         raise ImageError(
             f"{name} is too large to be decoded safely: {error}"
         ) from error
-    except Exception as error:  # decoders raise any for broken files
+    # What Pillow's decoders, and its reader of EXIF, raise on broken files.
+    except (
+        EOFError,
+        OSError,
+        OverflowError,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        struct.error,
+        zlib.error,
+    ) as error:
         raise ImageError(f"{name} is broken: {error}.") from error
 
 

@@ -93,8 +93,8 @@ def parted(*arguments):
         (changed(splits={"a": [0, 5]}), "`splits` must be from 0 to 4"),
         (changed(splits={"a": [0, -1]}), "`splits` must .* Received: -1"),
         (changed(splits={"a": [0], "b": [1, 0]}), "`splits` .* 0 twice"),
-        # Booleans are no indices.
-        (changed(splits={"a": [True] * 5}), "`splits` .* 1 twice"),
+        (changed(splits={"a": [True] * 5}), "`splits` .* integers.* bool in"),
+        (changed(splits={"a": [0.5]}), "`splits` must have integers.* float64"),
         (holding(pixels_of(4)), "`contents` .* as the paths, 5. Received: 4"),
         (holding(pixels_of(5)[..., 0]), r"uint8 \(h, w, c\) .* \(13, 17\)"),
         (holding(pixels_of(5, channels=4)), r"Received: .* \(13, 17, 4\)"),
