@@ -4,10 +4,8 @@ import json
 import os
 import pathlib
 
-import keras
 import pytest
 
-from keras_warn.environment import environment
 from keras_warn.training.runs import RunFolder
 
 
@@ -24,72 +22,56 @@ def never():
 
 
 def test_resumes_with_what_is_missing(tmp_path):
+    """Results are as JSON keeps them; a string is one like any other."""
     settings = {"sizes": (2, 3), "rate": 0.1}
-    run = RunFolder(tmp_path / "a" / "run", settings)
+    path = tmp_path / "a" / "run"
+    run = RunFolder(path, settings)
     assert not run.has("one")
     assert run.part("one", lambda x: {8: (x, 1)}, 2) == {"8": [2, 1]}
-    run = RunFolder(tmp_path / "a" / "run", settings)
+    with pytest.raises(AssertionError):
+        run.part("two", never)
+    # What a process leaves that is killed while it writes.
+    (path / ".unfinished-x").mkdir()
+    (path / ".unfinished-x" / "model.keras").touch()
+    run = RunFolder(path, settings)
     assert run.has("one")
     assert run.part("one", never) == {"8": [2, 1]}
-    assert run.part("two", lambda: 5) == 5
-
-
-def test_a_string_is_a_result_like_any_other(tmp_path):
-    (tmp_path / "parts").mkdir()  # as a kill at the very start leaves it
-    run = RunFolder(tmp_path, {})
-    assert run.part("one", lambda: "text") == "text"
-    assert run.part("one", never) == "text"
+    assert run.part("two", lambda: "text") == "text"
+    assert run.part("two", never) == "text"
     run.finish("all")
-    assert json.loads((run / "results.json").read_text()) == "all"
+    assert RunFolder(path, settings, finished=True).results == "all"
+    names = ["parts", "results.json", "settings.json"]
+    assert sorted(os.listdir(path)) == names
 
 
-def test_a_part_that_fails_is_not_kept(tmp_path):
-    run = RunFolder(tmp_path, {})
-    with pytest.raises(AssertionError):
-        run.part("one", never)
-    assert run.part("one", lambda: 1) == 1
+def test_a_kill_at_the_very_start(tmp_path):
+    (tmp_path / "parts").mkdir()
+    assert RunFolder(tmp_path, {}).part("one", lambda: 1) == 1
 
 
-def test_leftovers_of_a_killed_process_are_removed(tmp_path):
-    RunFolder(tmp_path, {})
-    (tmp_path / ".unfinished-x").mkdir()
-    (tmp_path / ".unfinished-x" / "model.keras").touch()
-    RunFolder(tmp_path, {})
-    assert sorted(os.listdir(tmp_path)) == ["parts", "settings.json"]
-
-
-@pytest.mark.parametrize("content", ["{", "", "\ud800", "[" * 100_000])
+@pytest.mark.parametrize("content", ["", "\ud800", "[" * 100_000])
 @pytest.mark.parametrize("name", ["results.json", "parts/one.json"])
 def test_what_cannot_be_read_is_named(tmp_path, name, content):
-    run = RunFolder(tmp_path, {})
+    RunFolder(tmp_path, {})
     (tmp_path / name).write_text(content, "utf-8", "surrogatepass")
     with pytest.raises(FileExistsError, match=f"{name} is not JSON"):
-        run = RunFolder(tmp_path, {}, finished=True)
-        run.part("one", lambda: 1)
+        RunFolder(tmp_path, {}, finished=True).part("one", never)
     assert RunFolder(tmp_path, {}, overwrite=True).results is None
 
 
-@pytest.mark.parametrize(
-    "begin, settings, message",
-    [
-        (lambda run: run.part("one", lambda: 1), 5, "epochs=3 instead of 5"),
-        (lambda run: run.finish({"x": 0.5}), 3, "results.json exists"),
-    ],
-)
-def test_other_settings_and_finished_runs_are_refused(
-    tmp_path, begin, settings, message
-):
-    begin(RunFolder(tmp_path, {"epochs": 3, "width": 4}))
-    before = contents(tmp_path)
-    with pytest.raises(FileExistsError, match=message):
-        RunFolder(tmp_path, {"epochs": settings, "width": 4})
-    assert contents(tmp_path) == before
-
-
-def test_overwriting_starts_anew(tmp_path):
-    run = RunFolder(tmp_path, {"epochs": 3})
+def test_other_settings_and_finished_runs_are_refused(tmp_path):
+    """Unless they are thrown away."""
+    run = RunFolder(tmp_path, {"epochs": 3, "width": 4})
     run.part("one", lambda: 1)
-    run.finish({})
+    run.finish({"x": 0.5})
+    before = contents(tmp_path)
+    for epochs, message in (
+        (5, "has epochs=3 instead of 5. Choose"),
+        (3, "results.json exists"),
+    ):
+        with pytest.raises(FileExistsError, match=message):
+            RunFolder(tmp_path, {"epochs": epochs, "width": 4})
+    assert contents(tmp_path) == before
     run = RunFolder(tmp_path, {"epochs": 5}, overwrite=True)
     assert not run.has("one")
     assert not (run / "results.json").exists()
@@ -97,48 +79,35 @@ def test_overwriting_starts_anew(tmp_path):
     assert kept == {"keras_warn_run": 1, "settings": {"epochs": 5}}
 
 
-OTHERS = {
-    "no JSON": ("settings.json", "{", "not JSON"),
-    "a list": ("settings.json", "[]", 'lacks "keras_warn_run": 1'),
-    "other settings": ("settings.json", '{"a": 3}', "lacks"),
-    "of another version": ("settings.json", '{"keras_warn_run": 2}', "lacks"),
-    "parts": ("parts/engine.cad", "1", "with parts"),
-    "parts of ours": ("parts/one.json", "1", "with parts"),
-    "a file": ("thesis.tex", "years", "with thesis.tex"),
-}
-
-
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("name", OTHERS)
-def test_files_of_others_are_never_touched(tmp_path, name, overwrite):
-    file, content, message = OTHERS[name]
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("settings.json", "{", "not JSON"),
+        ("settings.json", "[]", 'lacks "keras_warn_run": 1'),
+        # Of another version.
+        ("settings.json", '{"keras_warn_run": 2, "settings": {}}', "lacks"),
+        ("parts/one.json", "1", "with parts"),
+        ("thesis.tex", "years", "with thesis.tex"),
+    ],
+)
+def test_files_of_others_are_never_touched(
+    tmp_path, file, content, message, overwrite
+):
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(content)
-    if file == "settings.json":
-        (tmp_path / "thesis.tex").write_text("years")
     before = contents(tmp_path)
     with pytest.raises(FileExistsError, match=message):
         RunFolder(tmp_path, {"epochs": 3}, overwrite)
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["file", "file/run"])
-def test_a_file_in_the_way(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "rate"), [("file", 0.1), ("file/run", 0.1), ("new", float("nan"))]
+)
+def test_where_no_run_can_begin(tmp_path, name, rate):
+    """A file is in the way; NaN is no setting."""
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(OSError):
-        RunFolder(tmp_path / name, {})
-    assert (tmp_path / "file").read_text() == "kept"
-
-
-def test_nan_is_no_setting(tmp_path):
-    with pytest.raises(ValueError):
-        RunFolder(tmp_path / "run", {"rate": float("nan")})
-    assert not (tmp_path / "run").exists()
-
-
-def test_environment_fits_into_json():
-    found = json.loads(json.dumps(environment()))
-    assert found["backend"] == keras.backend.backend()
-    assert found[found["backend"]]
-    assert found["cores"] >= 1
-    assert found["cpu"]
+    with pytest.raises((OSError, ValueError)):
+        RunFolder(tmp_path / name, {"rate": rate})
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["kept"]
