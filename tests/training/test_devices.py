@@ -97,44 +97,37 @@ def test_two_devices_train_as_one(tmp_path):
     assert history[-1]["val_loss"] == evaluated["loss"]
 
 
-@pytest.mark.parametrize(
-    "names", [["CPU:0", "GPU:7"], ["GPU:7"], ["foo"], []], ids=len
-)
+@pytest.mark.parametrize("names", [["CPU:0", "GPU:7"], ["GPU:7"]], ids=len)
 def test_a_device_that_is_not_there(names):
     with pytest.raises(
         ValueError,
         match="`devices` must be devices of this machine, each once: .*CPU:0"
-        f".*Received: {', '.join(names).upper()}",
+        f".*Received: {', '.join(names)}",
     ):
         devices.strategy(names)
 
 
-@pytest.mark.parametrize(
-    "name, used", [("cpu:0", ["CPU:0"]), ("GPU:1", ["CPU:0", "GPU:1"])]
-)
-def test_one_device_is_the_one_that_is_used(monkeypatch, name, used):
+def test_one_device_is_the_one_that_is_used(monkeypatch):
     """On a machine with two GPUs, of which TensorFlow would take the first."""
     import tensorflow as tf
 
-    there = [
-        tf.config.PhysicalDevice(f"/physical_device:{one}", one[:3])
-        for one in ("CPU:0", "GPU:0", "GPU:1")
-    ]
-    seen = []
+    there = {
+        name: tf.config.PhysicalDevice(f"/physical_device:{name}", name[:3])
+        for name in ("CPU:0", "GPU:0", "GPU:1")
+    }
+    used = []
     monkeypatch.setattr(
         tf.config,
         "list_physical_devices",
-        lambda kind=None: [d for d in there if kind in (None, d.device_type)],
+        lambda kind="": [d for n, d in there.items() if n.startswith(kind)],
     )
-    monkeypatch.setattr(tf.config, "set_visible_devices", seen.extend)
-    assert devices.strategy([name]) is None
-    assert devices.replicas(None) == 1
-    assert [one.name.removeprefix("/physical_device:") for one in seen] == used
+    monkeypatch.setattr(tf.config, "set_visible_devices", used.extend)
+    assert devices.strategy(["gpu:1"]) is None
+    assert used == [there["CPU:0"], there["GPU:1"]]
 
 
 def test_a_batch_that_does_not_divide():
     devices.check_batch_size(64, 4)
-    with pytest.raises(ValueError, match="batch_size=30; 28 would do"):
-        devices.check_batch_size(30, 4)
-    with pytest.raises(ValueError, match="batch_size=3; 4 would do"):
-        devices.check_batch_size(3, 4)
+    for size, near in ((30, 28), (3, 4)):
+        with pytest.raises(ValueError, match=f"={size}; {near} would do"):
+            devices.check_batch_size(size, 4)

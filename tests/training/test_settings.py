@@ -30,28 +30,23 @@ def test_defaults_are_those_of_the_paper():
     assert dataclasses.replace(s, attention=None).baseline
 
 
+# A value of each setting that it cannot have.
 WRONG = [
     ("backbone", 3, TypeError),
     ("weights", None, TypeError),
     ("preprocessing", "vgg", ValueError),
     ("attention", "depth=2", TypeError),
-    ("image_size", 0, ValueError),
-    ("image_size", 224.0, TypeError),
     ("image_size", 10**5, ValueError),
-    ("resize_shorter_edge", -1, ValueError),
     ("resize_shorter_edge", 223, ValueError),
     ("epochs", 0, ValueError),
-    ("epochs", 10**9, ValueError),
     ("batch_size", 2.5, TypeError),
     ("optimizer", "momentum", ValueError),
-    ("learning_rate", 0, ValueError),
-    ("learning_rate", float("nan"), ValueError),
     ("learning_rate", "0.1", TypeError),
+    ("learning_rate", 0, ValueError),
     ("attention_factor", -1, ValueError),
     ("weight_decay", float("inf"), ValueError),
     ("schedule", "linear", ValueError),
     ("decay_every", 0, ValueError),
-    ("warmup", -1, ValueError),
     ("warmup", 101, ValueError),
     ("label_smoothing", 1, ValueError),
     ("mixup", 1.5, ValueError),
@@ -62,7 +57,6 @@ WRONG = [
     ("validation_share", 1.0, ValueError),
     ("frozen_views", -1, ValueError),
     ("features_limit", -1.0, ValueError),
-    ("patience", 0, ValueError),
     ("patience", True, TypeError),
 ]
 
@@ -78,66 +72,47 @@ def test_all_settings_are_among_those_that_are_checked():
     assert {name for name, _, _ in WRONG} == FIELDS.keys()
 
 
-def test_settings_that_contradict_each_other():
-    with pytest.raises(ValueError, match="`patience` needs validation"):
-        Settings(patience=3, validation_share=0)
-    with pytest.raises(ValueError, match="must be 0 with `frozen_views`"):
-        Settings(frozen_views=2, mixup=0.2)
-
-
-def test_numbers_are_kept_as_one_type():
-    """For settings that are the same to be the same in JSON, too."""
-    same = Settings(learning_rate=1, attention_factor=10)
-    assert json.dumps(same.identity()) == json.dumps(
-        Settings(learning_rate=1.0, attention_factor=10.0).identity()
-    )
-
-
-def test_default_dictionaries_are_not_shared():
-    first, second = Settings(), Settings()
-    first.attention["depth"] = 2
-    assert second.attention == {}
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"patience": 3, "validation_share": 0}, "`patience` needs validation"),
+        ({"frozen_views": 2, "mixup": 0.2}, "must be 0 with `frozen_views`"),
+        (
+            {"attention": {"classes": 3}},
+            "arguments of keras_warn.augment: preset, .*Received: 'classes'",
+        ),
+    ],
+)
+def test_settings_that_contradict_others(values, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**values)
 
 
 RECIPE = Settings(
     epochs=30, patience=5, ema=0.9, attention={"depth": 3, "width": 4}
 )
-# An option for each setting, and what it says.
+# An option of each kind, and what it says.
 OPTIONS = {
     "--backbone MobileNetV2(alpha=0.35)": {
         "backbone": "MobileNetV2(alpha=0.35)"
     },
-    "--weights none": {"weights": "none"},
-    "--preprocessing none": {"preprocessing": "none"},
-    "--attention preset=paper depth=2 gates=sigmoid diversity_weight=0.5": {
+    # Not the word of those that may be without a value.
+    "--weights none --preprocessing none": {
+        "weights": "none",
+        "preprocessing": "none",
+    },
+    "--attention preset=paper depth=2 gates=sigmoid attend_at=[-1,-2]": {
         "attention": {
             "depth": 2,
             "width": 4,
             "preset": "paper",
             "gates": "sigmoid",
-            "diversity_weight": 0.5,
+            "attend_at": [-1, -2],
         }
     },
-    "--image-size 7": {"image_size": 7},
-    "--resize-shorter-edge 777": {"resize_shorter_edge": 777},
-    "--epochs 7": {"epochs": 7},
-    "--batch-size 7": {"batch_size": 7},
-    "--optimizer adam": {"optimizer": "adam"},
-    "--learning-rate 1": {"learning_rate": 1.0},
-    "--attention-factor 1": {"attention_factor": 1.0},
-    "--weight-decay 0.5": {"weight_decay": 0.5},
-    "--schedule cosine": {"schedule": "cosine"},
-    "--decay-every 7": {"decay_every": 7},
-    "--warmup 7": {"warmup": 7.0},
-    "--label-smoothing 0.5": {"label_smoothing": 0.5},
-    "--mixup 0.5": {"mixup": 0.5},
-    "--cutmix 0.5": {"cutmix": 0.5},
-    "--ema 0": {"ema": 0.0},
-    "--no-freeze-batch-norm": {"freeze_batch_norm": False},
-    "--frozen-views 7": {"frozen_views": 7},
-    "--features-limit 7": {"features_limit": 7.0},
-    "--features-limit none": {"features_limit": None},
-    "--precision mixed_float16": {"precision": "mixed_float16"},
+    "--epochs 7 --warmup 7": {"epochs": 7, "warmup": 7.0},
+    "--no-freeze-batch-norm --ema 0": {"freeze_batch_norm": False, "ema": 0.0},
+    "--features-limit 7 --patience 7": {"features_limit": 7.0, "patience": 7},
     # A recipe with patience may be run on all images that there are.
     "--patience none --validation-share 0": {
         "patience": None,
@@ -146,18 +121,19 @@ OPTIONS = {
 }
 
 
-def test_options_say_otherwise_than_the_recipe():
+@pytest.mark.parametrize("arguments", OPTIONS)
+def test_options_say_otherwise_than_the_recipe(arguments):
+    """To the type: settings that are the same are the same in JSON."""
     assert parsed("", RECIPE) == RECIPE
-    assert set().union(*OPTIONS.values()) == FIELDS.keys()
-    for arguments, changes in OPTIONS.items():
-        expected = dataclasses.replace(RECIPE, **changes)
-        found = parsed(arguments, RECIPE)
-        found, expected = map(dataclasses.asdict, (found, expected))
-        assert json.dumps(found) == json.dumps(expected)
-    assert parsed("--patience 7", RECIPE).patience == 7
+    expected = dataclasses.replace(RECIPE, **OPTIONS[arguments])
+    found = parsed(arguments, RECIPE)
+    assert json.dumps(vars(found)) == json.dumps(vars(expected))
     assert RECIPE.attention == {"depth": 3, "width": 4}
-    found = parsed("--attention attend_at=[-1,-2]", Settings(attention=None))
-    assert found.attention == {"attend_at": [-1, -2]}
+
+
+def test_attention_for_a_recipe_without():
+    found = parsed("--attention depth=2", Settings(attention=None))
+    assert found.attention == {"depth": 2}
 
 
 @pytest.mark.parametrize(
@@ -165,7 +141,6 @@ def test_options_say_otherwise_than_the_recipe():
     [
         ("--attention depth", "argument --attention: must be NAME=VALUE"),
         ("--attention 2=depth", "argument --attention: must be NAME=VALUE"),
-        ("--epochs many", "argument --epochs: invalid int value: 'many'"),
         ("--patience never", "argument --patience: invalid int value: 'n"),
     ],
 )
@@ -200,18 +175,3 @@ def test_identity_has_files_by_their_content(name, tmp_path):
     assert here.identity() != there.identity()
     # A run resumes with another limit, too.
     assert here.identity().keys() == FIELDS.keys() - {"features_limit"}
-
-
-@pytest.mark.parametrize("name", ["dept", "classifier_activation", "classes"])
-def test_attention_has_arguments_of_augment(name):
-    with pytest.raises(
-        ValueError,
-        match=f"arguments of keras_warn.augment: preset, .*Received: '{name}'",
-    ):
-        Settings(attention={name: 3})
-
-
-def test_initializers_may_have_a_seed():
-    initializer = {"class_name": "HeNormal", "config": {"seed": 123456}}
-    attention = {"kernel_initializer": initializer}
-    assert Settings(attention=attention).attention == attention
