@@ -3,7 +3,6 @@
 import functools
 import socket
 import sys
-import warnings
 
 import keras
 import numpy as np
@@ -11,7 +10,6 @@ import paper_networks
 import pytest
 from paper_networks import WideResNet
 from support import to_numpy
-from support import without_weights
 
 import keras_warn
 from keras_warn.data import model_inputs
@@ -56,71 +54,35 @@ def test_pixels_are_brought_to_what_torchvision_takes():
     assert_prepared(layers, (PIXELS / 255 - mean) / deviation)
 
 
-@pytest.mark.parametrize(
-    "backbone",
-    [
-        "paper_networks:WideResNetAtt2(depth=10, width=1)",
-        "paper_networks:ResNeXt(depth=11, cardinality=2, base_width=4)",
-        "paper_networks:DenseNetBC(depth=10, growth=4)",
-        "paper_networks:WideResNet50(width=1)",
-    ],
-)
-def test_networks_of_the_paper(backbone):
-    with without_weights():
-        network = build_network(backbone, 5, 32, "none")
-    assert network.output_shape == (None, 5)
-
-
-@pytest.mark.parametrize("name", model_inputs.PREPROCESSING)
-def test_preprocessing_by_name(name):
-    layers = backbones._preprocessing_layers(name)
-    assert_prepared(layers, model_inputs.preprocess(PIXELS, name))
-
-
-def test_constructors_with_preprocessing_inside_are_left_alone():
-    constructor, _ = backbones._constructor("EfficientNetV2B0")
-    assert backbones._own_preprocessing(constructor) == []
-
-
-def test_bytes_in_and_probabilities_out():
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_bytes_in_and_probabilities_out(policy):
+    keras.config.set_dtype_policy(policy)
     network = build_network(SMALL, 5, 32, weights="none")
     assert network.input_shape == (None, 32, 32, 3)
-    found = to_numpy(network(IMAGES))
+    found = network(IMAGES)
     assert found.shape == (2, 5)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    assert keras.backend.standardize_dtype(found.dtype) == "float32"
+    np.testing.assert_allclose(to_numpy(found).sum(axis=1), 1, atol=1e-5)
     assert network.get_layer("classifier").units == 5
     assert not any(isinstance(x, keras.Model) for x in network.layers)
 
 
-@pytest.mark.parametrize(
-    "backbone, constructor, arguments",
-    [
-        (TINY, keras.applications.MobileNet, {"alpha": 0.25, "weights": None}),
-        (WIDE, WideResNet, {"depth": 10, "width": 1}),
-    ],
-)
-def test_weights_from_a_file(backbone, constructor, arguments, tmp_path):
-    """Of networks that take [-1, 1]."""
-    features = constructor(
-        **arguments, input_shape=(32, 32, 3), include_top=False
-    )
+def test_weights_from_a_file(tmp_path):
+    """Of a network that takes [-1, 1]."""
+    features = WideResNet(10, 1, input_shape=(32, 32, 3), include_top=False)
     features.save_weights(tmp_path / "some.weights.h5")
-    network = build_network(backbone, 5, 32, tmp_path / "some.weights.h5")
+    network = build_network(WIDE, 5, 32, tmp_path / "some.weights.h5")
     pooled = to_numpy(features(PIXELS / 127.5 - 1)).mean(axis=(1, 2))
     kernel, bias = network.get_layer("classifier").get_weights()
     expected = to_numpy(keras.ops.softmax(pooled @ kernel + bias))
     np.testing.assert_allclose(to_numpy(network(IMAGES)), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "preprocessing, attention",
-    # VGG's swaps red and blue.
-    [(None, False), ("vgg16", False), ("vgg16", True), ("densenet", False)],
-)
-def test_saved_and_loaded_safely(preprocessing, attention, tmp_path):
-    model = build_network(SMALL, 5, 32, "none", preprocessing)
-    if attention:
-        model = keras_warn.augment(model, depth=2, width=3)
+@pytest.mark.parametrize("preprocessing", [None, "vgg16"])
+def test_saved_and_loaded_safely(preprocessing, tmp_path):
+    """VGG's preprocessing swaps red and blue."""
+    network = build_network(SMALL, 5, 32, "none", preprocessing)
+    model = keras_warn.augment(network, depth=2, width=3)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_array_equal(
@@ -131,22 +93,20 @@ def test_saved_and_loaded_safely(preprocessing, attention, tmp_path):
         assert model_inputs.default_preprocessing(loaded) == "none"
 
 
-def test_mixed_precision_predicts_in_float32():
-    keras.config.set_dtype_policy("mixed_float16")
-    network = build_network(SMALL, 5, 32, weights="none")
-    found = network(IMAGES)
-    assert keras.backend.standardize_dtype(found.dtype) == "float32"
-
-
-def norms(model):
-    return [
-        layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-
-
-def trained(model):
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_normalisation_does_not_change_in_fit(frozen, tmp_path):
+    """It uses its statistics in training; of a loaded model, too."""
+    path = tmp_path / "model.keras"
+    build_network(SMALL, 5, 32, "none", freeze_batch_norm=frozen).save(path)
+    model = keras.saving.load_model(path)
+    norms = [model.get_layer(f"{name}_norm") for name in ("stem", "block")]
+    training, inference = (
+        to_numpy(model(IMAGES, training=one)) for one in (True, False)
+    )
+    assert np.allclose(training, inference, atol=1e-6) == frozen
+    model = keras_warn.augment(model, depth=2, width=3)
+    before = [value for norm in norms for value in norm.get_weights()]
+    kernel = to_numpy(model.get_layer("stem_conv").kernel).copy()
     model.compile(
         "sgd",
         "sparse_categorical_crossentropy",
@@ -154,40 +114,13 @@ def trained(model):
         run_eagerly=keras.backend.backend() == "tensorflow",
     )
     model.fit(IMAGES, np.array([0, 1]), epochs=2, verbose=0)
-
-
-@pytest.mark.parametrize(
-    "frozen, attention", [(True, False), (True, True), (False, True)]
-)
-def test_frozen_normalisation_does_not_change_in_fit(frozen, attention):
-    """Neither its weights nor its statistics."""
-    model = build_network(SMALL, 5, 32, "none", freeze_batch_norm=frozen)
-    own = norms(model)
-    assert len(own) == 2
-    if attention:
-        model = keras_warn.augment(model, depth=2, width=3)
-    before = [layer.get_weights() for layer in own]
-    kernel = to_numpy(model.get_layer("stem_conv").kernel).copy()
-    trained(model)
-    for layer, weights in zip(own, before, strict=True):
-        for value, old in zip(layer.get_weights(), weights, strict=True):
-            assert (value == old).all() == frozen
+    after = [value for norm in norms for value in norm.get_weights()]
+    for value, old in zip(after, before, strict=True):
+        assert (value == old).all() == frozen
     assert (to_numpy(model.get_layer("stem_conv").kernel) != kernel).any()
 
 
-def test_frozen_normalisation_uses_its_statistics_in_training(tmp_path):
-    """Of a loaded model, too."""
-    model = build_network(SMALL, 5, 32, "none", freeze_batch_norm=True)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert not any(layer.trainable for layer in norms(loaded))
-    np.testing.assert_allclose(
-        to_numpy(model(IMAGES, training=True)),
-        to_numpy(model(IMAGES, training=False)),
-        atol=1e-6,
-    )
-
-
+@pytest.mark.filterwarnings("error", "ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     "other", [(10, 2), (16, 1), None], ids=["wider", "deeper", "garbage"]
 )
@@ -199,17 +132,12 @@ def test_weights_of_another_network(other, tmp_path, capfd):
     else:
         WideResNet(*other, include_top=False).save_weights(path)
     capfd.readouterr()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        warnings.simplefilter("ignore", DeprecationWarning)
-        with pytest.raises(
-            ValueError,
-            match="`weights` must be those of 'wide_resnet_10_1' .*"
-            r"other\.weights\.h5, which does not fit \(",
-        ) as error:
-            build_network(WIDE, 5, 32, path)
-    assert caught == []
-    assert "\n" not in str(error.value)
+    with pytest.raises(
+        ValueError,
+        match="`weights` must be those of 'wide_resnet_10_1' .*"
+        r"other\.weights\.h5, which does not fit \(.*$",
+    ):
+        build_network(WIDE, 5, 32, path)
     assert capfd.readouterr() == ("", "")
 
 
@@ -230,14 +158,20 @@ def test_weights_of_imagenet_without_a_network(tmp_path, monkeypatch):
 
 
 def saved_backbone(path, size=32, classes=None, scaled=True):
-    inputs = x = keras.Input((size, size, 3))
+    layers = [
+        keras.Input((size, size, 3)),
+        keras.layers.Conv2D(4, 3, strides=2, activation="relu"),
+        # Which draws even where `training` is False.
+        keras.layers.Dropout(0.5),
+    ]
     if scaled:
-        x = keras.layers.Rescaling(1 / 255)(x)
-    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(x)
+        layers.insert(1, keras.layers.Rescaling(1 / 255))
     if classes:
-        x = keras.layers.GlobalAveragePooling2D()(x)
-        x = keras.layers.Dense(classes, "softmax", name="species")(x)
-    model = keras.Model(inputs, x)
+        layers.append(keras.layers.GlobalAveragePooling2D())
+        layers.append(keras.layers.Dense(classes, "softmax", name="species"))
+    model = keras.Sequential(layers)
+    if classes:
+        model = keras.Model(model.inputs[0], model.outputs[0])
     model.save(path)
     return model
 
@@ -255,43 +189,20 @@ def test_file_with_a_classifier_keeps_it(tmp_path):
 
 @pytest.mark.parametrize("size", [32, None])
 def test_file_without_a_classifier_gets_one(tmp_path, size):
-    """Of a network for images of any size, too."""
+    """Of a sequential network; for images of any size, too."""
     saved = saved_backbone(tmp_path / "mine.keras", size)
     network = build_network(str(tmp_path / "mine.keras"), 7, 32)
     assert network.input_shape == (None, 32, 32, 3)
-    assert network.output_shape == (None, 7)
-    (conv,) = [x for x in network.layers if "conv" in x.name]
-    np.testing.assert_array_equal(
-        to_numpy(conv.kernel), to_numpy(saved.layers[2].kernel)
-    )
-
-
-def test_file_of_a_sequential_network_says_how_it_takes_pixels(tmp_path):
-    saved = keras.Sequential(
-        [
-            keras.Input((32, 32, 3)),
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.Conv2D(4, 3, strides=2),
-        ]
-    )
-    saved.save(tmp_path / "mine.keras")
-    network = build_network(tmp_path / "mine.keras", 7, 32)
-    (rescaling,) = [
-        x for x in network.layers if isinstance(x, keras.layers.Rescaling)
-    ]
-    assert rescaling.scale == 1 / 255 and network.output_shape == (None, 7)
+    kernel, bias = network.get_layer("classifier").get_weights()
+    pooled = to_numpy(saved(IMAGES)).mean(axis=(1, 2))
+    expected = to_numpy(keras.ops.softmax(pooled @ kernel + bias))
+    np.testing.assert_allclose(to_numpy(network(IMAGES)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("classes", [None, 5])
 def test_frozen_but_for_its_classifier(tmp_path, classes):
-    """Dropout inside is gone: it draws even where `training` is False."""
-    inputs = keras.Input((32, 32, 3))
-    x = keras.layers.Rescaling(1 / 255)(inputs)
-    x = keras.layers.Conv2D(4, 3, strides=2)(keras.layers.Dropout(0.5)(x))
-    if classes:
-        x = keras.layers.GlobalAveragePooling2D()(x)
-        x = keras.layers.Dense(classes, "softmax")(x)
-    keras.Model(inputs, x).save(tmp_path / "mine.keras")
+    """Dropout inside is gone."""
+    saved_backbone(tmp_path / "mine.keras", classes=classes)
     network = build_network(tmp_path / "mine.keras", 5, 32, freeze=True)
     assert len(network.trainable_variables) == 2
     assert network.trainable_variables[0].shape == (4, 5)
@@ -333,34 +244,29 @@ def test_wrong_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments, error, message",
+    "arguments, message",
     [
-        ({"backbone": "MobilNetV2"}, ValueError, "There are: .*MobileNetV2, "),
-        ({"backbone": "mobilenet_v2"}, ValueError, "`backbone` must be a con"),
-        ({"backbone": "os.system('ls')"}, ValueError, "`backbone` must be a"),
-        ({"backbone": "MobileNetV2(0.35)"}, ValueError, "given by name"),
-        ({"backbone": "MobileNetV2("}, ValueError, "`backbone` must be a con"),
-        ({"backbone": "MobileNetV2(beta=1)"}, ValueError, "takes.*{'beta'"),
-        ({"backbone": "MobileNetV2(alpha='x')"}, ValueError, "arguments that"),
-        ({"backbone": "VGG16(include_top=1)"}, ValueError, "arguments that"),
-        ({"backbone": WIDE.replace("0", "1")}, ValueError, "`depth` must be"),
+        ({"backbone": "MobilNetV2"}, "There are: .*MobileNetV2, "),
+        ({"backbone": "os.system('ls')"}, "`backbone` must be a con"),
+        ({"backbone": "MobileNetV2(0.35)"}, "given by name"),
+        ({"backbone": "MobileNetV2("}, "`backbone` must be a con"),
+        ({"backbone": "MobileNetV2(beta=1)"}, "takes.*{'beta'"),
+        ({"backbone": "MobileNetV2(alpha='x')"}, "arguments that"),
         (
             {"backbone": "MobileNetV3Small(include_preprocessing=False)"},
-            ValueError,
             "`preprocessing` must be given",
         ),
-        ({"weights": "imagnet"}, FileNotFoundError, "`weights` .*'imagnet'"),
+        ({"weights": "imagnet"}, "`weights` .*'imagnet'"),
         (
             {"backbone": WIDE, "weights": "imagenet"},
-            ValueError,
             "file for WideResNet, which is not of keras.app.*Rec.*imagenet'.$",
         ),
-        ({"classes": 1}, ValueError, "`classes` must be an integer of at le"),
-        ({"image_size": 0}, ValueError, "`image_size` must be a positive"),
-        ({"preprocessing": "vgg"}, ValueError, "`preprocessing` must be one"),
+        ({"classes": 1}, "`classes` must be an integer of at le"),
+        ({"image_size": 0}, "`image_size` must be a positive"),
+        ({"preprocessing": "vgg"}, "`preprocessing` must be one"),
     ],
 )
-def test_wrong_arguments(arguments, error, message):
+def test_wrong_arguments(arguments, message):
     right = {"backbone": TINY, "classes": 5, "image_size": 32}
-    with pytest.raises(error, match=message):
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
         build_network(**{**right, "weights": "none", **arguments})
