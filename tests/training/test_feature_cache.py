@@ -53,10 +53,9 @@ def build(attention=True, seed=0):
     return model, features, head
 
 
-def training(dataset=None, transform=None, seed=1, **options):
-    dataset = dataset or images(20)
-    transform = transform or transforms.PadAndCrop(2)
-    return TrainingBatches(dataset, transform, 6, seed, **options)
+def training(dataset=None, size=2, seed=1, **options):
+    transform = transforms.PadAndCrop(size)
+    return TrainingBatches(dataset or images(20), transform, 6, seed, **options)
 
 
 def evaluation_batches(count=20, **options):
@@ -115,8 +114,7 @@ def test_batches_as_a_data_set_from_anywhere(tmp_path):
 
 
 def test_views_repeat_after_all_were_seen(tmp_path):
-    batches = training()
-    model, features, _ = build()
+    batches, features = training(), build()[1]
     cache = cached(batches, tmp_path, features=features, dtype="float32")
     for epoch in (1, 2):
         found, labels = cache.batch(epoch, 1)
@@ -139,11 +137,6 @@ def test_the_classifier_inside_learns_as_a_linear_probe_alone(tmp_path):
     assert_all_close(*ended, atol=1e-4)
 
 
-@dataclasses.dataclass(frozen=True)
-class Other(transforms.PadAndCrop):
-    """The same fields, and another class."""
-
-
 def darker():
     dataset = images(20)
     contents = dataset.contents.copy()
@@ -159,36 +152,31 @@ def other_weights():
 
 def other_maps():
     """The same layers and shapes, but read from another place."""
-    model = build()[0]
+    model, features, _ = build()
     first = next(x for x in model.layers if x.name.startswith("conv2d"))
-    features, _ = keras_warn.split(model)
     maps = [keras.ops.negative(first.output), features.outputs[1]]
     return keras.Model(features.inputs, maps, name=features.name)
 
 
 @pytest.mark.parametrize(
-    "batches, options",
+    "make",
     [
-        (lambda: training(darker()), {}),
-        (lambda: training(images(20).select(np.arange(20)[::-1])), {}),
-        (lambda: training(seed=2), {}),
-        (lambda: training(transform=Other(2)), {}),
-        (lambda: training(transform=transforms.PadAndCrop(3)), {}),
-        (evaluation_batches, {"count": 1}),
-        (training, {"count": 3}),
-        (training, {"dtype": "float32"}),
-        (training, {"features": other_weights}),
-        (training, {"features": other_maps}),
+        lambda: (training(darker()), 2),
+        lambda: (training(seed=2), 2),
+        lambda: (training(size=3), 2),
+        lambda: (training(), 3),
+        lambda: (training(), 2, other_weights()),
+        lambda: (training(), 2, other_maps()),
+        lambda: (evaluation_batches(), 1),
     ],
 )
 def test_what_differs_has_a_cache_of_its_own(
-    whole, tmp_path, monkeypatch, batches, options
+    whole, tmp_path, monkeypatch, make
 ):
     # Its name is enough.
     monkeypatch.setattr(FeatureCache, "_write", lambda *args: None)
-    if "features" in options:
-        options = {"features": options["features"]()}
-    assert cached(batches(), tmp_path, **options).path.name != whole.path.name
+    batches, *given = make()
+    assert cached(batches, tmp_path, *given).path.name != whole.path.name
 
 
 WRITE = """
@@ -231,42 +219,39 @@ def test_killed_anywhere_it_resumes(whole, tmp_path, flushes):
 
 
 def test_what_is_done_is_not_computed_again(tmp_path, monkeypatch):
+    """Nor by two processes at once."""
     batches, features = training(), build()[1]
     seen = []
     see = batches.see
     monkeypatch.setattr(
         batches, "see", lambda *place: seen.append(place) or see(*place)
     )
-    cached(batches, tmp_path, features=features)
+    path = cached(batches, tmp_path, features=features).path
     assert len(set(seen)) == 40
     seen.clear()
     cached(batches, tmp_path, features=features)
-    assert not seen
-
-
-def test_two_writers(tmp_path):
-    path = cached(training(), tmp_path).path
     (path / "about.json").unlink()
     with files.locked(path):
         with pytest.raises(BlockingIOError, match="in use by another process"):
             cached(training(), tmp_path)
+    assert not seen
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "posix_fallocate"), reason="space cannot be reserved"
+)
 def test_a_full_disk_is_known_before_anything_is_computed(
     tmp_path, monkeypatch
 ):
     def full(file, start, size):
         raise OSError(28, "No space left on device")
 
-    batches = training()
-    if hasattr(os, "posix_fallocate"):
-        monkeypatch.setattr(os, "posix_fallocate", full)
-        with pytest.raises(
-            OSError, match="done.npy cannot be written: .*No sp"
-        ):
-            cached(batches, tmp_path)
-        monkeypatch.undo()
-    assert len(cached(batches, tmp_path).arrays) == 2
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(FeatureCache, "_write", None)
+    with pytest.raises(OSError, match="done.npy cannot be written: .*No sp"):
+        cached(training(), tmp_path)
+    monkeypatch.undo()
+    assert len(cached(training(), tmp_path).arrays) == 2
 
 
 def unstable():
@@ -274,23 +259,24 @@ def unstable():
     return keras.Model(features.inputs, features.outputs[0] * 1e30)
 
 
-def plain(image, random):
-    return image
+def plain():
+    batches = training()
+    batches.transform = lambda image, random: image
+    return batches
 
 
 @pytest.mark.parametrize(
-    "batches, options, error, message",
+    "make, options, message",
     [
-        (training, {"limit": 1e-6}, ValueError, "`limit` must be at least"),
-        (training, {"count": 0}, ValueError, "`views` must be a positive"),
-        (training, {"dtype": "int8"}, ValueError, "`dtype` must be one of"),
-        (training, {"features": unstable}, ValueError, "finite in float16"),
-        (lambda: training(mix=Mix(mixup=0.2)), {}, ValueError, "without `mix`"),
-        (lambda: training(transform=plain), {}, TypeError, "a dataclass"),
+        (lambda: (training(),), {"limit": 1e-6}, "`limit` must be at least"),
+        (lambda: (training(),), {"dtype": "int8"}, "`dtype` must be one of"),
+        (lambda: (training(), 0), {}, "`views` must be a positive"),
+        (lambda: (training(), 2, unstable()), {}, "finite in float16"),
+        (lambda: (training(mix=Mix(mixup=0.2)),), {}, "without `mix`"),
+        (lambda: (plain(),), {}, "a dataclass"),
     ],
 )
-def test_errors(tmp_path, batches, options, error, message):
-    if "features" in options:
-        options = {"features": options["features"]()}
-    with pytest.raises(error, match=message):
-        cached(batches(), tmp_path, **options)
+def test_errors(tmp_path, make, options, message):
+    batches, *given = make()
+    with pytest.raises((TypeError, ValueError), match=message):
+        cached(batches, tmp_path, *given, **options)
