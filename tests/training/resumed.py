@@ -1,16 +1,12 @@
-"""A small training, for tests that kill it: `python resumed.py FOLDER ...`.
+"""A small training, for tests that kill it.
 
 With all that remembers something: dropout and random layers, moving averages
 of weights, MixUp, batch normalisation, learning rates by layer and a schedule.
 """
 
-import argparse
 import hashlib
-import json
 import os
 import signal
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
@@ -100,7 +96,7 @@ def kill_while_saving(number):
     np.savez = write_half
 
 
-def train(folder, save_minutes=10.0, callbacks=()):
+def train(folder, kill_after_step=0, save_minutes=10.0):
     """The history, and the weights in short."""
     keras.utils.set_random_seed(0)
     model = build()
@@ -114,31 +110,10 @@ def train(folder, save_minutes=10.0, callbacks=()):
         folder,
         TestBatches(validation, transforms.Identity(), 4),
         save_minutes=save_minutes,
-        callbacks=callbacks,
+        callbacks=[Signals(signal.SIGKILL, kill_after_step)],
         verbose=0,
     )
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return {"weights": digest.hexdigest(), "history": trained.history}
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder")
-    parser.add_argument("--kill-after-step", type=int, metavar="STEP")
-    parser.add_argument("--kill-while-saving", type=int, metavar="NUMBER")
-    parser.add_argument("--save-minutes", type=float, default=10)
-    arguments = parser.parse_args()
-    callbacks = []
-    if arguments.kill_after_step:
-        callbacks = [Signals(signal.SIGKILL, arguments.kill_after_step)]
-    if arguments.kill_while_saving:
-        kill_while_saving(arguments.kill_while_saving)
-    print(
-        json.dumps(train(arguments.folder, arguments.save_minutes, callbacks))
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -4,12 +4,8 @@ import contextlib
 import functools
 import json
 import os
-import pathlib
-import random
 import shutil
 import signal
-import sys
-import time
 
 import fresh
 import keras
@@ -28,56 +24,31 @@ from keras_warn.data import synthetic
 from keras_warn.data import transforms
 from keras_warn.training import checkpoints
 
-TF_ONLY = pytest.mark.skipif(
+# Saves the state of each step.
+TRAIN = """
+import json
+import sys
+
+from training import resumed
+
+folder, after_step, while_saving = sys.argv[1:]
+resumed.kill_while_saving(int(while_saving))
+print(json.dumps(resumed.train(folder, int(after_step), save_minutes=1e-9)))
+"""
+
+
+@pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
     reason="the process that is killed would start with another backend",
 )
-
-
-def start(folder, *options):
-    """A process that trains in a folder, and saves the state of each step."""
-    script = pathlib.Path(resumed.__file__)
-    return fresh.Process(script, folder, "--save-minutes", 1e-9, *options)
-
-
-@pytest.fixture(scope="module")
-def never_killed(tmp_path_factory):
-    """What a training says that nobody disturbed."""
-    found = resumed.train(tmp_path_factory.mktemp("never_killed"))
-    assert len(found["history"]) == resumed.EPOCHS
-    return found
-
-
-@TF_ONLY
-def test_resumes_to_the_bit(never_killed, tmp_path):
+def test_resumes_to_the_bit(tmp_path):
     """After kills in an epoch, of 4 steps, and in a write."""
-    for kill in (("--kill-after-step", 6), ("--kill-while-saving", 3)):
-        process = start(tmp_path, *kill).wait()
-        assert process.returncode == -signal.SIGKILL, process.stderr
-    process = start(tmp_path).wait()
-    assert process.returncode == 0, process.stderr
-    assert json.loads(process.stdout) == never_killed
-
-
-@pytest.mark.slow
-@TF_ONLY
-def test_resumes_to_the_bit_from_20_random_moments(never_killed, tmp_path):
-    moments = random.Random(0)
-    killed = 0
-    while killed < 20:
-        process = start(tmp_path)
-        # Some of them before, most of them within the training.
-        time.sleep(moments.uniform(0.5, 4))
-        process.kill()
-        process.wait()
-        if process.returncode == 0:  # was faster
-            shutil.rmtree(tmp_path)
-            tmp_path.mkdir()
-            continue
-        assert process.returncode == -signal.SIGKILL, process.stderr
-        killed += 1
-    process = start(tmp_path).wait()
-    assert process.returncode == 0, process.stderr
+    for after_step, while_saving in ((6, 0), (0, 3)):
+        process = fresh.Process(TRAIN, tmp_path / "a", after_step, while_saving)
+        assert process.wait().returncode == -signal.SIGKILL, process.stderr
+    process = fresh.run(TRAIN, tmp_path / "a", 0, 0)
+    never_killed = resumed.train(tmp_path / "b")
+    assert len(never_killed["history"]) == resumed.EPOCHS
     assert json.loads(process.stdout) == never_killed
 
 
@@ -235,17 +206,6 @@ def test_signals_stop_after_a_step(fit, undisturbed, capsys):
     assert_as_undisturbed(fit, undisturbed)
 
 
-def test_validation_is_of_the_moving_averages(fit, undisturbed):
-    """And leaves the weights in training as they were."""
-    other, trained, _ = undisturbed
-    fit(validation=None)
-    # `fit` leaves the averages of the last epoch in the model.
-    assert_all_equal(fit.model.get_weights(), other.model.get_weights())
-    found = training.evaluate(fit.model, fit.validation)
-    last = trained.history[-1]
-    assert found["loss"] == pytest.approx(last["val_loss"], abs=1e-6)
-
-
 @pytest.mark.parametrize(
     "weight, validated, message",
     [
@@ -314,16 +274,11 @@ def test_an_image_that_vanishes(fit, tmp_path):
         TestBatches(fit.batches.images, transform, 4).predict(fit.model)
 
 
-def test_a_folder_that_is_gone(fit):
-    with pytest.raises(FileNotFoundError, match="No such file"):
-        fit(at_epoch(1, lambda: shutil.rmtree(fit.folder)))
-
-
 def test_a_checkpoint_that_cannot_be_read(fit, undisturbed):
     shutil.copytree(undisturbed[0].folder, fit.folder)
     state = fit.folder / "state.npz"
-    whole = state.read_bytes()
-    for broken in (b"", whole[: len(whole) // 2], whole[:-3000] + b"x" * 3000):
+    half = state.read_bytes()[:2000]
+    for broken in (b"", half):
         state.write_bytes(broken)
         with pytest.raises(
             ValueError,
@@ -332,9 +287,6 @@ def test_a_checkpoint_that_cannot_be_read(fit, undisturbed):
         ):
             fit()
         assert state.read_bytes() == broken
-    # As the message says.
-    state.unlink()
-    assert [row["epoch"] for row in fit(until=1).history] == [1]
 
 
 def test_another_training_in_the_folder(fit, undisturbed):
@@ -343,26 +295,18 @@ def test_another_training_in_the_folder(fit, undisturbed):
     with pytest.raises(ValueError, match="epochs=3 instead of 5. Choose"):
         fit()
     # As long, and of another model.
-    model = keras.Sequential(
-        [
-            keras.Input((resumed.SIDE, resumed.SIDE, 3)),
-            keras.layers.Flatten(),
-            keras.layers.Dense(resumed.CLASSES, "softmax"),
-        ]
-    )
-    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+    model = resumed.build()
     before = model.get_weights()
     with pytest.raises(ValueError, match="must be a checkpoint of this model"):
-        Fit(fit.folder, epochs=3)(model=model)
+        Fit(fit.folder)(model=model)
     assert_all_equal(model.get_weights(), before)
 
 
 def test_two_processes_in_one_folder(fit):
     fit.folder.mkdir()
     with files.locked(fit.folder):
-        if sys.platform != "win32":
-            with pytest.raises(BlockingIOError, match="in use by another"):
-                fit()
+        with pytest.raises(BlockingIOError, match="in use by another"):
+            fit()
 
 
 def test_an_answer_to_the_second_ctrl_c(fit):

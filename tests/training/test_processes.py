@@ -18,15 +18,6 @@ from keras_warn.training import processes
 
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cub200.py"
 RUN = pathlib.Path("attention", "seed_0")
-CHECKPOINT = RUN / "parts" / "training" / "state.npz"
-
-slow_with_jax = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("jax") is None,
-        reason="several processes need JAX, which is not installed",
-    ),
-]
 
 
 def start(out, *arguments):
@@ -72,15 +63,6 @@ def finish(*started):
     return said
 
 
-def kill_after_first_checkpoint(out, number):
-    first, second = start_two(out)
-    while not (out / CHECKPOINT).exists():
-        assert first.poll() is second.poll() is None, wait(first, second)
-        time.sleep(0.02)
-    second.send_signal(number)
-    return wait(first, second)
-
-
 def results(out):
     return json.loads((out / RUN / "results.json").read_text("utf-8"))
 
@@ -112,9 +94,12 @@ def check_equal(out, alone):
             np.testing.assert_allclose(weights, like, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None,
+    reason="several processes need JAX, which is not installed",
+)
 class TestTwoProcesses:
-    pytestmark = slow_with_jax
-
     def test_train_as_one(self, alone, tmp_path):
         said = finish(*start_two(tmp_path))
         check_equal(tmp_path, alone)
@@ -124,9 +109,15 @@ class TestTwoProcesses:
         assert [path.name for path in tmp_path.iterdir()] == [RUN.parts[0]]
 
     def test_one_is_killed_and_both_resume(self, alone, tmp_path):
-        codes, said = kill_after_first_checkpoint(tmp_path, signal.SIGKILL)
+        checkpoint = tmp_path / RUN / "parts" / "training" / "state.npz"
+        first, second = start_two(tmp_path)
+        while not checkpoint.exists():
+            assert first.poll() is second.poll() is None, wait(first, second)
+            time.sleep(0.02)
+        second.kill()
+        codes, said = wait(first, second)
         assert codes[0] != 0 and codes[1] == -signal.SIGKILL, said
-        assert (tmp_path / CHECKPOINT).exists()
+        assert checkpoint.exists()
         assert not (tmp_path / RUN / "results.json").exists()
         finish(*start_two(tmp_path))
         check_equal(tmp_path, alone)
@@ -144,28 +135,12 @@ class TestTwoProcesses:
 @pytest.mark.parametrize(
     ("addresses", "index", "message"),
     [
-        (["a:1"], 0, "must be two or more"),
         (["a:1", "a:1"], 0, "must be two or more"),
         (["a:1", "b:1"], 2, "processes=a:1,b:1 and process=2"),
-        (["a:1", "b:1"], None, "process=None"),
-        pytest.param(
-            ["a:1", "b:1"],
-            0,
-            "set KERAS_BACKEND=jax",
-            marks=pytest.mark.skipif(
-                keras.backend.backend() == "jax", reason="is about others"
-            ),
-        ),
+        (["a:1", "b:1"], 0, "set KERAS_BACKEND=jax"),
     ],
 )
-def test_wrong_arguments(addresses, index, message):
+def test_wrong_arguments(addresses, index, message, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(ValueError, match=message):
         processes.initialize(addresses, index)
-
-
-def test_one_process_needs_no_other():
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    assert processes.on_first(lambda one: one is model, model)
-    assert processes.broadcast(b"1") == b"1"
-    assert (processes.index(), processes.count()) == (0, 1)
-    processes.check_same("Data", 1)
