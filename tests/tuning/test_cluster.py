@@ -3,7 +3,6 @@
 import os
 import socket
 import threading
-import time
 
 import cluster
 import pytest
@@ -38,17 +37,10 @@ def test_what_kerastuner_is_told(address):
     assert not utils.has_chief_oracle()
 
 
-@pytest.mark.parametrize(
-    ("chief", "worker", "message"),
-    [
-        (None, "a", "`worker` needs `chief`.*worker='a'"),
-        ("localhost:1", "chief2", "`worker` must be a word.*'chief2'"),
-        ("localhost:1", "../a", "`worker` must be a word.*'../a'"),
-    ],
-)
-def test_what_cannot_be(chief, worker, message):
-    with pytest.raises(ValueError, match=message):
-        cluster.Cluster(chief, worker)
+@pytest.mark.parametrize("worker", ["chief2", "../a"])
+def test_names_that_cannot_be(worker):
+    with pytest.raises(ValueError, match=f"must be a word.*'{worker}'"):
+        cluster.Cluster("localhost:1", worker)
 
 
 def test_a_chief_that_is_not_there_is_missed_in_seconds(
@@ -63,16 +55,10 @@ def test_a_chief_that_is_not_there_is_missed_in_seconds(
 def test_a_chief_that_comes_late(address, monkeypatch):
     monkeypatch.setattr(cluster, "ASKING", 0.1)
     host, port = address.split(":")
-
-    def listen():
-        time.sleep(0.3)
-        with socket.create_server((host, int(port))) as server:
-            server.accept()[0].close()
-
-    late = threading.Thread(target=listen)
-    late.start()
-    cluster.Cluster(address, "a").wait()
-    late.join()
+    with socket.socket() as chief:
+        chief.bind((host, int(port)))
+        threading.Timer(0.3, chief.listen).start()
+        cluster.Cluster(address, "a").wait()
 
 
 def test_an_address_that_is_taken(address):

@@ -24,12 +24,7 @@ def test_costs_are_those_of_the_model(monkeypatch):
     assert set(counted.of(None).values()) == {0}
     # What changes the training alone is not counted again.
     monkeypatch.setattr(costs, "operations", None)
-    assert (
-        counted.of(
-            {**attention, "diversity_weight": 1.0, "agreement_weight": 1.0}
-        )
-        is found
-    )
+    assert counted.of({**attention, "agreement_weight": 1.0}) == found
 
 
 def test_latency_is_that_of_both_models_side_by_side():
@@ -61,13 +56,9 @@ def test_only_what_is_within_the_limits_is_accepted():
 
 
 def test_values_that_contradict_each_other_are_not_tried():
-    counted = toy.costs(toy.space(depth=(1, 2), kernel_size=(1, 3)))
-
-    def refuse(attention):
-        raise ValueError("`kernel_size` must be 1 here.")
-
-    counted.of = refuse
-    assert not counted.accept({"kernel_size": 3})
+    counted = toy.costs(toy.space(gates=("linear",), agreement_weight=()))
+    assert counted.accept({"agreement_weight": 0.0})
+    assert not counted.accept({"agreement_weight": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -85,8 +76,7 @@ def test_what_can_never_be_tried(values, limits, message):
 
 
 @pytest.mark.parametrize(
-    "texts",
-    [["5"], ["0%"], ["-5%"], ["nan%"], ["time=5%"], ["5%", "operations=5%"]],
+    "texts", [["5"], ["0%"], ["nan%"], ["time=5%"], ["5%", "operations=5%"]]
 )
 def test_limits_that_are_none(texts):
     with pytest.raises(

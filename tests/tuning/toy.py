@@ -1,6 +1,5 @@
 """A recipe that is quick to search, with and without training."""
 
-import functools
 import itertools
 
 import keras
@@ -28,19 +27,16 @@ def backbone():
     return keras.Model(inputs, keras.layers.Dense(13, "softmax")(x))
 
 
-@functools.cache
-def counted():
-    """The backbone that attention is counted on, once for all tests."""
-    return backbone(), {}
+BACKBONE = backbone()
+KNOWN = {}
 
 
 def attended(attention):
-    """That with attention, built once."""
-    alone, known = counted()
+    """The backbone with attention, built once for all tests."""
     key = repr(attention)
-    if key not in known:
-        known[key] = keras_warn.augment(alone, **attention)
-    return known[key]
+    if key not in KNOWN:
+        KNOWN[key] = keras_warn.augment(BACKBONE, **attention)
+    return KNOWN[key]
 
 
 def space(**chosen):
@@ -48,7 +44,7 @@ def space(**chosen):
 
 
 def costs(searched, **limits):
-    return Costs(counted()[0], attended, searched, limits)
+    return Costs(BACKBONE, attended, searched, limits)
 
 
 def oracle(kind, folder, searched, accept=None, **options):
@@ -90,21 +86,16 @@ def all_of(made, score=lambda values: 0.5):
 
 
 class Data:
-    """Images in order, as `keras_warn.training.fit` takes them."""
+    """Images in one batch, as `keras_warn.training.fit` takes them."""
 
     def __init__(self, images, labels):
-        self.images, self.labels = images, labels
+        self.batch = images, labels
 
     def __len__(self):
-        return len(self.images) // 13
+        return 1
 
     def dataset(self, epoch=0, step=0):
-        for i in itertools.count(step):
-            yield self.batch(i % len(self))
-
-    def batch(self, i):
-        of = slice(13 * i, 13 * (i + 1))
-        return self.images[of], self.labels[of]
+        return itertools.repeat(self.batch)
 
 
 class Adapter:
@@ -116,7 +107,7 @@ class Adapter:
         random = np.random.default_rng(0)
         self.images = random.random((26, 22, 22, 3), "float32")
         self.labels = np.arange(26) % 13
-        self.backbone = counted()[0]
+        self.backbone = BACKBONE
 
     @staticmethod
     def add_arguments(recipe, parser):
