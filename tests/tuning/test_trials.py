@@ -11,6 +11,7 @@ import pytest
 import results
 import search
 import tuner
+from space import Setting
 
 from keras_warn import training
 from tuning import toy
@@ -57,13 +58,11 @@ def untrained(monkeypatch):
     monkeypatch.setattr(tuner.training, "fit", fit)
 
 
-def trained(setting, folder, epochs=None):
+def trained(setting, folder, seed=0):
     """Accuracy and loss, by `fit` alone."""
-    model, data, validation, _ = toy.Adapter().training(setting, 0)
-    last = training.fit(
-        model, data, 3, folder, validation, verbose=0, until=epochs
-    ).history[-1]
-    return last["val_accuracy"], last["val_loss"]
+    model, data, validation, _ = toy.Adapter().training(setting, seed)
+    found = training.fit(model, data, 3, folder / f"{seed}", validation)
+    return found.history[-1]["val_accuracy"], found.history[-1]["val_loss"]
 
 
 def stopped(run, code, *arguments):
@@ -182,54 +181,46 @@ def test_hyperband_resumes_where_a_trial_ended(run, monkeypatch, tmp_path):
     before = found[found.trial.astype(int) == int(row.resumes)].iloc[0]
     assert before.epochs < row.epochs
     attention = {**toy.OWN.attention, "width": int(row.width)}
-    setting = toy.Setting(attention, row.learning_rate)
+    setting = Setting(attention, row.learning_rate)
     assert (row.accuracy, row.loss) == trained(setting, tmp_path / "t")
     known = json.loads((tmp_path / "s/results.json").read_text())
     best = found[found.trial == known["best"]].iloc[0]
     assert best.epochs == 3
 
 
-def test_the_mean_of_executions_counts(run, untrained, monkeypatch):
+def test_the_mean_of_executions_counts(run, tmp_path):
     """Of trainings by different seeds."""
-    seeds, losses = [], [0.25, 0.5]
-
-    def prepare(adapter, setting, seed):
-        seeds.append(seed)
-        return (None,) * 4
-
-    def fit(model, data, epochs, folder, *args, **options):
-        folder.mkdir(parents=True)
-        loss = losses[len(seeds) - 1]
-        row = {"epoch": 3, "val_accuracy": 0.5, "val_loss": loss}
-        return training.Trained([row], 1, 1.0, [])
-
-    monkeypatch.setattr(toy.Adapter, "training", prepare)
-    monkeypatch.setattr(tuner.training, "fit", fit)
     found = run(*GRID, "--max-trials", "1", "--executions", "2")
-    assert seeds == [0, 1]
-    assert found.loss[0] == 0.375
+    losses = [trained(toy.OWN, tmp_path, seed)[1] for seed in (0, 1)]
+    assert losses[0] != losses[1]
+    assert found.loss[0] == sum(losses) / 2
 
 
-def test_the_best_and_what_it_is_compared_with(run, untrained, tmp_path):
+def test_the_best_and_what_it_is_compared_with(
+    run, untrained, monkeypatch, tmp_path
+):
+    """What diverges is recorded, and the others follow."""
+
+    def retrain(adapter, setting, seed, folder, verbose):
+        if setting == Setting(None, toy.OWN.learning_rate):
+            raise FloatingPointError("The loss is nan.")
+        return {"validation": 0.5, "test": 0.5}
+
+    monkeypatch.setattr(toy.Adapter, "retrain", retrain)
     found = run(
         *("--space", "learning_rate=0.001,0.002", "--max-trials", "2"),
         retrain=1,
     )
     known = json.loads((tmp_path / "s/results.json").read_text())
     assert known["finished"]
-    variants = {one["variant"]: one for one in known["retrained"]}
     # The recipe's rate is not in the space: the backbone alone is trained with
     # the rate that was found, too.
-    assert set(variants) == {
-        "baseline",
-        "baseline_at_best_rate",
-        "default",
-        "best",
-    }
-    best = variants["best"]
+    names = ["baseline", "default", "baseline_at_best_rate", "best"]
+    assert [one["variant"] for one in known["retrained"]] == names
+    baseline, _, at_best_rate, best = known["retrained"]
+    assert baseline["reason"] == "The loss is nan."
     assert best["validation_accuracy"] == found.accuracy.max()
-    assert best["operations_added"] > 0
-    assert variants["baseline"]["operations_added"] == 0
+    assert best["operations_added"] > 0 == at_best_rate["operations_added"]
     rate = found.learning_rate[found.accuracy.idxmax()]
     assert known["command"] == (
         "python recipes/toy.py --attention preset=paper depth=1 width=4 "
@@ -237,30 +228,11 @@ def test_the_best_and_what_it_is_compared_with(run, untrained, tmp_path):
     )
 
 
-def test_a_retraining_that_diverges_is_recorded(
-    run, untrained, monkeypatch, tmp_path
-):
-    """And the others follow."""
-
-    def retrain(adapter, setting, seed, folder, verbose):
-        if setting.attention is None:
-            raise FloatingPointError("The loss is nan.")
-        return {"validation": 0.5, "test": 0.5}
-
-    monkeypatch.setattr(toy.Adapter, "retrain", retrain)
-    run(*GRID, "--max-trials", "1", retrain=2)
-    known = json.loads((tmp_path / "s/results.json").read_text())
-    assert known["finished"]
-    reasons = [one.get("reason") for one in known["retrained"]]
-    assert reasons == ["The loss is nan.", None] * 2
-
-
 def test_a_process_that_trained_enough_is_replaced(run, untrained, monkeypatch):
     """It resumes, and so ends."""
-    replaced = []
 
     def execv(program, words):
-        replaced.append(words)
+        assert words[-1] == "0" and "--overwrite" not in words
         raise KeyboardInterrupt
 
     monkeypatch.setattr(search.os, "execv", execv)
@@ -269,6 +241,4 @@ def test_a_process_that_trained_enough_is_replaced(run, untrained, monkeypatch):
     monkeypatch.setattr(search, "main", lambda argv: whole(argv, renews=True))
     with pytest.raises(KeyboardInterrupt):
         run(*GRID, "--overwrite")
-    (words,) = replaced
-    assert words[-1] == "0" and "--overwrite" not in words
     assert len(run(*GRID)) == 3
