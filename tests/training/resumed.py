@@ -21,6 +21,8 @@ from keras_warn.data import TrainingBatches
 from keras_warn.data import transforms
 
 SIDE, CLASSES, EPOCHS = 16, 3, 3
+# TensorFlow would trace for longer than it trains.
+EAGER = keras.backend.backend() == "tensorflow"
 
 
 def images(count=77, seed=0):
@@ -62,8 +64,29 @@ def build():
         ),
         keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
         metrics=["accuracy"],
-        # TensorFlow would trace for longer than it trains.
-        run_eagerly=keras.backend.backend() == "tensorflow",
+        run_eagerly=EAGER,
+    )
+    return model
+
+
+def small(remembers=True):
+    """One that is quick to train, with moving averages of its weights.
+
+    And of statistics, with dropout, if it remembers something.
+    """
+    x = inputs = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
+    x = keras.layers.Dense(5)(keras.layers.Flatten()(x))
+    if remembers:
+        x = keras.layers.BatchNormalization(momentum=0.9)(x)
+        x = keras.layers.Dropout(0.2)(x)
+    x = keras.layers.Dense(CLASSES, "softmax")(x)
+    model = keras.Model(inputs, x)
+    model.compile(
+        keras.optimizers.SGD(0.05, 0.9, use_ema=True, ema_momentum=0.9),
+        "categorical_crossentropy",
+        metrics=["accuracy"],
+        run_eagerly=EAGER,
     )
     return model
 

@@ -35,7 +35,7 @@ train, validation = resumed.images(36).hold_out(0.2, seed=0)
 validation = TestBatches(validation, transforms.Identity(), 4)
 mix = Mix(mixup=0.2)
 batches = TrainingBatches(train, transforms.PadAndCrop(2), 14, 1, mix=mix)
-for folder, strategy, statistics, step in [
+for folder, strategy, remembers, step in [
     ("one", None, False, 0),
     ("two", two, False, 0),
     ("whole", two, True, 0),
@@ -44,19 +44,9 @@ for folder, strategy, statistics, step in [
 ]:
     keras.utils.set_random_seed(0)
     with devices.scope(strategy):
-        x = inputs = keras.Input((resumed.SIDE, resumed.SIDE, 3))
-        x = keras.layers.Dense(5)(keras.layers.Flatten()(x))
-        if statistics:
-            x = keras.layers.BatchNormalization(momentum=0.9)(x)
-        x = keras.layers.Dense(resumed.CLASSES, "softmax")(x)
-        model = keras.Model(inputs, x)
-        model.compile(
-            keras.optimizers.AdamW(use_ema=True, ema_momentum=0.9),
-            "categorical_crossentropy",
-            metrics=["accuracy"],
-            # As a user trains; tracing takes longer than the rest.
-            run_eagerly=folder != "two",
-        )
+        model = resumed.small(remembers)
+        # One as a user trains; tracing takes longer than the rest.
+        model.run_eagerly = folder != "two"
         prepared(model, batches.batch(0, 0)[1])
     signals = [resumed.Signals(signal.SIGINT, step)]
     try:

@@ -227,35 +227,31 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"settings": dataclasses.replace(SMALL, attention=None)},
-        {"seed": 1},
-        {"smoke": True},
-        {"recipe": "other"},
-    ],
-)
-def test_another_run_in_the_folder(finished, change):
-    one, folder, _ = finished
-    with pytest.raises(FileExistsError, match="a run with the same settings"):
-        dataclasses.replace(one, **change).run(folder, verbose=0)
-
-
-def test_other_data_of_the_same_names(tmp_path):
-    """Other boxes, another image, another fold."""
+def test_what_another_run_is(tmp_path):
+    """Each in a folder of its own, by what differs; images by their content."""
     synthetic.write_image_folder(tmp_path, classes=2, train=9, test=2)
     dataset = load_image_folder(tmp_path)
     boxes = np.tile([0, 0, 9, 9], (len(dataset), 1))
 
-    def identity(boxes, **changes):
-        parts = splits.split(dataclasses.replace(dataset, boxes=boxes), 0.2)
-        return small(dataclasses.replace(parts, **changes)).identity()
+    def parts(boxes, **changes):
+        dataset_now = dataclasses.replace(dataset, boxes=boxes)
+        found = splits.split(dataset_now, SMALL.validation_share)
+        return dataclasses.replace(found, **changes)
 
-    found = [identity(boxes), identity(boxes + 1), identity(boxes, fold=2)]
+    one = small(parts(boxes))
+    others = [
+        one,
+        small(one.splits, seed=1),
+        small(one.splits, attention=None),
+        small(parts(boxes, fold=2)),
+        small(parts(boxes + 1)),
+        dataclasses.replace(one, smoke=True),
+        dataclasses.replace(one, recipe="other"),
+    ]
+    found = [json.dumps(run.identity()) for run in others]
     dataset.paths[3].write_bytes(dataset.paths[4].read_bytes())
-    found.append(identity(boxes))
-    assert len({json.dumps(one) for one in found}) == 4
+    found.append(json.dumps(small(parts(boxes)).identity()))
+    assert len(set(found)) == len(found)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -272,12 +268,6 @@ def test_a_broken_backbone_makes_no_folder(finished, tmp_path, overwrite):
     with pytest.raises(ValueError, match=str(broken)):
         one.run(out, overwrite=overwrite)
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_folder_with_other_files_is_not_taken(birds, tmp_path):
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(FileExistsError, match="thesis.tex"):
-        small(birds).run(tmp_path, overwrite=True)
 
 
 def test_the_same_seed_has_the_same_results(data, tmp_path):

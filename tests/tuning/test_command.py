@@ -1,4 +1,4 @@
-"""The command on digits, killed, and by several processes: it takes minutes."""
+"""The command on digits, by several processes: it takes minutes."""
 
 import os
 import pathlib
@@ -35,25 +35,6 @@ def kill_when(path, process):
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-
-
-def test_a_killed_search_resumes_in_the_middle_of_a_trial(tmp_path):
-    out, log = tmp_path / "search", tmp_path / "log"
-    state = out / "parts/trials/0/seed_0/state.npz"
-    kill_when(state, start(log, *SMALL, "--out", out))
-    assert not (out / "trials.csv").read_text().count("\n01,")
-    process = start(log, *SMALL, "--out", out)
-    assert process.wait() == 0, log.read_text()
-    first = log.read_text().partition("Running Trial #2")[0]
-    assert "Epoch 2/2" in first and "Epoch 1/2" not in first
-    assert {path.name for path in out.iterdir()} == {
-        *("parts", "results.json", "retrained", "search.html"),
-        *("settings.json", "tensorboard", "trials.csv"),
-    }
-    trials = pd.read_csv(out / "trials.csv")
-    assert [*trials.status] == ["completed"] * 2
-    assert trials.operations_added.between(0, 1).all()
-    assert list(out.glob("retrained/baseline/seed_0/baseline_0.keras"))
 
 
 def test_two_workers_of_which_one_is_killed(tmp_path):
