@@ -49,7 +49,7 @@ def test_a_kill_at_the_very_start(tmp_path):
     assert RunFolder(tmp_path, {}).part("one", lambda: 1) == 1
 
 
-@pytest.mark.parametrize("content", ["", "\ud800", "[" * 100_000])
+@pytest.mark.parametrize("content", ["", "\ud800"])
 @pytest.mark.parametrize("name", ["results.json", "parts/one.json"])
 def test_what_cannot_be_read_is_named(tmp_path, name, content):
     RunFolder(tmp_path, {})

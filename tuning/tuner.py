@@ -165,13 +165,13 @@ class _Grid(keras_tuner.Oracle):
     def populate_space(self, trial_id):
         tried = [one.hyperparameters.values for one in self.trials.values()]
         hp = self.get_space()
-        space = hp.space
-        values = [dict.fromkeys((one.default, *one.values)) for one in space]
+        names = [one.name for one in hp.space]
+        values = [dict.fromkeys((x.default, *x.values)) for x in hp.space]
         for chosen in itertools.product(*values):
-            names = [one.name for one in space]
             hp.values = dict(zip(names, chosen, strict=True))
-            active = [one.name for one in space if hp.is_active(one)]
-            active = {name: hp.values[name] for name in active}
+            active = {
+                x.name: hp.values[x.name] for x in hp.space if hp.is_active(x)
+            }
             if active not in tried and self.accept(active):
                 return {"status": "RUNNING", "values": active}
         return STOPPED

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import sys
 
 import keras
 import numpy as np
@@ -103,7 +102,7 @@ def show(experiment, model, run, other=None) -> dict | None:
 
     Returns:
         Test accuracies with attention and of the backbone's own prediction,
-        for JSON; `None` without attention or report.
+        for JSON; `None` without attention.
     """
     folders = {experiment.variant: run.path}
     if other is not None and _finished_alike(experiment, other):
@@ -127,20 +126,16 @@ def show(experiment, model, run, other=None) -> dict | None:
         for variant, folder in folders.items()
     }
     test = experiment.splits.test
-    try:
-        found = report(
-            models["attention"],
-            experiment.test_batches(test),
-            folders["attention"] / "report.html",
-            names=test.names,
-            image_name=lambda i: test.paths[i].name,
-            verbose=0,
-            baseline=models.get("baseline"),
-            overwrite=True,
-        )
-    except ImportError as error:
-        print(f"Without a report: {error}", file=sys.stderr)
-        return None
+    found = report(
+        models["attention"],
+        experiment.test_batches(test),
+        folders["attention"] / "report.html",
+        names=test.names,
+        image_name=lambda i: test.paths[i].name,
+        verbose=0,
+        baseline=models.get("baseline"),
+        overwrite=True,
+    )
     if experiment.settings.baseline:
         return None  # of the other's model
     difference, answered = found.over_backbone, found.answered
@@ -165,10 +160,8 @@ def _finished_alike(experiment, path):
         settings = {**found["settings"], "attention": None}
         return settings, [found[name] for name in names]
 
-    try:
-        found = json.loads((path / runs.RESULTS).read_text("utf-8"))
-        own = json.loads(json.dumps(experiment.identity()))
-        return compared(found) == compared(own)
-    except (OSError, ValueError, KeyError, TypeError):
-        # Not finished, or no results of a recipe.
+    file = path / runs.RESULTS
+    if not file.exists():
         return False
+    own = json.loads(json.dumps(experiment.identity()))
+    return compared(json.loads(file.read_text("utf-8"))) == compared(own)

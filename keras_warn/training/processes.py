@@ -79,10 +79,10 @@ def broadcast(content=b"") -> bytes:
         return content
     from jax.experimental import multihost_utils
 
-    # Two numbers: JAX has 32 bits for one.
-    size = np.asarray(divmod(len(content), 2**30), "int32")
-    high, low = map(int, multihost_utils.broadcast_one_to_all(size))
-    padded = np.zeros(high * 2**30 + low, "uint8")
+    # As bytes: JAX has 32 bits for a number.
+    size = np.frombuffer(len(content).to_bytes(8, "big"), "uint8")
+    size = multihost_utils.broadcast_one_to_all(size).tobytes()
+    padded = np.zeros(int.from_bytes(size, "big"), "uint8")
     if index() == 0:
         padded[:] = np.frombuffer(content, "uint8")
     if not len(padded):

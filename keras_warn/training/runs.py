@@ -160,8 +160,7 @@ def _read(path):
     """What JSON in a file of a run says."""
     try:
         return json.loads(path.read_text("utf-8"))
-    # Of brackets without end, Python's own limit is met first.
-    except (RecursionError, ValueError) as error:
+    except ValueError as error:
         raise FileExistsError(
             f"The output folder must hold a run that can be read. {path} is "
             f"not JSON ({error}). Choose another folder."
@@ -171,19 +170,15 @@ def _read(path):
 def _read_settings(path):
     """The settings in a file that a `RunFolder` wrote, and no one else."""
     content = _read(path)
-    if not (
-        isinstance(content, dict)
-        and content.keys() == {*MARKER, "settings"}
-        and MARKER.items() <= content.items()
-        and isinstance(content["settings"], dict)
-    ):
+    kept = content.get("settings") if isinstance(content, dict) else None
+    if kept is None or content != {**MARKER, "settings": kept}:
         raise FileExistsError(
             "The output folder must be new, empty, or hold a run. "
             f"Received: {path.parent}, with a {path.name} that no run of this "
             f"version wrote: it lacks {json.dumps(MARKER)[1:-1]} beside the "
             "settings. Choose another folder."
         )
-    return content["settings"]
+    return kept
 
 
 def _check_same(path, kept, settings):

@@ -20,8 +20,8 @@ from keras_warn import checks
 from keras_warn.augmenting import augment
 from keras_warn.data import model_inputs
 
-# What Python's parser raises; the last two for nesting that is too deep.
-NOT_LITERAL = (SyntaxError, ValueError, MemoryError, RecursionError)
+# What Python's parser raises.
+NOT_LITERAL = (SyntaxError, ValueError)
 # Arguments of `augment` that are not settings: the backbone, its classes, and
 # probabilities for the loss.
 OWN = {"backbone", "classes", "classifier_activation"}
