@@ -213,20 +213,6 @@ def test_curves_for_tensorboard(finished):
     assert [event.step for event in watched["masks/module_1"]] == [0, 1]
 
 
-def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
-    one, folder, results = finished
-
-    def never(self):
-        raise AssertionError
-
-    monkeypatch.setattr(Experiment, "build", never)
-    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
-    again = one.run(folder, verbose=0)
-    assert again["metrics"] == results["metrics"]
-    assert again["history"] == results["history"]
-    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
-
-
 def test_what_another_run_is(tmp_path):
     """Each in a folder of its own, by what differs; images by their content."""
     synthetic.write_image_folder(tmp_path, classes=2, train=9, test=2)
@@ -254,19 +240,16 @@ def test_what_another_run_is(tmp_path):
     assert len(set(found)) == len(found)
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_broken_backbone_makes_no_folder(finished, tmp_path, overwrite):
-    """And costs none."""
+def test_a_broken_backbone_costs_no_run(finished, tmp_path):
     one, folder, _ = finished
     broken = tmp_path / "broken.keras"
     broken.write_bytes((folder / "model.keras").read_bytes()[:-999])
     one = small(one.splits, backbone=str(broken), weights="imagenet")
-    out = tmp_path / "run"
-    if overwrite:
-        shutil.copytree(folder, out)
+    shutil.copytree(folder, tmp_path / "run")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ValueError, match=str(broken)):
-        one.run(out, overwrite=overwrite)
+    for name in ("run", "new"):
+        with pytest.raises(ValueError, match=str(broken)):
+            one.run(tmp_path / name, overwrite=True)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -359,23 +342,3 @@ def test_the_figure_shows_an_image_of_each_class(birds):
     batches = TestBatches(birds.validation, crops(SMALL)[1], 6)
     first = birds.validation.labels.tolist().index(1)
     np.testing.assert_array_equal(images[1], batches.batch(0)[first])
-
-
-def test_a_frozen_backbone_without_attention(birds, tmp_path):
-    """Features of the pooled map are what its classifier learns on."""
-    one = small(birds, attention=None, frozen_views=1, epochs=1)
-    one.run(tmp_path / "out", verbose=0)
-    start, trained = (
-        {v.path: to_numpy(v) for v in model.variables}
-        for model in (
-            one.build(),
-            keras.saving.load_model(tmp_path / "out/model.keras"),
-        )
-    )
-    assert trained.keys() == start.keys()
-    moved = {
-        path.split("/")[0]
-        for path, value in trained.items()
-        if not np.array_equal(value, start[path])
-    }
-    assert moved == {"classifier"}

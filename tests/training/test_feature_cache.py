@@ -268,7 +268,6 @@ def plain():
 @pytest.mark.parametrize(
     "make, options, message",
     [
-        (lambda: (training(),), {"limit": 1e-6}, "`limit` must be at least"),
         (lambda: (training(),), {"dtype": "int8"}, "`dtype` must be one of"),
         (lambda: (training(), 0), {}, "`views` must be a positive"),
         (lambda: (training(), 2, unstable()), {}, "finite in float16"),

@@ -12,7 +12,6 @@ import results
 from browser import browser
 from browser import opened
 
-LOST = "Traceback (most recent call last):\n  here\nValueError: no\nor"
 EVIL = "<script>alert(1)</script>\"'&"
 
 
@@ -86,14 +85,6 @@ def test_the_front_is_what_nothing_beats():
     points = [(1, 2), (0, 1), (0, 3), (2, 3), (3, 4), (3, 4), (4, 1), (5, 5)]
     frame = pd.DataFrame(points, columns=["operations_added", "accuracy"])
     assert [*results.pareto_front(frame).index] == [2, 4, 7]
-
-
-def test_trials_by_their_numbers_with_what_is_known(table):
-    found = table([trial(11), failed(2, LOST), trial(1)])
-    assert [*found.trial] == ["02", "03", "12"]
-    assert [*found.depth] == [2, 1, 4]
-    assert found.reason[1] == "ValueError: no"
-    assert pd.isna(found.accuracy[1]) and pd.isna(found.operations_added[1])
 
 
 def test_the_best_is_among_those_that_trained_longest(table):
