@@ -144,13 +144,9 @@ class Space:
         """The values of a trial as they are meant, without a tuner's own."""
         values = {name: found[name] for name in self.varying if name in found}
         for name, value in values.items():
-            if isinstance(value, float):
-                # Between processes it travelled as one of 32 bits.
-                known = (self.own_values[name], *self.values[name])
-                close = [
-                    v for v in known if math.isclose(v, value, rel_tol=1e-6)
-                ]
-                values[name] = close[0] if close else float(f"{value:.3g}")
+            known = (self.own_values[name], *self.values[name])
+            if isinstance(value, float) and value not in known:
+                values[name] = float(f"{value:.3g}")  # drawn from a range
         return values
 
     def fits(self, found):

@@ -80,8 +80,6 @@ class _Oracle:
 
     @keras_tuner.synchronized
     def end_trial(self, trial):
-        # Numbers that workers send back have 32 bits: not those of the space.
-        trial.hyperparameters = self.trials[trial.trial_id].hyperparameters
         super().end_trial(trial)
         self.save()  # KerasTuner saves while the trial still counts as ongoing
         self.report()

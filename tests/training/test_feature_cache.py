@@ -137,46 +137,29 @@ def test_the_classifier_inside_learns_as_a_linear_probe_alone(tmp_path):
     assert_all_close(*ended, atol=1e-4)
 
 
-def darker():
-    dataset = images(20)
-    contents = dataset.contents.copy()
-    contents[7, 0, 0, 0] += 1
-    return dataclasses.replace(dataset, contents=contents)
-
-
-def other_weights():
-    features = build()[1]
-    features.weights[0].assign(features.weights[0] + 1e-3)
-    return features
-
-
-def other_maps():
-    """The same layers and shapes, but read from another place."""
-    model, features, _ = build()
-    first = next(x for x in model.layers if x.name.startswith("conv2d"))
-    maps = [keras.ops.negative(first.output), features.outputs[1]]
-    return keras.Model(features.inputs, maps, name=features.name)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: (training(darker()), 2),
-        lambda: (training(seed=2), 2),
-        lambda: (training(size=3), 2),
-        lambda: (training(), 3),
-        lambda: (training(), 2, other_weights()),
-        lambda: (training(), 2, other_maps()),
-        lambda: (evaluation_batches(), 1),
-    ],
-)
-def test_what_differs_has_a_cache_of_its_own(
-    whole, tmp_path, monkeypatch, make
-):
+def test_what_differs_has_a_cache_of_its_own(whole, tmp_path, monkeypatch):
+    """By an image, order, transform, number, weights, or a map of others."""
     # Its name is enough.
     monkeypatch.setattr(FeatureCache, "_write", lambda *args: None)
-    batches, *given = make()
-    assert cached(batches, tmp_path, *given).path.name != whole.path.name
+    darker = images(20).contents.copy()
+    darker[7, 0, 0, 0] += 1
+    darker = dataclasses.replace(images(20), contents=darker)
+    weights = build()[1]
+    weights.weights[0].assign(weights.weights[0] + 1e-3)
+    model, features, _ = build()
+    first = next(x for x in model.layers if x.name.startswith("conv2d"))
+    maps = [features.outputs[0], keras.ops.negative(first.output)]
+    maps = keras.Model(features.inputs, maps, name=features.name)
+    others = [
+        cached(training(darker), tmp_path),
+        cached(training(seed=2), tmp_path),
+        cached(training(size=3), tmp_path),
+        cached(training(), tmp_path, 3),
+        cached(training(), tmp_path, 2, weights),
+        cached(training(), tmp_path, 2, maps),
+        cached(evaluation_batches(), tmp_path, 1),
+    ]
+    assert len({one.path.name for one in (whole, *others)}) == 8
 
 
 WRITE = """

@@ -91,7 +91,7 @@ def test_layers_that_the_recipe_names(tmp_path):
     other = made("image_folder", tmp_path, "--attention", f"attend_at={named}")
     assert (other.named, other.points) == ([named], 1)
     # Layers of the backbone would keep what was built on them.
-    forgotten = weakref.ref(model)
+    forgotten = weakref.ref(model.layers[-1])
     del model
     gc.collect()
     assert forgotten() is None

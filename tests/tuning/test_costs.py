@@ -41,15 +41,15 @@ def test_latency_is_that_of_both_models_side_by_side():
 
 def test_only_what_is_within_the_limits_is_accepted():
     searched = toy.space(depth=(), width=(1, 16), skip=())
-    counted = toy.costs(searched, operations=0.04, parameters=1.0)
+    counted = toy.costs(searched, operations=0.05, parameters=0.2)
     accepted = []
     for depth, width, skip in itertools.product((1, 2, 3), (1, 16), (0, 1)):
         values = {"depth": depth, "width": width, "skip": skip}
         fits = depth + skip <= 3
         if fits:
             found = counted.of(searched.setting(values).attention)
-            fits = found["operations_added"] <= 0.04
-            fits = fits and found["parameters_added"] <= 1.0
+            fits = found["operations_added"] <= 0.05
+            fits = fits and found["parameters_added"] <= 0.2
         assert counted.accept(values) == fits
         accepted.append(fits)
     assert 1 < sum(accepted) < 9

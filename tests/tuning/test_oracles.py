@@ -2,8 +2,6 @@
 
 import json
 
-import keras_tuner
-import numpy as np
 import pytest
 
 from tuning import toy
@@ -102,19 +100,6 @@ def test_a_kill_before_a_trial_is_known(method, tmp_path, monkeypatch):
     again.reload()
     never_killed = toy.oracle("random", tmp_path / "b", searched)
     assert [first, *toy.all_of(again)] == toy.all_of(never_killed)
-
-
-def test_workers_that_send_32_bits_back(tmp_path):
-    """Which are none of the values: KerasTuner's Bayesian search would fail."""
-    searched = toy.space(diversity_weight=(), learning_rate=())
-    made = toy.oracle("bayesian", tmp_path, searched, max_trials=5)
-    for i in range(5):
-        trial = made.create_trial(f"worker_{i % 2}")
-        sent = keras_tuner.engine.trial.Trial.from_proto(trial.to_proto())
-        rate = sent.hyperparameters.values["learning_rate"]
-        assert rate == np.float32(rate)
-        toy.end(made, sent, lambda values: values["learning_rate"])
-    assert made.create_trial("worker_0").status == "STOPPED"
 
 
 def test_hyperband_promotes_the_best(tmp_path):

@@ -54,22 +54,20 @@ def test_where_modules_read(values, attended):
 
 
 def test_what_a_value_stands_for():
-    """Numbers that travelled as 32 bits, too."""
+    """Numbers that are drawn are rounded, and not those of the recipe."""
     searched, own = toy.space(), toy.OWN.attention
     found = {
         "rank": 16,
         "gate_score_activation": "none",
-        "diversity_weight": 0.10000000149011612,
         "learning_rate": 0.0123456,
         "tuner/epochs": 3,
     }
     given = {**own, "rank": 16, "gate_score_activation": None}
     assert searched.setting(found) == Setting(given, 0.0123)
-    found = {"projection": 32, "learning_rate": 0.0099999998}
-    assert searched.setting(found) == Setting({**own, "projection": 32}, 0.01)
-    searched = Space(Setting({"projection": 32}, 0.1), 3)
-    given = searched.setting({"projection": 0, "rank": 0})
-    assert given.attention == {"projection": None, "rank": "full"}
+    searched = Space(Setting({"projection": 32}, 0.0123456), 3)
+    found = {"projection": 0, "rank": 0, "learning_rate": 0.0123456}
+    given = {"projection": None, "rank": "full"}
+    assert searched.setting(found) == Setting(given, 0.0123456)
 
 
 def test_gates_that_do_not_learn_have_no_scores():
