@@ -160,8 +160,10 @@ def _finished_alike(experiment, path):
         settings = {**found["settings"], "attention": None}
         return settings, [found[name] for name in names]
 
-    file = path / runs.RESULTS
-    if not file.exists():
+    try:
+        found = json.loads((path / runs.RESULTS).read_text("utf-8"))
+        own = json.loads(json.dumps(experiment.identity()))
+        return compared(found) == compared(own)
+    except (OSError, ValueError, KeyError, TypeError):
+        # Not finished, or no results of a recipe.
         return False
-    own = json.loads(json.dumps(experiment.identity()))
-    return compared(json.loads(file.read_text("utf-8"))) == compared(own)
