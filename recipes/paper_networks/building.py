@@ -60,11 +60,6 @@ def activated(x, name, number=""):
     return keras.layers.ReLU(name=f"{name}_relu{number}")(x)
 
 
-def dropped(x, share, name):
-    """The map with a share of values dropped while training, if any."""
-    return keras.layers.Dropout(share, name=name)(x) if share > 0 else x
-
-
 def bottleneck(x, inner, channels, strides=1, *, groups=1, name):
     """A block of three convolutions, activated after its sum with the shortcut.
 
@@ -121,6 +116,7 @@ class Ends:
     classes: int = 10
     include_top: bool = True
     classifier_activation: object = "softmax"
+    name: str | None = None
 
     def images(self, size=32):
         """The images that the network starts from, as a `KerasTensor`."""
@@ -129,17 +125,14 @@ class Ends:
         return keras.Input(self.input_shape or plane)
 
     def model(self, images, x, name):
-        """The model that ends in the map `x`, or in its classes."""
+        """The model that ends in `x`, a map or pooled, or in its classes."""
         if self.include_top:
-            x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
-            x = self.classifier(x)
-        return keras.Model(images, x, name=name)
-
-    def classifier(self, x):
-        """The classes, predicted from pooled features."""
-        return keras.layers.Dense(
-            self.classes,
-            activation=self.classifier_activation,
-            kernel_initializer=initializer(),
-            name="predictions",
-        )(x)
+            if len(x.shape) == 4:
+                x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+            x = keras.layers.Dense(
+                self.classes,
+                activation=self.classifier_activation,
+                kernel_initializer=initializer(),
+                name="predictions",
+            )(x)
+        return keras.Model(images, x, name=self.name or name)

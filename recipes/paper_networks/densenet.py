@@ -7,9 +7,7 @@ from paper_networks import building
 _BLOCKS = 3
 
 
-def DenseNetBC(
-    depth=190, growth=40, reduction=0.5, dropout=0.0, *, name=None, **ends
-):
+def DenseNetBC(depth=190, growth=40, **ends):
     """DenseNet-BC for small images: layers that read all layers before them.
 
     Each layer of a dense block appends `growth` channels to what it reads:
@@ -19,21 +17,17 @@ def DenseNetBC(
     where `f` stands for `norm` and `relu`, and the 1x1 convolution, the
     bottleneck (B), keeps `4 * growth` channels. Three such blocks follow a
     convolution to `2 * growth` channels. Between blocks, a transition halves
-    the resolution, and compresses (C) the channels to a share of them:
-    `average_pool(conv1x1(f(x)))`. DenseNet-190 of the paper's Table 2 is the
-    default.
+    the resolution, and compresses (C) the channels to half of them, rounded
+    down: `average_pool(conv1x1(f(x)))`. DenseNet-190 of the paper's Table 2 is
+    the default.
 
     Args:
         depth: Integer `6 * layers + 4`, where `layers` is the number of layers
             in each block: 10, 16, 40, 100, 190, 250 and so on.
         growth: Positive integer, the channels that a layer adds.
-        reduction: Number above 0 and at most 1, the share of channels that a
-            transition keeps, rounded down.
-        dropout: Number from 0 to 1, the share of values that is dropped after
-            each convolution but the first while training.
-        name: Defaults to `"densenet_bc_<depth>_<growth>"`.
         **ends: `input_shape` (of 4 x 4 pixels or more), `classes`,
-            `include_top` and `classifier_activation`, as of `WideResNet`.
+            `include_top`, `classifier_activation` and `name`, as of
+            `WideResNet`.
 
     Example:
 
@@ -54,32 +48,27 @@ def DenseNetBC(
     x = building.conv(2 * growth, 3, name="stem_conv")(images)
     for block in range(1, _BLOCKS + 1):
         for layer in range(1, layers + 1):
-            x = _layer(x, growth, dropout, f"block{block}_layer{layer}")
+            x = _layer(x, growth, f"block{block}_layer{layer}")
         if block < _BLOCKS:
-            x = _transition(x, reduction, dropout, f"transition{block}")
+            x = _transition(x, f"transition{block}")
     x = building.activated(x, "final")
-    return ends.model(
-        images, x, f"densenet_bc_{depth}_{growth}" if name is None else name
-    )
+    return ends.model(images, x, f"densenet_bc_{depth}_{growth}")
 
 
-def _layer(x, growth, dropout, name):
+def _layer(x, growth, name):
     """The map, with the channels that a layer adds to it."""
     added = building.activated(x, name, 1)
     added = building.conv(4 * growth, 1, name=f"{name}_conv1")(added)
-    added = building.dropped(added, dropout, f"{name}_drop1")
     added = building.activated(added, name, 2)
     added = building.conv(growth, 3, name=f"{name}_conv2")(added)
-    added = building.dropped(added, dropout, f"{name}_drop2")
     return keras.layers.Concatenate(
         axis=building.channel_axis(), name=f"{name}_concat"
     )([x, added])
 
 
-def _transition(x, reduction, dropout, name):
-    """The map with fewer channels, at half the resolution."""
-    channels = int(x.shape[building.channel_axis()] * reduction)
+def _transition(x, name):
+    """The map with half of the channels, at half the resolution."""
+    channels = x.shape[building.channel_axis()] // 2
     x = building.activated(x, name)
     x = building.conv(channels, 1, name=f"{name}_conv")(x)
-    x = building.dropped(x, dropout, f"{name}_drop")
     return keras.layers.AveragePooling2D(2, name=f"{name}_pool")(x)

@@ -1,20 +1,14 @@
 """Weights of the authors' PyTorch code, for the same network here."""
 
-import collections
 import re
 
-from keras_warn import graph
+import numpy as np
+
 from keras_warn.attention import attention_of
 from paper_networks import pytorch
 
 # What PyTorch keeps beside weights: counters, and a constant.
 _NOT_WEIGHTS = re.compile(r".*\.(num_batches_tracked|att_head\.diag)")
-# What a module reads, and the reference's name of it.
-_PLACES = {
-    "group2_block1_relu1": "att0",
-    "group3_block1_relu1": "att1",
-    "final_relu": "att2",
-}
 
 
 def load_reference_weights(model, weights):
@@ -47,38 +41,38 @@ def load_reference_weights(model, weights):
     Reference:
         [Rodríguez et al., 2018](https://arxiv.org/abs/1807.07320)
     """
-
     layers = {layer.name: layer for layer in model.layers}
-    found = [re.fullmatch(r"group(\d+)_block\d+_add", name) for name in layers]
-    blocks = collections.Counter(int(match[1]) for match in found if match)
     attention = attention_of(model)
-    expected, places = {}, []
-    for theirs, ours, of in _names(layers, blocks):
+    expected = {}
+    for theirs, ours, of in _names(layers):
         expected.update(of(theirs, layers[ours]))
-    for module in attention.modules:
-        places.append(_PLACES[graph.producer_name(module.source)])
-        expected.update(_module(places[-1], module))
-    expected.update(_global_gate(attention.global_gates, places))
+    # The reference counts groups, and attends to the last ones.
+    first = 3 - len(attention.modules)
+    for i, module in enumerate(attention.modules, start=first):
+        expected.update(_module(f"att{i}", module))
+    expected.update(_global_gate(attention.global_gates))
     pytorch.assign(
         expected,
         {k: v for k, v in weights.items() if not _NOT_WEIGHTS.fullmatch(k)},
     )
 
 
-def _names(layers, blocks):
+def _names(layers):
     """The reference's names of layers, ours, and what has their weights."""
     yield "conv0", "stem_conv", pytorch.conv
     yield "bn0", "stem_bn", pytorch.normalization
-    for group in sorted(blocks):
-        for block in range(blocks[group]):
-            ours = f"group{group}_block{block + 1}"
-            theirs = f"group_{group - 1}.block_{block}"
-            for i in (0, 1):
-                yield f"{theirs}.conv{i}", f"{ours}_conv{i + 1}", pytorch.conv
-                bn = f"{ours}_bn{i + 1}"
-                yield f"{theirs}.bn{i}", bn, pytorch.normalization
-            if f"{ours}_shortcut" in layers:
-                yield f"{theirs}.conv_reduce", f"{ours}_shortcut", pytorch.conv
+    for name in layers:
+        match = re.fullmatch(r"(group(\d+)_block(\d+))_add", name)
+        if match is None:
+            continue
+        ours, group, block = match.groups()
+        theirs = f"group_{int(group) - 1}.block_{int(block) - 1}"
+        for i in (0, 1):
+            yield f"{theirs}.conv{i}", f"{ours}_conv{i + 1}", pytorch.conv
+            bn = f"{ours}_bn{i + 1}"
+            yield f"{theirs}.bn{i}", bn, pytorch.normalization
+        if f"{ours}_shortcut" in layers:
+            yield f"{theirs}.conv_reduce", f"{ours}_shortcut", pytorch.conv
     yield "bn_g2", "final_bn", pytorch.normalization
     # The second, if `augment` made the classifier.
     own = "predictions" if "predictions" in layers else "network_logits"
@@ -104,12 +98,15 @@ def _module(name, module):
     yield f"{name}.score.conv.weight", (module.head_gates.kernel, gates)
 
 
-def _global_gate(layer, places):
-    """The weights of the global gates, which come in another order."""
-    # The reference lists the deepest module first, and the network last.
-    theirs = [*sorted(places, reverse=True), "network"]
-    order = [theirs.index(place) for place in ["network", *places]]
-    yield "output_gate.gates.weight", (layer.kernel, lambda of: of[order].T)
+def _global_gate(layer):
+    """The weights of the global gates."""
+
+    def in_our_order(array):
+        # The reference lists the deepest module first, and the network last.
+        return np.flip(array, axis=0).copy()
+
+    kernel = layer.kernel, lambda of: in_our_order(of).T
+    yield "output_gate.gates.weight", kernel
     theirs = pytorch.normalization("output_gate.bn", layer.normalization)
     for name, (variable, _) in theirs:
-        yield name, (variable, lambda array: array[order])
+        yield name, (variable, in_our_order)

@@ -6,7 +6,7 @@ _STEM_CHANNELS = 64
 _GROUPS = 3
 
 
-def ResNeXt(depth=29, cardinality=16, base_width=64, *, name=None, **ends):
+def ResNeXt(depth=29, cardinality=16, base_width=64, **ends):
     """ResNeXt for small images: residual blocks of many narrow paths.
 
     Three groups of blocks with 256, 512 and 1,024 channels follow a
@@ -29,9 +29,8 @@ def ResNeXt(depth=29, cardinality=16, base_width=64, *, name=None, **ends):
         cardinality: Positive integer, the number of paths.
         base_width: Positive integer, the channels of a path in the first
             group.
-        name: Defaults to `"resnext_<depth>_<cardinality>x<base_width>d"`.
-        **ends: `input_shape`, `classes`, `include_top` and
-            `classifier_activation`, as of `WideResNet`.
+        **ends: `input_shape`, `classes`, `include_top`,
+            `classifier_activation` and `name`, as of `WideResNet`.
 
     Example:
 
@@ -60,6 +59,5 @@ def ResNeXt(depth=29, cardinality=16, base_width=64, *, name=None, **ends):
                 groups=cardinality,
                 name=f"group{group}_block{block}",
             )
-    if name is None:
-        name = f"resnext_{depth}_{cardinality}x{base_width}d"
+    name = f"resnext_{depth}_{cardinality}x{base_width}d"
     return ends.model(images, x, name)

@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from keras_warn import checks
 from keras_warn.layers.numerics import wide
 
 # Of the row-major affine map (x, y, 1) -> (x, y).
@@ -26,14 +25,9 @@ class SpatialTransformer(keras.layers.Layer):
     outside of the image they are zero. The kernel starts at zero and the bias
     at the identity, where the layer returns the images as they are.
 
-    Args:
-        data_format: `"channels_last"` or `"channels_first"`, of the images.
-            Defaults to `keras.config.image_data_format()`.
-
     Input shape:
-        `images`: `(b, h, w, c)`, or `(b, c, h, w)` with
-        `data_format="channels_first"`; and `found`, the last features of the
-        localisation network: `(b, f)`. `b`, `h`, `w` and `c` may be unknown.
+        `images`: `(b, h, w, c)`; and `found`, the last features of the
+        localisation network: `(b, f)`. `b`, `h` and `w` may be unknown.
 
     Output shape:
         Same as the images, in the layer's compute dtype.
@@ -51,18 +45,13 @@ class SpatialTransformer(keras.layers.Layer):
         [Jaderberg et al., 2015](https://arxiv.org/abs/1506.02025)
     """
 
-    def __init__(self, data_format=None, **kwargs):
+    def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.data_format = checks.data_format(data_format)
 
     def build(self, images_shape, found_shape):
-        first = self.data_format == "channels_first"
-        layout = "(b, c, h, w)" if first else "(b, h, w, c)"
-        checks.rank("images", images_shape, (4,), layout)
-        checks.rank("found", found_shape, (2,), "(b, f)")
         # Keras would round weights for a layer that does not cast its inputs.
         self.kernel = self.add_weight(
-            shape=(checks.known_axis("found", found_shape, 1, "features"), 6),
+            shape=(found_shape[-1], 6),
             initializer="zeros",
             autocast=False,
             name="kernel",
@@ -80,24 +69,12 @@ class SpatialTransformer(keras.layers.Layer):
         images, found, kernel, bias = (
             ops.cast(x, dtype) for x in (images, found, self.kernel, self.bias)
         )
-        first = self.data_format == "channels_first"
-        if first:
-            images = ops.transpose(images, (0, 2, 3, 1))
         theta = ops.matmul(found, kernel) + bias
         x, y = _places(theta, *ops.shape(images)[1:3])
-        seen = _read(images, x, y)
-        if first:
-            seen = ops.transpose(seen, (0, 3, 1, 2))
-        return ops.cast(seen, self.compute_dtype)
-
-    def compute_output_shape(self, images_shape, found_shape):
-        return tuple(images_shape)
+        return ops.cast(_read(images, x, y), self.compute_dtype)
 
     def compute_output_spec(self, images, found):
         return keras.KerasTensor(images.shape, dtype=self.compute_dtype)
-
-    def get_config(self):
-        return {**super().get_config(), "data_format": self.data_format}
 
 
 def _places(theta, height, width):

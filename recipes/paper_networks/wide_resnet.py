@@ -74,7 +74,7 @@ def WideResNet(
         [Zagoruyko and Komodakis, 2016](https://arxiv.org/abs/1605.07146)
     """
     ends = building.Ends(
-        input_shape, classes, include_top, classifier_activation
+        input_shape, classes, include_top, classifier_activation, name
     )
     images = ends.images()
     groups = residual_groups(
@@ -86,14 +86,14 @@ def WideResNet(
         activate_shortcuts=activate_shortcuts,
     )
     x = building.activated(groups[-1], "final")
-    return ends.model(images, x, name or f"wide_resnet_{depth}_{width}")
+    return ends.model(images, x, f"wide_resnet_{depth}_{width}")
 
 
 def residual_groups(
     images,
     depth,
     width,
-    dropout,
+    dropout=0.0,
     *,
     activate_stem=False,
     activate_shortcuts=True,
@@ -130,6 +130,8 @@ def _block(x, channels, strides, dropout, activate_shortcut, name):
         activated, channels, 3, strides, name=f"{name}_conv1"
     )
     residual = building.activated(residual, name, 2)
-    residual = building.dropped(residual, dropout, f"{name}_dropout")
+    if dropout > 0:
+        layer = keras.layers.Dropout(dropout, name=f"{name}_dropout")
+        residual = layer(residual)
     residual = building.conv(channels, 3, name=f"{name}_conv2")(residual)
     return keras.layers.Add(name=f"{name}_add")([residual, shortcut])

@@ -12,7 +12,7 @@ _BLOCKS = (3, 4, 6, 3)
 _STEM_CHANNELS = 64
 
 
-def WideResNet50(width=2, *, name=None, **ends):
+def WideResNet50(width=2, **ends):
     """ResNet-50 with wider bottlenecks, for photographs.
 
     A convolution of 7x7 to 64 channels and a pooling, both with strides of 2,
@@ -34,10 +34,9 @@ def WideResNet50(width=2, *, name=None, **ends):
 
     Args:
         width: Positive integer, the factor on the inner channels of blocks.
-        name: Defaults to `"wide_resnet_50_<width>"`.
         **ends: `input_shape` (of 224 x 224 pixels by default), `classes`
-            (1,000 by default), `include_top` and `classifier_activation`, as
-            of `WideResNet`.
+            (1,000 by default), `include_top`, `classifier_activation` and
+            `name`, as of `WideResNet`.
 
     Example, with attention where the reference has it in its WRN-50:
 
@@ -72,9 +71,7 @@ def WideResNet50(width=2, *, name=None, **ends):
                 strides=2 if group > 1 and block == 1 else 1,
                 name=f"group{group}_block{block}",
             )
-    return ends.model(
-        images, x, f"wide_resnet_50_{width}" if name is None else name
-    )
+    return ends.model(images, x, f"wide_resnet_50_{width}")
 
 
 def load_torchvision_weights(model, weights):

@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_warn import checks
 from paper_networks import building
 from paper_networks.wide_resnet import residual_groups
 
@@ -10,15 +9,7 @@ _ATTENDED_GROUPS = (2, 3)
 _GLOBAL_CONVOLUTIONS = 2
 
 
-def WideResNetAtt2(
-    depth=40,
-    width=10,
-    compatibility="parametrised",
-    dropout=0.0,
-    *,
-    name=None,
-    **ends,
-):
+def WideResNetAtt2(depth=40, width=10, **ends):
     """A wide residual network that must classify by what it attends to.
 
     WRN-att2 of the paper's Tables 1 and 2: "Learn to pay attention" on the
@@ -29,27 +20,22 @@ def WideResNetAtt2(
     `a = softmax_i(c_i)`, `g_a = sum_i a_i l_i`, `classes = W concat(g_a)`,
 
     where the compatibility score `c_i` is `<u, l_i + g>` with learned weights
-    `u`, or the dot product `<l_i, g>`. Where a map has another number of
-    channels than `g`, a linear map of `g` takes its place. Unlike in
+    `u`. Where a map has another number of channels than `g`, a linear map of
+    `g` takes its place. Unlike in
     `keras_warn.augment`, the attention of a shallow map has to wait for the
     deepest one, and the network's own classifier is gone.
 
     Softmax does not change if the same is added to all of its arguments, as
-    `<u, g>` is to all `<u, l_i>`: masks of `"parametrised"` scores, which the
-    authors' code for residual networks has, are functions of the local
-    features alone. `g` takes its parameters and its time all the same.
+    `<u, g>` is to all `<u, l_i>`: masks of these scores, which the authors'
+    code for residual networks has, are functions of the local features alone.
+    `g` takes its parameters and its time all the same.
 
     Args:
         depth: Integer `6 * blocks + 4`, as of `WideResNet`.
         width: Positive integer, the factor on the channels.
-        compatibility: `"parametrised"` or `"dot"`.
-        dropout: Number from 0 to 1, the share of values that is dropped while
-            training: between the convolutions of a block, before `g`, and
-            before the classifier.
-        name: Defaults to `"wide_resnet_<depth>_<width>_att2"`.
-        **ends: `input_shape`, `classes`, `include_top` and
-            `classifier_activation`, as of `WideResNet`. Without `include_top`
-            it ends in what the classifier reads, a vector.
+        **ends: `input_shape`, `classes`, `include_top`,
+            `classifier_activation` and `name`, as of `WideResNet`. Without
+            `include_top` it ends in what the classifier reads, a vector.
 
     Example:
 
@@ -62,8 +48,8 @@ def WideResNetAtt2(
     in" the ICLR paper. What is chosen here:
 
     - Contexts of both maps are concatenated for one classifier, and scores
-      parametrised by default (the ICLR paper's "concat-pc"), as in its
-      authors' code for residual networks.
+      parametrised (the ICLR paper's "concat-pc"), as in its authors' code for
+      residual networks.
     - As there, local features are the groups' sums, not activated, and
       contexts are normalised and activated before the classifier.
     - `g` comes from two more 3x3 convolutions, a maximum over positions and a
@@ -74,27 +60,19 @@ def WideResNetAtt2(
     Reference:
         [Jetley et al., 2018](https://arxiv.org/abs/1804.02391)
     """
-    checks.one_of("compatibility", compatibility, ("parametrised", "dot"))
     ends = building.Ends(**ends)
     images = ends.images()
-    groups = residual_groups(images, depth, width, dropout)
-    summary = _global_feature(groups[-1], dropout)
+    groups = residual_groups(images, depth, width)
+    summary = _global_feature(groups[-1])
     contexts = []
     for group in _ATTENDED_GROUPS:
-        context = _context(
-            groups[group - 1], summary, compatibility, f"group{group}"
-        )
+        context = _context(groups[group - 1], summary, f"group{group}")
         contexts.append(building.activated(context, f"group{group}"))
     x = keras.layers.Concatenate(name="contexts")(contexts)
-    if ends.include_top:
-        x = building.dropped(x, dropout, "contexts_dropout")
-        x = ends.classifier(x)
-    if name is None:
-        name = f"wide_resnet_{depth}_{width}_att2"
-    return keras.Model(images, x, name=name)
+    return ends.model(images, x, f"wide_resnet_{depth}_{width}_att2")
 
 
-def _global_feature(x, dropout):
+def _global_feature(x):
     """What the whole image looks like, `(b, c)`, from the last sum."""
     channels = x.shape[building.channel_axis()]
     x = building.activated(x, "final")
@@ -102,11 +80,10 @@ def _global_feature(x, dropout):
         x = building.conv(channels, 3, name=f"global_conv{i}")(x)
         x = building.activated(x, "global", i)
     x = keras.layers.GlobalMaxPooling2D(name="global_pool")(x)
-    x = building.dropped(x, dropout, "global_dropout")
     return keras.layers.Dense(channels, name="global")(x)
 
 
-def _context(x, summary, compatibility, name):
+def _context(x, summary, name):
     """The mean of local features under their mask, `(b, c)`."""
     channels = x.shape[building.channel_axis()]
     if building.channel_axis() == 1:
@@ -115,12 +92,9 @@ def _context(x, summary, compatibility, name):
     if summary.shape[-1] != channels:
         summary = keras.layers.Dense(channels, name=f"{name}_global")(summary)
     summary = keras.layers.Reshape((1, channels), name=f"{name}_place")(summary)
-    if compatibility == "dot":
-        scores = keras.layers.Dot(2, name=f"{name}_scores")([x, summary])
-    else:
-        scores = keras.layers.Dense(1, use_bias=False, name=f"{name}_scores")(
-            keras.layers.Add(name=f"{name}_sums")([x, summary])
-        )
+    scores = keras.layers.Dense(1, use_bias=False, name=f"{name}_scores")(
+        keras.layers.Add(name=f"{name}_sums")([x, summary])
+    )
     masks = keras.layers.Softmax(axis=1, name=f"{name}_masks")(scores)
     context = keras.layers.Dot(1, name=f"{name}_mean")([masks, x])
     return keras.layers.Reshape((channels,), name=f"{name}_context")(context)

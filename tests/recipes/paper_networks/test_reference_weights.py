@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from paper_networks import WideResNet
 from paper_networks import load_reference_weights
+from support import assert_all_equal
 from support import to_numpy
 
 import keras_warn
@@ -18,49 +19,40 @@ WEIGHTS = {
     for name, array in DATA.items()
     if name.startswith("weight:")
 }
-NETWORK = {"activate_stem": True, "activate_shortcuts": False}
-ATTENTION = {
-    "preset": "reference",
-    "depth": 3,
-    "width": 2,
-    "classifier_activation": None,
-}
 
 
-def build(network=None, **attention):
-    network = {"depth": 16, "width": 1, **NETWORK, **(network or {})}
+def build(include_top=True, **attention):
+    network = WideResNet(
+        16,
+        1,
+        include_top=include_top,
+        activate_stem=True,
+        activate_shortcuts=False,
+    )
     return keras_warn.augment(
-        WideResNet(**network), **{**ATTENTION, **attention}
+        network,
+        preset="reference",
+        width=2,
+        classifier_activation=None,
+        **attention,
     )
 
 
-def check_final(model):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        # A classifier that `augment` made.
+        {"include_top": False, "classes": 10},
+        {"gradient_scale": 0.0},
+    ],
+)
+def test_every_variable_is_set(arguments):
     """Scores lie between -43 and -4: a relative tolerance.
 
     In float64 the network is as far from them, 2e-6: it is their rounding.
     """
-    np.testing.assert_allclose(
-        to_numpy(model(DATA["images"])), DATA["final"], rtol=1e-5
-    )
-
-
-PLACES = ["final_relu", "group3_block1_relu1", "group2_block1_relu1"]
-
-
-@pytest.mark.parametrize(
-    "network, attention",
-    [
-        ({}, {}),
-        # Modules in another order, as they are attached and as they are named.
-        ({}, {"attend_at": PLACES}),
-        ({}, {"attend_at": [PLACES[1], PLACES[0], PLACES[2]]}),
-        # A classifier that `augment` made.
-        ({"include_top": False}, {"classes": 10}),
-        ({}, {"gradient_scale": 0.0}),
-    ],
-)
-def test_every_variable_is_set(network, attention):
-    model = build(network, **attention)
+    model = build(**arguments)
     for variable in model.variables:
         variable.assign(np.full(variable.shape, np.nan))
     # Counters and constants of PyTorch are passed over.
@@ -72,22 +64,21 @@ def test_every_variable_is_set(network, attention):
     load_reference_weights(model, {**WEIGHTS, **extra})
     for variable in model.variables:
         assert np.isfinite(to_numpy(variable)).all(), variable.path
-    check_final(model)
+    found = to_numpy(model(DATA["images"]))
+    np.testing.assert_allclose(found, DATA["final"], rtol=1e-5)
 
 
 def test_fewer_modules():
     """The reference attends to the last groups, as `augment` does."""
     weights = {
-        name: array
+        name: np.delete(array, 2, axis=0)
+        if name.startswith("output_gate.")
+        else array
         for name, array in WEIGHTS.items()
         if not name.startswith("att0.")
     }
-    for name in weights:
-        if name.startswith("output_gate."):
-            weights[name] = np.delete(weights[name], 2, axis=0)
-    model = build(depth=2)
+    model, whole = build(depth=2), build()
     load_reference_weights(model, weights)
-    whole = build()
     load_reference_weights(whole, WEIGHTS)
     found, expected = (
         keras_warn.inspect(m)(DATA["images"]) for m in (model, whole)
@@ -117,5 +108,4 @@ def test_all_or_nothing():
     message = "att3.score.conv.weight, output_gate.bn.running_var"
     with pytest.raises(ValueError, match=message):
         load_reference_weights(model, weights)
-    for found, expected in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(found, expected)
+    assert_all_equal(model.get_weights(), before)
