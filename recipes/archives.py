@@ -105,18 +105,15 @@ def stanford_cars(folder):
     parts = []
     for split, file in files.items():
         (rows,) = _read_mat(folder / file, "annotations")
-        part = pd.DataFrame(
-            {
-                "path": [folder / f"cars_{split}" / x for x in rows["fname"]],
-                "class": rows["class"].astype(int),
-                "left": rows["bbox_x1"].astype(float),
-                "top": rows["bbox_y1"].astype(float),
-                "right": rows["bbox_x2"].astype(float),
-                "bottom": rows["bbox_y2"].astype(float),
-                "split": split,
-            }
-        )
-        parts.append(part.sort_values("path"))
+        part = {
+            "path": [folder / f"cars_{split}" / x for x in rows["fname"]],
+            "class": rows["class"].astype(int),
+            "split": split,
+        }
+        sides = ("bbox_y1", "bbox_x1", "bbox_y2", "bbox_x2")
+        for side, theirs in zip(BOX, sides, strict=True):
+            part[side] = rows[theirs].astype(float)
+        parts.append(pd.DataFrame(part).sort_values("path"))
     table = pd.concat(parts, ignore_index=True)
     table["name"] = names[table["class"] - 1]
     return _dataset("Stanford Cars", folder, table)
@@ -267,21 +264,22 @@ def cifar(folder, classes):
     return _dataset(name, folder, table, names=names, contents=pixels)
 
 
-# What TensorFlow Datasets calls them, and what to provide without a network.
-TFDS = {
-    "caltech_birds2011": ("CUB-200-2011", "the folder CUB_200_2011"),
-    "stanford_dogs": ("Stanford Dogs", "its folder with Images/"),
-    "cars196": ("Stanford Cars", "a folder with cars_train/ and devkit/"),
-    "cifar10": ("CIFAR-10", "the folder cifar-10-batches-bin"),
-    "cifar100": ("CIFAR-100", "the folder cifar-100-binary"),
+# By what TensorFlow Datasets calls them.
+TITLES = {
+    "caltech_birds2011": "CUB-200-2011",
+    "stanford_dogs": "Stanford Dogs",
+    "cars196": "Stanford Cars",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
 }
 
 
-def from_tfds(name, data_dir=None):
-    """One of `TFDS` from TensorFlow Datasets, its files held in memory."""
-    title, folder = TFDS[name]
-    advice = f"--data-dir must name {folder} of {title}."
-    builder = downloads.prepared(name, advice, data_dir)
+def from_tfds(name, advice):
+    """One of `TITLES` from TensorFlow Datasets, its files held in memory.
+
+    The `advice` says what to do where they cannot be had.
+    """
+    builder = downloads.prepared(name, advice)
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -296,7 +294,7 @@ def from_tfds(name, data_dir=None):
     if not encoded:
         contents = np.stack(contents)
     return _dataset(
-        title,
+        TITLES[name],
         f"TensorFlow Datasets' {name}",
         table,
         names=[_readable(one) for one in features["label"].names],

@@ -5,13 +5,15 @@
 Reads the `results.json` of all trainings below the folders, and writes
 
 - `tables.md`: the paper's figures beside ours, which is printed, too;
-- `tables.csv`: the same numbers, a row for each setting and epoch;
+- `tables.csv`: the same numbers, and those of the epoch that is best on
+  validation;
 - `runs.csv`: every training with its settings and machine.
 
-Accuracies are of the test set. A seed's value is the mean over its folds where
-there are folds. Differences are attention - baseline, paired by seed on the
-same data, with the 95 % confidence interval of Student's t over seeds. Results
-on other data than the paper's never stand beside its figures.
+Accuracies are of the test set, after the last epoch. A seed's value is the
+mean over its folds where there are folds. Differences are attention - baseline,
+paired by seed on the same data, with the 95 % confidence interval of Student's
+t over seeds. Results on other data than the paper's never stand beside its
+figures.
 """
 
 import argparse
@@ -234,6 +236,7 @@ def document(compared, trainings, notes):
         "# Finished trainings beside the paper",
         __doc__.split("\n\n")[-1].strip(),
     ]
+    compared = compared[compared.epoch == EPOCHS[0]]
     others = set(compared.recipe).difference(PAPER)
     header = ["data", "paper", "paper + attention"]
     for title, recipes, error in (
@@ -243,32 +246,21 @@ def document(compared, trainings, notes):
     ):
         own = compared[compared.recipe.isin(recipes)]
         measured = {*own[own.reason == ""].recipe, *others}
-        last, best = (
-            [
-                _line(row, error)
-                for _, row in own[own.epoch == epoch].iterrows()
-                if row.baseline_seeds or row.attention_seeds
-            ]
-            for epoch in EPOCHS
-        )
-        last += [
+        lines = [_line(row, error) for _, row in own.iterrows()]
+        lines += [
             [PAPER[n].title, *_published(n), *["not measured"] * 4]
             for n in recipes
             if n not in measured
         ]
-        words = "After the epoch that is best on validation:"
-        for start, lines in ((f"## {title}", last), (words, best)):
-            if lines:
-                parts += [start, _markdown(lines, [*header, *_OURS])]
+        if lines:
+            parts += [f"## {title}", _markdown(lines, [*header, *_OURS])]
     parts += [
         "## Table 4: accuracy (%) per million of parameters",
         "Baseline: accuracy per million of its parameters. Attention: the "
         "difference per million of parameters added. "
         "The paper's averages: {} and {}.".format(*TABLE_4_AVERAGE),
     ]
-    own = compared[
-        compared.recipe.isin(TABLE_4) & (compared.epoch == EPOCHS[0])
-    ]
+    own = compared[compared.recipe.isin(TABLE_4)]
     lines = [[PAPER[n].title, *TABLE_4[n], "", ""] for n in TABLE_4]
     lines += [
         [_title(row), "", "", *map("{:.2f}".format, per_million(row))]
@@ -277,10 +269,9 @@ def document(compared, trainings, notes):
     parts.append(_markdown(lines, [*header, "baseline", "attention"]))
     if notes:
         parts += ["## Not counted", _list(notes)]
-    if len(trainings):
-        machines = trainings.environment.map(_machine).value_counts()
-        counts = [f"{name}: {count} runs" for name, count in machines.items()]
-        parts += ["## Machines", _list(counts)]
+    machines = trainings.environment.map(_machine).value_counts()
+    counts = [f"{name}: {count} runs" for name, count in machines.items()]
+    parts += ["## Machines", _list(counts)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -316,8 +307,7 @@ def _published(recipe):
 
 
 def _line(row, error):
-    comparable = row.reason == "" and row.epoch == EPOCHS[0]
-    cells = [_title(row), *(_published(row.recipe) if comparable else "  ")]
+    cells = [_title(row), *("  " if row.reason else _published(row.recipe))]
     sign = -1 if error else 1
     for name in VARIANTS:
         mean = 100 - row[name] if error else row[name]

@@ -125,12 +125,6 @@ class Recipe:
 
     def _run(self, arguments, folder):
         if arguments.processes or arguments.process is not None:
-            if arguments.devices:
-                raise ValueError(
-                    "`devices` must be omitted with `processes`, which use "
-                    f"all that their machines have. Received: "
-                    f"{arguments.devices}."
-                )
             addresses = (arguments.processes or "").split(",")
             processes.initialize(addresses, arguments.process)
         s = self.settings_from(arguments)
@@ -146,9 +140,7 @@ class Recipe:
             checks.integer("seeds", seed, 0, LARGEST_SEED)
             for seed in dict.fromkeys(arguments.seeds)
         ]
-        strategy = None
-        if not arguments.processes:
-            strategy = devices.strategy(arguments.devices)
+        strategy = devices.strategy(arguments.devices)
         devices.check_batch_size(
             s.batch_size, devices.replicas(strategy) * processes.devices()
         )
@@ -197,9 +189,10 @@ class Recipe:
         """The images in a folder, or else of TensorFlow Datasets."""
         if folder is not None:
             return self.load(folder)
+        advice = f"`--data-dir` must name {self.folder}."
         if self.tfds is None:
-            raise ValueError(f"`--data-dir` must name {self.folder}.")
-        return archives.from_tfds(self.tfds)
+            raise ValueError(advice)
+        return archives.from_tfds(self.tfds, advice)
 
     def data(self, arguments, folder):
         """The images that arguments ask for: synthetic ones in `folder`."""
