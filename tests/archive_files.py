@@ -152,26 +152,21 @@ def adience(folder, rows=ADIENCE):
             _save(folder / "aligned" / user / name, face % 2, face)
 
 
-def cifar(folder, classes):
+def cifar(folder, classes=10):
     """Returns pixels and labels, those to train with first."""
     random = np.random.default_rng(classes)
-    names, train, test, coarse = {
-        10: (
-            "batches.meta.txt",
-            [f"data_batch_{i}.bin" for i in range(1, 6)],
-            "test_batch.bin",
-            0,
-        ),
-        100: ("fine_label_names.txt", ["train.bin"], "test.bin", 1),
-    }[classes]
+    names, files, coarse = "fine_label_names.txt", ["train", "test"], 1
+    if classes == 10:
+        names, coarse = "batches.meta.txt", 0
+        files = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
     _lines(folder / names, [f"class_{i}" for i in range(classes)])
     pixels, labels = [], []
-    for file in (*train, test):
+    for file in files:
         images = random.integers(0, 256, (2, 32, 32, 3), "uint8")
         label = random.integers(0, classes, 2, "uint8")
         planes = images.transpose(0, 3, 1, 2).reshape(2, -1)
         row = [np.zeros((2, coarse), "uint8"), label[:, None], planes]
-        np.concatenate(row, axis=1).tofile(folder / file)
+        np.concatenate(row, axis=1).tofile(folder / f"{file}.bin")
         pixels.append(images)
         labels.append(label)
     return np.concatenate(pixels), np.concatenate(labels)

@@ -27,36 +27,22 @@ def boxes(data):
     return data.boxes[:, [1, 0, 3, 2]].tolist()
 
 
-def test_cub200(tmp_path):
-    expected = archive_files.cub200(tmp_path)
-    birds = archives.cub200(tmp_path)
-    assert birds.names == ("Ring 1", "Disc 2")
-    assert birds.labels.tolist() == archive_files.LABELS
-    assert splits(birds) == {"train": [0, 2], "test": [1, 3]}
-    assert boxes(birds) == [list(map(float, box)) for box in expected]
-    birds.check(verbose=0)
-
-
-def test_stanford_dogs(tmp_path):
-    """A box holds all dogs of an image."""
-    expected = archive_files.stanford_dogs(tmp_path)
-    dogs = archives.stanford_dogs(tmp_path)
-    assert dogs.names == ("Ring 1", "Disc 2")
-    assert dogs.labels.tolist() == archive_files.LABELS
-    assert splits(dogs) == {"train": [0, 2], "test": [1, 3]}
-    assert boxes(dogs) == np.array(expected, float).tolist()
-    assert boxes(dogs)[0][:2] == [1, 2]
-    dogs.check(verbose=0)
-
-
-def test_stanford_cars(tmp_path):
-    expected = archive_files.stanford_cars(tmp_path)
-    cars = archives.stanford_cars(tmp_path)
-    assert cars.names == ("Ring_1", "Disc_2")
-    assert cars.labels.tolist() == [0, 1, 0, 1]
-    assert splits(cars) == {"train": [0, 1], "test": [2, 3]}
-    assert boxes(cars) == np.array(expected, float).tolist()
-    cars.check(verbose=0)
+@pytest.mark.parametrize(
+    "name, names, labels, train, test",
+    [
+        ("cub200", ("Ring 1", "Disc 2"), [0, 0, 1, 1], [0, 2], [1, 3]),
+        ("stanford_dogs", ("Ring 1", "Disc 2"), [0, 0, 1, 1], [0, 2], [1, 3]),
+        ("stanford_cars", ("Ring_1", "Disc_2"), [0, 1, 0, 1], [0, 1], [2, 3]),
+    ],
+)
+def test_published_splits_and_boxes(tmp_path, name, names, labels, train, test):
+    """A box of dogs holds all of its image."""
+    expected = getattr(archive_files, name)(tmp_path)
+    found = getattr(archives, name)(tmp_path)
+    assert found.names == names and found.labels.tolist() == labels
+    assert splits(found) == {"train": train, "test": test}
+    assert boxes(found) == np.array(expected, float).tolist()
+    found.check(verbose=0)
 
 
 def test_uec_food100(tmp_path):
@@ -125,18 +111,21 @@ def test_cifar(tmp_path, classes):
 
 
 @pytest.mark.parametrize(
-    "reader, file",
+    "name, arguments, file",
     [
-        ("cub200", "classes.txt"),
-        ("stanford_cars", "devkit/cars_meta.mat"),
-        ("uec_food100", "1/bb_info.txt"),
+        ("cub200", [], "classes.txt"),
+        ("stanford_dogs", [], "train_list.mat"),
+        ("stanford_cars", [], "devkit/cars_meta.mat"),
+        ("uec_food100", [], "1/bb_info.txt"),
+        ("adience", ["age"], "fold_3_data.txt"),
+        ("cifar", [10], "test_batch.bin"),
     ],
 )
-def test_a_file_that_is_missing(tmp_path, reader, file):
-    getattr(archive_files, reader)(tmp_path)
+def test_a_file_that_is_missing(tmp_path, name, arguments, file):
+    getattr(archive_files, name)(tmp_path)
     (tmp_path / file).unlink()
     with pytest.raises(FileNotFoundError, match=file):
-        getattr(archives, reader)(tmp_path)
+        getattr(archives, name)(tmp_path, *arguments)
 
 
 def test_from_tfds(monkeypatch):
@@ -172,7 +161,7 @@ def test_from_tfds(monkeypatch):
 
     monkeypatch.setattr(tfds, "builder", lambda name, data_dir: Builder)
     monkeypatch.setattr(tfds, "as_numpy", iter)
-    birds = archives.from_tfds("caltech_birds2011")
+    birds = archives.from_tfds("caltech_birds2011", "Give the folder.")
     assert birds.names == ("Black bird", "red wolf")
     assert splits(birds) == {"test": [0], "train": [1]}
     assert boxes(birds) == [[5, 5, 15, 10]] * 2
