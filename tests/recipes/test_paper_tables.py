@@ -1,6 +1,7 @@
 """`recipes/paper_tables.py`: ours beside the paper's, worked out by hand."""
 
 import json
+import re
 
 import pandas as pd
 import paper_tables as tables
@@ -87,7 +88,7 @@ def test_two_seeds(made):
     assert f"| {ours} | +2.00 ± 1.41 (2 seeds) | -10.71 to +14.71 |" in text
     assert '| Birds, attention {"depth": 3} |' in text
     # Table 4: 83.5 / 20 and 2 / 0.5.
-    assert "| 4.17 | 4.00 |" in text or "| 4.18 | 4.00 |" in text
+    assert re.search(r"\| 4.1[78] \| 4.00 \|", text)
     assert "cpu Slow One, cores 2: 4 runs" in text
 
 
@@ -114,20 +115,17 @@ def test_folds(made):
     assert "folds [4] of seed 1 are missing" in text
 
 
-@pytest.mark.parametrize(
-    "others",
-    [
-        pair(1, 0.8, 0.9)[:1],
-        faces("attention", 0, [0.9] * 5, digest="other"),
-        pair(0, 0.8, 0.9),
-    ],
-    ids=["one of both", "another data set", "twice"],
-)
-def test_what_is_not_paired(made, others):
-    rows, text = made(*pair(0, 0.8, 0.9), *others)
-    birds = [row for row in rows if row["recipe"] == "cub200"]
-    assert [float(row["difference"]) for row in birds] == pytest.approx([10])
-    assert [row["paired_seeds"] for row in birds] == [1]
+def test_what_is_not_paired(made):
+    """One of both, another data set, and what was trained twice."""
+    rows, _ = made(
+        *pair(0, 0.8, 0.9),
+        *pair(1, 0.8, 0.9)[:1],
+        *faces("attention", 0, [0.9] * 5, digest="other"),
+        *pair(0, 0.8, 0.7),
+    )
+    (birds,) = (row for row in rows if row["recipe"] == "cub200")
+    assert float(birds["difference"]) == pytest.approx(10)
+    assert birds["paired_seeds"] == 1
 
 
 def test_other_settings_have_rows_of_their_own(made):
@@ -153,47 +151,26 @@ def test_other_data_never_stand_beside_the_paper(
 ):
     _, text = made(*pair(0, 0.8, 0.9, recipe=recipe_name, data=data))
     title = tables.PAPER[recipe_name].title
-    ours = [
-        line.split("|")[2:4]
-        for line in text.splitlines()
-        if f"(not comparable: {reason}" in line
-    ]
-    assert ours and all(not "".join(cells).strip() for cells in ours)
-    paper = [line for line in text.splitlines() if f"| {title} " in line]
-    assert any("not measured" in line for line in paper)
+    text = " ".join(text.split())
+    assert re.search(rf"\(not comparable: {reason}[^|]*\) \| \| \| 80.00", text)
+    assert re.search(rf"\| {title} \| [0-9.]+ \| [0-9.]+ \| not mea", text)
 
 
-@pytest.mark.parametrize(
-    "content, reason",
-    [
-        ("{", "not the results of a recipe"),
-        ("[1, 2]", "not the results of a recipe"),
-        ('{"other": 1}', "not the results of a recipe"),
-        (results("baseline", 0, 0.5, settings={"smoke": True}), "a smoke test"),
-    ],
-)
-def test_what_is_no_training_is_named(made, content, reason):
-    rows, text = made(*pair(0, 0.8, 0.9), content)
+def test_what_is_no_training_is_named(made):
+    smoke = results("baseline", 0, 0.5, settings={"smoke": True})
+    others = "{", "[1, 2]", '{"other": 1}'
+    rows, text = made(*pair(0, 0.8, 0.9), *others, smoke)
     assert len(rows) == 1
-    assert any(
-        "runs/2/results.json" in line and reason in line
-        for line in text.splitlines()
-    )
+    for i in (2, 3, 4):
+        assert f"runs/{i}/results.json: not the results of a recipe" in text
+    assert "runs/5/results.json: a smoke test" in text
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ("missing --out out", "RUNS must hold a finished training"),
-        (". --out out", "RUNS must hold a finished training"),
-    ],
-)
-def test_bad_arguments(tmp_path, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").touch()
+def test_without_a_training(tmp_path, capsys):
     with pytest.raises(SystemExit) as exit:
-        tables.main(arguments.split())
-    assert exit.value.code == 2 and message in capsys.readouterr().err
+        tables.main([str(tmp_path), "--out", str(tmp_path / "out")])
+    assert exit.value.code == 2
+    assert "must hold a finished training" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
