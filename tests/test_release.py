@@ -1,11 +1,9 @@
 """What is released: one version, a citation, an sdist and a wheel."""
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -76,45 +74,18 @@ def test_wheel_is_the_package(built, in_repository):
     assert metadata + "licenses/LICENSE" in files
 
 
-def test_a_clone_beside_does_not_hide_the_package(tmp_path):
-    """An editable install is found from the folder that holds the clone.
+def test_an_editable_install_is_a_path(tmp_path, monkeypatch):
+    """And no finder, which comes after namespace packages.
 
-    The clone has the package's name: without `__init__.py` it is a namespace
-    package, which must come after the package itself.
+    A clone that has the package's name is one, for who works beside it.
     """
-    pytest.importorskip("hatchling")
-    pytest.importorskip("pip")
-    clone = tmp_path / "keras_warn"
-    clone.symlink_to(ROOT, target_is_directory=True)
-    environment = tmp_path / "environment"
-    python = environment / "bin/python"
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--without-pip", environment], check=True
-    )
-    pip = [sys.executable, "-m", "pip", "--python", python, "install"]
-    subprocess.run(
-        [*pip, "-q", "--no-deps", "--no-build-isolation", "-e", clone],
-        check=True,
-        # For pip and hatchling, which the new environment has not.
-        env={**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")},
-    )
-    find = """
-import importlib.util as util
-for name in ("keras_warn", "keras_warn_cli"):
-    print(util.find_spec(name).origin)
-"""
-    found = subprocess.run(
-        [python, "-c", find],
-        cwd=tmp_path,
-        env={},
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    assert [Path(path).resolve() for path in found] == [
-        ROOT / "keras_warn/__init__.py",
-        ROOT / "keras_warn_cli.py",
-    ]
+    backend = pytest.importorskip("hatchling.build")
+    monkeypatch.chdir(ROOT)
+    wheel = tmp_path / backend.build_editable(str(tmp_path))
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = (n for n in archive.namelist() if n.endswith(".pth"))
+        assert Path(archive.read(path).decode().strip()).resolve() == ROOT
+        assert not [n for n in archive.namelist() if n.endswith(".py")]
 
 
 @pytest.mark.slow

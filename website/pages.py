@@ -31,9 +31,8 @@ LINK = re.compile(r"(\]\()([^):#\s]+)(#[^)\s]*)?(\))")
 def on_files(files, config):
     for source, uri in PAGES.items():
         # Written as for a reader of the repository.
-        if (ROOT / source).is_file():
-            text = (ROOT / source).read_text("utf-8")
-            files.append(File.generated(config, uri, content=text))
+        text = (ROOT / source).read_text("utf-8")
+        files.append(File.generated(config, uri, content=text))
     names = sorted(p.name for p in (ROOT / "docs/results").iterdir())
     listed = "\n".join(f"- [{name}]({name})" for name in names)
     text = (

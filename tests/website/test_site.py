@@ -1,8 +1,8 @@
 """The site: its guides run, and it builds without a warning."""
 
-import importlib.util
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -19,14 +19,7 @@ pytest.importorskip("sklearn", reason="the guides read its digits")
 
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
-
-
-def loaded(name):
-    path = ROOT / "website" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"website_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+HOOK = runpy.run_path(ROOT / "website" / "guides.py")
 
 
 def built(kept, out):
@@ -48,7 +41,7 @@ def site(tmp_path_factory):
     """Of guides that were not executed: their pages show the code alone."""
     kept = tmp_path_factory.mktemp("guides")
     for path in GUIDES:
-        folder = kept / f"{path.stem}-{loaded('guides').fingerprint(path)}"
+        folder = kept / f"{path.stem}-{HOOK['fingerprint'](path)}"
         folder.mkdir()
         notebook = jupytext.read(path)
         nbformat.write(notebook, folder / f"{path.stem}.ipynb")
@@ -60,7 +53,7 @@ def site(tmp_path_factory):
 def test_guides_run_and_show_what_they_computed(tmp_path):
     """Building the site runs them, too."""
     for path in GUIDES:
-        folder = loaded("guides").executed(path, tmp_path / "guides")
+        folder = HOOK["executed"](path, tmp_path / "guides")
         notebook = nbformat.read(folder / f"{path.stem}.ipynb", as_version=4)
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
         said = [
@@ -84,15 +77,8 @@ def test_guide_that_fails_is_not_kept(tmp_path):
     guide = tmp_path / "wrong.md"
     guide.write_text("# Wrong\n\n```python\n1 / 0\n```\n")
     with pytest.raises(Exception, match="ZeroDivisionError"):
-        loaded("guides").executed(guide, tmp_path / "kept")
+        HOOK["executed"](guide, tmp_path / "kept")
     assert list((tmp_path / "kept").iterdir()) == []
-
-
-def test_signatures_are_broken_into_lines(site):
-    """Where a formatter is installed: one line would be cut on the page."""
-    page = (site / "api" / "attention.html").read_text("utf-8")
-    text = re.sub(r"<[^>]+>", "", page)
-    assert re.search(r"^ +depth=", text, re.MULTILINE)
 
 
 # What a browser loads from another host without being asked.
@@ -127,3 +113,7 @@ def test_reference_shows_docstrings(site):
     assert "&gt;&gt;&gt; " not in re.sub(
         r"<pre>.*?</pre>", "", page, flags=re.DOTALL
     )
+    # Signatures are broken into lines, where a formatter is installed: one
+    # line would be cut on the page.
+    page = (site / "api" / "attention.html").read_text("utf-8")
+    assert re.search(r"^ +depth=", re.sub(r"<[^>]+>", "", page), re.MULTILINE)
