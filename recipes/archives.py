@@ -169,8 +169,8 @@ def adience(folder, task):
     An age in the files is a pair of years, such as `(25, 32)`, or one year. It
     is of the class with which it has the most years in common: 13 and
     `(8, 12)` are of 8-13. Where there is none, as of 35, or two alike, as of
-    `(8, 23)`, the face is skipped, and counted. Images are those in `aligned/`,
-    or else in `faces/`.
+    `(8, 23)`, the face is skipped, and counted: 17,492 have a gender, and
+    17,708 an age. Images are those in `aligned/`, or else in `faces/`.
 
     Reference:
         https://doi.org/10.1109/TIFS.2014.2359646

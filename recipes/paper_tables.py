@@ -218,14 +218,12 @@ def _not_comparable(recipe, shared):
         return f"the data are {data['name']}, not {paper.name}"
     if paper.cv and not shared["cv"]:
         return "not cross-validated"
-    train = data.get("training") and data["training"] + (
-        data.get("validation") or 0
-    )
+    train = data.get("training", 0) + (data.get("validation") or 0)
     for kind, number, wanted in (
         ("training", train, paper.train),
-        ("test", data.get("test"), paper.test),
+        ("test", data.get("test", 0), paper.test),
     ):
-        if None not in (number, wanted) and number != wanted:
+        if wanted not in (None, number):
             return f"{number:,} of {wanted:,} {kind} images"
     return ""
 

@@ -307,10 +307,10 @@ def _folds(data, arguments):
 
 def _table(results):
     """Test accuracies, a line a training, and what they are together."""
-    lines, rows = [""], []
+    lines, accuracies = [""], []
     for one in results:
         last, best = one["metrics"].values()
-        rows.append((one["seed"], last["test"]["accuracy"]))
+        accuracies.append(100 * last["test"]["accuracy"])
         fold = "" if one["fold"] is None else f"fold {one['fold']}, "
         line = (
             f"{one['arm']}, {fold}seed {one['seed']}: test accuracy "
@@ -323,11 +323,9 @@ def _table(results):
             )
         lines.append(line)
     if len(results) > 1:
-        rows = pd.DataFrame(rows, columns=["seed", "accuracy"])
-        seeds = 100 * rows.groupby("seed").accuracy.mean()  # over folds
-        found, of = seeds, "seeds"
-        if len(seeds) == 1:
-            found, of = 100 * rows.accuracy, "folds"
+        folds = pd.Series(accuracies, [one["seed"] for one in results])
+        seeds = folds.groupby(level=0).mean()
+        found, of = (seeds, "seeds") if len(seeds) > 1 else (folds, "folds")
         lines.append(
             f"mean ± standard deviation over {len(found)} {of}, last epoch: "
             f"{found.mean():.1f} ± {found.std():.1f} %"

@@ -6,9 +6,9 @@ import scipy.io
 from keras_warn.data import synthetic
 
 NAMES = ["Ring_1", "Disc_2"]
-# Of four images: labels from 0, and which are to train with.
+# Of four images: labels from 0, and which are to train and to test with.
 LABELS = [0, 0, 1, 1]
-TRAIN = [True, False, True, False]
+SPLITS = {"train": (0, 2), "test": (1, 3)}
 
 
 def _save(path, label, seed):
@@ -24,57 +24,53 @@ def _lines(path, lines):
     path.write_text("".join(f"{line}\n" for line in lines))
 
 
+CUB_LISTS = "images image_class_labels train_test_split bounding_boxes".split()
+
+
 def cub200(folder, times=1):
     """Returns the boxes: left, top, right, bottom."""
-    boxes, images, labels = [], [], LABELS * times
-    for i, label in enumerate(labels):
-        images.append(f"00{label + 1}.{NAMES[label]}/{i}.jpg")
-        boxes.append(_save(folder / "images" / images[-1], label, i))
-    rows = zip(images, labels, TRAIN * times, boxes, strict=True)
-    numbered = list(enumerate(rows, 1))
-    for name, values in {
-        "images": [(i, image) for i, (image, *_) in numbered],
-        "image_class_labels": [(i, k + 1) for i, (_, k, *_) in numbered],
-        "train_test_split": [(i, int(t)) for i, (_, _, t, _) in numbered],
-        "bounding_boxes": [
-            (i, f"{x}.0 {y}.0 {right - x}.0 {bottom - y}.0")
-            for i, (*_, (x, y, right, bottom)) in numbered
-        ],
-        "classes": [(i, f"00{i}.{name}") for i, name in enumerate(NAMES, 1)],
-    }.items():
-        _lines(folder / f"{name}.txt", [f"{i} {value}" for i, value in values])
+    lines = {name: [] for name in CUB_LISTS}
+    boxes = []
+    for i in range(4 * times):
+        label = LABELS[i % 4]
+        image = f"00{label + 1}.{NAMES[label]}/{i}.jpg"
+        left, top, right, bottom = _save(folder / "images" / image, label, i)
+        boxes.append([left, top, right, bottom])
+        train = int(i % 4 in SPLITS["train"])
+        box = f"{left}.0 {top}.0 {right - left}.0 {bottom - top}.0"
+        values = (image, label + 1, train, box)
+        for name, value in zip(CUB_LISTS, values, strict=True):
+            lines[name].append(f"{i + 1} {value}")
+    lines["classes"] = [f"{i} 00{i}.{n}" for i, n in enumerate(NAMES, 1)]
+    for name, content in lines.items():
+        _lines(folder / f"{name}.txt", content)
     return boxes
 
 
 def stanford_dogs(folder):
     """The first image has two dogs. Returns the boxes."""
-    boxes, entries = [], {True: [], False: []}
-    for i, (label, train) in enumerate(zip(LABELS, TRAIN, strict=True)):
-        breed = f"n0208{label}-{NAMES[label]}"
-        name = f"{breed}/{i}"
-        box = _save(folder / "Images" / f"{name}.jpg", label, i)
-        all_boxes = [box, (1, 2, 3, 4)] if i == 0 else [box]
-        _lines(
-            folder / "Annotation" / name,
-            ["<annotation><size><width>9</width></size>"]
-            + [
+    boxes = {}
+    for split, examples in SPLITS.items():
+        files = []
+        for i in examples:
+            name = f"n0208{LABELS[i]}-{NAMES[LABELS[i]]}/{i}"
+            files.append(f"{name}.jpg")
+            dogs = [_save(folder / "Images" / files[-1], LABELS[i], i)]
+            if i == 0:
+                dogs.append((1, 2, 3, 4))
+            objects = [
                 "<object><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax>"
-                "<ymax>{}</ymax></bndbox></object>".format(*one)
-                for one in all_boxes
+                "<ymax>{}</ymax></bndbox></object>".format(*dog)
+                for dog in dogs
             ]
-            + ["</annotation>"],
-        )
-        boxes.append(
-            np.concatenate([np.min(all_boxes, 0)[:2], np.max(all_boxes, 0)[2:]])
-        )
-        entries[train].append((f"{name}.jpg", label + 1))
-    for train, listed in entries.items():
-        files, labels = zip(*listed, strict=True)
-        scipy.io.savemat(
-            folder / f"{'train' if train else 'test'}_list.mat",
-            {"file_list": _cells(files), "labels": np.array(labels)[:, None]},
-        )
-    return boxes
+            size = "<size><width>9</width></size>"
+            lines = ["<annotation>", size, *objects, "</annotation>"]
+            _lines(folder / "Annotation" / name, lines)
+            boxes[i] = [*np.min(dogs, 0)[:2], *np.max(dogs, 0)[2:]]
+        labels = [[LABELS[i] + 1] for i in examples]
+        content = {"file_list": _cells(files), "labels": np.array(labels)}
+        scipy.io.savemat(folder / f"{split}_list.mat", content)
+    return [boxes[i] for i in sorted(boxes)]
 
 
 def _cells(texts):
@@ -85,28 +81,21 @@ def _cells(texts):
 
 def stanford_cars(folder):
     """Returns the boxes, those to train with first."""
+    (folder / "devkit").mkdir(parents=True)
+    files = ("devkit/cars_train_annos", "cars_test_annos_withlabels")
+    kinds = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname"]
+    kinds = [(name, object) for name in kinds]
     boxes = []
-    for split, wanted in (("train", True), ("test", False)):
+    for file, (split, examples) in zip(files, SPLITS.items(), strict=True):
         rows = []
-        for i, (label, train) in enumerate(zip(LABELS, TRAIN, strict=True)):
-            if train == wanted:
-                name = f"0000{i + 1}.jpg"
-                box = _save(folder / f"cars_{split}" / name, label, i)
-                rows.append((*box, label + 1, name))
-                boxes.append(box)
-        fields = [f"bbox_{one}" for one in ("x1", "y1", "x2", "y2")]
-        kinds = [(name, object) for name in (*fields, "class", "fname")]
-        file = "devkit/cars_train_annos.mat"
-        if split == "test":
-            file = "cars_test_annos_withlabels.mat"
-        (folder / "devkit").mkdir(exist_ok=True)
-        scipy.io.savemat(
-            folder / file, {"annotations": np.array([rows], kinds)[0][None]}
-        )
-    names = np.array([NAMES], object)
-    scipy.io.savemat(
-        folder / "devkit" / "cars_meta.mat", {"class_names": names}
-    )
+        for i in examples:
+            name = f"0000{i + 1}.jpg"
+            boxes.append(_save(folder / f"cars_{split}" / name, LABELS[i], i))
+            rows.append((*boxes[-1], LABELS[i] + 1, name))
+        rows = np.array([rows], kinds)
+        scipy.io.savemat(folder / f"{file}.mat", {"annotations": rows})
+    names = {"class_names": np.array([NAMES], object)}
+    scipy.io.savemat(folder / "devkit" / "cars_meta.mat", names)
     return boxes
 
 

@@ -45,14 +45,8 @@ def tiny(include_top=False, input_shape=(SIZE, SIZE, 3), **ignored):
     return keras.Model(inputs, x)
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    return data.synthetic.write_image_folder(folder, 4, train=5, test=1)
-
-
 @pytest.fixture
-def given(photos, tmp_path, monkeypatch):
+def given(tmp_path, monkeypatch):
     """What pages take for granted: names, and files in the folder."""
     tf = pytest.importorskip("tensorflow")
     if keras.backend.backend() != "tensorflow":
@@ -69,7 +63,7 @@ def given(photos, tmp_path, monkeypatch):
     labels = np.array([0, 1, 0, 1])
     np.save("images.npy", images)
     keras.utils.save_img("photo.jpg", images[0])
-    Path("photos").symlink_to(photos)
+    data.synthetic.write_image_folder("photos", 4, train=5, test=1)
     model = keras_warn.augment(tiny(), classes=2)
     model.compile("sgd", "sparse_categorical_crossentropy")
     return {

@@ -1,8 +1,6 @@
 """Archives in their published layouts, in small, and what is wrong in them."""
 
 import io
-import os
-import pathlib
 
 import archive_files
 import archives
@@ -10,12 +8,6 @@ import numpy as np
 import pytest
 
 from keras_warn.data import synthetic
-
-SHARED = pathlib.Path(
-    os.environ.get(
-        "KERAS_WARN_SHARED", pathlib.Path(__file__).parents[3] / "shared"
-    )
-)
 
 
 def splits(data):
@@ -85,19 +77,6 @@ def test_adience(tmp_path, task, names, labels, skipped):
     # The same user is in one group.
     assert faces.groups[0] == faces.groups[1] or task == "gender"
     faces.check(verbose=0)
-
-
-@pytest.mark.skipif(not SHARED.exists(), reason="needs the real fold files")
-@pytest.mark.parametrize("task, faces", [("gender", 17_492), ("age", 17_708)])
-def test_real_folds_of_adience(tmp_path, task, faces):
-    for path in (SHARED / "data" / "adience_folds").glob("*.txt"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    # One image is enough for the folder to be that of Adience.
-    first = tmp_path / "aligned" / "30601258@N03"
-    first.mkdir(parents=True)
-    name = "landmark_aligned_face.1.10399646885_67c7d20df9_o.jpg"
-    (first / name).touch()
-    assert len(archives.adience(tmp_path, task)) == faces
 
 
 @pytest.mark.parametrize("classes", [10, 100])

@@ -4,35 +4,27 @@ import json
 import pathlib
 import random
 import signal
-import subprocess
-import sys
 import time
 
+import fresh
 import keras
-import numpy as np
 import pytest
+from support import assert_all_equal
+from support import needs_tensorflow
 
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cifar10.py"
 # With all that remembers something, and an end by patience.
-SETTINGS = [
-    *("--smoke", "--epochs", "12", "--patience", "4", "--ema", "0.9"),
-    *(
-        "--backbone",
-        "paper_networks:WideResNet(depth=10, width=1, dropout=0.2)",
-    ),
-    *("--mixup", "0.2", "--label-smoothing", "0.1", "--optimizer", "adamw"),
-    *("--learning-rate", "0.003", "--attention-factor", "3"),
-]
+SETTINGS = (
+    "--smoke --epochs 12 --patience 4 --ema 0.9 --mixup 0.2 --optimizer adamw "
+    "--label-smoothing 0.1 --learning-rate 0.003 --attention-factor 3"
+).split()
+BACKBONE = "paper_networks:WideResNet(depth=10, width=1, dropout=0.2)"
 KILLS = 20
 
 
 def start(out):
-    return subprocess.Popen(
-        [sys.executable, RECIPE, *SETTINGS, "--out", out],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    arguments = [*SETTINGS, "--backbone", BACKBONE, "--out", out]
+    return fresh.Process(RECIPE, *arguments)
 
 
 def results(out):
@@ -40,23 +32,20 @@ def results(out):
     folder = out / "attention" / "seed_0"
     found = json.loads((folder / "results.json").read_text("utf-8"))
     del found["environment"], found["training_seconds"]
-    weights = {
-        name: keras.saving.load_model(folder / name).get_weights()
-        for name in ("model.keras", "best.keras")
-    }
-    return found, weights
+    models = [folder / name for name in ("model.keras", "best.keras")]
+    return found, [
+        array
+        for path in models
+        for array in keras.saving.load_model(path).get_weights()
+    ]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="WideResNet draws random numbers of another backend",
-)
+@needs_tensorflow  # others draw other random numbers for dropout
 def test_ends_with_the_same_weights_and_results(tmp_path):
-    process = start(tmp_path / "whole")
     before = time.monotonic()
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
+    whole = start(tmp_path / "whole").wait()
+    assert whole.returncode == 0, whole.stderr
     seconds = time.monotonic() - before
 
     moments = random.Random(1)
@@ -66,21 +55,17 @@ def test_ends_with_the_same_weights_and_results(tmp_path):
         # What is done grows with each start: from all parts of a run.
         time.sleep(moments.uniform(0.2, 0.9) * seconds)
         process.kill()
-        said, _ = process.communicate()
-        if process.returncode == 0:
+        if process.wait().returncode == 0:
             (tmp_path / "killed").rename(tmp_path / f"done_{killed}")
             continue
-        assert process.returncode == -signal.SIGKILL, said
+        assert process.returncode == -signal.SIGKILL, process.stderr
         killed += 1
-    process = start(tmp_path / "killed")
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
+    last = start(tmp_path / "killed").wait()
+    assert last.returncode == 0, last.stderr
 
     expected, expected_weights = results(tmp_path / "whole")
     assert len(expected["history"]) > 4
     for out in tmp_path.iterdir():
         found, weights = results(out)
         assert found == expected
-        for name, arrays in weights.items():
-            for mine, own in zip(arrays, expected_weights[name], strict=True):
-                np.testing.assert_array_equal(mine, own)
+        assert_all_equal(weights, expected_weights)

@@ -12,7 +12,7 @@ from support import to_numpy
 import keras_warn
 
 CLASSES = 7
-# Channels of the stem of `narrow` networks; the last map has 32 times as many.
+# Channels of the stem, where torchvision has 64.
 STEM = 5
 # Odd and even sizes of maps, so that padding at one side alone is seen:
 # 43 x 38, 22 x 19, 11 x 10, 6 x 5, 3 x 3, 2 x 2.
@@ -28,11 +28,11 @@ def windows(x, size, strides, padding, fill):
     return seen[:, :, ::strides, ::strides]
 
 
-def torchvision(stem):
+@pytest.fixture(scope="module")
+def expected():
     """Random weights, and the features and logits of `IMAGES` with them.
 
-    Under torchvision's names, in its layout. Its networks have 64 channels in
-    their stem.
+    Under torchvision's names, in its layout.
     """
     rng = np.random.default_rng(1)
     weights = {}
@@ -62,10 +62,10 @@ def torchvision(stem):
         return np.maximum(x, 0)
 
     x = IMAGES.transpose(0, 3, 1, 2).astype("float64")
-    x = relu(norm(conv(x, "conv1", stem, 7, 2, 3), "bn1"))
+    x = relu(norm(conv(x, "conv1", STEM, 7, 2, 3), "bn1"))
     x = windows(x, 3, 2, 1, -np.inf).max(axis=(-2, -1))
     for group, blocks in enumerate((3, 4, 6, 3), start=1):
-        inner, channels = stem * 2 ** (group - 1), stem * 2 ** (group + 1)
+        inner, channels = STEM * 2 ** (group - 1), STEM * 2 ** (group + 1)
         for block in range(blocks):
             name = f"layer{group}.{block}"
             strides = 2 if group > 1 and block == 0 else 1
@@ -88,14 +88,9 @@ def torchvision(stem):
     return weights, x.transpose(0, 2, 3, 1), logits
 
 
-@pytest.fixture(scope="module")
-def expected():
-    return torchvision(STEM)
-
-
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def narrow(monkeypatch):
-    """All networks have a few channels, which no argument decides."""
+    """A few channels, which no argument decides."""
     monkeypatch.setattr(wide_resnet_50, "_STEM_CHANNELS", STEM)
 
 
@@ -114,18 +109,6 @@ def check(found, expected):
     assert error < 1e-4 * np.abs(expected).max()
 
 
-@pytest.mark.slow  # the others are of a narrow one
-def test_whole_network():
-    """Of torchvision's size."""
-    weights, _, logits = torchvision(64)
-    model = build()
-    for variable in model.variables:
-        variable.assign(np.full(variable.shape, np.nan))
-    load_torchvision_weights(model, weights)
-    check(model(IMAGES), logits)
-
-
-@pytest.mark.usefixtures("narrow")
 def test_without_the_classifier(expected):
     """`fc` is passed over, and may be missing."""
     weights, features, _ = expected
@@ -138,7 +121,6 @@ def test_without_the_classifier(expected):
         load_torchvision_weights(build(), few)
 
 
-@pytest.mark.usefixtures("narrow")
 def test_attention_around_it(expected):
     """The network's own weights are set, those of attention stay."""
     weights, features, logits = expected
