@@ -172,9 +172,8 @@ class Recipe:
             )
         return results
 
-    def experiment(self, data, settings=None, seed=0, fold=None, **options):
+    def experiment(self, data, settings, seed=0, fold=None, **options):
         """One training, an `Experiment`, of data that `load` returned."""
-        settings = settings or self.settings
         return Experiment(
             self.name,
             settings,
