@@ -1,5 +1,6 @@
 """A whole recipe, killed anywhere: reading, training, testing, writing."""
 
+import itertools
 import json
 import pathlib
 import random
@@ -49,14 +50,14 @@ def test_ends_with_the_same_weights_and_results(tmp_path):
     seconds = time.monotonic() - before
 
     moments = random.Random(1)
-    killed = 0
+    killed, done = 0, itertools.count()
     while killed < KILLS:
         process = start(tmp_path / "killed")
         # What is done grows with each start: from all parts of a run.
         time.sleep(moments.uniform(0.2, 0.9) * seconds)
         process.kill()
         if process.wait().returncode == 0:
-            (tmp_path / "killed").rename(tmp_path / f"done_{killed}")
+            (tmp_path / "killed").rename(tmp_path / f"done_{next(done)}")
             continue
         assert process.returncode == -signal.SIGKILL, process.stderr
         killed += 1
