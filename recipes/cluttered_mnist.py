@@ -43,6 +43,7 @@ import os
 import shlex
 import shutil
 import sys
+import time
 
 # Before TensorFlow is imported: its start-up lines are not ours to explain.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -254,14 +255,14 @@ def pointing(model, canvases):
     return shares
 
 
-def variant_and_seed(variant, seed, digits, test, s, run):
+def variant_and_seed(variant, seed, digits, test, s, run, callbacks=()):
     """Trains and tests one model; what is known of it afterwards."""
     name = f"{variant}_{seed}"
     keras.utils.set_random_seed(seed)
     model = compiled(build(variant, s), s)
     validation = validation_data(digits, s)
     log_dir = run / f"tensorboard/{name}"
-    callbacks = [TensorBoardHistory(log_dir)]
+    callbacks = [*callbacks, TensorBoardHistory(log_dir)]
     if variant not in UNATTENDED:
         callbacks.append(
             keras_warn.TensorBoardAttention(
@@ -395,12 +396,23 @@ def experiment(digits, s, run):
         for seed in range(s.seeds)
         for variant in ("baseline", "attention", *s.ablate)
     ]
-    results = []
+    start, trained, results = time.monotonic(), 0, []
+
+    def estimate(epoch, logs=None):
+        nonlocal trained
+        left = later * s.epochs + s.epochs - epoch
+        if trained:
+            seconds = left * (time.monotonic() - start) / trained
+            say(f"All will have been trained in {seconds / 60:.1f} minutes.")
+        trained += 1
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=estimate)
     for i, (variant, seed) in enumerate(turns, start=1):
         name = f"{variant}_{seed}"
+        later = sum(not run.has(f"{v}_{n}") for v, n in turns[i:])
         done = " is done already" if run.has(name) else ""
         say(f"\n[{i}/{len(turns)}] {variant}, seed {seed}{done}")
-        given = variant, seed, digits, test, s, run
+        given = variant, seed, digits, test, s, run, [callback]
         results.append(run.part(name, variant_and_seed, *given))
         # All that was only needed to resume.
         shutil.rmtree(run / f"{runs.PARTS}/{name}", ignore_errors=True)

@@ -4,11 +4,14 @@ import re
 
 import numpy as np
 
+from keras_warn import graph
 from keras_warn.attention import attention_of
 from paper_networks import pytorch
 
 # What PyTorch keeps beside weights: counters, and a constant.
 _NOT_WEIGHTS = re.compile(r".*\.(num_batches_tracked|att_head\.diag)")
+# What its modules read, by our names.
+_PLACES = ["group2_block1_relu1", "group3_block1_relu1", "final_relu"]
 
 
 def load_reference_weights(model, weights):
@@ -46,8 +49,14 @@ def load_reference_weights(model, weights):
     expected = {}
     for theirs, ours, of in _names(layers):
         expected.update(of(theirs, layers[ours]))
+    places = [graph.producer_name(x.source) for x in attention.modules]
     # The reference counts groups, and attends to the last ones.
-    first = 3 - len(attention.modules)
+    first = len(_PLACES) - len(places)
+    if places != _PLACES[first:]:
+        raise ValueError(
+            f"`model` must attend to the last of {', '.join(_PLACES)}, in "
+            f"this order. Received: {', '.join(places)}."
+        )
     for i, module in enumerate(attention.modules, start=first):
         expected.update(_module(f"att{i}", module))
     expected.update(_global_gate(attention.global_gates))

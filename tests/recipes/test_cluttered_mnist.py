@@ -1,6 +1,8 @@
 """The recipe, end to end on little data: stopped, resumed, refused."""
 
+import contextlib
 import functools
+import io
 import json
 import os
 import re
@@ -57,9 +59,17 @@ def finished(small, tmp_path_factory):
     first = out / "parts" / "baseline_0.json"
     before = first.stat().st_mtime_ns
     assert not (out / "results.json").exists()
-    recipe.main(arguments)
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        recipe.main(arguments)
+    (out.parent / "said.txt").write_text(said.getvalue())
     assert first.stat().st_mtime_ns == before
     return out
+
+
+def test_says_when_it_ends(finished):
+    said = (finished.parent / "said.txt").read_text()
+    assert "[1/2] baseline, seed 0 is done already" in said
+    assert re.search(r"All will have been trained in \d+\.\d minutes", said)
 
 
 def test_all_files_are_there(finished):

@@ -109,3 +109,9 @@ def test_all_or_nothing():
     with pytest.raises(ValueError, match=message):
         load_reference_weights(model, weights)
     assert_all_equal(model.get_weights(), before)
+
+
+def test_modules_in_another_order():
+    model = build(attend_at=["final_relu", "group3_block1_relu1"], depth=2)
+    with pytest.raises(ValueError, match="in this order. Received: final_"):
+        load_reference_weights(model, WEIGHTS)
