@@ -21,61 +21,67 @@ GOLDENS = Path(__file__).parent / "goldens"
 TOLERANCE = 1e-5
 
 
+def assert_close(found, expected):
+    np.testing.assert_allclose(to_numpy(found), expected, atol=TOLERANCE)
+
+
 class Golden:
     """One file, and the layers that should reproduce it."""
 
     def __init__(self, name):
         self.data = dict(np.load(GOLDENS / f"{name}.npz"))
-        self.modules = sum(name.startswith("masks_") for name in self.data)
-        self.activation = str(self.data["gate_function"])
+        count = sum(name.startswith("masks_") for name in self.data)
+        self.modules = range(count)
         _, self.heads, self.classes = self["head_outputs_0"].shape
         self.masks = keras_warn.AttentionHeads(self.heads, kernel_size=3)
         self.attended = keras_warn.AttendedFeatures(kernel_size=3)
         self.hypotheses = keras_warn.OutputHeads(self.classes)
-        self.gates = keras_warn.HeadGate()
-        self.global_gate = keras_warn.GlobalGate(
-            self.modules + 1, self.activation, batch_norm=True
+        self.head_gates = keras_warn.HeadGate()
+        global_gate = keras_warn.GlobalGate(
+            count + 1,
+            str(self["gate_function"]),
+            batch_norm=True,
         )
-        self.combine = keras_warn.GatedSum(activation=None)
-        self.rectify = keras_warn.GatedSum(agreement_weight=1.0)
-        self.build()
+        features = ops.convert_to_tensor(self["features_0"])
+        attended = self.attended(features, self.masks(features))
+        self.hypotheses(attended)
+        self.head_gates(attended)
+        last = self["last_features"]
+        global_gate.build(last.shape)
+        # The reference lists its gates from the modules to the network.
+        names = "kernel bn_gamma bn_beta bn_mean bn_variance".split()
+        global_gate.set_weights(
+            [np.roll(self[f"gate_{name}"], 1, axis=-1) for name in names]
+        )
+        self.gates = global_gate(last)
+        self.logits = ops.convert_to_tensor(self["network_logits"])
 
     def __getitem__(self, name):
         return self.data[name]
 
-    def build(self):
-        features = ops.convert_to_tensor(self["features_0"])
-        attended = self.attended(features, self.masks(features))
-        self.hypotheses(attended)
-        self.gates(attended)
-        self.global_gate(self["last_features"])
-        normalization = self.global_gate.normalization
-        # The reference lists its gates from the modules to the network.
-        self.global_gate.kernel.assign(network_first(self["gate_kernel"]))
-        for name in ("gamma", "beta", "mean", "variance"):
-            variable = getattr(
-                normalization,
-                f"moving_{name}" if name in ("mean", "variance") else name,
+    def arrays(self, prefix=""):
+        """Features and kernels of all modules, as the layers have them.
+
+        With the prefix `"grad_"`, the gradients of the loss by these.
+        """
+        found = []
+        for i in self.modules:
+            mask, output, gate = (
+                self[f"{prefix}{part}_kernel_{i}"]
+                for part in ("mask", "output", "gate")
             )
-            variable.assign(network_first(self[f"gate_bn_{name}"]))
+            output = output.reshape(-1, self.heads, self.classes)
+            output = np.ascontiguousarray(output.transpose(1, 0, 2))
+            gate = np.ascontiguousarray(gate.reshape(-1, self.heads).T)
+            found += [self[f"{prefix}features_{i}"], mask, output, gate]
+        return found
 
-    def kernels(self, i):
-        """Kernels of module `i`, in the layout of the layers."""
-        output = self[f"output_kernel_{i}"]
-        output = output.reshape(-1, self.heads, self.classes)
-        gate = self[f"gate_kernel_{i}"].reshape(-1, self.heads)
-        return [
-            self[f"mask_kernel_{i}"],
-            np.ascontiguousarray(output.transpose(1, 0, 2)),
-            np.ascontiguousarray(gate.T),
-        ]
-
-    def forward(self, i, features, mask_kernel, output_kernel, gate_kernel):
-        """Everything that module `i` computes, by its name in the file."""
+    def forward(self, features, mask_kernel, output_kernel, gate_kernel):
+        """Everything that a module computes, by its name in the file."""
         masks = call(self.masks, [mask_kernel], features)
         attended = self.attended(features, masks)
         outputs = call(self.hypotheses, [output_kernel], attended)
-        gates = call(self.gates, [gate_kernel], attended)
+        gates = call(self.head_gates, [gate_kernel], attended)
         return {
             "masks": masks,
             "head_outputs": outputs,
@@ -91,33 +97,21 @@ class Golden:
             in_parts: Whether it is computed as the cross-entropy of the
                 rectified prediction and a penalty on disagreement.
         """
-        penalty = keras_warn.MaskDiversity(0.1 / self.modules, pool=2)
-        predictions = [ops.convert_to_tensor(self["network_logits"])]
+        penalty = keras_warn.MaskDiversity(0.1 / len(self.modules), pool=2)
+        predictions = [self.logits]
         loss = 0.0
-        for i in range(self.modules):
-            module = self.forward(i, *arrays[4 * i : 4 * i + 4])
+        for i in self.modules:
+            module = self.forward(*arrays[4 * i : 4 * i + 4])
             predictions.append(module["module_output"])
             loss += penalty(module["masks"]) / len(self["labels"])
-        gates = self.global_gate(self["last_features"])
         if in_parts:
-            rectified = self.rectify(gates, predictions)
+            layer = keras_warn.GatedSum(agreement_weight=0.5)
             likelihood = keras.losses.SparseCategoricalCrossentropy()
-            (penalty,) = self.rectify.losses
-            return loss + penalty + likelihood(self["labels"], rectified)
-        scores = self.combine(gates, predictions)
-        likelihood = keras_warn.GatedLogLikelihood()
-        return loss + likelihood(self["labels"], scores)
-
-    def arrays(self):
-        return [
-            array
-            for i in range(self.modules)
-            for array in [self[f"features_{i}"], *self.kernels(i)]
-        ]
-
-
-def network_first(x):
-    return np.roll(x, 1, axis=-1)
+        else:
+            layer = keras_warn.GatedSum(activation=None)
+            likelihood = keras_warn.GatedLogLikelihood()
+        loss += likelihood(self["labels"], layer(self.gates, predictions))
+        return loss + 2 * sum(layer.losses)
 
 
 @pytest.fixture(params=["module_softmax", "module_sigmoid"], scope="module")
@@ -125,59 +119,40 @@ def golden(request):
     return Golden(request.param)
 
 
-@pytest.mark.parametrize(
-    "name", ["masks", "head_outputs", "head_gates", "module_output"]
-)
-def test_modules(golden, name):
-    for i in range(golden.modules):
-        features = ops.convert_to_tensor(golden[f"features_{i}"])
-        found = golden.forward(i, features, *golden.kernels(i))[name]
-        np.testing.assert_allclose(
-            to_numpy(found), golden[f"{name}_{i}"], atol=TOLERANCE
-        )
+def test_modules(golden):
+    arrays = [ops.convert_to_tensor(array) for array in golden.arrays()]
+    for i in golden.modules:
+        found = golden.forward(*arrays[4 * i : 4 * i + 4])
+        for name, values in found.items():
+            assert_close(values, golden[f"{name}_{i}"])
 
 
 def test_scores_of_the_rectified_prediction(golden):
-    modules = [
-        ops.convert_to_tensor(golden[f"module_output_{i}"])
-        for i in range(golden.modules)
-    ]
-    network = ops.convert_to_tensor(golden["network_logits"])
-    scores = golden.combine(
-        golden.global_gate(golden["last_features"]), [network, *modules]
-    )
-    np.testing.assert_allclose(
-        to_numpy(scores), golden["final"], atol=TOLERANCE
-    )
+    modules = [golden[f"module_output_{i}"] for i in golden.modules]
+    combine = keras_warn.GatedSum(activation=None)
+    scores = combine(golden.gates, [golden.logits, *modules])
+    assert_close(scores, golden["final"])
 
 
-def test_diversity(golden):
-    penalty = keras_warn.MaskDiversity(1.0, pool=2)
-    for i in range(golden.modules):
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_diversity(golden, data_format):
+    penalty = keras_warn.MaskDiversity(1.0, 2, data_format)
+    for i in golden.modules:
         masks = golden[f"masks_{i}"]
+        if data_format == "channels_first":
+            masks = masks.transpose(0, 3, 1, 2)
         found = float(penalty(ops.convert_to_tensor(masks))) / len(masks)
         # The values are of the order of 1e-5: a relative tolerance.
         np.testing.assert_allclose(found, golden[f"diversity_loss_{i}"], 1e-5)
 
 
 @pytest.mark.parametrize("in_parts", [False, True])
-def test_loss(golden, in_parts):
-    arrays = map(ops.convert_to_tensor, golden.arrays())
-    found = golden.loss(*arrays, in_parts=in_parts)
-    np.testing.assert_allclose(to_numpy(found), golden["loss"], atol=TOLERANCE)
-
-
-@pytest.mark.parametrize("in_parts", [False, True])
-def test_gradients(golden, in_parts):
+def test_loss_and_gradients(golden, in_parts):
     loss = functools.partial(golden.loss, in_parts=in_parts)
-    found = iter(gradients(loss, golden.arrays()))
-    for i in range(golden.modules):
-        expected = [golden[f"grad_features_{i}"]]
-        for name in ("mask", "output", "gate"):
-            expected.append(golden[f"grad_{name}_kernel_{i}"])
-        output = expected[2].reshape(-1, golden.heads, golden.classes)
-        expected[2] = output.transpose(1, 0, 2)
-        expected[3] = expected[3].reshape(-1, golden.heads).T
-        for array in expected:
-            assert np.abs(array).max() > 1e-4, "a gradient worth comparing"
-            np.testing.assert_allclose(next(found), array, atol=TOLERANCE)
+    arrays = golden.arrays()
+    found = loss(*map(ops.convert_to_tensor, arrays))
+    assert_close(found, golden["loss"])
+    expected = golden.arrays("grad_")
+    for one, other in zip(gradients(loss, arrays), expected, strict=True):
+        assert np.abs(other).max() > 1e-4, "a gradient worth comparing"
+        assert_close(one, other)

