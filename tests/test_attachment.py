@@ -3,11 +3,9 @@
 import inspect
 
 import keras
-import numpy as np
 import pytest
 from keras import layers
 from keras import ops
-from support import to_numpy
 from support import without_weights
 
 from keras_warn import attachment
@@ -21,21 +19,6 @@ CONSTRUCTORS = {
     if inspect.isfunction(constructor)
     and "classifier_activation" in inspect.signature(constructor).parameters
 }
-
-# Of each family one that is built in a second or two.
-LIGHT = (
-    "ConvNeXtTiny",
-    "DenseNet121",
-    "EfficientNetV2B0",
-    "InceptionV3",
-    "MobileNet",
-    "MobileNetV2",
-    "MobileNetV3Small",
-    "ResNet50",
-    "ResNet50V2",
-    "VGG16",
-    "Xception",
-)
 
 # The four deepest points of networks of each family: sizes and channels.
 DEEPEST = {
@@ -59,8 +42,12 @@ DEEPEST = {
     # Cells that read two cells before them.
     "NASNetMobile": [(56, 44), (28, 264), (14, 528), (7, 1056)],
 }
+# Of each family one that is built in a second or two.
+LIGHT = DEEPEST.keys() - {"EfficientNetB0", "NASNetMobile"}
 # One that ends in each of these ways.
 QUICK = ("MobileNetV2", "ResNet50V2", "ConvNeXtTiny", "VGG16", "InceptionV3")
+if keras.backend.backend() == "torch":
+    del CONSTRUCTORS["NASNetMobile"], DEEPEST["NASNetMobile"]
 
 
 def light_or_slow(names, light):
@@ -68,11 +55,6 @@ def light_or_slow(names, light):
         pytest.param(n, marks=[] if n in light else pytest.mark.slow)
         for n in names
     ]
-
-
-def skip_without_backend_support(name):
-    if name == "NASNetMobile" and keras.backend.backend() == "torch":
-        pytest.skip("Keras does not offer NASNetMobile on this backend.")
 
 
 def resolve(model, *args, **kwargs):
@@ -94,20 +76,8 @@ def shapes(model):
     return [tuple(point.shape[1:]) for point in attachment_points(model)]
 
 
-def lowest(model, tensors):
-    """The lowest value of each of these tensors, for some image."""
-    x = np.random.default_rng(4).uniform(0, 255, (1, *model.input_shape[1:]))
-    found = keras.Model(model.input, list(tensors))(x)
-    return [to_numpy(tensor).min() for tensor in found]
-
-
-def test_there_are_networks_to_try():
-    assert len(CONSTRUCTORS) >= 40
-
-
 @pytest.mark.parametrize("name", light_or_slow(CONSTRUCTORS, LIGHT))
 def test_networks_of_keras(name):
-    skip_without_backend_support(name)
     with without_weights():
         model = graph.flatten(CONSTRUCTORS[name](weights=None))
         points = attachment_points(model)
@@ -133,6 +103,11 @@ def test_networks_of_keras(name):
             assert not isinstance(
                 maker, (layers.InputLayer, layers.ZeroPadding2D)
             )
+        if name.startswith(("ResNet", "DenseNet", "MobileNetV2")):
+            # Not the sums and linear bottlenecks before the activation.
+            for point in points[-4:]:
+                maker = operation(model, point)
+                assert isinstance(maker, (layers.Activation, layers.ReLU))
         classifier = read_classifier(graph.Graph(model))
         assert classifier.classes == 1000
         assert tuple(classifier.logits.shape) == (None, 1000)
@@ -142,7 +117,6 @@ def test_networks_of_keras(name):
 @pytest.mark.parametrize("name", light_or_slow(DEEPEST, QUICK))
 def test_the_deepest_points_without_a_classifier(name):
     """And without a fixed size of images: by structure."""
-    skip_without_backend_support(name)
     # It does not take images of any size.
     side = 224 if name == "NASNetMobile" else None
     with without_weights():
@@ -152,30 +126,8 @@ def test_the_deepest_points_without_a_classifier(name):
             )
         )
         assert shapes(model)[-4:] == deepest(name, model)
-
-
-@pytest.mark.parametrize(
-    "name",
-    light_or_slow(
-        ["DenseNet121", "ResNet50", "ResNet50V2", "MobileNetV2"],
-        ["MobileNetV2"],
-    ),
-)
-def test_points_are_rectified(name):
-    """Not the sums and linear bottlenecks before the activation."""
-    options = {"alpha": 0.35} if name == "MobileNetV2" else {}
-    model = CONSTRUCTORS[name](
-        input_shape=(64, 64, 3), weights=None, include_top=False, **options
-    )
-    assert min(lowest(model, resolve(model, depth=4))) >= 0
-
-
-def test_convnext_ends_in_the_normalised_map_without_its_head():
-    with without_weights():
-        model = graph.flatten(
-            keras.applications.ConvNeXtTiny(include_top=False, weights=None)
-        )
-        assert attachment_points(model)[-1] is model.output
+        if name == "ConvNeXtTiny":  # whose map is normalised in the end
+            assert attachment_points(model)[-1] is model.output
 
 
 def test_small_images():
@@ -185,12 +137,7 @@ def test_small_images():
             input_shape=(32, 32, 3), include_top=False, weights=None
         )
         assert model.output_shape == (None, 1, 1, 2048)
-        assert shapes(model) == [
-            (16, 16, 64),
-            (8, 8, 256),
-            (4, 4, 512),
-            (2, 2, 1024),
-        ]
+        assert shapes(model)[-2:] == [(4, 4, 512), (2, 2, 1024)]
 
 
 @pytest.fixture(scope="module")
@@ -285,25 +232,14 @@ def test_class_maps_are_not_features():
 
 
 def test_only_outputs_that_are_read_are_points():
-    """Blocks may return attention weights and hidden states beside."""
-
-    class Block(layers.Layer):
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            self.dense = layers.Dense(12)
-
-        def build(self, shape):
-            self.dense.build(shape)
-
-        def call(self, x):
-            return self.dense(x), x, ops.matmul(x, ops.transpose(x, (0, 2, 1)))
-
+    """Blocks may return attention weights beside."""
     inputs = keras.Input((32, 32, 3))
     x = layers.Conv2D(12, 8, 8, name="patches")(inputs)
     x = layers.Reshape((16, 12))(x)
-    model = keras.Model(inputs, Block(name="block")(x)[0])
-    (point,) = attachment_points(model)
-    assert point is model.output
+    block = layers.MultiHeadAttention(2, 6)
+    x, _ = block(x, x, return_attention_scores=True)
+    (point,) = attachment_points(keras.Model(inputs, x))
+    assert point is x
 
 
 def vision_transformer(stem=0):
@@ -391,12 +327,9 @@ def test_wrong_arguments(small, arguments, error, message):
         resolve(small, **arguments)
 
 
-def test_tensors_of_other_models(small):
+def test_tensors_of_other_models_and_of_layers_that_are_used_twice(small):
     with pytest.raises(ValueError, match="must name tensors of the model"):
         resolve(small, build_small().get_layer("act").output)
-
-
-def test_layers_that_are_used_several_times_are_ambiguous():
     inputs = keras.Input((8, 8, 3))
     shared = layers.Conv2D(3, 1, name="shared")
     first = shared(inputs)
