@@ -1,8 +1,5 @@
 """Attention on whole networks."""
 
-import functools
-import warnings
-
 import fresh
 import keras
 import numpy as np
@@ -11,7 +8,6 @@ import pytest
 from keras import layers
 from keras import ops
 from support import TENSORFLOW
-from support import gradients
 from support import prepared
 from support import to_numpy
 from support import without_weights
@@ -85,50 +81,14 @@ def small_backbone(top=True, size=32):
     return keras.Model(inputs, x, name="small")
 
 
-def parts(model):
-    """The gates, and the logits of the network and of all modules."""
-    return keras.tree.flatten(model.get_layer("rectified").input)
-
-
 def with_gates_on_the_network(model, images):
     """The output of the model with all gates on the network's own."""
-    gates, *predictions = keras.Model(model.input, parts(model))(images)
-    gates = np.zeros(ops.shape(gates), "float32")
-    gates[:, 0] = 1
-    return to_numpy(model.get_layer("rectified")(gates, predictions))
-
-
-each_family = pytest.mark.parametrize(
-    "name",
-    [
-        *FAMILIES,
-        *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW_FAMILIES),
-    ],
-)
-
-
-@pytest.fixture(scope="module")
-def family():
-    """Function from a family to a network of it, without and with attention."""
-
-    @functools.cache
-    def make(name):
-        # Automatic names count from the start, as in a process of its own.
-        keras.utils.clear_session(free_memory=False)
-        backbone = build(name)
-        return backbone, keras_warn.augment(backbone, depth=3, width=2)
-
-    return make
-
-
-@each_family
-def test_own_prediction_to_the_bit(name, family):
-    """All gates on the network's own output: its output, bit for bit."""
-    backbone, model = family(name)
-    images = images_for(backbone)
-    np.testing.assert_array_equal(
-        with_gates_on_the_network(model, images), to_numpy(backbone(images))
-    )
+    layer = model.get_layer("rectified")
+    # The gates, and the logits of the network and of all modules.
+    parts = keras.Model(model.input, keras.tree.flatten(layer.input))
+    gates, *predictions = parts(images)
+    first = np.eye(*ops.shape(gates), dtype="float32")[[0] * len(images)]
+    return to_numpy(layer(first, predictions))
 
 
 RELOADING = """
@@ -155,12 +115,16 @@ for path in folder.glob("*.keras"):
     ],
     ids="-".join,
 )
-def test_reloads_in_a_fresh_process(names, family, tmp_path):
-    """In safe mode, without a warning."""
+def test_own_prediction_to_the_bit_and_reloading(names, tmp_path):
+    """In a fresh process, in safe mode, without a warning."""
     here = {}
     for name in names:
-        _, model = family(name)
-        images = images_for(model)
+        backbone = build(name)
+        model = keras_warn.augment(backbone, depth=3, width=2)
+        images = images_for(backbone)
+        np.testing.assert_array_equal(
+            with_gates_on_the_network(model, images), to_numpy(backbone(images))
+        )
         here[name] = to_numpy(model(images))
         model.save(tmp_path / f"{name}.keras")
         np.save(tmp_path / f"{name}_images.npy", images)
@@ -175,14 +139,14 @@ def test_reloads_in_a_fresh_process(names, family, tmp_path):
 def test_layers_of_the_network_are_its_own():
     """By reference and by name: trained in one, trained in both."""
     backbone = small_backbone()
-    before = [layer.get_config() for layer in backbone.layers]
+    before = backbone.to_json()
     model = keras_warn.augment(backbone)
     for layer in backbone.layers[:-1]:
         assert model.get_layer(layer.name) is layer
     # The classifier without its softmax is another layer on its variables.
     own, twin = backbone.layers[-1], model.get_layer("predictions")
     assert [id(v) for v in own.weights] == [id(v) for v in twin.weights]
-    assert [layer.get_config() for layer in backbone.layers] == before
+    assert backbone.to_json() == before
 
 
 # As `fit` does. Without, a step takes less time than it takes to be traced.
@@ -204,21 +168,8 @@ OPTIONS = [
 ]
 
 
-def name_of(options):
-    return "-".join(f"{k}={v}" for k, v in options.items())
-
-
-def fit(model):
-    """One step of SGD on three images; its loss."""
-    model.compile(
-        "sgd", "sparse_categorical_crossentropy", run_eagerly=TENSORFLOW
-    )
-    history = model.fit(IMAGES, np.arange(3), verbose=0)
-    return history.history["loss"][0]
-
-
 @pytest.mark.filterwarnings("error::UserWarning")
-@pytest.mark.parametrize("options", OPTIONS, ids=name_of)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_every_option_trains_saves_and_reloads(options, tmp_path):
     """With a plain string loss, and no warning from build to reload."""
     labels = np.arange(3)
@@ -249,10 +200,8 @@ def test_every_option_trains_saves_and_reloads(options, tmp_path):
     expected = to_numpy(model(IMAGES))
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    intermediates = keras_warn.inspect(again)(IMAGES)
-    np.testing.assert_array_equal(
-        to_numpy(intermediates["prediction"]), expected
-    )
+    found = keras_warn.inspect(again)(IMAGES)["prediction"]
+    np.testing.assert_array_equal(to_numpy(found), expected)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -260,7 +209,6 @@ def test_what_a_preset_has_and_what_is_given(preset):
     """As if all was given; and what is given, wins."""
 
     def built(**arguments):
-        keras.utils.clear_session()  # automatic names count from the start
         with without_weights():
             model = keras_warn.augment(small_backbone(), depth=1, **arguments)
         return model.get_config()
@@ -273,40 +221,14 @@ def test_what_a_preset_has_and_what_is_given(preset):
 
 
 @pytest.mark.parametrize(
-    "preset, given",
-    [
-        ("side_by_side", {"gates": "linear"}),
-        ("reference", {"combination": "probabilities"}),
-    ],
+    "given", [{"gates": "linear"}, {"combination": "probabilities"}]
 )
-def test_the_agreement_of_a_preset_gives_way(preset, given):
+def test_the_agreement_of_a_preset_gives_way(given):
     """Two arguments that are given and contradict each other are an error."""
-    model = keras_warn.augment(small_backbone(), preset=preset, **given)
+    model = keras_warn.augment(small_backbone(), **given)
     assert model.get_layer("rectified").agreement_weight == 0
     with pytest.raises(ValueError, match="`agreement_weight` must be 0 with"):
-        keras_warn.augment(
-            small_backbone(), preset=preset, agreement_weight=1, **given
-        )
-
-
-def test_only_what_learns_has_its_gradient_scaled():
-    """Equal gates have none."""
-
-    def scaled(**arguments):
-        model = keras_warn.augment(small_backbone(), depth=2, **arguments)
-        return {
-            layer.name: layer.factor
-            for layer in model.layers
-            if isinstance(layer, keras_warn.GradientScale)
-        }
-
-    names = ("module_1_gradient", "module_2_gradient")
-    modules = dict.fromkeys(names, 0)
-    assert scaled() == modules
-    assert scaled(gates="softmax") == {**modules, "global_gradient": 0}
-    assert scaled(gates="linear") == modules
-    # Those of modules add up what they send; global gates are one reader.
-    assert scaled(preset="paper") == dict.fromkeys(names, 1)
+        keras_warn.augment(small_backbone(), agreement_weight=1, **given)
 
 
 def frozen_before(net):
@@ -322,12 +244,6 @@ def thawed_by_the_model(net):
     for layer in model.layers:
         layer.trainable = True
     assert model.get_layer("predictions").kernel.trainable
-    return model
-
-
-def frozen_after(net):
-    model = keras_warn.augment(net, preset="reference", depth=1)
-    net.trainable = False
     return model
 
 
@@ -348,26 +264,9 @@ def frozen_by_the_model(net):
     return net
 
 
-def frozen_inside(net):
-    net.trainable = False
-    inputs = keras.Input((32, 32, 3))
-    outer = keras.Model(inputs, net(inputs))
-    model = keras_warn.augment(outer, depth=1)
-    outer.trainable = True
-    net.get_layer("conv1").trainable = False
-    return model
-
-
 @pytest.mark.parametrize(
     "freeze",
-    [
-        frozen_before,
-        thawed_by_the_model,
-        frozen_after,
-        frozen_layers,
-        frozen_by_the_model,
-        frozen_inside,
-    ],
+    [frozen_before, thawed_by_the_model, frozen_layers, frozen_by_the_model],
 )
 def test_what_is_trainable_survives_saving_and_cloning(freeze, tmp_path):
     model = freeze(small_backbone())
@@ -385,77 +284,48 @@ def test_penalties_join_a_loss_of_another_precision(floatx):
     keras.config.set_floatx(floatx)
     if floatx == "float32":
         keras.config.set_dtype_policy("float64")
-    loss = fit(
-        keras_warn.augment(
-            small_backbone(),
-            depth=1,
-            diversity_weight=0.1,
-            agreement_weight=0.5,
-        )
-    )
-    assert np.isfinite(float(loss))
-
-
-def test_diversity_is_averaged_over_modules():
-    model = keras_warn.augment(
-        small_backbone(), preset="paper", depth=3, diversity_weight=0.3
-    )
-    intermediates = keras_warn.inspect(model)(IMAGES)
-    penalty = keras_warn.MaskDiversity(0.3)
-    each = [
-        float(penalty(intermediates[f"module_{i}_masks"])) / len(IMAGES)
-        for i in (1, 2, 3)
-    ]
-    model(IMAGES)
-    assert float(sum(model.losses)) == pytest.approx(np.mean(each), rel=1e-4)
+    options = {"diversity_weight": 0.1, "agreement_weight": 0.5}
+    model = keras_warn.augment(small_backbone(), depth=2, **options)
+    loss = "sparse_categorical_crossentropy"
+    model.compile("sgd", loss, run_eagerly=TENSORFLOW)
+    assert np.isfinite(float(model.train_on_batch(IMAGES, np.arange(3))))
+    # Averaged over modules.
+    penalty = model.get_layer("module_1_masks").activity_regularizer
+    assert penalty.weight == 0.05
 
 
 def parts_of_the_loss():
     """Gradients of the loss that `fit` takes, and of each cross-entropy.
 
-    Dictionaries by the path of each variable.
+    Dictionaries by the path of each variable, read off a step of training.
     """
     model = keras_warn.augment(small_backbone(), depth=2)
-    variables, labels = model.trainable_variables, np.arange(3)
-
-    def call(part, weights, **options):
-        of = dict(zip(map(id, variables), weights, strict=True))
-        return part.stateless_call(
-            [of[id(variable)] for variable in part.trainable_variables],
-            [variable.value for variable in part.non_trainable_variables],
-            IMAGES,
-            **options,
-        )
-
-    def cross_entropy(outputs, from_logits):
-        return ops.mean(
-            keras.losses.sparse_categorical_crossentropy(
-                labels, outputs, from_logits
-            )
-        )
-
-    def whole(*weights):
-        outputs, _, losses = call(model, weights, return_losses=True)
-        return cross_entropy(outputs, False) + sum(losses)
-
-    def alone(name):
-        logits = keras_warn.inspect(model).output[name]
-        part = keras.Model(model.input, logits)
-        return lambda *weights: cross_entropy(call(part, weights)[0], True)
-
+    start = model.get_weights()
+    before = [to_numpy(variable) for variable in model.trainable_variables]
+    logits = keras_warn.inspect(model).output
     names = ("backbone_prediction", *(f"module_{i}_prediction" for i in (1, 2)))
-    values = [to_numpy(variable) for variable in variables]
-    return [
-        {
-            variable.path: gradient
-            for variable, gradient in zip(
-                variables, gradients(function, values), strict=True
-            )
-        }
-        for function in (whole, *map(alone, names))
-    ]
+    found = []
+    for output in (model.output, *(logits[name] for name in names)):
+        part = keras.Model(model.input, output)
+        loss = keras.losses.SparseCategoricalCrossentropy(
+            from_logits=output is not model.output
+        )
+        sgd = keras.optimizers.SGD(1.0)
+        part.compile(sgd, loss, run_eagerly=TENSORFLOW)
+        part.train_on_batch(IMAGES, np.arange(3))
+        found.append(
+            {
+                variable.path: value - to_numpy(variable)
+                for variable, value in zip(
+                    model.trainable_variables, before, strict=True
+                )
+            }
+        )
+        model.set_weights(start)
+    return found
 
 
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_by_default_each_prediction_is_trained_on_its_own():
     """Each layer by one cross-entropy, that of the prediction it makes."""
     found, backbone, *modules = parts_of_the_loss()
@@ -483,16 +353,14 @@ def test_sequential_and_nested_and_loaded(tmp_path):
             layers.Dense(CLASSES, activation="softmax"),
         ]
     )
-    images = 255 * IMAGES
-    expected = to_numpy(sequential(images))
     sequential.save(tmp_path / "mine.keras")
     loaded = keras.saving.load_model(tmp_path / "mine.keras")
-    for network in (sequential, loaded):
-        model = keras_warn.augment(network, depth=3)
-        assert not any(isinstance(x, keras.Model) for x in model.layers)
-        np.testing.assert_array_equal(
-            with_gates_on_the_network(model, images), expected
-        )
+    model = keras_warn.augment(loaded, depth=3)
+    assert not any(isinstance(x, keras.Model) for x in model.layers)
+    images = 255 * IMAGES
+    np.testing.assert_array_equal(
+        with_gates_on_the_network(model, images), to_numpy(sequential(images))
+    )
 
 
 def test_tokens():
@@ -501,39 +369,34 @@ def test_tokens():
     x = layers.Conv2D(8, 8, strides=8)(inputs)
     x = layers.Reshape((16, 8))(x)
     x = layers.MultiHeadAttention(2, 4)(x, x)
-    x = layers.LayerNormalization()(x)
     x = layers.GlobalAveragePooling1D()(x)
     network = keras.Model(inputs, layers.Dense(CLASSES)(x))
     model = keras_warn.augment(network, depth=1, width=4)
-    intermediates = keras_warn.inspect(model)(IMAGES)
-    assert ops.shape(intermediates["module_1_masks"]) == (3, 16, 4)
-    for options in (
-        {"kernel_size": 3},
-        {"diversity_weight": 0.1, "diversity_pool": 2},
-    ):
-        argument = list(options)[-1]
-        with pytest.raises(ValueError, match=f"`{argument}` must be 1 on tok"):
-            keras_warn.augment(network, depth=1, **options)
+    masks = keras_warn.inspect(model)(IMAGES)["module_1_masks"]
+    assert ops.shape(masks) == (3, 16, 4)
+    with pytest.raises(ValueError, match="`kernel_size` must be 1 on tok"):
+        keras_warn.augment(network, depth=1, kernel_size=3)
+    pooled = {"diversity_weight": 0.1, "diversity_pool": 2}
+    with pytest.raises(ValueError, match="`diversity_pool` must be 1 on tok"):
+        keras_warn.augment(network, depth=1, **pooled)
 
 
 def test_channels_first():
     """In the layout of the network, whatever Keras's own setting is."""
     first = {"data_format": "channels_first"}
-    inputs = keras.Input((3, 32, 24))
-    x = layers.Conv2D(5, 3, strides=2, padding="same", **first)(inputs)
-    x = layers.ReLU()(x)
-    x = layers.Conv2D(7, 3, strides=2, padding="same", **first)(x)
-    x = layers.ReLU()(x)
+    x = inputs = keras.Input((3, 32, 24))
+    for channels in (5, 7):
+        x = layers.Conv2D(channels, 3, 2, padding="same", **first)(x)
+        x = layers.ReLU()(x)
+    backbone = keras.Model(inputs, x)
     model = keras_warn.augment(
-        keras.Model(inputs, x),
-        classes=CLASSES,
-        preset="reference",
-        depth=2,
-        projection=2,
+        backbone, CLASSES, preset="reference", projection=2
     )
     shapes = [model.get_layer(f"module_{i}_masks").output.shape for i in (1, 2)]
     assert shapes == [(None, 4, 16, 12), (None, 4, 8, 6)]
     assert model.get_layer("pooled_features").output.shape == (None, 7)
+    found = keras_warn.summary(model)
+    assert [one.shape for one in found.modules] == [(5, 16, 12), (7, 8, 6)]
     if keras.backend.backend() != "tensorflow":  # has no such convolutions
         images = np.zeros((2, 3, 32, 24), "float32")
         assert ops.shape(model(images)) == (2, CLASSES)
@@ -560,9 +423,7 @@ def test_mixed_precision_follows_the_network(policy, tmp_path):
     model = keras_warn.augment(
         backbone, depth=1, kernel_size=3, projection=4, gradient_scale=0.5
     )
-    gradient = model.get_layer("module_1_gradient")
-    assert gradient.output.dtype == policy.removeprefix("mixed_")
-    for part in ("projection", "masks", "attended", "hypotheses"):
+    for part in ("gradient", "projection", "masks", "attended", "hypotheses"):
         layer = model.get_layer(f"module_1_{part}")
         assert layer.compute_dtype == policy.removeprefix("mixed_")
     found = to_numpy(model(IMAGES))
@@ -588,11 +449,7 @@ def test_keras_exports_onnx_by_pytorch(tmp_path):
 
 
 BAD = [
-    (
-        dict(preset="papers"),
-        ValueError,
-        "`preset` .*'side_by_side', 'paper', 'reference'.* preset='papers'",
-    ),
+    (dict(preset="papers"), ValueError, "'side_by_side', .* preset='papers'"),
     (dict(width=0), ValueError, "`width` .* width=0"),
     (dict(agreement_weight=-0.1), ValueError, "finite.*agreement_weight=-0.1"),
     (dict(kernel_size=2), ValueError, "`kernel_size` must be odd"),
@@ -612,27 +469,14 @@ BAD = [
     (dict(gradient_scale=-1), ValueError, "gradient_scale=-1"),
     (dict(gate_score_activation="tahn"), ValueError, "activation='tahn'"),
     (dict(kernel_initializer="henormal"), ValueError, "initializer='henormal'"),
-    (
-        dict(diversity_weight=0.1, diversity_pool=9),
-        ValueError,
-        "diversity_pool=9, and a map of shape .*'relu3'",
-    ),
+    (dict(diversity_weight=1, diversity_pool=9), ValueError, "map .*'relu3'"),
 ]
 
 
-@pytest.fixture(scope="module")
-def unchanged():
-    """A network that no call succeeds on, nor changes."""
-    backbone = small_backbone()
-    before = backbone.to_json()
-    yield backbone
-    assert backbone.to_json() == before
-
-
 @pytest.mark.parametrize("options,error,message", BAD)
-def test_bad_arguments(unchanged, options, error, message):
+def test_bad_arguments(options, error, message):
     with pytest.raises(error, match=message):
-        keras_warn.augment(unchanged, **options)
+        keras_warn.augment(small_backbone(), **options)
 
 
 def test_bad_networks():
@@ -653,16 +497,12 @@ def test_bad_networks():
             augment(network, depth=1)
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_list_of_one_input_takes_images_without_a_warning():
     """As networks of `keras.applications` on an `input_tensor` have it."""
     backbone = small_backbone()
     backbone = keras.Model([backbone.input], backbone.output)
     assert isinstance(backbone.input, list)
     model = keras_warn.augment(backbone, width=2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        predicted = model(IMAGES)
-        intermediates = keras_warn.inspect(model)(IMAGES)
-    np.testing.assert_array_equal(
-        to_numpy(predicted), to_numpy(intermediates["prediction"])
-    )
+    found = keras_warn.inspect(model)(IMAGES)["prediction"]
+    np.testing.assert_array_equal(to_numpy(model(IMAGES)), to_numpy(found))

@@ -34,29 +34,6 @@ def drop(factor=1.0):
     )
 
 
-def constant(factor):
-    """A learning rate that is asked for at each step."""
-
-    def rate():
-        return factor * RATE
-
-    return rate
-
-
-class Unregistered(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule that only its own object knows."""
-
-    def __init__(self, factor):
-        self.factor = factor
-
-    def __call__(self, step):
-        step = keras.ops.cast(step, "float32")
-        return self.factor * RATE * 2.0**-step
-
-    def get_config(self):
-        return {"factor": self.factor}
-
-
 def network():
     """A little network of three dense layers."""
     return keras.Sequential(
@@ -124,10 +101,7 @@ OPTIMIZERS = {
     ),
     "adam_schedule": lambda f: optimizers.Adam(drop(f)),
     "adamw": lambda f: optimizers.AdamW(f * RATE, weight_decay=0.5),
-    "adamw_callable": lambda f: optimizers.AdamW(constant(f)),
-    "sgd_schedule_of_the_user": lambda f: optimizers.SGD(
-        Unregistered(f), momentum=0.9
-    ),
+    "adamw_callable": lambda f: optimizers.AdamW(lambda: f * RATE),
     "adamw_clipnorm": lambda f: optimizers.AdamW(f * RATE, clipnorm=0.5),
     "adamw_ema_schedule": lambda f: optimizers.AdamW(
         drop(f), weight_decay=0.5, use_ema=True
@@ -139,8 +113,6 @@ OPTIMIZERS = {
         drop(f), momentum=0.9, clipvalue=0.3, gradient_accumulation_steps=3
     ),
     "lion": lambda f: optimizers.Lion(f * RATE, weight_decay=0.1),
-    "lamb": lambda f: optimizers.Lamb(f * RATE),
-    "rmsprop": lambda f: optimizers.RMSprop(f * RATE, momentum=0.5),
     "adafactor": lambda f: optimizers.Adafactor(f * RATE),
     "schedule_free": lambda f: optimizers.ScheduleFreeAdamW(f * RATE),
     "loss_scale_factor": lambda f: optimizers.AdamW(
@@ -203,11 +175,9 @@ def test_no_variable_of_factor_one():
 
 
 def test_memory_of_one_optimizer():
-    def adamw():
-        return optimizers.AdamW(RATE, use_ema=True)
-
     sizes = []
-    for optimizer in (adamw(), MultiRateOptimizer(adamw(), FACTORS)):
+    for wrap in (lambda one: one, lambda one: MultiRateOptimizer(one, FACTORS)):
+        optimizer = wrap(optimizers.AdamW(RATE, use_ema=True))
         optimizer.build(three_variables())
         states = [v for v in optimizer.variables if len(v.shape)]
         sizes.append(sum(to_numpy(v).size for v in states))
@@ -233,18 +203,6 @@ def test_without_weight_decay_where_excluded():
     found = moved(optimizer, steps(), variables)
     decayed, not_decayed = (moved(make(d), steps()) for d in (0.5, None))
     assert_all_equal(found, [*decayed[:2], not_decayed[2]])
-
-
-def test_weights_can_be_copied():
-    make = OPTIMIZERS["adamw_ema_schedule"]
-    first = MultiRateOptimizer(make(1.0), FACTORS)
-    moved(first, steps())
-    second = MultiRateOptimizer(make(1.0), FACTORS)
-    second.build(three_variables())
-    second.set_weights([to_numpy(variable) for variable in first.variables])
-    assert_all_equal(second.variables, first.variables)
-    # The step of the schedule is one of them.
-    assert to_numpy(second.learning_rate) == RATE / 8
 
 
 def test_gradients_in_pairs():
@@ -276,31 +234,23 @@ def test_loss_scale_factor_can_be_set():
 # In `fit`, against Keras's own optimizer of optimizers, whose rates are apart.
 
 
-def keras_own(make, fast=10.0, slow=0.5):
+def keras_own(make):
     if not hasattr(optimizers, "MultiOptimizer"):
         pytest.skip("compares with what Keras has from 3.15 on")
     return optimizers.MultiOptimizer(
         optimizers.OptimizerMap(
-            make(1.0), {".*fast/.*": make(fast), ".*slow/.*": make(slow)}
+            make(1.0), {".*fast/.*": make(10.0), ".*slow/.*": make(0.5)}
         )
     )
 
 
-def fitted(optimizer, callbacks=(), **options):
+def fitted(optimizer, **options):
     """The weights after training the same network on the same data."""
     keras.utils.set_random_seed(0)
     model = network()
     model.compile(optimizer, "mse", **options)
     x, y = data()
-    prepared(model).fit(
-        x,
-        y,
-        batch_size=8,
-        epochs=3,
-        shuffle=False,
-        callbacks=list(callbacks),
-        verbose=0,
-    )
+    prepared(model).fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
     return values(model)
 
 
@@ -347,22 +297,14 @@ def test_step_is_skipped_where_a_scaled_gradient_overflows():
     np.testing.assert_allclose(step, 10 * RATE, rtol=1e-5)
 
 
-def test_swapped_averages_are_refused():
-    """`SwapEMAWeights` would find no averages: it says so."""
-    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-    optimizer = MultiRateOptimizer(
-        OPTIMIZERS["adamw_ema_schedule"](1.0), FACTORS
-    )
-    with pytest.raises(ValueError, match="SwapEMAWeights"):
-        fitted(optimizer, callbacks=[swap], **QUICK)
-
-
 def test_the_learning_rate_sets_all_rates():
-    """As `ReduceLROnPlateau` does."""
+    """As `ReduceLROnPlateau` does; it is saved so."""
     make = OPTIMIZERS["nesterov"]
     optimizer = MultiRateOptimizer(make(1.0), FACTORS)
     optimizer.learning_rate = RATE / 8
-    assert float(to_numpy(optimizer.learning_rate)) == RATE / 8
+    again = MultiRateOptimizer.from_config(optimizer.get_config())
+    for one in (optimizer, again):
+        assert float(to_numpy(one.learning_rate)) == RATE / 8
     expected = trained_apart(lambda factor: make(factor / 8), steps())
     assert_all_equal(moved(optimizer, steps()), expected)
 
@@ -435,21 +377,10 @@ def test_file_of_0_1_resumes():
         assert_all_close(values(model), expected.values(), atol=1e-6)
 
 
-def test_reduced_rate_is_saved(tmp_path):
-    model = network()
-    optimizer = MultiRateOptimizer(OPTIMIZERS["adamw"](1.0), FACTORS)
-    model.compile(optimizer, "mse")
-    optimizer.learning_rate = RATE / 32
-    optimizer.build(model.trainable_variables)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert float(to_numpy(loaded.optimizer.learning_rate)) == RATE / 32
-
-
 @pytest.mark.parametrize(
+    # Keras has no configuration of a callable.
     "name",
-    # Keras has no configuration of the others.
-    sorted(set(OPTIMIZERS) - {"adamw_callable", "sgd_schedule_of_the_user"}),
+    sorted(set(OPTIMIZERS) - {"adamw_callable"}),
 )
 def test_configuration(name):
     """Made anew from it, the same steps."""
@@ -524,10 +455,6 @@ def backbone(classifier):
         x = layers.Conv2D(5, 1, name="top")(x)
         x = layers.Flatten()(x)
         x = layers.Softmax()(x)
-    elif classifier == "pooled":
-        x = layers.Conv2D(5, 1, name="top")(x)
-        x = layers.GlobalAveragePooling2D()(x)
-        x = layers.Activation("softmax")(x)
     return keras.Model(inputs, x)
 
 
@@ -535,28 +462,23 @@ def backbone(classifier):
     ("classifier", "options"),
     [
         ("convolution", {}),
-        ("pooled", {}),
-        ("none", {}),
+        ("none", {"classes": 5}),
         ("dense", {"gates": "linear"}),
-        (
-            "dense",
-            {"preset": "paper", "gate_batch_norm": True, "projection": 3},
-        ),
+        ("dense", {"preset": "reference", "projection": 3}),
     ],
     ids=str,
 )
 def test_attention_and_classifier(classifier, options, tmp_path):
     """All that the network had not, and the end of what it had."""
     network = backbone(classifier)
-    classes = 5 if classifier == "none" else None
-    model = keras_warn.augment(network, classes, width=2, **options)
-    old = [v.path for v in network.trainable_variables if "top" not in v.path]
-    new = {v.path for v in model.trainable_variables} - set(old)
+    model = keras_warn.augment(network, width=2, **options)
+    old = {v.path for v in network.trainable_variables if "top" not in v.path}
+    new = {v.path for v in model.trainable_variables} - old
+    assert len(old) == 6 and len(new) > 5
     factors = attention_factors(model, 4)
     optimizer = MultiRateOptimizer(optimizers.SGD(RATE), factors)
-    expected = {1.0: set(old), 4.0: new}
-    assert paths(optimizer, model.trainable_variables) == expected
-    assert len(old) == 6 and len(new) > 5
+    found = paths(optimizer, model.trainable_variables)
+    assert found == {1.0: old, 4.0: new}
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert attention_factors(loaded, 4) == factors
@@ -586,18 +508,6 @@ def test_pattern_outlives_nested_models(tmp_path):
     assert "conv/kernel" in [v.path for v in loaded.weights]
     # The state of each variable is where it was.
     assert_all_equal(loaded.optimizer.variables, optimizer.variables)
-
-
-def test_some_new_layers_frozen():
-    """Factors of a model hold for what is trained of it."""
-    model = keras_warn.augment(backbone("dense"), width=2)
-    model.get_layer("top").trainable = False
-    optimizer = MultiRateOptimizer(
-        optimizers.SGD(RATE), attention_factors(model)
-    )
-    found = paths(optimizer, model.trainable_variables)
-    assert "module_1_masks/kernel" in found[10.0]
-    assert not any("top" in path for path in found[10.0] | found[1.0])
 
 
 # Errors.
@@ -633,12 +543,6 @@ def test_factor_out_of_range(factor):
         attention_factors(keras_warn.augment(backbone("dense")), factor)
 
 
-def used():
-    optimizer = adamw()
-    MultiRateOptimizer(optimizer, FACTORS)
-    return optimizer
-
-
 def excluded():
     optimizer = adamw()
     optimizer.exclude_from_weight_decay(var_names=["bias"])
@@ -652,7 +556,7 @@ def excluded():
         (lambda: optimizers.LossScaleOptimizer(adamw()), "goes around the"),
         (lambda: MultiRateOptimizer(adamw(), FACTORS), "one learning rate"),
         (lambda: keras_own(OPTIMIZERS["sgd"]), "one learning rate"),
-        (used, "must be a new"),
+        (lambda: MultiRateOptimizer(adamw(), {}).base_optimizer, "be a new"),
         (excluded, "on the MultiRateOptimizer"),
         (
             lambda: optimizers.SGD(
@@ -676,20 +580,12 @@ def test_no_gradient_for_a_factor():
         optimizer.apply([gradient, gradient, None], variables)
 
 
-class Block(layers.Layer):
-    """With a layer inside that is called as the classifier is."""
-
-    def build(self, shape):
-        self.inner = layers.Conv2D(4, 1, name="network_logits")
-        self.inner.build(shape)
-
-    def call(self, x):
-        return self.inner(x)
-
-
 def test_same_path_elsewhere():
-    inputs = keras.Input((16, 16, 3))
-    outputs = Block(name="block")(layers.Conv2D(4, 3, strides=2)(inputs))
-    model = keras_warn.augment(keras.Model(inputs, outputs), 5)
-    with pytest.raises(ValueError, match="network_logits/kernel"):
+    """Layers inside of others may be called as the classifier is."""
+    x = inputs = keras.Input((16, 16, 3))
+    x = layers.MultiHeadAttention(2, 3)(x, x)
+    x = layers.GlobalAveragePooling2D()(x)
+    backbone = keras.Model(inputs, layers.Dense(5, name="query")(x))
+    model = keras_warn.augment(backbone)
+    with pytest.raises(ValueError, match="multi_head_attention.*/query/kernel"):
         attention_factors(model)
