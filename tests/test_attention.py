@@ -41,6 +41,7 @@ def test_every_layer_that_augment_adds_has_its_place(gates, tmp_path):
         rest = {"network_logits", "pooled_features"}
         if gates in ("softmax", "sigmoid"):
             rest.add("global_gradient")
+            assert one.get_layer("global_gradient").factor == 0.5
         # Cloning names the input anew.
         added = [x.name for x in one.layers[1:] if x.name not in own]
         assert sorted(added) == sorted([*found, *rest])

@@ -9,37 +9,37 @@ from support import to_numpy
 import keras_warn
 
 
-def backbone(norm=True, dropout=0.0, maps=2):
+def backbone(dropout=0.0):
     """A small one with what real ones have between convolutions."""
     x = inputs = keras.Input((16, 16, 3))
-    for filters in (5, 6, 7)[:maps]:
+    for filters in (5, 6):
         x = layers.Conv2D(filters, 3, 2, padding="same")(x)
-        if norm:
-            x = layers.BatchNormalization()(x)
+        x = layers.BatchNormalization()(x)
         x = layers.ReLU()(x)
         x = layers.Dropout(dropout)(x)
     return keras.Model(inputs, x)
 
 
+def frozen_backbone(**options):
+    model = backbone(**options)
+    model.trainable = False
+    return model
+
+
 def attended(inner, **options):
-    options = {"depth": 2, "width": 2, **options}
-    return keras_warn.augment(inner, classes=3, **options)
+    return keras_warn.augment(inner, 3, depth=2, width=2, **options)
 
 
 def frozen(**options):
-    inner = backbone(**options)
-    inner.trainable = False
-    return attended(inner)
+    return attended(frozen_backbone(**options))
 
 
-def pixels(count=6):
-    return np.random.default_rng(0).random((count, 16, 16, 3), "float32")
+PIXELS = np.random.default_rng(0).random((6, 16, 16, 3), "float32")
 
 
 def nested(dropout=0.0):
     """As in Keras's guide to transfer learning."""
-    inner = backbone(dropout=dropout)
-    inner.trainable = False
+    inner = frozen_backbone(dropout=dropout)
     inputs = keras.Input((16, 16, 3))
     x = layers.Rescaling(2.0)(inputs)
     x = layers.GlobalAveragePooling2D()(inner(x, training=False))
@@ -48,19 +48,19 @@ def nested(dropout=0.0):
 
 
 def sequential():
-    inner = backbone()
-    inner.trainable = False
     return keras.Sequential(
-        [keras.Input((16, 16, 3)), inner, layers.Flatten(), layers.Dense(3)]
+        [
+            keras.Input((16, 16, 3)),
+            frozen_backbone(),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
     )
 
 
 def gated():
-    inner = backbone()
-    inner.trainable = False
-    return attended(
-        inner, gates="softmax", diversity_weight=0.1, agreement_weight=1.0
-    )
+    penalties = {"diversity_weight": 0.1, "agreement_weight": 1.0}
+    return attended(frozen_backbone(), gates="softmax", **penalties)
 
 
 @pytest.mark.parametrize("build", [frozen, gated, nested, sequential])
@@ -68,7 +68,7 @@ def test_head_of_features_is_the_model(build):
     model = build()
     features, head = keras_warn.split(model)
     np.testing.assert_array_equal(
-        to_numpy(head(features(pixels()))), to_numpy(model(pixels()))
+        to_numpy(head(features(PIXELS))), to_numpy(model(PIXELS))
     )
     assert not features.trainable_variables
     wanted = {id(variable) for variable in model.trainable_variables}
@@ -83,7 +83,7 @@ def test_training_the_head_trains_the_model():
         keras.utils.set_random_seed(0)
         model = gated()
         features, head = keras_warn.split(model)
-        trained, x = (model, pixels()) if whole else (head, features(pixels()))
+        trained, x = (model, PIXELS) if whole else (head, features(PIXELS))
         trained.compile("sgd", "categorical_crossentropy", run_eagerly=True)
         for _ in range(3):
             trained.train_on_batch(x, labels)
@@ -95,10 +95,8 @@ def test_training_the_head_trains_the_model():
 def test_what_follows_from_the_maps_is_not_among_the_features():
     """Of pooled vectors and equal gates, the head makes its own."""
     features, _ = keras_warn.split(frozen())
-    assert sorted(x.shape[1:] for x in features.outputs) == [
-        (4, 4, 6),
-        (8, 8, 5),
-    ]
+    shapes = sorted(x.shape[1:] for x in features.outputs)
+    assert shapes == [(4, 4, 6), (8, 8, 5)]
 
 
 def moving():

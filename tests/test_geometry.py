@@ -101,9 +101,6 @@ FRONTS = {
     "Pipeline": lambda x: blocks(
         layers.Pipeline([layers.Rescaling(0.5), layers.CenterCrop(32, 32)])(x)
     ),
-    "two crops": lambda x: blocks(
-        layers.CenterCrop(32, 32)(layers.Cropping2D(((8, 0), (0, 8)))(x)), 2
-    ),
     "crop behind a stride": lambda x: layers.Cropping2D(((3, 1), (0, 4)))(
         blocks(x, 2)
     ),
@@ -132,9 +129,6 @@ FRONTS = {
         layers.Permute((2, 3, 1))(blocks(x)), (0, 3, 1, 2)
     ),
     "tokens": lambda x: layers.Reshape((192, 1))(blocks(x)),
-    "tokens of a crop": lambda x: layers.Reshape((64, 1))(
-        blocks(layers.CenterCrop(32, 32)(x))
-    ),
     "class token": with_class_token,
     "without class token": lambda x: with_class_token(x)[:, 1:],
     "class token at the end": lambda x: layers.Concatenate(axis=1)(
@@ -171,18 +165,12 @@ def test_a_bright_spot_is_where_it_is(front):
 
 
 def test_what_is_cropped_away_is_not_looked_at():
-    model = looking_at_brightness(
-        lambda x: layers.CenterCrop(32, 32)(x), (64, 64)
-    )
-    image = spot(20, 20, (64, 64))
-    explanation = keras_warn.explain(model, image)
-    outside = np.ones((64, 64), bool)
-    outside[16:48, 16:48] = False
+    model = looking_at_brightness(FRONTS["CenterCrop"])
+    explanation = keras_warn.explain(model, spot(20, 20))
+    outside = np.ones(SIZE, bool)
+    outside[16:48, 8:40] = False
     assert not explanation.masks[..., outside].any()
     assert not explanation.attribution[..., outside].any()
-    strongest = explanation.masks[0, 0].argmax()
-    row, column = np.unravel_index(strongest, (64, 64))
-    assert 20 <= row < 24 and 20 <= column < 24
 
 
 def test_channels_first():
@@ -202,21 +190,18 @@ def test_channels_first():
 
 def test_images_of_any_size():
     model = looking_at_brightness(FRONTS["CenterCrop"], (None, None))
-    image = spot(20, 20, (60, 70))
-    explanation = keras_warn.explain(model, image)
+    explanation = keras_warn.explain(model, spot(20, 20, (60, 70)))
     assert (np.abs(middles(explanation.masks[:, 0]) - 22) <= 1).all()
 
 
 def test_stretched_over_the_whole_image_as_keras_resizes():
     """What a backbone without crops or rests has always shown."""
-    maps = np.random.default_rng(0).random((1, 5, 7, 1), "float32")
-    expected = to_numpy(
-        ops.image.resize(maps, (30, 35), data_format="channels_last")
-    )
+    maps = np.random.default_rng(0).random((5, 7, 1), "float32")
+    expected = ops.image.resize(maps, (30, 35), data_format="channels_last")
     rows = geometry.Axis.of_image(30).strided(5, 6).interpolation(30)
     columns = geometry.Axis.of_image(35).strided(7, 5).interpolation(35)
-    found = rows @ maps[0, ..., 0] @ columns.T
-    np.testing.assert_allclose(found, expected[0, ..., 0], atol=1e-6)
+    found = rows @ maps[..., 0] @ columns.T
+    np.testing.assert_allclose(found, to_numpy(expected)[..., 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50"])
@@ -235,23 +220,18 @@ def test_backbones_cover_their_images(name):
 
 UNKNOWN = {
     "flip": lambda x: ops.flip(x, axis=2),
-    "halved": layers.Lambda(lambda x: x[:, ::2], output_shape=(32, 48, 1)),
-    "warped": lambda x: paper_networks.SpatialTransformer()(
+    "lambda": layers.Lambda(lambda x: x[:, ::2], output_shape=(32, 48, 1)),
+    "spatial_transformer": lambda x: paper_networks.SpatialTransformer()(
         x, layers.Flatten()(x)
     ),
 }
 
 
-@pytest.mark.parametrize("front", UNKNOWN)
-def test_where_it_is_not_known_it_is_said(front):
-    model = looking_at_brightness(UNKNOWN[front])
-    (name,) = [
-        layer.name
-        for layer in model.operations
-        if type(layer).__name__ in ("Flip", "Lambda", "SpatialTransformer")
-    ]
-    with pytest.warns(UserWarning, match=f"behind the layer '{name}'"):
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_where_it_is_not_known_it_is_said(name):
+    model = looking_at_brightness(UNKNOWN[name])
+    with pytest.warns(UserWarning, match=f"behind the layer '{name}"):
         explanation = keras_warn.explain(model, spot(20, 20))
     assert explanation.attribution is None
-    with pytest.raises(ValueError, match=f"behind the layer '{name}'"):
+    with pytest.raises(ValueError, match=f"behind the layer '{name}"):
         _ = explanation.masks

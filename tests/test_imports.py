@@ -160,24 +160,14 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory):
-    """What `import keras_warn` did in a process that had imported Keras."""
-    process = fresh.run(IMPORT, tmp_path_factory.mktemp("bytecode"))
-    return json.loads(process.stdout.splitlines()[-1])
-
-
-def test_import_adds_nothing_heavy_to_keras(imported):
-    """With any backend: TensorFlow comes with Keras, or not at all."""
+def test_import(tmp_path):
+    """It adds little to Keras, takes a moment, and registers all layers."""
+    process = fresh.run(IMPORT, tmp_path)
+    imported = json.loads(process.stdout.splitlines()[-1])
+    # With any backend: TensorFlow comes with Keras, or not at all.
     added = {name.split(".")[0] for name in imported["added"]}
     assert added - set(sys.stdlib_module_names) == {"keras_warn"}
-
-
-def test_import_is_enough_to_load_any_model(imported):
-    """All that a saved model may name is registered, and nothing later."""
+    # All that a saved model may name is registered, and nothing later.
     assert imported["later"] == []
-
-
-def test_import_is_quick(imported):
-    """The fastest of five, of which a busy machine may slow down some."""
+    # The fastest of five, of which a busy machine may slow down some.
     assert min(imported["seconds"]) < 0.15

@@ -101,32 +101,38 @@ def test_products_of_the_whole_by_hand():
         {"gates": "linear", "combination": "probabilities"},
         {"gates": "sigmoid", "gate_batch_norm": True, "diversity_weight": 0.1},
     ],
+    ids=str,
 )
 def test_parts_add_up_and_say_what_was_asked_for(arguments, tmp_path):
     model = build(**arguments)
     found = summary(model)
-    parts = [found.gating, *(module.cost for module in found.modules)]
-    for kind in ("parameters", "operations"):
-        added = sum(getattr(part, kind) for part in parts)
-        assert added == getattr(found.attention, kind)
-        network_alone = getattr(found.backbone, kind)
-        assert network_alone + added == getattr(found.total, kind)
-        assert min(getattr(part, kind) for part in parts) >= 0
-    assert found.total.parameters == model.count_params()
     alone = keras_warn.inspect(model).output["backbone_prediction"]
     alone = keras.Model(model.input, alone)
     assert found.backbone.parameters == alone.count_params()
     assert found.backbone.operations == sum(operations(alone).values())
+    assert found.total.parameters == model.count_params()
+    parts = [found.gating, *(module.cost for module in found.modules)]
+    for kind in ("parameters", "operations"):
+        each = [getattr(part, kind) for part in parts]
+        assert sum(each) == getattr(found.attention, kind) and min(each) >= 0
+        whole = getattr(found.backbone, kind) + sum(each)
+        assert whole == getattr(found.total, kind)
 
-    assert found.gates == arguments.get("gates", "softmax")
-    combination = arguments.get("combination", "log_probabilities")
-    assert found.combination == combination
+    asked = {
+        "gates": "softmax",
+        "combination": "log_probabilities",
+        "projection": None,
+        "rank": None,
+        "mask_activation": "softmax",
+        **arguments,
+    }
+    assert (found.gates, found.combination) == (
+        asked["gates"],
+        asked["combination"],
+    )
     for module in found.modules:
-        assert module.projection == arguments.get("projection")
-        assert module.rank == arguments.get("rank")
-        masks = arguments.get("mask_activation", "softmax")
-        assert module.mask_activation == masks
-        assert module.reads in ("fine", "coarse")
+        for name in ("projection", "rank", "mask_activation"):
+            assert getattr(module, name) == asked[name]
 
     if "projection" in arguments:  # the same of a model from disk
         model.save(tmp_path / "model.keras")
@@ -150,7 +156,6 @@ def test_parts_add_up_and_say_what_was_asked_for(arguments, tmp_path):
                 {"kernel_size": 3},
                 {"kernel_initializer": "zeros"},
                 {"mask_activation": "sigmoid"},
-                {"gates": "softmax"},
                 {"gates": "linear"},
                 {"preset": "paper", "gate_batch_norm": True},
                 {"preset": "paper", "gate_score_activation": None},
@@ -164,15 +169,13 @@ def test_parts_add_up_and_say_what_was_asked_for(arguments, tmp_path):
     ],
     ids=str,
 )
-def test_the_preset_is_read_off_the_layers(arguments, expected, tmp_path):
+def test_the_preset_is_read_off_the_layers(arguments, expected):
     with without_weights():
         model = keras_warn.augment(network(), classes=CLASSES, **arguments)
         assert _preset(attention_of(model)) == expected
-    if expected == "reference":  # the same of a model from disk
-        model = keras_warn.augment(network(), classes=CLASSES, **arguments)
-        model.save(tmp_path / "model.keras")
-        model = keras.saving.load_model(tmp_path / "model.keras")
-        assert _preset(attention_of(model)) == expected
+        assert (
+            _preset(attention_of(keras.models.clone_model(model))) == expected
+        )
 
 
 def test_the_networks_own_classifier_belongs_to_the_network():
@@ -191,26 +194,7 @@ def test_a_model_that_takes_any_size(given, size):
     assert found.nominal == (given is None)
     assert ("a size chosen here" in str(found)) == (given is None)
     fixed = summarised(size)
-    assert found.total == fixed.total
-    assert [m.shape for m in found.modules] == [m.shape for m in fixed.modules]
-
-
-def test_channels_first():
-    x = inputs = keras.Input((3, *SIZE))
-    for filters in (5, 17):
-        x = layers.Conv2D(
-            filters, 2, 2, activation="relu", data_format="channels_first"
-        )(x)
-    found = summary(build(backbone=keras.Model(inputs, x)))
-    last = summarised()
-    shapes = [(5, 11, 13), (17, 5, 6)]
-    assert [module.shape for module in found.modules] == shapes
-    assert found.total.parameters == last.total.parameters
-    for module, same in zip(found.modules, last.modules, strict=True):
-        assert module.cost.parameters == same.cost.parameters
-        # Layouts differ in what is added, not in what is multiplied.
-        ratio = module.cost.operations / same.cost.operations
-        assert ratio == pytest.approx(1, rel=0.05)
+    assert (found.total, found.modules) == (fixed.total, fixed.modules)
 
 
 def test_tokens():
@@ -218,34 +202,16 @@ def test_tokens():
     x = layers.Conv2D(5, 2, 2)(x)
     x = layers.Reshape((-1, 5))(x)
     x = layers.Dense(17, activation="relu", name="tokens")(x)
-    found = summary(
-        keras_warn.augment(
-            keras.Model(inputs, x), classes=CLASSES, depth=1, width=WIDTH
-        )
-    )
+    found = summary(build(backbone=keras.Model(inputs, x), depth=1))
     (module,) = found.modules
     assert (module.reads, module.shape) == ("tokens", (11 * 13, 17))
     assert "143x17" in str(found)
 
 
-def test_mixed_precision():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    found = summary(build())
-    keras.config.set_dtype_policy("float32")
-    assert found.total.parameters == summarised().total.parameters
-    assert found.attention.operations > 0
-
-
 def test_a_word_where_attention_multiplies_the_cost():
     found = summarised(kernel_size=3)
-    parameters, operations = (
-        getattr(found.total, kind) / getattr(found.backbone, kind)
-        for kind in ("parameters", "operations")
-    )
-    assert (
-        f"multiplies the parameters by {parameters:.1f} and the operations by "
-        f"{operations:.1f}."
-    ) in str(found)
+    parameters = found.total.parameters / found.backbone.parameters
+    assert f"multiplies the parameters by {parameters:.1f} and" in str(found)
     found = summary(build(depth=1, width=1, projection=1))
     assert "multiplies" not in str(found)
 
@@ -253,10 +219,8 @@ def test_a_word_where_attention_multiplies_the_cost():
 def test_json_and_text():
     found = summarised()
     restored = json.loads(json.dumps(dataclasses.asdict(found)))
-    assert restored["modules"][1]["cost"] == {
-        "parameters": found.modules[1].cost.parameters,
-        "operations": found.modules[1].cost.operations,
-    }
+    cost = dataclasses.asdict(found.modules[1].cost)
+    assert restored["modules"][1]["cost"] == cost
     text = str(found)
     for cost in (found.backbone, found.total, found.modules[0].cost):
         assert f"{cost.parameters:,}" in text and f"{cost.operations:,}" in text
