@@ -22,73 +22,47 @@ ATTENDED = normal(B, K, C)
 GATES = np.full((B, M), 1 / M, "float32")
 PREDICTIONS = [normal(B, N) for _ in range(M)]
 
+HEADS, ATTEND = keras_warn.AttentionHeads, keras_warn.AttendedFeatures
+OUTPUTS, GATE = keras_warn.OutputHeads, keras_warn.HeadGate
+GLOBAL, SUM = keras_warn.GlobalGate, keras_warn.GatedSum
+
 KERNEL = dict(kernel_initializer="glorot_uniform", kernel_regularizer="l2")
+GATES_OF = dict(activation="sigmoid", score_activation=None, **KERNEL)
+BIAS = dict(batch_norm=True, use_bias=True, bias_initializer="ones")
+PENALTY = dict(activity_regularizer=keras_warn.MaskDiversity(0.2, pool=2))
+LAST = dict(kernel_size=3, data_format="channels_last")
+SCORES = dict(combination="log_probabilities", activation=None)
 # Each layer with no argument left at its default, and inputs for it.
 LAYERS = {
-    "AttentionHeads": (
-        dict(
-            num_heads=K,
-            kernel_size=3,
-            activation="sigmoid",
-            data_format="channels_last",
-            **KERNEL,
-            activity_regularizer=keras_warn.MaskDiversity(0.2, pool=2),
-        ),
-        (MAP,),
+    HEADS: (
+        dict(num_heads=K, activation="sigmoid", **LAST, **KERNEL, **PENALTY),
+        [MAP],
     ),
-    "AttendedFeatures": (
-        dict(kernel_size=3, data_format="channels_last"),
-        (MAP, MASKS),
-    ),
-    "OutputHeads": (dict(classes=N, rank=2, **KERNEL), (ATTENDED,)),
-    "HeadGate": (
-        dict(activation="sigmoid", score_activation=None, **KERNEL),
-        (ATTENDED,),
-    ),
-    "GlobalGate": (
-        dict(
-            num_gates=M,
-            activation="sigmoid",
-            score_activation=None,
-            batch_norm=True,
-            use_bias=True,
-            bias_initializer="ones",
-            **KERNEL,
-        ),
-        (ATTENDED[:, 0],),
-    ),
-    "UniformGate": (dict(num_gates=M), (ATTENDED,)),
-    "GatedSum": (
-        dict(
-            combination="log_probabilities",
-            activation=None,
-            agreement_weight=0.3,
-        ),
-        (GATES, PREDICTIONS),
-    ),
-    "GradientScale": (dict(factor=0.5), (MAP,)),
+    ATTEND: (LAST, [MAP, MASKS]),
+    OUTPUTS: (dict(classes=N, rank=2, **KERNEL), [ATTENDED]),
+    GATE: (GATES_OF, [ATTENDED]),
+    GLOBAL: (dict(num_gates=M, **GATES_OF, **BIAS), [ATTENDED[:, 0]]),
+    keras_warn.UniformGate: (dict(num_gates=M), [ATTENDED]),
+    SUM: (dict(agreement_weight=0.3, **SCORES), [GATES, PREDICTIONS]),
+    keras_warn.GradientScale: (dict(factor=0.5), [MAP]),
 }
+EACH = pytest.mark.parametrize("cls", LAYERS, ids=lambda cls: cls.__name__)
 POLICIES = ["float32", "mixed_float16", "mixed_bfloat16", "float64"]
-
-
-@pytest.fixture(params=LAYERS)
-def case(request):
-    options, inputs = LAYERS[request.param]
-    return getattr(keras_warn, request.param), options, inputs
 
 
 def test_every_public_layer_is_here():
     public = {
-        name
-        for name, value in vars(keras_warn).items()
+        value
+        for value in vars(keras_warn).values()
         if isinstance(value, type) and issubclass(value, keras.layers.Layer)
     }
     assert public == set(LAYERS)
 
 
-def test_config_round_trip(case):
+@EACH
+def test_config_round_trip(cls):
     """A layer rebuilt from its config computes the same from the same."""
-    cls, options, inputs = case
+    options, inputs = LAYERS[cls]
     layer = cls(**options, name="it")
     outputs = layer(*inputs)
     config = layer.get_config()
@@ -100,33 +74,27 @@ def test_config_round_trip(case):
     np.testing.assert_array_equal(to_numpy(again(*inputs)), to_numpy(outputs))
 
 
-OF_EARLIER_VERSIONS = [
-    ("AttentionHeads", {"heads": 2}, {"num_heads": 2}),
-    ("GlobalGate", {"gates": 2}, {"num_gates": 2}),
-    ("UniformGate", {"gates": 2}, {"num_gates": 2}),
-    (
-        "GatedSum",
-        {"from_logits": False, "agreement": 0.5},
-        {"activation": "softmax", "agreement_weight": 0.5},
-    ),
-    (
-        "GatedSum",
-        {"from_logits": True, "agreement": 0.0},
-        {"activation": None, "agreement_weight": 0.0},
-    ),
-]
-
-
-@pytest.mark.parametrize("name,before,now", OF_EARLIER_VERSIONS)
-def test_config_of_earlier_versions(name, before, now):
-    config = getattr(keras_warn, name).from_config(before).get_config()
+@pytest.mark.parametrize(
+    "cls, before, now",
+    [
+        (HEADS, {"heads": 2}, {"num_heads": 2}),
+        (GLOBAL, {"gates": 2}, {"num_gates": 2}),
+        (keras_warn.UniformGate, {"gates": 2}, {"num_gates": 2}),
+        (SUM, {"from_logits": True}, {"activation": None}),
+        (SUM, {"from_logits": False}, {"activation": "softmax"}),
+        (SUM, {"agreement": 0.5}, {"agreement_weight": 0.5}),
+    ],
+)
+def test_config_of_earlier_versions(cls, before, now):
+    config = cls.from_config(before).get_config()
     assert now.items() <= config.items() and not before.keys() & config
 
 
+@EACH
 @pytest.mark.parametrize("policy", POLICIES)
-def test_output_spec(case, policy):
+def test_output_spec(cls, policy):
     """Shape and dtype are as announced; sums and softmaxes are wide."""
-    cls, options, inputs = case
+    options, inputs = LAYERS[cls]
     layer = cls(**options, dtype=policy)
     symbols = keras.tree.map_structure(
         lambda x: keras.KerasTensor((None, *x.shape[1:]), x.dtype.name), inputs
@@ -145,8 +113,8 @@ def test_output_spec(case, policy):
 def test_unknown_height_width_and_batch():
     """One model of unknown sizes takes images of any size."""
     features = keras.Input((None, None, C))
-    masks = keras_warn.AttentionHeads(K, 3)(features)
-    attended = keras_warn.AttendedFeatures(3)(features, masks)
+    masks = HEADS(K, 3)(features)
+    attended = ATTEND(3)(features, masks)
     assert masks.shape == (None, None, None, K)
     assert attended.shape == (None, K, 9 * C)
     model = keras.Model(features, [masks, attended])
@@ -161,9 +129,9 @@ def test_unknown_height_width_and_batch():
 @pytest.mark.parametrize(
     "layer, shape",
     [
-        (keras_warn.AttentionHeads(1), (B, 1, 1, C)),
-        (keras_warn.HeadGate(), (B, 1, C)),
-        (keras_warn.GlobalGate(1), (B, C)),
+        (HEADS(1), (B, 1, 1, C)),
+        (GATE(), (B, 1, C)),
+        (GLOBAL(1), (B, C)),
     ],
 )
 def test_one_of_a_kind_has_weight_one_without_a_warning(layer, shape):
@@ -176,10 +144,10 @@ def test_finite_in_half_precision(policy, activation):
     """112 x 112 positions, mask scores of -1e4 and 1e4."""
     features = np.sign(normal(1, 112, 112, 1))
     features = np.concatenate([features, np.full_like(features, 50)], -1)
-    heads = keras_warn.AttentionHeads(K, 1, activation, dtype=policy)
+    heads = HEADS(K, 1, activation, dtype=policy)
     heads.build(features.shape)
     heads.kernel.assign(np.tile([[1e4], [0.0]], (1, K))[None, None])
-    attended = keras_warn.AttendedFeatures(dtype=policy)
+    attended = ATTEND(dtype=policy)
     found = to_numpy(attended(features, heads(features)))[0, 0]
     # Half of the positions attended, 50 in channel 1 of each: as a mean, or
     # as a sum that float16 does not reach.
@@ -192,10 +160,7 @@ def test_initializer_objects_draw_anew_for_every_layer():
     """Unless they have a seed, by which equal values are asked for."""
     for seed, alike in ((None, False), (7, True)):
         shared = keras.initializers.HeNormal(seed)
-        one, other = (
-            keras_warn.OutputHeads(N, kernel_initializer=shared)
-            for _ in range(2)
-        )
+        one, other = (OUTPUTS(N, kernel_initializer=shared) for _ in range(2))
         found = to_numpy(one(ATTENDED) == other(ATTENDED))
         assert found.all() == alike
 
@@ -203,7 +168,7 @@ def test_initializer_objects_draw_anew_for_every_layer():
 def test_initial_kernels_have_the_fan_in_of_one_convolution():
     """He normal: variance 2 / f for every head, whatever their number."""
     size = 400
-    outputs, gate = keras_warn.OutputHeads(50), keras_warn.HeadGate()
+    outputs, gate = OUTPUTS(50), GATE()
     for layer, rel in ((outputs, 0.03), (gate, 0.15)):
         layer.build((None, 8, size))
         kernel = to_numpy(layer.kernel)
@@ -214,57 +179,44 @@ def test_initial_kernels_have_the_fan_in_of_one_convolution():
 def test_no_gate_has_weight_of_its_own_in_the_probabilities():
     """Gates all on the network give its softmax to the bit."""
     gates = np.eye(M, dtype="float32")[[0, 0]]
-    for combination in ("log_probabilities", "probabilities"):
-        found = keras_warn.GatedSum(combination)(gates, PREDICTIONS)
-        np.testing.assert_array_equal(
-            to_numpy(found), to_numpy(ops.softmax(PREDICTIONS[0], axis=-1))
-        )
+    found = SUM("probabilities")(gates, PREDICTIONS)
+    expected = ops.softmax(PREDICTIONS[0], axis=-1)
+    np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
 
 
 # The last argument is the bad one.
 BAD = [
-    ("AttentionHeads", dict(num_heads=0), ValueError, "positive integer"),
-    ("AttentionHeads", dict(num_heads=2.0), TypeError, "positive integer"),
-    ("AttentionHeads", dict(num_heads=True), TypeError, "positive integer"),
-    ("AttentionHeads", dict(num_heads=2, kernel_size=4), ValueError, "odd"),
-    ("AttentionHeads", dict(num_heads=2, activation="a"), ValueError, "'softm"),
-    ("AttentionHeads", dict(num_heads=2, data_format="a"), ValueError, "'chan"),
-    ("AttendedFeatures", dict(kernel_size=-3), ValueError, "positive"),
-    ("OutputHeads", dict(classes=0), ValueError, "positive integer"),
-    ("OutputHeads", dict(classes=2, rank=0), ValueError, "positive integer"),
-    ("OutputHeads", dict(classes=2, kernel_initializer=None), ValueError, "an"),
-    ("OutputHeads", dict(classes=2, kernel_initializer="a"), ValueError, "an"),
-    ("HeadGate", dict(score_activation="tahn"), ValueError, "None, a function"),
-    ("HeadGate", dict(activation="max"), ValueError, "'softmax'"),
-    ("GlobalGate", dict(num_gates=0), ValueError, "positive integer"),
-    ("GlobalGate", dict(num_gates=2, batch_norm=1), TypeError, "True or False"),
-    ("UniformGate", dict(num_gates=-1), ValueError, "positive integer"),
-    ("GatedSum", dict(combination="sum"), ValueError, "'log_probabilities'"),
-    ("GatedSum", dict(activation="linear"), ValueError, "'softmax', None"),
-    ("GatedSum", dict(agreement_weight=-1), ValueError, "at least 0"),
-    (
-        "GatedSum",
-        dict(combination="probabilities", agreement_weight=1),
-        ValueError,
-        "0 with combination='probabilities'",
-    ),
-    ("GradientScale", dict(factor=-1), ValueError, "at least 0"),
-    ("GradientScale", dict(factor="1"), TypeError, "a number"),
-    ("GradientScale", dict(factor=float("nan")), ValueError, "finite"),
-    ("MaskDiversity", dict(weight=-0.1), ValueError, "at least 0"),
-    ("MaskDiversity", dict(pool=0), ValueError, "positive integer"),
+    (HEADS, dict(num_heads=0), ValueError, "positive integer"),
+    (HEADS, dict(num_heads=2.0), TypeError, "positive integer"),
+    (HEADS, dict(num_heads=True), TypeError, "positive integer"),
+    (HEADS, dict(num_heads=2, kernel_size=4), ValueError, "odd"),
+    (HEADS, dict(num_heads=2, activation="a"), ValueError, "'softmax', 'sigm"),
+    (HEADS, dict(num_heads=2, data_format="a"), ValueError, "'channels_last'"),
+    (ATTEND, dict(kernel_size=-3), ValueError, "positive"),
+    (OUTPUTS, dict(classes=0), ValueError, "positive integer"),
+    (OUTPUTS, dict(classes=2, rank=0), ValueError, "positive integer"),
+    (OUTPUTS, dict(classes=2, kernel_initializer=None), ValueError, "an init"),
+    (OUTPUTS, dict(classes=2, kernel_initializer="a"), ValueError, "an init"),
+    (GATE, dict(score_activation="tahn"), ValueError, "None, a function"),
+    (GATE, dict(activation="max"), ValueError, "'softmax'"),
+    (GLOBAL, dict(num_gates=0), ValueError, "positive integer"),
+    (GLOBAL, dict(num_gates=2, batch_norm=1), TypeError, "True or False"),
+    (keras_warn.UniformGate, dict(num_gates=-1), ValueError, "positive"),
+    (SUM, dict(combination="sum"), ValueError, "'log_probabilities'"),
+    (SUM, dict(activation="linear"), ValueError, "'softmax', None"),
+    (SUM, dict(agreement_weight=-1), ValueError, "at least 0"),
+    (keras_warn.GradientScale, dict(factor=-1), ValueError, "at least 0"),
+    (keras_warn.GradientScale, dict(factor="1"), TypeError, "a number"),
+    (keras_warn.GradientScale, dict(factor=np.nan), ValueError, "finite"),
+    (keras_warn.MaskDiversity, dict(weight=-0.1), ValueError, "at least 0"),
+    (keras_warn.MaskDiversity, dict(pool=0), ValueError, "positive integer"),
 ]
 
 
-@pytest.mark.parametrize("name, options, error, rule", BAD)
-def test_bad_arguments(name, options, error, rule):
+@pytest.mark.parametrize("cls, options, error, rule", BAD)
+def test_bad_arguments(cls, options, error, rule):
     with refuses(error, rule, **options):
-        getattr(keras_warn, name)(**options)
-
-
-HEADS, ATTEND = keras_warn.AttentionHeads, keras_warn.AttendedFeatures
-OUTPUTS, GATE = keras_warn.OutputHeads, keras_warn.HeadGate
-GLOBAL, SUM = keras_warn.GlobalGate, keras_warn.GatedSum
+        cls(**options)
 
 
 def used(layer, *inputs):
