@@ -154,8 +154,7 @@ TRACED = [dict(depth=2), dict(depth=2, preset="reference")]
 
 OPTIONS = [
     *TRACED,
-    dict(preset="paper"),
-    dict(preset="paper", width=1, gate_score_activation=None),
+    dict(preset="paper", gate_score_activation=None),
     # Sums over many positions would saturate the tanh of the gates.
     dict(kernel_size=5, mask_activation="sigmoid"),
     dict(projection=3, kernel_size=3, diversity_weight=0.1),
@@ -164,7 +163,6 @@ OPTIONS = [
     dict(combination="probabilities"),
     dict(classifier_activation=None, agreement_weight=0),
     dict(classifier_activation=None, combination="probabilities"),
-    dict(kernel_initializer="zeros"),
 ]
 
 
@@ -177,26 +175,13 @@ def test_every_option_trains_saves_and_reloads(options, tmp_path):
     loss = "sparse_categorical_crossentropy"
     if "classifier_activation" in options:
         loss = keras_warn.GatedLogLikelihood()
-    model.compile(
-        "sgd",
-        loss,
-        metrics=["accuracy"],
-        run_eagerly=TENSORFLOW and options not in TRACED,
-    )
-    before = {v.path: to_numpy(v) for v in model.trainable_variables}
-    history = prepared(model, labels).fit(
-        IMAGES, labels, batch_size=3, verbose=0
-    )
-    assert np.isfinite(history.history["loss"]).all()
-    if options.get("kernel_initializer") != "zeros":
-        still = [
-            v.path
-            for v in model.trainable_variables
-            if np.array_equal(before[v.path], to_numpy(v))
-        ]
-        # One head has nothing to gate.
-        gates = [p for p in before if "head_gates" in p]
-        assert still == (gates if options.get("width") == 1 else [])
+    eager = TENSORFLOW and options not in TRACED
+    model.compile("sgd", loss, metrics=["accuracy"], run_eagerly=eager)
+    before = [to_numpy(v) for v in model.trainable_variables]
+    history = prepared(model, labels).fit(IMAGES, labels, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    for variable, value in zip(model.trainable_variables, before, strict=True):
+        assert (to_numpy(variable) != value).any(), variable.path
     expected = to_numpy(model(IMAGES))
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -313,14 +298,8 @@ def parts_of_the_loss():
         sgd = keras.optimizers.SGD(1.0)
         part.compile(sgd, loss, run_eagerly=TENSORFLOW)
         part.train_on_batch(IMAGES, np.arange(3))
-        found.append(
-            {
-                variable.path: value - to_numpy(variable)
-                for variable, value in zip(
-                    model.trainable_variables, before, strict=True
-                )
-            }
-        )
+        steps = zip(model.trainable_variables, before, strict=True)
+        found.append({v.path: value - to_numpy(v) for v, value in steps})
         model.set_weights(start)
     return found
 
