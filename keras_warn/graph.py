@@ -97,9 +97,7 @@ class Graph:
         """
         if tensor in self:
             return tensor
-        history = getattr(tensor, "_keras_history", None)
-        if history is None or history.operation is None:
-            return None
+        history = tensor._keras_history
         calls = [c for c in self.calls if c.operation is history.operation]
         if len(calls) != 1:
             return None
@@ -206,20 +204,16 @@ def dtype_policy(tensor) -> keras.DTypePolicy:
     comes from an operation of `keras.ops`, which has no policy.
     """
     tensors = [tensor]
-    seen = set()
     while tensors:
-        tensor = tensors.pop(0)
-        operation = tensor._keras_history.operation
-        if id(tensor) in seen or operation is None:
-            continue
-        seen.add(id(tensor))
+        history = tensors.pop(0)._keras_history
+        operation = history.operation
         policy = getattr(operation, "dtype_policy", None)
         if policy is not None and not isinstance(
             operation, keras.layers.InputLayer
         ):
             return _unquantized(policy)
-        index = tensor._keras_history.node_index
-        tensors.extend(operation._inbound_nodes[index].input_tensors)
+        node = operation._inbound_nodes[history.node_index]
+        tensors.extend(node.input_tensors)
     return keras.config.dtype_policy()
 
 
@@ -309,13 +303,12 @@ def _functional(model):
             "`backbone` must be a `keras.Model`. "
             f"Received: model={model!r} (of type {type(model).__name__})."
         )
-    if isinstance(model, keras.Sequential):
-        if model._functional is None:
-            raise ValueError(
-                "`backbone` must be built before its graph can be read: add a "
-                "`keras.Input` as its first layer. Received: the unbuilt "
-                f"Sequential model {model.name!r}."
-            )
+    if isinstance(model, keras.Sequential) and model._functional is None:
+        raise ValueError(
+            "`backbone` must be built before its graph can be read: add a "
+            "`keras.Input` as its first layer. Received: the unbuilt "
+            f"Sequential model {model.name!r}."
+        )
     if not _has_graph(model):
         raise ValueError(
             "`backbone` must be functional or Sequential: only these have a "
