@@ -14,6 +14,7 @@ from keras_warn.graph import Graph
 
 N = 7  # classes
 C = 5  # channels
+Pool = layers.GlobalAveragePooling2D
 
 
 def read_classifier(model, classes=None):
@@ -31,7 +32,7 @@ def features():
 
 def dense(activation, **options):
     inputs, x = features()
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = Pool(name="pool")(x)
     x = layers.Dense(N, activation=activation, name="head", **options)(x)
     return keras.Model(inputs, x)
 
@@ -51,7 +52,7 @@ def dense_then(*following):
 def mobilenet(*following, activation=None):
     """A 1x1 convolution of pooled features."""
     inputs, x = features()
-    x = layers.GlobalAveragePooling2D(keepdims=True, name="pool")(x)
+    x = Pool(keepdims=True, name="pool")(x)
     x = layers.Dropout(0.5)(x)
     x = layers.Conv2D(N, 1, activation=activation, name="head")(x)
     return then(inputs, x, following)
@@ -60,9 +61,8 @@ def mobilenet(*following, activation=None):
 def squeezenet(*following, activation="relu"):
     """A 1x1 convolution of features that are pooled later."""
     inputs, x = features()
-    x = layers.Conv2D(N, 1, activation=activation, name="head")(
-        layers.Dropout(0.5)(x)
-    )
+    x = layers.Dropout(0.5)(x)
+    x = layers.Conv2D(N, 1, activation=activation, name="head")(x)
     return then(inputs, x, following)
 
 
@@ -77,9 +77,8 @@ SOFTMAX = {
     "activation": lambda: dense_then(layers.Activation("softmax")),
     "softmax layer": lambda: dense_then(layers.Softmax()),
     "operation": lambda: dense_then(ops.softmax),
-    "float32 at the end": lambda: dense_then(
-        layers.Activation("linear"),
-        layers.Activation("softmax", dtype="float32"),
+    "linear, softmax": lambda: dense_then(
+        layers.Activation("linear"), layers.Activation("softmax")
     ),
     "convolution": lambda: mobilenet(layers.Flatten(), layers.Softmax()),
     "convolution, fused": lambda: mobilenet(
@@ -88,14 +87,9 @@ SOFTMAX = {
     "convolution, softmax, reshape": lambda: mobilenet(
         layers.Softmax(), layers.Reshape((N,))
     ),
-    "pooled scores": lambda: squeezenet(
-        layers.GlobalAveragePooling2D(), layers.Softmax()
-    ),
+    "pooled scores": lambda: squeezenet(Pool(), layers.Softmax()),
     "pooled scores, relu": lambda: squeezenet(
-        layers.ReLU(),
-        layers.GlobalAveragePooling2D(),
-        layers.Activation("softmax"),
-        activation=None,
+        layers.ReLU(), Pool(), layers.Softmax(), activation=None
     ),
 }
 # What stands between kernel and softmax belongs to the logits.
@@ -103,9 +97,7 @@ BETWEEN = {
     "temperature": lambda: dense_then(layers.Rescaling(0.5), layers.Softmax()),
     "divided": lambda: dense_then(lambda x: x / 2, layers.Softmax()),
     "pooled, norm": lambda: squeezenet(
-        layers.BatchNormalization(),
-        layers.GlobalAveragePooling2D(),
-        layers.Softmax(),
+        layers.BatchNormalization(), Pool(), layers.Softmax()
     ),
     "squeezed": lambda: mobilenet(
         lambda x: ops.squeeze(x, (1, 2)), layers.Softmax()
@@ -125,10 +117,8 @@ NOT_CLASSIFIERS = {
     "partial": lambda: dense(functools.partial(keras.ops.gelu)),
     "relu layer": lambda: dense_then(layers.ReLU()),
     "norm": lambda: dense_then(layers.BatchNormalization()),
-    "pooled": lambda: squeezenet(layers.GlobalAveragePooling2D()),
-    "pooled, linear": lambda: squeezenet(
-        layers.GlobalAveragePooling2D(), activation=None
-    ),
+    "pooled": lambda: squeezenet(Pool()),
+    "pooled, linear": lambda: squeezenet(Pool(), activation=None),
     "flattened": lambda: squeezenet(layers.Flatten(), activation=None),
     "dropout": lambda: dense_then(layers.Dropout(0.5)),
 }
@@ -153,11 +143,7 @@ def test_the_axis_of_a_softmax_is_that_of_the_classes():
 
 @pytest.mark.parametrize(
     "models, name",
-    [
-        (models, name)
-        for models in (SOFTMAX, BETWEEN, LINEAR)
-        for name in models
-    ],
+    [(kind, name) for kind in (SOFTMAX, BETWEEN, LINEAR) for name in kind],
 )
 def test_classifiers_are_read(models, name):
     model = models[name]()
@@ -210,7 +196,7 @@ def test_the_twin_is_a_plain_layer_on_the_variables_of_the_other(tmp_path):
 
 def two_heads():
     inputs, x = features()
-    x = layers.GlobalAveragePooling2D()(x)
+    x = Pool()(x)
     x = layers.Add(name="both")([layers.Dense(N)(x), layers.Dense(N)(x)])
     return keras.Model(inputs, layers.Softmax()(x))
 
@@ -234,9 +220,7 @@ HIDDEN_LOGITS = {
         "a second softmax",
     ),
     "of maps, too": (
-        lambda: squeezenet(
-            layers.Softmax(), layers.GlobalAveragePooling2D(), layers.Softmax()
-        ),
+        lambda: squeezenet(layers.Softmax(), Pool(), layers.Softmax()),
         "a second softmax",
     ),
     "batch": (lambda: dense_then(layers.Softmax(axis=0)), "over axis 0"),
@@ -247,7 +231,7 @@ HIDDEN_LOGITS = {
         "'head' before the softmax over 252",
     ),
     "mean of softmaxes": (
-        lambda: squeezenet(layers.Softmax(), layers.GlobalAveragePooling2D()),
+        lambda: squeezenet(layers.Softmax(), Pool()),
         "'global_average_pooling2d.*' after the softmax",
     ),
     "smoothed": (
@@ -271,7 +255,7 @@ LIKE_LOGITS = {
     "temperature": lambda: dense_then(layers.Rescaling(0.5, name="after")),
     "dropout": lambda: dense_then(layers.Dropout(0.5, name="after")),
     "norm": lambda: dense_then(layers.BatchNormalization(name="after")),
-    "pooled": lambda: squeezenet(layers.GlobalAveragePooling2D(name="after")),
+    "pooled": lambda: squeezenet(Pool(name="after")),
 }
 
 

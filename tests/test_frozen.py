@@ -48,14 +48,8 @@ def nested(dropout=0.0):
 
 
 def sequential():
-    return keras.Sequential(
-        [
-            keras.Input((16, 16, 3)),
-            frozen_backbone(),
-            layers.Flatten(),
-            layers.Dense(3),
-        ]
-    )
+    parts = [frozen_backbone(), layers.Flatten(), layers.Dense(3)]
+    return keras.Sequential([keras.Input((16, 16, 3)), *parts])
 
 
 def gated():
