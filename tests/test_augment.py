@@ -35,27 +35,22 @@ SLOW_FAMILIES = {
     "NASNetMobile": {},  # cells with two inputs
     "EfficientNetB0": {},
     "MobileNetV2": {"alpha": 0.35},
-    "InceptionResNetV2": {},
-    "InceptionV3": {},
+    "InceptionResNetV2": {"input_shape": (75, 75, 3)},
+    "InceptionV3": {"input_shape": (75, 75, 3)},
     "VGG16": {},  # hidden dense layers
-    "Xception": {},
+    "Xception": {"input_shape": (71, 71, 3)},
 }
 if keras.backend.backend() == "torch":
     del SLOW_FAMILIES["NASNetMobile"]  # Keras cannot build it there.
 
 
-def build(family, **options):
+def build(family):
     """A network of `family` with random but lively weights."""
-    module = paper_networks if family == "WideResNet" else keras.applications
-    constructor = getattr(module, family)
-    options = {**{**FAMILIES, **SLOW_FAMILIES}[family], **options}
-    size = 75 if family.startswith("Inception") else SIZE
-    if family == "Xception":
-        size = 71
-    if module is keras.applications:
-        options.setdefault("weights", None)
-    options.setdefault("classes", CLASSES)
-    return constructor(input_shape=(size, size, 3), **options)
+    options = {"input_shape": (SIZE, SIZE, 3), "classes": CLASSES}
+    options |= {**FAMILIES, **SLOW_FAMILIES}[family]
+    if family == "WideResNet":
+        return paper_networks.WideResNet(**options)
+    return getattr(keras.applications, family)(weights=None, **options)
 
 
 def images_for(model):
@@ -63,10 +58,9 @@ def images_for(model):
     return random.uniform(0, 255, (2, *model.input_shape[1:])).astype("float32")
 
 
-def small_backbone(top=True, size=32):
+def small_backbone(top=True):
     """A little network of three resolutions."""
-    inputs = keras.Input((size, size, 3), name="image")
-    x = inputs
+    x = inputs = keras.Input((32, 32, 3), name="image")
     for i, channels in enumerate((4, 6, 8), start=1):
         x = layers.Conv2D(
             channels, 3, padding="same", use_bias=False, name=f"conv{i}"

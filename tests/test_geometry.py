@@ -170,6 +170,8 @@ def test_what_is_cropped_away_is_not_looked_at():
     outside[16:48, 8:40] = False
     assert not explanation.masks[..., outside].any()
     assert not explanation.attribution[..., outside].any()
+    (placement,) = geometry.placements(model, SIZE)
+    assert (placement.rows.crop, placement.columns.crop) == ((16, 48), (8, 40))
 
 
 def test_channels_first():
