@@ -97,7 +97,9 @@ class Graph:
         """
         if tensor in self:
             return tensor
-        history = tensor._keras_history
+        history = getattr(tensor, "_keras_history", None)
+        if history is None or history.operation is None:
+            return None
         calls = [c for c in self.calls if c.operation is history.operation]
         if len(calls) != 1:
             return None
@@ -204,16 +206,20 @@ def dtype_policy(tensor) -> keras.DTypePolicy:
     comes from an operation of `keras.ops`, which has no policy.
     """
     tensors = [tensor]
+    seen = set()
     while tensors:
-        history = tensors.pop(0)._keras_history
-        operation = history.operation
+        tensor = tensors.pop(0)
+        operation = tensor._keras_history.operation
+        if id(tensor) in seen or operation is None:
+            continue
+        seen.add(id(tensor))
         policy = getattr(operation, "dtype_policy", None)
         if policy is not None and not isinstance(
             operation, keras.layers.InputLayer
         ):
             return _unquantized(policy)
-        node = operation._inbound_nodes[history.node_index]
-        tensors.extend(node.input_tensors)
+        index = tensor._keras_history.node_index
+        tensors.extend(operation._inbound_nodes[index].input_tensors)
     return keras.config.dtype_policy()
 
 

@@ -442,10 +442,19 @@ BAD = [
 ]
 
 
+@pytest.fixture(scope="module")
+def unchanged():
+    """A network that no call succeeds on, nor changes."""
+    backbone = small_backbone()
+    before = backbone.to_json()
+    yield backbone
+    assert backbone.to_json() == before
+
+
 @pytest.mark.parametrize("options,error,message", BAD)
-def test_bad_arguments(options, error, message):
+def test_bad_arguments(unchanged, options, error, message):
     with pytest.raises(error, match=message):
-        keras_warn.augment(small_backbone(), **options)
+        keras_warn.augment(unchanged, **options)
 
 
 def test_bad_networks():
