@@ -24,37 +24,38 @@ number each; what is there is not done again.
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 
 # First, for what it sets before TensorFlow is imported.
-import frozen  # isort: skip
-import keras
+from measuring import rows  # isort: skip
 import numpy as np
 import scipy.special
+from measuring import trainings
 from scipy import optimize
 from sklearn import metrics
 from sklearn import neighbors
 
 import keras_warn
 from keras_warn import confidence
-from keras_warn import data
-from keras_warn import training
 from keras_warn.data import images
 from keras_warn.data import transforms
 from keras_warn.explanation import masks
 from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.reporting import comparison
 
-WIDTH = 8
 ACCURACY = "test accuracy (%)"
 BINS = 15  # of calibration errors
 PROMISED = 0.75  # of answers, the share that is correct at least
-ALONE = ", by probability alone"
 UNKNOWN = slice(0, None, 5)  # classes that nobody is taught
 FAR = 800  # images of another data set, at most
 NOISE = 200  # images of which each number is drawn alone
 # Of a second look: share of a mask's peak, and of the image's side at least.
 ZOOMS = ((0.3, 0.6), (0.5, 0.4), (0.5, 0.6), (0.5, 0.8))
+
+
+softmax = functools.partial(scipy.special.softmax, axis=-1)
+log_softmax = functools.partial(scipy.special.log_softmax, axis=-1)
 
 
 @dataclasses.dataclass
@@ -71,7 +72,7 @@ class Looks:
     @property
     def log_probabilities(self):
         """Of the model: `(b, n)`."""
-        return scipy.special.log_softmax(self.logits.mean(axis=1), axis=-1)
+        return log_softmax(self.logits.mean(axis=1))
 
 
 def looker(model):
@@ -81,26 +82,18 @@ def looker(model):
 
     def look(pixels):
         logits, found = [], []
-        for i in range(0, len(pixels), frozen.BATCH):
-            batch = pixels[i : i + frozen.BATCH].astype("float32")
+        for i in range(0, len(pixels), trainings.BATCH):
+            batch = pixels[i : i + trainings.BATCH].astype("float32")
             parts = inspected.predict_on_batch(batch)
             outputs = outputs_of(parts)
             said = [module.prediction for module in outputs.modules]
             said.insert(0, outputs.backbone_prediction)
-            logits.append(np.stack(said, axis=1))
+            logits.append(np.stack(said, axis=1).astype("float64"))
             mask = masks.combined_mask(model, parts, pixels.shape[1:3])
             found.append(mask.astype("float32"))
         return Looks(np.concatenate(logits), np.concatenate(found))
 
     return look
-
-
-def softmax(logits):
-    return scipy.special.softmax(logits.astype("float64"), axis=-1)
-
-
-def log_softmax(logits):
-    return scipy.special.log_softmax(logits.astype("float64"), axis=-1)
 
 
 def attention(looks):
@@ -114,12 +107,19 @@ def probe(looks):
 
 PREDICTORS = {"attention": attention, "linear probe": probe}
 # Whose probabilities say what is answered, and whose logits beside them.
+# Logarithms of probabilities, as logits, say nothing beside these.
 RULES = {
     "attention": (attention, probe),
     "attention, by its own logit": (attention, attention),
-    "attention, by probability alone": (attention, None),
+    "attention, by probability alone": (
+        attention,
+        lambda looks: log_softmax(attention(looks)),
+    ),
     "linear probe": (probe, probe),
-    "linear probe, by probability alone": (probe, None),
+    "linear probe, by probability alone": (
+        probe,
+        lambda looks: log_softmax(probe(looks)),
+    ),
 }
 
 
@@ -142,28 +142,27 @@ def temperatures(looks, labels):
 
 def calibration(validation, test):
     """Errors and likelihoods of attention and of the probe, also tempered."""
-    rows = {}
+    labels = test[1]
 
-    def add(who, sure):
-        bins = comparison.predictions(sure, test[1]).reliability(BINS)
-        error = 100 * bins.expected_calibration_error
-        nats = metrics.log_loss(test[1], sure, labels=range(sure.shape[1]))
-        rows[who, "calibration error (%)"] = error
-        rows[who, "negative log-likelihood"] = nats
+    def measures(sure):
+        bins = comparison.predictions(sure, labels).reliability(BINS)
+        nats = metrics.log_loss(labels, sure, labels=range(sure.shape[1]))
+        return {
+            "calibration error (%)": 100 * bins.expected_calibration_error,
+            "negative log-likelihood": nats,
+        }
 
+    found = {}
     for name, said in PREDICTORS.items():
-        sure, labels = softmax(said(validation[0])), validation[1]
-        temperature = confidence.fit(sure, sure, labels).temperature
+        sure = softmax(said(validation[0]))
+        temperature = confidence.fit(sure, sure, validation[1]).temperature
         sure = softmax(said(test[0]))
-        for who, t in ((name, 1.0), (f"{name}, tempered", temperature)):
-            rows[who, "temperature"] = t
-            add(who, confidence.tempered(sure, t))
+        for row, t in ((name, 1.0), (f"{name}, tempered", temperature)):
+            tempered = confidence.tempered(sure, t)
+            found[row] = {"temperature": t, **measures(tempered)}
     each = temperatures(*validation)[:, None]
-    add(
-        "attention, a temperature a module",
-        softmax((test[0].logits / each).mean(axis=1)),
-    )
-    return rows
+    sure = softmax((test[0].logits / each).mean(axis=1))
+    return {**found, "attention, a temperature a module": measures(sure)}
 
 
 def answered(validation, test, unknown, promised=PROMISED):
@@ -173,38 +172,35 @@ def answered(validation, test, unknown, promised=PROMISED):
     by what they are of. Nothing is answered, where no threshold keeps what is
     promised.
     """
-    rows = {}
+    found = {}
     for row, (says, knows) in RULES.items():
 
-        def both(looks, says=says, knows=knows):
-            logits = says(looks)
-            # Logarithms of probabilities, as logits, say nothing beside them.
-            beside = knows(looks) if knows else log_softmax(logits)
-            return softmax(logits), beside
+        def heard(looks, says=says, knows=knows):
+            return softmax(says(looks)), knows(looks)
 
-        found = None
+        rule = None
         with contextlib.suppress(ValueError):
-            found = confidence.fit(
-                *both(validation[0]), validation[1], promised
+            rule = confidence.fit(
+                *heard(validation[0]), validation[1], promised
             )
         correct = says(test[0]).argmax(axis=-1) == test[1]
-        rows[row, "accuracy (%)"] = 100 * correct.mean()
+        found[row] = {"accuracy (%)": 100 * correct.mean()}
         for kind, looks in {"known": test[0], **unknown}.items():
-            sure, logits = both(looks)
+            sure, logits = heard(looks)
             chosen = np.zeros(len(sure), bool)
-            if found is not None:
-                chosen = found.answers(found.probabilities(sure), logits)
-            rows[row, f"{kind}: answered (%)"] = 100 * chosen.mean()
+            if rule is not None:
+                chosen = rule.answers(rule.probabilities(sure), logits)
+            found[row][f"{kind}: answered (%)"] = 100 * chosen.mean()
             if kind == "known" and chosen.any():
                 share = correct[chosen].mean()
-                rows[row, "known: of these correct (%)"] = 100 * share
-    return rows
+                found[row]["known: of these correct (%)"] = 100 * share
+    return found
 
 
 def scores(looks, nearest):
     """How known an image looks, by several scores: higher is more known."""
     logits, backbone = attention(looks), probe(looks)
-    own = scipy.special.log_softmax(looks.logits, axis=-1)
+    own = log_softmax(looks.logits)
     found = looks.log_probabilities
     chosen = found.argmax(axis=-1)
     every = np.arange(len(found))
@@ -238,21 +234,33 @@ def noise(shape):
     return np.random.default_rng(0).integers(0, 256, shape, "uint8")
 
 
-def tables_of_unknown(validation, labels, looks, found, promised=PROMISED):
+def tables_of_unknown(
+    model, features, taught, validation, seen, labels, promised=PROMISED
+):
     """The tables `answered` and `unknown`.
 
-    `looks` and `found`, `scores`, are of images by their kind, of which those
-    of the kind "known" have `labels`; `validation` as of `answered`.
+    Neighbours are looked for among what `features`, a model, returns of
+    `taught` images. `validation` are images and labels. `seen` are images by
+    their kind, of which those of the kind "known" have `labels`.
     """
-    unknown = {kind: x for kind, x in looks.items() if kind != "known"}
-    apart = {}
-    for kind in unknown:
-        for name, values in found[kind].items():
-            area, passing = told_apart(found["known"][name], values)
-            apart[name, f"AUROC, {kind} (%)"] = area
-            apart[name, f"false positives, {kind} (%)"] = passing
-    test = looks["known"], labels
-    left = answered(validation, test, unknown, promised)
+    features.compile(jit_compile=False)
+    nearest = neighbors.NearestNeighbors(n_neighbors=10, metric="cosine")
+    nearest.fit(features.predict(taught, verbose=0))
+    look = looker(model)
+    looks, found = {}, {}
+    for kind, pixels in seen.items():
+        looks[kind] = look(pixels)
+        distances, _ = nearest.kneighbors(features.predict(pixels, verbose=0))
+        found[kind] = scores(looks[kind], -distances[:, -1])
+    test, known = (looks.pop("known"), labels), found.pop("known")
+    apart = {name: {} for name in known}
+    for kind, of_kind in found.items():
+        for name, values in of_kind.items():
+            area, passing = told_apart(known[name], values)
+            apart[name][f"AUROC, {kind} (%)"] = area
+            apart[name][f"false positives, {kind} (%)"] = passing
+    judged = look(validation[0]), validation[1]
+    left = answered(judged, test, looks, promised)
     return {"answered": left, "unknown": apart}
 
 
@@ -293,28 +301,31 @@ def zoomed(pixels, looks, threshold, least, center):
     return np.stack(there), np.stack(middle)
 
 
-def second_looks(look, pixels, labels, validation, center):
+def second_looks(look, test, validation, center):
     """Accuracies of one look, and of two and six with equal weights.
 
-    The square is chosen by validation images and their classes.
+    Of images and labels. The square is chosen by those of validation.
     """
 
-    def first(of):
-        views = np.stack([center(image) for image in of])
+    def first(pixels):
+        views = np.stack([center(image) for image in pixels])
         return views, look(views)
 
     def together(*looks):
         return sum(one.log_probabilities for one in looks)
 
-    best, chosen = -1.0, None
-    _, once = first(validation[0])
-    for zoom in ZOOMS:
-        there, _ = zoomed(validation[0], once, *zoom, center)
-        found = accuracy(together(once, look(there)), validation[1])
-        if found > best:
-            best, chosen = found, zoom
+    pixels, labels = validation
+    _, once = first(pixels)
+    ahead = [
+        accuracy(
+            together(once, look(zoomed(pixels, once, *zoom, center)[0])), labels
+        )
+        for zoom in ZOOMS
+    ]
+    peak, side = ZOOMS[np.argmax(ahead)]
+    pixels, labels = test
     views, once = first(pixels)
-    there, middle = zoomed(pixels, once, *chosen, center)
+    there, middle = zoomed(pixels, once, peak, side, center)
     mirrored = look(views[:, :, ::-1])
     random = np.random.default_rng(0)
     crop = transforms.RandomCrop(center.size, center.resize_shorter_edge)
@@ -329,10 +340,10 @@ def second_looks(look, pixels, labels, validation, center):
         "and five random crops": together(once, *crops),
         "and what masks show": together(once, look(there)),
     }
-    rows = {(name, ACCURACY): accuracy(x, labels) for name, x in found.items()}
-    for name, value in zip(("peak", "side"), chosen, strict=True):
-        rows["and what masks show", f"share of the {name}"] = value
-    return rows
+    found = {row: {ACCURACY: accuracy(x, labels)} for row, x in found.items()}
+    zoom = {"share of the peak": peak, "share of the side": side}
+    found["and what masks show"] |= zoom
+    return found
 
 
 def of_classes(dataset, classes):
@@ -347,99 +358,63 @@ def of_classes(dataset, classes):
     )
 
 
-def rows_of(about, tables):
-    """What functions of this file returned, as rows of a table on disk."""
-    return [
-        {**about, "table": table, "row": row, "measure": x, "value": value}
-        for table, values in tables.items()
-        for (row, x), value in values.items()
-    ]
-
-
 def main(argv=None):
-    parser = frozen.make_parser(__doc__, epochs=30, out="certainty.csv")
-    add = parser.add_argument
-    add("--far", required=True, type=pathlib.Path, metavar="DIR")
-    add("--rate", required=True, type=float)
-    add("--decay", required=True, type=float)
-    add("--cache", required=True, type=pathlib.Path, help="folder of features")
+    parser = trainings.frozen_parser(__doc__, "certainty.csv")
+    parser.add_argument(
+        "--far", required=True, type=pathlib.Path, metavar="DIR"
+    )
     s = parser.parse_args(argv)
 
-    parts = frozen.load(s.images)
-    every = np.arange(len(parts[0].names))
+    parts = trainings.load(s.images)
+    learning = parts["train"]
+    validation, test = map(
+        trainings.decoded, (parts["validation"], parts["test"])
+    )
+    every = np.arange(len(learning.names))
     unknown = every[UNKNOWN]
     known = np.setdiff1d(every, unknown)
-    crop, center = frozen.crops(s.image_size)
-    validation, test = map(frozen.pixels_of, parts[1:])
-    far = frozen.load(s.far)[2]
+    _, center = trainings.crops(s.image_size)
+    far = trainings.load(s.far)["test"]
     step = max(1, len(far) // FAR)
-    far = frozen.pixels_of(far.select(np.arange(0, len(far), step)[:FAR]))
-    run = {"data": s.name, "backbone": frozen.name_of(s.backbone)}
+    far = far.select(np.arange(0, len(far), step)[:FAR])
 
-    def middles(of):
-        return np.stack([center(image) for image in of])
-
-    def trained(learning, classes, seed):
-        trunk = frozen.trunk_of(s, classes)
-        keras.utils.set_random_seed(seed)
-        model = keras_warn.augment(
-            trunk, classes, width=WIDTH, classifier_activation=None
-        )
-        features, head = keras_warn.split(model)
-        features.compile(jit_compile=False)
-        batches = data.TrainingBatches(learning, crop, frozen.BATCH)
-        cache = training.FeatureCache(
-            features, batches, s.cache, frozen.VIEWS, limit=None
-        )
-        frozen.train([head], cache, s.epochs, seed, s.rate, s.decay)
-        return model, trunk
+    def middles(images):
+        return trainings.views(images, center)
 
     def of_unknown_classes(seed):
         """Tables of a model that is taught a part of the classes."""
-        taught = of_classes(parts[0], known)
-        model, trunk = trained(taught, known.size, seed)
-        look = looker(model)
-        trunk.compile(jit_compile=False)
-        near = neighbors.NearestNeighbors(n_neighbors=10, metric="cosine")
-        near.fit(trunk.predict(middles(frozen.pixels_of(taught)), verbose=0))
-        views = middles(test)
-        is_unknown = np.isin(parts[2].labels, unknown)
+        taught, judged, tested = (
+            of_classes(part, known) for part in (learning, validation, test)
+        )
+        model, trunk = trainings.on_frozen(s, taught, seed)
         seen = {
-            "known": views[~is_unknown],
-            "near": views[is_unknown],
+            "known": middles(tested),
+            "near": middles(of_classes(test, unknown)),
             "far": middles(far),
-            "noise": noise((NOISE, *views.shape[1:])),
+            "noise": noise((NOISE, s.image_size, s.image_size, 3)),
         }
-        looks = {kind: look(pixels) for kind, pixels in seen.items()}
-        of = {
-            kind: scores(
-                looks[kind],
-                -near.kneighbors(trunk.predict(pixels, verbose=0))[0][:, -1],
-            )
-            for kind, pixels in seen.items()
-        }
-        held_out = of_classes(parts[1], known)
         return tables_of_unknown(
-            (look(middles(frozen.pixels_of(held_out))), held_out.labels),
-            of_classes(parts[2], known).labels,
-            looks,
-            of,
+            model,
+            trunk,
+            middles(taught),
+            (middles(judged), judged.labels),
+            seen,
+            tested.labels,
         )
 
     def of_all_classes(seed):
-        model, _ = trained(parts[0], every.size, seed)
+        model, _ = trainings.on_frozen(s, learning, seed)
         look = looker(model)
-        judged = look(middles(validation)), parts[1].labels
-        tested = look(middles(test)), parts[2].labels
+        judged, tested = (
+            (look(middles(part)), part.labels) for part in (validation, test)
+        )
+        pixels = (
+            (trainings.pixels_of(part), part.labels)
+            for part in (test, validation)
+        )
         return {
             "calibration": calibration(judged, tested),
-            "zoom": second_looks(
-                look,
-                test,
-                parts[2].labels,
-                (validation, parts[1].labels),
-                center,
-            ),
+            "zoom": second_looks(look, *pixels, center),
         }
 
     for seed in s.seeds:
@@ -447,11 +422,10 @@ def main(argv=None):
             ("answered", of_unknown_classes),
             ("calibration", of_all_classes),
         ):
-            about = {**run, "seed": seed}
-            if len(frozen.rows(s.out, {**about, "table": first})):
-                continue
-            frozen.add_rows(s.out, rows_of(about, tables(seed)))
-            print(f"Seed {seed}: {first} and others are there.", flush=True)
+            about = {**trainings.about(s), "seed": seed}
+            if not rows.done(s.out, {**about, "table": first}):
+                rows.add_tables(s.out, about, tables(seed))
+                print(f"Seed {seed}: {first} and others are there.", flush=True)
 
 
 if __name__ == "__main__":

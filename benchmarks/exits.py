@@ -15,22 +15,21 @@ save, beside `serve`? Rows are added to `--out`, as by
 import contextlib
 import dataclasses
 import itertools
-import pathlib
 import tempfile
 
 # First, for what it sets before TensorFlow is imported.
-import frozen  # isort: skip
+from measuring import rows  # isort: skip
 import cluttered_mnist
-import keras
 import numpy as np
-from measuring import command
+import pandas as pd
 from measuring import timing
+from measuring import trainings
 
 import keras_warn
 from keras_warn import metadata
 from keras_warn.data import load_digits
 from keras_warn.exits import THRESHOLDS
-from keras_warn.exits import EarlyExits
+from keras_warn.exits import fit
 from keras_warn.reporting.comparison import compare
 from keras_warn.staging import operations_so_far
 
@@ -39,6 +38,7 @@ TIMED = 0.01
 # Of each batch size, how many batches are timed.
 ROUNDS = {1: 200, 32: 20}
 CURVE = THRESHOLDS[::10]
+NEVER = 2.0  # a threshold that no probability reaches
 # Modules from shallow to deep, by what they are called in the table.
 PLACES = {
     "last two maps": cluttered_mnist.ATTEND_AT[-2:],
@@ -47,28 +47,11 @@ PLACES = {
 }
 
 
-def without_a_promise(model, judged, operations):
+def without_a_promise(found):
     """The lowest threshold that costs no accuracy on these images."""
-    found = compare(model, judged, frozen.BATCH, verbose=0)
     cascade = found.cascade()
     kept = cascade.accuracies >= found.output.accuracy()
-    index = np.flatnonzero(kept)[-1]
-    *left, _ = cascade.shares[index]
-    share = float(cascade.shares[index] @ operations)
-    return EarlyExits(THRESHOLDS[index], 0.0, left, share, len(found))
-
-
-def chosen(model, judged, operations):
-    """Early exits by what they are called, `None` where none is promised."""
-    found = {"no promise": without_a_promise(model, judged, operations)}
-    for loss in LOSSES:
-        name = f"{100 * loss:g} points"
-        found[name] = None
-        with contextlib.suppress(ValueError):
-            found[name] = keras_warn.early_exits(
-                model, judged, loss, frozen.BATCH, verbose=0
-            )
-    return found
+    return THRESHOLDS[np.flatnonzero(kept)[-1]]
 
 
 def times(model, exits, images, rounds=ROUNDS):
@@ -78,7 +61,7 @@ def times(model, exits, images, rounds=ROUNDS):
     known = dataclasses.replace(metadata.of_model(model), early_exits=exits)
     metadata.attach(model, known)
     images = np.random.default_rng(0).permutation(images)
-    rows = {}
+    saved = {}
     with tempfile.TemporaryDirectory() as folder:
         keras_warn.export(model, f"{folder}/m", masks="maps")
         loaded = tf.saved_model.load(f"{folder}/m")
@@ -94,107 +77,91 @@ def times(model, exits, images, rounds=ROUNDS):
             return predict
 
         for size, count in rounds.items():
-            steps = {x: step(x, size) for x in ("serve", "serve_early")}
+            steps = {x: step(x, size) for x in ("serve_early", "serve")}
             found = timing.take_turns(
                 f"{size} at once", steps, count, timing.CLOCK
             )
-            early, whole = (
-                sum(one[name] for one in found)
-                for name in ("serve_early", "serve")
-            )
-            rows[f"time saved, {size} at once (%)"] = 100 * (1 - early / whole)
-    return rows
+            early, whole = pd.DataFrame(found)[[*steps]].sum()
+            saved[f"time saved, {size} at once (%)"] = 100 * (1 - early / whole)
+    return saved
 
 
-def measured(model, judged, test, rounds=ROUNDS):
-    """Tables of a trained model, from pairs of a row and a measure."""
+def measured(model, judged, test):
+    """Tables of a trained model, as of `rows.add_tables`."""
     operations = operations_so_far(model)
-    found = compare(model, test, frozen.BATCH, verbose=0)
-    whole = found.output.accuracy()
-    tables = {"exits": {}, "left": {}, "curve": {}}
-    for i, end in enumerate([*found.exits, found.output], start=1):
-        row = f"after module {i}" if i < len(operations) else "whole model"
-        tables["exits"][row, "accuracy (%)"] = 100 * end.accuracy()
-        tables["exits"][row, "operations (%)"] = 100 * operations[i - 1]
-    for row, exits in chosen(model, judged, operations).items():
-        at = found.cascade([2.0 if exits is None else exits.threshold])
-        values = {
+    seen, found = (
+        compare(model, images, trainings.BATCH, verbose=0)
+        for images in (judged, test)
+    )
+
+    def left(threshold):
+        at = found.cascade([threshold])
+        change = at.accuracies[0] - found.output.accuracy()
+        return {
             "operations saved (%)": 100 * (1 - at.shares[0] @ operations),
-            "change of accuracy (points)": 100 * (at.accuracies[0] - whole),
+            "change of accuracy (points)": 100 * change,
             "lost (%)": 100 * at.lost[0] / at.images,
-            "a threshold is found (%)": 0.0 if exits is None else 100.0,
+            "a threshold is found (%)": 100.0 * (threshold < NEVER),
         }
-        if exits is not None and exits.loss == TIMED:
-            values |= times(model, exits, test[0], rounds)
-        tables["left"] |= {(row, name): x for name, x in values.items()}
+
+    promises = {"no promise": left(without_a_promise(seen))}
+    for loss in LOSSES:
+        row = f"{100 * loss:g} points"
+        exits = None
+        with contextlib.suppress(ValueError):  # where nothing can be promised
+            exits = fit(seen.cascade(), operations, loss)
+        promises[row] = left(exits.threshold if exits else NEVER)
+        if exits and loss == TIMED:
+            promises[row] |= times(model, exits, test[0])
+    names = [f"after module {i}" for i in range(1, len(operations))]
+    ends = [*found.exits, found.output]
+    whole = {
+        "accuracy (%)": [100 * end.accuracy() for end in ends],
+        "operations (%)": 100 * operations,
+    }
     curve = found.cascade(CURVE)
-    for threshold, share, right in zip(
-        CURVE, curve.shares @ operations, curve.accuracies, strict=True
-    ):
-        row = f"{threshold:.7f}"
-        tables["curve"][row, "operations (%)"] = 100 * share
-        tables["curve"][row, "accuracy (%)"] = 100 * right
-    return tables
+    points = {
+        "operations (%)": 100 * curve.shares @ operations,
+        "accuracy (%)": 100 * curve.accuracies,
+    }
+    thresholds = [f"{threshold:.7f}" for threshold in CURVE]
+    return {
+        "exits": pd.DataFrame(whole, [*names, "whole model"]).to_dict("index"),
+        "left": promises,
+        "curve": pd.DataFrame(points, thresholds).to_dict("index"),
+    }
 
 
-def add_rows(path, about, places, tables):
-    """Adds them to a table on disk, with a name of where modules are."""
-    rows = [
-        {
-            **about,
-            "table": table,
-            "row": f"{places}, {row}",
-            "measure": measure,
-            "value": value,
-        }
-        for table, values in tables.items()
-        for (row, measure), value in values.items()
-    ]
-    frozen.add_rows(path, rows)
+def add_rows(s, about, places, train, judged, test):
+    """Adds rows of all places and seeds of which there are none.
 
-
-def is_done(path, about, places):
-    """Whether there are rows of this training."""
-    found = frozen.rows(path, {**about, "table": "exits"})
-    return len(found) > 0 and found["row"].str.startswith(places).any()
+    `train` is a function from maps and a seed to a model, `judged` and `test`
+    are pairs of images and labels.
+    """
+    for seed, (name, maps) in itertools.product(s.seeds, places.items()):
+        known = {**about, "seed": seed}
+        if rows.done(s.out, {**known, "row": f"{name}, whole model"}):
+            continue
+        tables = measured(train(maps, seed), judged, test)
+        rows.add_tables(s.out, known, tables, of=f"{name}, ")
+        print(f"Seed {seed}, {name}: done.", flush=True)
 
 
 def main(argv=None):
-    parser = command.plain_parser(__doc__)
-    add = parser.add_argument
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    add("--epochs", type=int, default=8)
-    add("--out", type=pathlib.Path, default=pathlib.Path("exits.csv"))
+    parser = trainings.make_parser(__doc__, "exits.csv", seeds=3, epochs=8)
     arguments = parser.parse_args(argv)
-
     s = cluttered_mnist.Settings(epochs=arguments.epochs)
     digits = load_digits()
-    held_out = cluttered_mnist.validation_data(digits, s)
+    judged = cluttered_mnist.validation_data(digits, s)
     test = cluttered_mnist.test_canvases(s.distractors, digits, s)
-    name = f"digits, {s.distractors} distractors"
-    for seed, (places, maps) in itertools.product(
-        arguments.seeds, PLACES.items()
-    ):
-        about = {"data": name, "backbone": "from scratch", "seed": seed}
-        if is_done(arguments.out, about, places):
-            continue
-        keras.utils.set_random_seed(seed)
-        model = keras_warn.augment(
-            cluttered_mnist.backbone(s),
-            attend_at=list(maps),
-            gradient_scale=1.0,
-        )
-        cluttered_mnist.compiled(model, s).fit(
-            cluttered_mnist.training_data(seed, digits, s),
-            epochs=s.epochs,
-            verbose=2,
-        )
-        tables = measured(
-            model,
-            (held_out.images, held_out.labels),
-            (test.images, test.labels),
-        )
-        add_rows(arguments.out, about, places, tables)
+    add_rows(
+        arguments,
+        trainings.about_digits(s),
+        PLACES,
+        lambda maps, seed: trainings.on_digits(s, digits, seed, maps),
+        (judged.images, judged.labels),
+        (test.images, test.labels),
+    )
 
 
 if __name__ == "__main__":

@@ -11,73 +11,36 @@ Trains attention as `benchmarks/certainty.py` does: with modules where
 and writes what `benchmarks/exits.py` does.
 """
 
-import itertools
-import pathlib
-
 # First, for what it sets before TensorFlow is imported.
-import frozen  # isort: skip
+from measuring import trainings  # isort: skip
 import exits
-import keras
-import numpy as np
 
 import keras_warn
-from keras_warn import data
-from keras_warn import training
 from keras_warn.attention import attention_of
 from keras_warn.graph import producer_name
 
-WIDTH = 8
-
 
 def main(argv=None):
-    parser = frozen.make_parser(__doc__, epochs=30, out="exits.csv")
-    add = parser.add_argument
-    add("--earlier", nargs="+", required=True, metavar="LAYER")
-    add("--rate", required=True, type=float)
-    add("--decay", required=True, type=float)
-    add("--cache", required=True, type=pathlib.Path, help="folder of features")
+    parser = trainings.frozen_parser(__doc__, "exits.csv")
+    parser.add_argument("--earlier", nargs="+", required=True, metavar="LAYER")
     s = parser.parse_args(argv)
 
-    parts = frozen.load(s.images)
-    classes = len(parts[0].names)
-    crop, center = frozen.crops(s.image_size)
+    parts = trainings.load(s.images)
+    _, center = trainings.crops(s.image_size)
+    judged, test = (
+        (trainings.views(part, center).astype("float32"), part.labels)
+        for part in (parts["validation"], parts["test"])
+    )
+    classes = len(parts["train"].names)
+    default = keras_warn.augment(trainings.trunk_of(s, classes), classes)
+    deep = [producer_name(x.source) for x in attention_of(default).modules]
 
-    def middles(part):
-        views = [center(image) for image in frozen.pixels_of(part)]
-        return np.stack(views).astype("float32"), part.labels
+    def train(maps, seed):
+        model, _ = trainings.on_frozen(s, parts["train"], seed, attend_at=maps)
+        return model
 
-    judged, test = map(middles, parts[1:])
-    trunk = frozen.trunk_of(s, classes)
-    default = attention_of(keras_warn.augment(trunk, classes)).modules
-    deep = [producer_name(module.source) for module in default]
     places = {"default maps": deep, "earlier maps, too": [*s.earlier, *deep]}
-    for seed, (name, maps) in itertools.product(s.seeds, places.items()):
-        about = {
-            "data": s.name,
-            "backbone": frozen.name_of(s.backbone),
-            "seed": seed,
-        }
-        if exits.is_done(s.out, about, name):
-            continue
-        trunk = frozen.trunk_of(s, classes)
-        keras.utils.set_random_seed(seed)
-        model = keras_warn.augment(
-            trunk,
-            classes,
-            width=WIDTH,
-            attend_at=maps,
-            classifier_activation=None,
-        )
-        features, head = keras_warn.split(model)
-        features.compile(jit_compile=False)
-        batches = data.TrainingBatches(parts[0], crop, frozen.BATCH)
-        cache = training.FeatureCache(
-            features, batches, s.cache, frozen.VIEWS, limit=None
-        )
-        frozen.train([head], cache, s.epochs, seed, s.rate, s.decay)
-        tables = exits.measured(model, judged, test)
-        exits.add_rows(s.out, about, name, tables)
-        print(f"Seed {seed}, {name}: done.", flush=True)
+    exits.add_rows(s, trainings.about(s), places, train, judged, test)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,14 @@ Rows are added to `--out`, as by `benchmarks/frozen.py`: stopped or killed, the
 same command resumes with the first training that is missing.
 """
 
-import dataclasses
 import functools
 import time
 
 # First, for what it sets before TensorFlow is imported.
 import frozen  # isort: skip
 import keras
+from measuring import rows
+from measuring import trainings
 
 import keras_warn
 from keras_warn import data
@@ -48,18 +49,9 @@ VARIANTS = {
 }
 
 
-def decoded(images):
-    """The same images, decoded once instead of in every epoch."""
-    return dataclasses.replace(images, contents=frozen.pixels_of(images))
-
-
-def trained(build, batches, epochs, rate, seed):
-    """What `build` returns, after its last epoch; `seed` is of new weights."""
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
-    model = build()
+def trained(model, batches, epochs, rate):
     steps = len(batches)
-    optimizer = frozen.adamw(rate, DECAY, epochs, steps)
+    optimizer = trainings.adamw(rate, DECAY, epochs, steps)
     new = {"classifier/.*": FASTER}
     if any(isinstance(x, keras_warn.GatedSum) for x in model.layers):
         new = optimizers.attention_factors(model, FASTER)
@@ -75,60 +67,38 @@ def trained(build, batches, epochs, rate, seed):
 
 
 def main(argv=None):
-    s = frozen.make_parser(__doc__, 20, "fine_tuned.csv").parse_args(argv)
+    parser = trainings.images_parser(__doc__, "fine_tuned.csv", epochs=20)
+    s = parser.parse_args(argv)
 
-    parts = [decoded(images) for images in frozen.load(s.images)]
-    crop, center = frozen.crops(s.image_size)
-    validating, testing = (
-        data.TestBatches(images, center, BATCH) for images in parts[1:]
-    )
-    classes = len(parts[0].names)
+    parts = trainings.load(s.images)
+    parts = {name: trainings.decoded(part) for name, part in parts.items()}
+    crop, center = trainings.crops(s.image_size)
+    run = {"data": s.name, "backbone": s.backbone, "epochs": s.epochs}
 
-    def train(variant, rate, seed):
-        batches = data.TrainingBatches(parts[0], crop, BATCH, seed)
-
-        def build():
+    def measured(part, names, seed, rate):
+        batches = data.TrainingBatches(parts["train"], crop, BATCH, seed)
+        test = data.TestBatches(parts[part], center, BATCH)
+        for name in names:
+            keras.utils.clear_session()
+            keras.utils.set_random_seed(seed)
+            start = time.process_time()
+            classes = len(parts["train"].names)
             backbone = training.build_network(
                 s.backbone, classes, s.image_size, s.weights
             )
-            return VARIANTS[variant](backbone)
-
-        return trained(build, batches, s.epochs, rate, seed)
-
-    run = {"data": s.name, "backbone": s.backbone, "epochs": s.epochs}
-    for rate in RATES:
-        for variant in VARIANTS:
-            row = {**run, "part": "validation", "head": variant, "rate": rate}
-            if len(frozen.rows(s.out, row)):
-                continue
-            model = train(variant, rate, seed=0)
-            said = validating.predict(model).argmax(axis=-1)
-            accuracy = (said == validating.labels).mean()
-            frozen.add_rows(s.out, [{**row, "seed": 0, "accuracy": accuracy}])
-            says = f"{variant}, {rate:g}: {accuracy:.3f} of validation"
-            print(says, flush=True)
-
-    best = frozen.tuned(s.out, run)
-    for seed in s.seeds:
-        for variant, rate in zip(best["head"], best["rate"], strict=True):
-            row = {**run, "part": "test", "head": variant, "seed": seed}
-            if len(frozen.rows(s.out, row)):
-                continue
-            start = time.process_time()
-            model = train(variant, rate, seed)
-            images = s.epochs * len(parts[0])
-            cost = 1e3 * (time.process_time() - start) / images
-            correct = testing.predict(model).argmax(axis=-1) == testing.labels
-            row |= {
-                "rate": rate,
+            model = VARIANTS[name](backbone)
+            model = trained(model, batches, s.epochs, rate)
+            seconds = time.process_time() - start
+            correct = test.predict(model).argmax(axis=-1) == test.labels
+            yield {
                 "decay": DECAY,
                 "parameters": model.count_params(),
-                "milliseconds": cost,
-                **frozen.tested(correct),
+                "milliseconds": 1e3 * seconds / s.epochs / len(parts["train"]),
+                **rows.tested(correct),
             }
-            frozen.add_rows(s.out, [row])
-            share = row["accuracy"]
-            print(f"{variant}, seed {seed}: {share:.3f} of test", flush=True)
+
+    grid = [{"rate": rate} for rate in RATES]
+    rows.tune_and_test(s.out, run, grid, VARIANTS, s.seeds, measured)
 
 
 if __name__ == "__main__":
