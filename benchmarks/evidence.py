@@ -25,12 +25,12 @@ Those are, of trainings with a row each, whose columns are `arm`, `seed`,
   `benchmarks/exits_frozen.py`
 - `table2.json`, the `results.json` of `benchmarks/table2.py` without `--smoke`
 
-What there is no file of, or no variant in it, is "not yet measured".
 Differences are paired by seed. Intervals are Student's t over seeds; of
 `frozen.csv` and `fine_tuned.csv` they are by the bootstrap over seeds and test
 images.
 """
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -49,12 +49,6 @@ from keras_warn import files
 from keras_warn.reporting import figures
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-FIGURE_4, BIRDS = "figure4_mnist.csv", "cub50_study.csv"
-LONGER = "figure4_mnist_64_epochs.csv"
-TABLE_2 = "table2.json"
-CERTAINTY = "certainty.csv"
-EXITS = "exits.csv"
-BESIDE_CONTROLS = {"frozen": "frozen.csv", "fine_tuned": "fine_tuned.csv"}
 
 # Figure 4: what each variant is called in its parts.
 DEPTHS = {f"depth_{n}_width_1": n for n in (1, 2, 3, 4)}
@@ -85,39 +79,24 @@ NETWORKS_LONGER = {"baseline": "baseline", "attention": "8 heads, 3x3 kernels"}
 DISTRACTORS = (4, 8, 16, 32, 64)
 TRAINED_WITH = "accuracy_8"
 
-# A place of the page, its name, and what stands in it.
-PLACE = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-
 # Of `recipes/paper_tables.py`.
 BIRDS_ACCURACY = "last_epoch_test_accuracy"
 
-
-def along_depths(found):
-    label, x_label = "depth {}, width 1", "modules of one head"
-    return along(found, DEPTHS, label, x_label, log2=False)
+# A place of the page, its name, and what stands in it.
+PLACE = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
-def along_widths(found):
-    label, x_label = "depth 4, width {}", "heads in each of 4 modules"
-    return along(found, WIDTHS, label, x_label)
-
-
-def parts(found):
-    return side_by_side(found, PARTS, TRAINED_WITH, error=True)
-
-
-def along(found, attended, label, x_label, log2=True):
-    """Attention of several sizes, beside the baseline."""
+def along(path, attended, label, x_label, log2=True):
+    """Table and plot of attention of several sizes, beside the baseline."""
     names = {"baseline": "baseline"}
     names |= {variant: label.format(size) for variant, size in attended.items()}
     rows = [(says, variant, TRAINED_WITH) for variant, says in names.items()]
     points = {"baseline": rows[:1] * len(attended), "attention": rows[1:]}
-    plot = curves(found, [*attended.values()], points, x_label, log2)
-    return variants.table(found, rows, error=True), plot
+    return curves(path, rows, [*attended.values()], points, x_label, log2)
 
 
-def more_clutter(found, networks=NETWORKS):
-    """Networks among more distractors than they were trained with."""
+def more_clutter(path, networks):
+    """The same of networks among more distractors than in training."""
     points = {
         says: [
             (f"{says}, {n} distractors", variant, f"accuracy_{n}")
@@ -125,66 +104,44 @@ def more_clutter(found, networks=NETWORKS):
         ]
         for variant, says in networks.items()
     }
-    rows = [
-        row for of_row in zip(*points.values(), strict=True) for row in of_row
-    ]
-    plot = curves(found, DISTRACTORS, points, "distractors (trained with 8)")
-    if plot:
-        # Errors double with them. On one scale, none could be told apart.
-        plot.axes[0].set_yscale("log", base=2)
-        plot.axes[0].yaxis.set_major_formatter("{x:g}")
-    return variants.table(found, rows, error=True), plot
+    rows = [row for at_n in zip(*points.values(), strict=True) for row in at_n]
+    x_label = "distractors (trained with 8)"
+    table, plot = curves(path, rows, DISTRACTORS, points, x_label)
+    # Errors double with them. On one scale, none could be told apart.
+    plot.axes[0].set_yscale("log", base=2)
+    plot.axes[0].yaxis.set_major_formatter("{x:g}")
+    return table, plot
 
 
-def longer(found):
-    return more_clutter(found, NETWORKS_LONGER)
-
-
-def curves(found, x, points, x_label, log2=True):
-    """Test errors along `x`, or `None` where a variant is missing."""
+def curves(path, rows, x, points, x_label, log2=True):
+    """A table of all rows, and a plot of those of `points` by name."""
+    found = variants.read(path)
     values = {
         name: variants.by_seed(found, of_name, error=True)
         for name, of_name in points.items()
     }
-    if not all(values.values()):
-        return None
-    return figures.curves_figure(x, values, x_label, "test error (%)", log2)
+    plot = figures.curves_figure(x, values, x_label, "test error (%)", log2)
+    return variants.table(found, rows, error=True), plot
 
 
-def side_by_side(found, labels, column, error):
-    """Variants one below the other."""
+def side_by_side(path, column, error, labels=None):
+    """Table and plot of variants one below the other."""
+    found = variants.read(path)
+    if labels is None:
+        names = found.index.unique("variant")
+        labels = {name: name.replace("_", " ") for name in names}
     rows = [(says, variant, column) for variant, says in labels.items()]
-    values = {row[0]: variants.by_seed(found, [row], error) for row in rows}
-    kind = "error" if error else "accuracy"
-    drawn = all(values.values())
-    plot = variants.dots(values, f"test {kind} (%)") if drawn else None
-    return variants.table(found, rows, error), plot
-
-
-def of_digits(show):
-    """What a part of Figure 4 shows of its file."""
-    columns = [f"accuracy_{n}" for n in DISTRACTORS]
-    return lambda path: show(variants.read(path, *columns))
-
-
-def birds(path):
-    """Table and plot of variants of attention on birds."""
-    found = variants.read(path, BIRDS_ACCURACY)
-    names = {
-        variant: variant.replace("_", " ")
-        for variant in found.index.unique("variant")
+    values = {
+        says: variants.percent(found, variant, column, error)
+        for says, variant, _ in rows
     }
-    return side_by_side(found, names, BIRDS_ACCURACY, error=False)
+    plot = variants.dots(values, f"test {'error' if error else 'accuracy'} (%)")
+    return variants.table(found, rows, error), plot
 
 
 def table_2(path):
     """Tables and plot of what the paper's networks cost."""
     result = json.loads(path.read_text("utf-8"))
-    if result["settings"]["smoke"]:
-        raise ValueError(
-            f"{TABLE_2} must be the results.json of benchmarks/table2.py, "
-            f"without --smoke. Received: {path}, one of a smoke test."
-        )
     return table2_report.tables(result), table2_report.plot(result)
 
 
@@ -198,9 +155,9 @@ def beside_controls(path):
     return table, frozen_report.plot(path)
 
 
-def certainty(name):
+def certainty(path, name):
     """One of the tables of what predictions know of themselves."""
-    return lambda path: (certainty_report.table(path, name), None)
+    return certainty_report.table(path, name), None
 
 
 def exits(path):
@@ -208,45 +165,55 @@ def exits(path):
     return exits_report.tables(path), exits_report.plot(path)
 
 
+def shown(file, function, **arguments):
+    return file, functools.partial(function, **arguments)
+
+
 # For each place the file of its runs, and what shows them.
 SHOWN = {
-    "figure4b": (FIGURE_4, of_digits(along_depths)),
-    "figure4c": (FIGURE_4, of_digits(along_widths)),
-    "figure4d": (FIGURE_4, of_digits(parts)),
-    "figure4e": (FIGURE_4, of_digits(more_clutter)),
-    "figure4_longer": (LONGER, of_digits(longer)),
-    "birds": (BIRDS, birds),
-    **{name: (file, beside_controls) for name, file in BESIDE_CONTROLS.items()},
-    **{name: (CERTAINTY, certainty(name)) for name in certainty_report.TABLES},
-    "exits": (EXITS, exits),
-    "table2": (TABLE_2, table_2),
+    "figure4b": shown(
+        "figure4_mnist.csv",
+        along,
+        attended=DEPTHS,
+        label="depth {}, width 1",
+        x_label="modules of one head",
+        log2=False,
+    ),
+    "figure4c": shown(
+        "figure4_mnist.csv",
+        along,
+        attended=WIDTHS,
+        label="depth 4, width {}",
+        x_label="heads in each of 4 modules",
+    ),
+    "figure4d": shown(
+        "figure4_mnist.csv",
+        side_by_side,
+        column=TRAINED_WITH,
+        error=True,
+        labels=PARTS,
+    ),
+    "figure4e": shown("figure4_mnist.csv", more_clutter, networks=NETWORKS),
+    "figure4_longer": shown(
+        "figure4_mnist_64_epochs.csv", more_clutter, networks=NETWORKS_LONGER
+    ),
+    "birds": shown(
+        "cub50_study.csv", side_by_side, column=BIRDS_ACCURACY, error=False
+    ),
+    "frozen": shown("frozen.csv", beside_controls),
+    "fine_tuned": shown("fine_tuned.csv", beside_controls),
+    **{
+        name: shown("certainty.csv", certainty, name=name)
+        for name in certainty_report.TABLES
+    },
+    "exits": shown("exits.csv", exits),
+    "table2": shown("table2.json", table_2),
 }
-
-
-def evidence(results):
-    """For each place its table, its plot or `None`, and their source."""
-    found = {}
-    for name, (file, show) in SHOWN.items():
-        path = results / file
-        shown = show(path) if path.exists() else (variants.NOT_MEASURED, None)
-        found[name] = (*shown, path)
-    return found
 
 
 def places(page):
     """What stands in the marked places of a page, by name."""
     return {match[2]: match[3] for match in PLACE.finditer(page)}
-
-
-def filled(page, contents):
-    """The page with other contents, by the names of its places."""
-    names = [match[2] for match in PLACE.finditer(page)]
-    if sorted(names) != sorted(contents):
-        raise ValueError(
-            f"The page must have the places {', '.join(contents)}, each once "
-            f"and with its end. Received: {', '.join(names)}."
-        )
-    return PLACE.sub(lambda m: f"{m[1]}{contents[m[2]]}\n{m[4]}", page)
 
 
 def digest(path):
@@ -269,26 +236,23 @@ def main(argv=None):
     add("--docs", type=pathlib.Path, default=DOCS, help="folder of the page")
     s = parser.parse_args(argv)
     page = s.docs / "evidence.md"
-    try:
-        old = page.read_text("utf-8")
-        shown = evidence(s.docs / "results")
-        contents = {
-            name: f"{table}\n\n![The same, drawn](images/{name}.png)"
-            if plot
-            else table
-            for name, (table, plot, _) in shown.items()
-        }
-        new = filled(old, contents)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    plots = {
-        s.docs / f"images/{name}.png": (plot, source)
-        for name, (_, plot, source) in shown.items()
-        if plot
-    }
+    old = page.read_text("utf-8")
+    if places(old).keys() != SHOWN.keys():
+        parser.error(f"{page} must have the places {', '.join(SHOWN)}.")
+    contents, plots = {}, {}
+    for name, (file, show) in SHOWN.items():
+        source = s.docs / "results" / file
+        contents[name], plot = show(source)
+        if plot:
+            contents[name] += f"\n\n![The same, drawn](images/{name}.png)"
+            plots[s.docs / f"images/{name}.png"] = plot, source
     if s.check:
-        was, now = places(old), places(new)
-        differ = [f"{page}: {name}" for name in now if was[name] != now[name]]
+        was = places(old)
+        differ = [
+            f"{page}: {name}"
+            for name, content in contents.items()
+            if was[name] != f"{content}\n"
+        ]
         differ += [
             x for x, (_, source) in plots.items() if not is_drawn(x, source)
         ]
@@ -298,6 +262,7 @@ def main(argv=None):
     for path, (plot, source) in plots.items():
         with files.replacing(path) as unfinished:
             plot.savefig(unfinished, metadata={"Source": digest(source)})
+    new = PLACE.sub(lambda m: f"{m[1]}{contents[m[2]]}\n{m[4]}", old)
     with files.replacing(page) as unfinished:
         unfinished.write_text(new, "utf-8")
     return 0

@@ -30,34 +30,29 @@ def table(path, name):
     """A table of these rows as Markdown, such as one of `TABLES`."""
     rows = pd.read_csv(path)
     rows = rows[rows["table"] == name]
-    names = ["data", "backbone", "row"]
-    cells = rows.groupby([*names, "measure"], sort=False)["value"].agg(
-        lambda values: tables.mean_and_std(values, ".2f")
+    rows["place"] = rows["data"] + ", " + rows["backbone"]
+    rows = rows.set_index(["place", "row", "measure", "seed"])
+    values = rows["value"].sort_index()
+    of_seeds = values.groupby(["place", "row", "measure"])
+    cells = of_seeds.agg(tables.mean_and_std).unstack("measure")
+    # In the order in which they are written.
+    cells = cells.reindex(
+        rows.index.droplevel(["measure", "seed"]).unique(),
+        columns=rows.index.unique("measure"),
     )
-    wide = cells.unstack("measure", fill_value="–")
-    wide = wide.loc[
-        list(rows[names].drop_duplicates().itertuples(index=False, name=None)),
-        rows["measure"].unique(),
-    ]
-    values = rows.set_index([*names, "measure", "seed"])["value"].sort_index()
     for column, measure, pair in COMPARED.get(name, ()):
-        wide[column] = [
-            "–"
-            if first == second
-            else _interval(
-                values[data, net, first, measure]
-                - values[data, net, second, measure]
-            )
-            for data, net, row in wide.index
-            for first, second in [pair(row)]
+        cells[column] = [
+            _difference(*(values[place, x, measure] for x in pair(row)))
+            for place, row in cells.index
         ]
-    wide.insert(
-        0, "", [f"{data}, {net}: {row}" for data, net, row in wide.index]
-    )
-    return tables.markdown(wide.columns, wide.to_numpy())
+    cells.index = cells.index.map(": ".join)
+    return tables.markdown(cells)
 
 
-def _interval(differences):
+def _difference(one, other):
     """Such as "+1.30 (+0.40 to +2.30)": Student's t over seeds."""
-    mean, half = differences.mean(), tables.half_interval(differences)
-    return f"{mean:+.2f} ({mean - half:+.2f} to {mean + half:+.2f})"
+    less = one - other
+    if not less.any():
+        return None  # of a row and itself
+    low, high = tables.interval(less)
+    return f"{less.mean():+.2f} ({low:+.2f} to {high:+.2f})"

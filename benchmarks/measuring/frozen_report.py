@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from keras_warn.reporting import figures
+from measuring import rows
 from measuring import tables
 
 OURS = "attention"
@@ -36,32 +37,28 @@ RESAMPLES = 2000
 
 def read(path):
     """Test rows of a file, a table for each head, by `"data, backbone"`."""
-    rows = pd.read_csv(path, dtype={"correct": str})
-    rows = rows[rows["part"] == "test"].sort_values("seed", kind="stable")
-    found = {}
-    for place, group in rows.groupby(["data", "backbone"], sort=False):
-        found[", ".join(place)] = {
-            head: group[group["head"] == head]
-            for head in HEADS
-            if head in set(group["head"])
-        }
-    return found
+    found = rows.read(path)
+    found = found[found["part"] == "test"].sort_values("seed", kind="stable")
+    return {
+        ", ".join(place): dict([*of_place.groupby("head")])
+        for place, of_place in found.groupby(["data", "backbone"], sort=False)
+    }
 
 
-def correct(rows):
+def correct(found):
     """Which images a head predicts correctly, `(seeds, images)`, 0 or 1."""
-    bits = [np.frombuffer(bytes.fromhex(x), "uint8") for x in rows["correct"]]
-    images = int(rows["images"].iloc[0])
+    bits = [np.frombuffer(bytes.fromhex(x), "uint8") for x in found["correct"]]
+    images = int(found["images"].iloc[0])
     return np.unpackbits(np.stack(bits), axis=1, count=images).astype(int)
 
 
-def difference(rows, others):
+def difference(found, others):
     """What heads predict correctly and others do not, of seeds of both.
 
     `(seeds, images)`: 1, 0, or -1 where the others alone are correct.
     """
-    seeds = set(rows["seed"]) & set(others["seed"])
-    one, other = (correct(x[x["seed"].isin(seeds)]) for x in (rows, others))
+    seeds = set(found["seed"]) & set(others["seed"])
+    one, other = (correct(x[x["seed"].isin(seeds)]) for x in (found, others))
     return one - other
 
 
@@ -86,61 +83,53 @@ def table(path):
 
     Or what the head in `BESIDE` is ahead.
     """
-    found = read(path)
-    lines = []
-    for name in _names(found):
-        line, ahead = [name], []
-        for heads in found.values():
-            if name not in heads:
-                line.append("–")
-                continue
-            accuracies = 100 * correct(heads[name]).mean(axis=1)
-            text = tables.mean_and_std(accuracies, ".1f")
-            other = heads.get(BESIDE.get(name, OURS))
-            if name != OURS and other is not None:
-                less = difference(other, heads[name])
-                low, high = 100 * interval(less)
-                ahead.append(100 * less.mean())
-                text += f"; {ahead[-1]:+.1f} ({low:+.1f} to {high:+.1f})"
-            line.append(text)
-        line.append(f"{np.mean(ahead):+.1f}" if ahead else "–")
-        lines.append(line)
-    return tables.markdown(["", *found, "mean"], lines)
+    texts, ahead = {}, {}
+    for place, heads in read(path).items():
+        texts[place], ahead[place] = {}, {}
+        for name, found in heads.items():
+            accuracies = 100 * correct(found).mean(axis=1)
+            texts[place][name] = tables.mean_and_std(accuracies, ".1f")
+            if name != OURS:
+                less = difference(heads[BESIDE.get(name, OURS)], found)
+                mean = ahead[place][name] = 100 * less.mean()
+                texts[place][name] += "; {:+.1f} ({:+.1f} to {:+.1f})".format(
+                    mean, *(100 * interval(less))
+                )
+    means = pd.DataFrame(ahead).mean(axis=1).map("{:+.1f}".format)
+    return _markdown({**texts, "mean": means})
 
 
 def costs(path):
     """Parameters of each head, and milliseconds an image, as Markdown."""
-    found = read(path)
-
-    def cell(rows):
-        if rows is None:
-            return "–"
-        parameters = rows["parameters"].iloc[0]
-        return f"{parameters:,.0f}; {rows['milliseconds'].median():.2f}"
-
-    lines = [
-        [name, *(cell(heads.get(name)) for heads in found.values())]
-        for name in _names(found)
-    ]
-    return tables.markdown(["", *found], lines)
+    return _markdown(
+        {
+            place: {
+                name: f"{found['parameters'].iloc[0]:,.0f}; "
+                f"{found['milliseconds'].median():.2f}"
+                for name, found in heads.items()
+            }
+            for place, heads in read(path).items()
+        }
+    )
 
 
-def _names(found):
-    return [x for x in HEADS if any(x in heads for heads in found.values())]
+def _markdown(columns):
+    table = pd.DataFrame(columns).reindex(HEADS)
+    return tables.markdown(table.dropna(how="all"))
 
 
 def plot(path):
     """Accuracy of every seed, a panel for each data set and backbone."""
     found = read(path)
-    names = _names(found)
+    names = [x for x in HEADS if any(x in heads for heads in found.values())]
     across = min(3, len(found))
     down = -(-len(found) // across)
     height = 0.8 + 0.2 * len(names)
     figure = figures.new_figure(3.4 * across + 1, height * down)
     panels = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
     for axes, (place, heads) in zip(panels, found.items(), strict=False):
-        for name, rows in heads.items():
-            accuracies = 100 * correct(rows).mean(axis=1)
+        for name, of_head in heads.items():
+            accuracies = 100 * correct(of_head).mean(axis=1)
             color = figures.COLORS[1 if name == OURS else 0]
             y = names.index(name)
             axes.plot(accuracies, [y] * len(accuracies), "o", ms=3, color=color)

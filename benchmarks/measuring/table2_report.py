@@ -1,57 +1,60 @@
 """Table 2 and Figure 5, the paper's numbers beside those measured here."""
 
+import dataclasses
+
+import pandas as pd
+
 from keras_warn.reporting import figures
 from measuring import table2_networks as networks
 from measuring import tables as cells
 from measuring.environment import described
 
-HEADER = (
-    "network",
-    "million parameters: paper",
-    "here",
-    "billion products: paper",
-    "here",
-    "seconds: paper",
-    "here",
-    f"time / {networks.BASE}: paper",
-    "here",
+COLUMNS = (
+    "million parameters",
+    "billion products",
+    "seconds",
+    f"time / {networks.BASE}",
 )
 
 
 def markdown(result):
     """The whole result, as a page."""
-    lines = ["# Table 2 of the paper, and the same networks here", ""]
-    if result["settings"]["smoke"]:
-        lines += ["**A smoke test, of tiny networks under these names.**", ""]
-    return "\n".join([*lines, tables(result)]) + "\n"
+    title = "# Table 2 of the paper, and the same networks here"
+    return f"{title}\n\n{tables(result)}\n"
 
 
 def tables(result):
     """Table 2, what attention adds, and how both were measured."""
     settings, machine = result["settings"], result["environment"]
-    lines = [
-        f"`KERAS_BACKEND={machine['backend']} {machine['command']}`",
-        "",
-        f"Here: {described(machine)} {scaling(settings)}",
-        f"Paper: {networks.HARDWARE}, batches of {networks.BATCH_SIZE}.",
+    here = pd.DataFrame.from_dict(
+        {name: _row(name, result) for name in result["networks"]},
+        "index",
+        columns=[x for column in COLUMNS for x in (f"{column}: paper", "here")],
+    )
+    pairs = pd.DataFrame(
+        {
+            f"{attended} / {pair['names'][0]}": {
+                "rounds": str(len(pair["time"]["samples"]["ours"])),
+                "parameters": f"{pair['parameters']:.4f}",
+                "products": f"{pair['products']:.4f}",
+                "time": _ratio(pair["time"]),
+            }
+            for attended, pair in result["pairs"].items()
+        }
+    )
+    smoke = "**A smoke test, of tiny networks under these names.**\n\n"
+    return (
+        f"{smoke * settings['smoke']}"
+        f"`KERAS_BACKEND={machine['backend']} {machine['command']}`\n\n"
+        f"Here: {described(machine)} {scaling(settings)}\n"
+        f"Paper: {networks.HARDWARE}, batches of {networks.BATCH_SIZE}.\n"
         "Products are multiplications, each with its addition, for one image "
         'of 32x32; the paper calls them "Flop". Seconds and ratios are '
-        "medians, in brackets quartiles; a ratio is taken within each round.",
-        "",
-        cells.markdown(
-            HEADER, [_row(name, result) for name in result["networks"]]
-        ),
-        "",
-        doubt(),
-        "",
-        "What attention adds, measured in turns by themselves:",
-        "",
-        cells.markdown(
-            ("", "rounds", "parameters", "products", "time"),
-            [_pair_row(pair) for pair in result["pairs"].values()],
-        ),
-    ]
-    return "\n".join(lines)
+        "medians, in brackets quartiles; a ratio is taken within each round."
+        f"\n\n{cells.markdown(here, 'network')}\n\n{doubt()}\n\n"
+        "What attention adds, measured in turns by themselves:"
+        f"\n\n{cells.markdown(pairs.T)}"
+    )
 
 
 def scaling(settings):
@@ -90,37 +93,17 @@ def _row(name, result):
         found = milliseconds * per_batch
         return f"{found:,.0f}" if found >= 100 else f"{found:.3g}"
 
-    time = found["time"]
-    if paper is None:
-        theirs = ("–",) * 4
-    else:
-        base = networks.PUBLISHED[networks.BASE].seconds
-        theirs = (
-            str(paper.parameters),
-            str(paper.products),
-            str(paper.seconds),
-            f"{paper.seconds / base:.2f}",
-        )
-    ours = (
+    theirs = [None] * len(COLUMNS)
+    if paper is not None:
+        ratio = paper.seconds / networks.PUBLISHED[networks.BASE].seconds
+        theirs = [*map(str, dataclasses.astuple(paper)[:3]), f"{ratio:.2f}"]
+    ours = [
         f"{found['parameters'] / 1e6:.2f}",
         f"{found['products'] / 1e9:.3f}",
-        cells.median(time, "ours", seconds),
-        _ratio(time),
-    )
-    pairs = zip(theirs, ours, strict=True)
-    return [name, *(cell for pair in pairs for cell in pair)]
-
-
-def _pair_row(pair):
-    base, attended = pair["names"]
-    rounds = len(pair["time"]["samples"]["ours"])
-    return [
-        f"{attended} / {base}",
-        str(rounds),
-        f"{pair['parameters']:.4f}",
-        f"{pair['products']:.4f}",
-        _ratio(pair["time"]),
+        cells.median(found["time"], "ours", seconds),
+        _ratio(found["time"]),
     ]
+    return [x for pair in zip(theirs, ours, strict=True) for x in pair]
 
 
 def _ratio(time):

@@ -2,18 +2,14 @@
 
 import statistics
 
-import tabulate
 from scipy import stats
 
 
-def markdown(header, rows):
-    """A table of strings: the first column left, the others right."""
-    return tabulate.tabulate(
-        list(rows),
-        header,
-        "pipe",
-        colalign=("left", *["right"] * (len(header) - 1)),
-        disable_numparse=True,
+def markdown(table, corner=""):
+    """A `DataFrame` of strings: its index left, all else right."""
+    table = table.astype(object).fillna("–").rename_axis(corner)
+    return table.to_markdown(
+        colalign=("left", *["right"] * table.shape[1]), disable_numparse=True
     )
 
 
@@ -21,7 +17,7 @@ def summary(values):
     """Mean, standard deviation (of a sample) and values, for JSON."""
     values = [float(value) for value in values]
     return {
-        "mean": statistics.mean(values),
+        "mean": statistics.mean(values),  # exact, so that halves round alike
         "std": statistics.stdev(values) if len(values) > 1 else None,
         "values": values,
     }
@@ -29,14 +25,14 @@ def summary(values):
 
 def mean_and_std(values, form=".2f"):
     """Such as "66.11 ± 0.48"; of a single value without its deviation."""
-    found = summary(values)
-    mean, std = found["mean"], found["std"]
+    mean, std, _ = summary(values).values()
     return f"{mean:{form}}" + (f" ± {std:.2f}" if std is not None else "")
 
 
-def half_interval(values):
-    """Half of the 95 % confidence interval of a mean, by Student's t."""
-    return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+def interval(values):
+    """The 95 % confidence interval of a mean, by Student's t."""
+    mean, error = values.mean(), stats.sem(values)
+    return stats.t.interval(0.95, len(values) - 1, mean, error)
 
 
 def median(measure, column, form=str):
