@@ -37,7 +37,6 @@ Writes `results.json` (with every single sample), `overhead.md` and
 kernel size at a time: start it again.
 """
 
-import argparse
 import itertools
 import math
 import os
@@ -53,6 +52,7 @@ from measuring import timing
 from measuring.direct_formulation import difference
 from measuring.memory import measure_memory
 from measuring.memory import why_not_counted
+from measuring.models import changed
 
 import keras_warn
 from keras_warn.attachment import attachment_points
@@ -87,7 +87,7 @@ def measure(s, kernel_size):
     """Everything of one kernel size: measures by name."""
     print(f"\nKernels of {kernel_size}x{kernel_size}")
     keras.backend.clear_session()
-    built = models.build(s, kernel_size, s.classes)
+    built = models.build(s, kernel_size)
     images, labels = models.random_batch(built["ours"], s.batch_size)
     found = difference(built["ours"], built["direct"], images)
     if not found <= TOLERANCE:
@@ -95,26 +95,31 @@ def measure(s, kernel_size):
             "The direct formulation must compute what ours does, to "
             f"{TOLERANCE:g}. Received: a difference of {found:g}."
         )
-    measures = {"difference": found}
     millions = {k: m.count_params() / 1e6 for k, m in built.items()}
-    measures["parameters"] = timing.summary("parameters", "million", [millions])
-    measures["operations"] = measure_operations("operations", built)
-    measures["modules_operations"] = measure_operations(
-        f"modules, {s.classes} classes", models.attention_alone(built)
-    )
-    measures |= measure_steps(s, built, images, labels)
-    for classes in CLASS_COUNTS:
-        measures[f"modules_inference_{classes}"] = measure_modules(
-            s, kernel_size, classes
-        )
-    return measures
+    alone = models.attention_alone(built)
+    return {
+        "difference": found,
+        "parameters": timing.summary("parameters", "million", [millions]),
+        "operations": measure_operations("operations", built),
+        "modules_operations": measure_operations(
+            f"modules, {s.classes} classes", alone
+        ),
+        **measure_steps(s, built, images, labels),
+        **{
+            f"modules_inference_{n}": measure_modules(s, kernel_size, n)
+            for n in CLASS_COUNTS
+        },
+    }
 
 
 def measure_steps(s, built, images, labels, pairs=timing.PAIRS, training=True):
     """Times of inference and of training steps, and memory of these."""
     size = f"batch of {s.batch_size}"
-    forward = {k: timing.prediction(m, images) for k, m in built.items()}
-    measures = {"inference": timed(s, f"inference, {size}", forward, pairs)}
+    measures = {
+        "inference": timing.measure_times(
+            f"inference, {size}", predictions(built, images), s.runs, pairs
+        )
+    }
     if not training:
         return measures
     for model in built.values():
@@ -122,13 +127,19 @@ def measure_steps(s, built, images, labels, pairs=timing.PAIRS, training=True):
     steps = {
         k: timing.training_step(m, images, labels) for k, m in built.items()
     }
-    title = f"training step, {size}"
-    measures["training"] = timed(s, title, steps, pairs)
+    measures["training"] = timing.measure_times(
+        f"training step, {size}", steps, s.runs, pairs
+    )
     if s.memory:
         measures["memory"] = measure_memory(
             built, images, labels, s.runs, pairs
         )
     return measures
+
+
+def predictions(built, inputs):
+    """Functions of models by name, which predict a batch."""
+    return {k: timing.prediction(m, inputs) for k, m in built.items()}
 
 
 def measure_operations(title, built):
@@ -140,29 +151,11 @@ def measure_operations(title, built):
 def measure_modules(s, kernel_size, classes):
     """Times of the attention alone."""
     keras.backend.clear_session()
-    alone = models.attention_alone(models.build(s, kernel_size, classes))
+    built = models.build(changed(s, classes=classes), kernel_size)
+    alone = models.attention_alone(built)
     inputs, _ = models.random_batch(alone["ours"], s.batch_size)
-    forward = {k: timing.prediction(m, inputs) for k, m in alone.items()}
-    return timed(s, f"modules, {classes} classes, inference", forward)
-
-
-def timed(s, title, steps, pairs=timing.PAIRS):
-    """The times of functions by model, of models that take turns."""
-    return timing.measure_times(title, steps, s.runs, pairs)
-
-
-def benchmark(s, run):
-    """Everything, but for what an earlier start of this run has done."""
-    result = {
-        "settings": vars(s),
-        "environment": environment.environment(),
-        "counter": COUNTERS[keras.backend.backend()],
-        "kernel_sizes": {
-            k: run.part(f"kernel_{k}", measure, s, k) for k in s.kernel_size
-        },
-    }
-    plots = {"overhead": report.plot(result)}
-    command.finish(run, result, "overhead", report.markdown(result), plots)
+    title = f"modules, {classes} classes, inference"
+    return timing.measure_times(title, predictions(alone, inputs), s.runs)
 
 
 def measure_matrix(s, name, image_size):
@@ -174,18 +167,19 @@ def measure_matrix(s, name, image_size):
     keras.backend.clear_session()
     print(f"\n{name}, {image_size} px")
     s = changed(s, backbone=name, image_size=image_size)
-    backbone = models.build_backbone(s, s.classes)
-    built = {"backbone": backbone}
-    for width, size in itertools.product((4, 16), (1, 3)):
-        built[width, size] = models.augmented(backbone, s, size, width)
+    backbone = models.build_backbone(s)
+    attended = {
+        (width, size): models.augmented(backbone, changed(s, width=width), size)
+        for width, size in itertools.product((4, 16), (1, 3))
+    }
+    built = {"backbone": backbone, **attended}
     counts = {k: sum(operations(model).values()) for k, model in built.items()}
     pairs = [(key, "backbone") for key in built]
     batch = models.random_batch(backbone, s.batch_size)
     measures = measure_steps(s, built, *batch, pairs, training)
     rows = []
-    for width, size in itertools.islice(built, 1, None):
+    for (width, size), model in attended.items():
         pair = f"{width, size} / backbone"
-        model = built[width, size]
         row = {
             "network": name,
             "pixels": image_size,
@@ -205,27 +199,27 @@ def measure_matrix(s, name, image_size):
 def measure_growth(s, axis):
     """Time and memory of the attention alone, of one setting's values: rows."""
     keras.backend.clear_session()
-    steps, entries, mebibytes = {}, {}, {}
+    steps, read, mebibytes = {}, {}, {}
     for value in GROWTH[axis]:
         s = changed(s, **{axis: value})
-        backbone = models.build_backbone(s, s.classes)
+        backbone = models.build_backbone(s)
         if s.depth is None:
             value = s.depth = len(attachment_points(backbone))
         ours = models.augmented(backbone, s, kernel_size=1)
         alone = models.attention_alone({"ours": ours})
         inputs, labels = models.random_batch(alone["ours"], s.batch_size)
         steps[value] = timing.prediction(alone["ours"], inputs)
-        entries[value] = map_entries(ours)
+        read[value] = map_entries(ours)
         if s.memory:
             models.compile_model(alone["ours"], s.xla)
             found = measure_memory(alone, inputs, labels, s.runs)
             mebibytes[value] = found["median"]["ours"]
-    time = timed(s, axis, steps, pairs=())
+    time = timing.measure_times(axis, steps, s.runs, pairs=())
     return [
         {
             "setting": axis,
             "value": value,
-            "map entries": entries[value],
+            "map entries": read[value],
             "ms": time["median"][value] / s.batch_size,
             "wall ms": time["wall"]["median"][value] / s.batch_size,
             "MiB": mebibytes.get(value),
@@ -237,7 +231,7 @@ def measure_growth(s, axis):
 def measure_gradients(s, kernel_size):
     """Memory of training steps, and what gradients have in it: rows."""
     keras.backend.clear_session()
-    backbone = models.build_backbone(s, s.classes)
+    backbone = models.build_backbone(s)
     built = {"backbone": backbone}
     for scale in (0, 1):
         built[f"gradient_scale={scale}"] = models.augmented(
@@ -248,49 +242,40 @@ def measure_gradients(s, kernel_size):
     images, labels = models.random_batch(backbone, s.batch_size)
     pairs = [(name, "backbone") for name in built]
     found = measure_memory(built, images, labels, s.runs, pairs)
-    own = backbone.count_params()
-    mebibyte = 2**20 / 4  # in float32
-    return [
-        {
-            "backend": keras.backend.backend() + ", XLA" * s.xla,
-            "XLA_FLAGS": os.environ.get("XLA_FLAGS"),
-            "preset": s.preset,
-            "kernel": f"{kernel_size}×{kernel_size}",
-            "model": name,
-            "MiB": found["median"][name],
-            **ratio(found, f"{name} / backbone", "times the backbone"),
-            "gradients of new parameters, MiB": (model.count_params() - own)
-            / mebibyte,
-            "gradients of maps, MiB": s.batch_size
-            * map_entries(model)
-            / mebibyte
-            if name == "gradient_scale=1"
-            else 0,
-        }
-        for name, model in built.items()
-    ]
+    rows = []
+    for name, model in built.items():
+        added = model.count_params() - backbone.count_params()
+        read = map_entries(model) if name == "gradient_scale=1" else 0
+        rows.append(
+            {
+                "backend": keras.backend.backend() + ", XLA" * s.xla,
+                "XLA_FLAGS": os.environ.get("XLA_FLAGS"),
+                "preset": s.preset,
+                "kernel": f"{kernel_size}×{kernel_size}",
+                "model": name,
+                "MiB": found["median"][name],
+                **ratio(found, f"{name} / backbone", "times the backbone"),
+                # In float32.
+                "gradients of new parameters, MiB": 4 * added / 2**20,
+                "gradients of maps, MiB": 4 * s.batch_size * read / 2**20,
+            }
+        )
+    return rows
 
 
 def measure_explain(s, number):
     """How long `explain` takes beside `predict`: a row."""
     keras.backend.clear_session()
-    backbone = models.build_backbone(s, s.classes)
-    model = models.augmented(backbone, s, kernel_size=1)
+    model = models.augmented(models.build_backbone(s), s, kernel_size=1)
     images = keras.ops.convert_to_numpy(models.random_batch(model, number)[0])
     steps = {
         "predict": lambda: model.predict(images, verbose=0),
         "explain": lambda: keras_warn.explain(model, images),
     }
-    pairs = [("explain", "predict")]
-    time = timed(s, f"explain, {number} images", steps, pairs)
-    return [
-        {
-            "network": s.backbone,
-            "images": number,
-            **time["median"],
-            **ratio(time, "explain / predict"),
-        }
-    ]
+    title, pairs = f"explain, {number} images", [("explain", "predict")]
+    time = timing.measure_times(title, steps, s.runs, pairs)
+    row = {"network": s.backbone, "images": number, **time["median"]}
+    return [{**row, **ratio(time, "explain / predict")}]
 
 
 def map_entries(model):
@@ -299,15 +284,10 @@ def map_entries(model):
     return sum(math.prod(module.source.shape[1:]) for module in modules)
 
 
-def changed(s, **values):
-    """Settings with other values."""
-    return argparse.Namespace(**{**vars(s), **values})
-
-
 def ratio(measure, pair, name=None):
     """The median of a ratio and its quartiles, as columns of a row."""
-    low, high = measure["ratio_quartiles"][pair]
     prefix = f"{name}, " if name else ""
+    low, high = measure["ratio_quartiles"][pair]
     return {
         name or pair: measure["ratio"][pair],
         f"{prefix}lower quartile": low,
@@ -315,8 +295,22 @@ def ratio(measure, pair, name=None):
     }
 
 
+def network(s, run):
+    """Writes all measures of one network."""
+    result = {
+        "settings": vars(s),
+        "environment": environment.environment(),
+        "counter": COUNTERS[keras.backend.backend()],
+        "kernel_sizes": {
+            k: run.part(f"kernel_{k}", measure, s, k) for k in s.kernel_size
+        },
+    }
+    plots = {"overhead": report.plot(result)}
+    command.finish(run, result, "overhead", report.markdown(result), plots)
+
+
 def survey(s, run):
-    """A table of one kind, and its figure."""
+    """Writes a table of one kind, and its figure."""
     measure, keys, figure = {
         "matrix": (measure_matrix, MATRIX, report.matrix_figure),
         "growth": (measure_growth, zip(GROWTH), report.growth_figure),
@@ -331,7 +325,7 @@ def survey(s, run):
     run.write(f"{s.what}.csv", rows.to_csv(index=False, float_format="%.4g"))
     if figure is not None:
         with run.replacing(f"{s.what}.png") as path:
-            figure(rows, s).savefig(path)
+            figure(rows).savefig(path)
     run.finish({"settings": vars(s), "environment": environment.environment()})
     print(f"\n{rows.to_markdown(index=False, floatfmt='.3f')}")
     print(f"{environment.machine_and_versions()}. Everything is in {run.path}.")
@@ -373,18 +367,10 @@ def make_parser():
 def main(argv=None):
     parser = make_parser()
     s = parser.parse_args(argv)
-    s.kernel_size = list(dict.fromkeys(s.kernel_size))
-    if not all(size % 2 for size in s.kernel_size):
-        parser.error(
-            "argument --kernel-size: must be odd, so that the kernel has a "
-            f"centre. Received: {' '.join(map(str, s.kernel_size))}."
-        )
     if s.what != "explain" and s.memory and (why := why_not_counted()):
         parser.error(why)
-    if keras.config.image_data_format() != "channels_last":
-        parser.error("image_data_format must be channels_last in keras.json")
     run = command.opened(parser, s)
-    (benchmark if s.what == "network" else survey)(s, run)
+    (network if s.what == "network" else survey)(s, run)
 
 
 if __name__ == "__main__":

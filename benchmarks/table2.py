@@ -27,53 +27,51 @@ to `--out`. A run that was stopped resumes where it was: start it again.
 """
 
 import logging
+import math
 
 # First, for what it sets before TensorFlow is imported.
 from measuring import command  # isort: skip
 import keras
-import numpy as np
 from measuring import environment
 from measuring import models
+from measuring import table2_networks as paper
 from measuring import table2_report as report
 from measuring import timing
 from measuring.products import products
-from measuring.table2_networks import BASE
-from measuring.table2_networks import BATCH_SIZE
-from measuring.table2_networks import IMAGES
-from measuring.table2_networks import PAIRS
-from measuring.table2_networks import constructors
 
 from keras_warn.cli.options import count
 
 # Images of a network, images of one of a pair, and images of a batch.
-ON_GPU = {"images": IMAGES, "pair_images": 4 * IMAGES, "batch_size": BATCH_SIZE}
+ON_GPU = {
+    "images": paper.IMAGES,
+    "pair_images": 4 * paper.IMAGES,
+    "batch_size": paper.BATCH_SIZE,
+}
 ON_CPU = {"images": 32, "pair_images": 200, "batch_size": 4}
 SMOKE = {"images": 6, "pair_images": 10, "batch_size": 2}
 
 
 def build(s, names):
-    """The networks of these names, compiled, by name."""
+    """Networks by name, compiled, and functions that forward one batch."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
-    made = constructors(s.smoke)
+    made = paper.constructors(s.smoke)
     networks = {name: made[name]() for name in names}
+    # The same for all networks.
+    images, _ = models.random_batch(networks[names[0]], s.batch_size)
     for network in networks.values():
         network.compile()
-    return networks
-
-
-def steps(s, networks):
-    """Functions that forward one batch, the same for all networks."""
-    images, _ = models.random_batch(next(iter(networks.values())), s.batch_size)
-    return {k: timing.prediction(m, images) for k, m in networks.items()}
+    return networks, {
+        name: timing.prediction(network, images)
+        for name, network in networks.items()
+    }
 
 
 def measure_all(s):
     """Parameters, products and times of all networks, by name."""
-    networks = build(s, constructors(s.smoke))
-    rounds = timing.take_turns(
-        f"all networks, batch of {s.batch_size}", steps(s, networks), s.rounds
-    )
+    networks, steps = build(s, [*paper.constructors(s.smoke)])
+    title = f"all networks, batch of {s.batch_size}"
+    rounds = timing.take_turns(title, steps, s.rounds)
     return {
         name: {
             **counts(network),
@@ -81,7 +79,7 @@ def measure_all(s):
             "time": timing.summary(
                 name,
                 "ms",
-                [{"ours": r[name], "backbone": r[BASE]} for r in rounds],
+                [{"ours": r[name], "backbone": r[paper.BASE]} for r in rounds],
             ),
         }
         for name, network in networks.items()
@@ -90,42 +88,22 @@ def measure_all(s):
 
 def measure_pair(s, base, attended):
     """What attention adds to a network, as ratios."""
-    names = {"backbone": base, "ours": attended}
-    networks = build(s, names.values())
-    forward = steps(s, networks)
-    ours, backbone = counts(networks[attended]), counts(networks[base])
+    networks, steps = build(s, [base, attended])
+    backbone, ours = map(counts, networks.values())
     return {
         "names": [base, attended],
         **{name: ours[name] / backbone[name] for name in ours},
         "time": timing.measure_time(
             f"{attended} / {base}, batch of {s.batch_size}",
-            {role: forward[name] for role, name in names.items()},
+            {"backbone": steps[base], "ours": steps[attended]},
             s.pair_rounds,
         ),
     }
 
 
 def counts(network):
-    trained = [np.prod(v.shape) for v in network.trainable_variables]
-    return {"parameters": int(sum(trained)), "products": products(network)}
-
-
-def benchmark(s, run):
-    """Everything, but for what an earlier start of this run has done."""
-    print(report.scaling(vars(s)))
-    result = {
-        "settings": vars(s),
-        "environment": environment.environment(),
-        "networks": run.part("networks", measure_all, s),
-        "pairs": {
-            attended: run.part(
-                f"pair_{attended}", measure_pair, s, base, attended
-            )
-            for base, attended in PAIRS
-        },
-    }
-    plots = {"figure5": report.plot(result)}
-    command.finish(run, result, "table2", report.markdown(result), plots)
+    trained = [math.prod(v.shape) for v in network.trainable_variables]
+    return {"parameters": sum(trained), "products": products(network)}
 
 
 def main(argv=None):
@@ -143,11 +121,23 @@ def main(argv=None):
     # Whole batches only.
     s.rounds = -(-s.images // s.batch_size)
     s.pair_rounds = -(-s.pair_images // s.batch_size)
-    if keras.config.image_data_format() != "channels_last":
-        parser.error("image_data_format must be channels_last in keras.json")
     # It takes the graphs of many networks for one that is traced anew.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    benchmark(s, command.opened(parser, s))
+    run = command.opened(parser, s)
+    print(report.scaling(vars(s)))
+    result = {
+        "settings": vars(s),
+        "environment": environment.environment(),
+        "networks": run.part("networks", measure_all, s),
+        "pairs": {
+            attended: run.part(
+                f"pair_{attended}", measure_pair, s, base, attended
+            )
+            for base, attended in paper.PAIRS
+        },
+    }
+    plots = {"figure5": report.plot(result)}
+    command.finish(run, result, "table2", report.markdown(result), plots)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import argparse
 import keras
 
 import keras_warn
-from keras_warn.reporting import figures
 from keras_warn.training import runs
 
 
@@ -32,9 +31,8 @@ def opened(parser, s, **code):
     code["backend"] = keras.backend.backend()
     code["keras_warn"] = keras_warn.__version__
     try:
-        figures.new_figure(1, 1)  # needs matplotlib: now, not after measuring
         return runs.RunFolder(out, {**vars(s), **code}, overwrite)
-    except (ImportError, OSError) as error:
+    except OSError as error:
         parser.error(str(error))
 
 

@@ -6,6 +6,7 @@ from scipy import stats
 
 from keras_warn.explanation import overlays
 from keras_warn.reporting import figures
+from measuring import plots
 from measuring import saliency
 from measuring import tables
 
@@ -86,71 +87,88 @@ def difference(ours, other):
 def markdown(result):
     """Tables of the whole result."""
     settings, machine = result["settings"], result["environment"]
-    lines = [
+    parts = [
         "# Faithfulness of masks and evidence",
-        "",
         f"`{machine['command']}`",
-        "",
         f"{settings['images']} test images of each; mean ± standard deviation "
         f"over models. {machine['cpu']}, {machine['cores']} cores, "
         f"TensorFlow {machine['tensorflow']}, Keras {machine['keras']}, "
         f"{machine['date']}.",
     ]
     for data, found in result["summary"].items():
-        accuracy = found["accuracy"]
-        lines += [
-            "",
+        backbone, output, changed = (
+            _cell(x, 100, 1)
+            for x in (*found["accuracy"].values(), found["changed"])
+        )
+        parts += [
             f"## {data.capitalize()}",
-            "",
-            f"Accuracy on these images: backbone {_cell(accuracy['backbone'])} "
-            f"%, output {_cell(accuracy['output'])} %; prediction changed in "
-            f"{_cell(found['changed'])} %. The box is "
+            f"Accuracy on these images: backbone {backbone} %, output {output} "
+            f"%; prediction changed in {changed} %. The box is "
             f"{100 * found['random_baseline']:.1f} % of the image.",
-            "",
             _table("map", found["measures"], _cell),
+            *(
+                _table(f"{ours} less", others, _difference_cell)
+                for ours, others in found["differences"].items()
+            ),
         ]
-        for ours, others in found["differences"].items():
-            lines += ["", _table(f"{ours} less", others, _difference_cell)]
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(corner, rows, form):
+    table = {
+        title: {name: form(of_map[m], *how) for name, of_map in rows.items()}
+        for m, (title, *how) in MEASURES.items()
+    }
+    return tables.markdown(pd.DataFrame(table), corner)
+
+
+def _cell(found, scale, digits):
+    values = scale * np.array(found["values"])
+    return tables.mean_and_std(values, f".{digits}f", f".{digits}f")
+
+
+def _difference_cell(found, scale, digits):
+    """Mean, half width, and in how many seeds it has the same sign."""
+    same = sum(v * found["mean"] > 0 for v in found["values"])
+    return (
+        f"{scale * found['mean']:+.{digits}f} ± "
+        f"{scale * found['half_width_95']:.{digits}f} "
+        f"({same}/{len(found['values'])})"
+    )
 
 
 def to_csv(found):
     """One row for each data set, model and map."""
     rows = [
-        [data, seed, name, *(np.mean(of_map[m]) for m in MEASURES)]
+        {"data": data, "seed": seed, "map": name}
+        | {measure: np.mean(of_map[measure]) for measure in MEASURES}
         for data, of_seeds in found.items()
         for seed, of_seed in enumerate(of_seeds)
         for name, of_map in of_seed["measures"].items()
     ]
-    table = pd.DataFrame(rows, columns=["data", "seed", "map", *MEASURES])
-    return table.to_csv(index=False, float_format="%.5f", lineterminator="\n")
+    how = {"float_format": "%.5f", "lineterminator": "\n"}
+    return pd.DataFrame(rows).to_csv(index=False, **how)
 
 
 def curves_figure(summaries):
     """Insertion and deletion of all maps: a row for each data set."""
     figure = figures.new_figure(6.6, 2.4 * len(summaries))
-    axes = figure.subplots(len(summaries), 2, squeeze=False, sharex=True)
-    for row, (data, found) in zip(axes, summaries.items(), strict=True):
-        for cell, curve in zip(row, ("insertion", "deletion"), strict=True):
-            for i, (name, of_map) in enumerate(found["curves"].items()):
-                cell.plot(
-                    100 * saliency.FRACTIONS,
-                    of_map[curve],
-                    color=figures.COLORS[i % len(figures.COLORS)],
-                    linestyle=("-", "--")[i // len(figures.COLORS)],
-                    linewidth=1.8 if name in OURS else 1,
-                    label=name,
-                )
-            cell.set_title(f"{data}: {curve}", size=figures.FONT + 1)
-            cell.tick_params(labelsize=figures.FONT)
-            cell.grid(alpha=0.3, linewidth=0.5)
-            cell.spines[["top", "right"]].set_visible(False)
-            cell.set_ylim(0, 1)
-        row[0].set_ylabel("probability", size=figures.FONT + 1)
-    for cell, verb in zip(axes[-1], ("inserted", "deleted"), strict=True):
-        cell.set_xlabel(f"pixels {verb} (%)", size=figures.FONT + 1)
+    grid = figure.subplots(len(summaries), 2, squeeze=False, sharex=True)
+    kinds = {"insertion": "inserted", "deletion": "deleted"}
+    lines = {"color": figures.COLORS, "style": ["-"] * 6 + ["--"] * 6}
+    for row, (data, found) in zip(grid, summaries.items(), strict=True):
+        for axes, (curve, verb) in zip(row, kinds.items(), strict=True):
+            curves = {name: of[curve] for name, of in found["curves"].items()}
+            table = pd.DataFrame(curves, 100 * saliency.FRACTIONS)
+            table.plot(ax=axes, legend=False, linewidth=1, **lines)
+            for line in axes.lines[: len(OURS)]:
+                line.set_linewidth(1.8)
+            x_label, title = f"pixels {verb} (%)", f"{data}: {curve}"
+            plots.label(axes, x_label, "probability", title)
+            axes.label_outer()
+            axes.set_ylim(0, 1)
     figure.legend(
-        *axes[0, 0].get_legend_handles_labels(),
+        *axes.get_legend_handles_labels(),
         loc="outside right upper",
         fontsize=figures.FONT,
         frameon=False,
@@ -160,62 +178,28 @@ def curves_figure(summaries):
 
 def examples_figure(rows):
     """Images with their boxes, and maps of them: `faithfulness.examples`."""
-    columns = 1 + len(SHOWN)
-    side = figures.CELL
-    figure = figures.new_figure(
-        side * columns + 0.2, (side + 0.02) * len(rows) + 0.2
-    )
-    cells = figure.subplots(len(rows), columns, squeeze=False)
-    for of_row, row in zip(cells, rows, strict=True):
+    side, size = figures.CELL, {"size": figures.FONT}
+    width = side * (1 + len(SHOWN)) + 0.2
+    figure = figures.new_figure(width, (side + 0.02) * len(rows) + 0.2)
+    grid = figure.subplots(len(rows), 1 + len(SHOWN), squeeze=False)
+    for cells, row in zip(grid, rows, strict=True):
         image = overlays.displayable(row["image"][None])
-        drawn = [image]
-        for name in SHOWN:
-            draw = overlays.mask_overlay
-            if name == "evidence":
-                draw = overlays.attribution_overlay
-            drawn.append(draw(image, row["maps"][name][None]))
-        top, left, bottom, right = (int(n) for n in row["box"])
-        for cell, shown in zip(of_row, drawn, strict=True):
-            cell.imshow(shown[0], interpolation="nearest")
-            # From border to border of the pixels.
-            cell.plot(
-                np.array([left, right, right, left, left]) - 0.5,
-                np.array([top, top, bottom, bottom, top]) - 0.5,
-                color=figures.COLORS[2],
-                linewidth=0.8,
-            )
-            cell.set(xticks=[], yticks=[])
-        of_row[0].set_ylabel(row["label"], size=figures.FONT)
-        texts = {0: f"output: {row['output']}"}
-        texts[1 + SHOWN.index("evidence")] = f"not {row['against']}"
-        for column, text in texts.items():
-            of_row[column].set_xlabel(text, size=figures.FONT, labelpad=2)
-    for cell, head in zip(cells[0], ("image", *SHOWN), strict=True):
-        cell.set_title(head, size=figures.FONT, pad=3)
+        maps = {name: row["maps"][name][None] for name in SHOWN}
+        drawn = {"image": image}
+        drawn |= {k: overlays.mask_overlay(image, x) for k, x in maps.items()}
+        drawn["evidence"] = overlays.attribution_overlay(
+            image, maps["evidence"]
+        )
+        # From border to border of the pixels.
+        top, left, bottom, right = row["box"] - 0.5
+        x, y = [left, right, right, left, left], [top, top, bottom, bottom, top]
+        for axes, shown in zip(cells, drawn.values(), strict=True):
+            axes.imshow(shown[0], interpolation="nearest")
+            axes.plot(x, y, color=figures.COLORS[2], linewidth=0.8)
+            axes.set(xticks=[], yticks=[])
+        cells[0].set_ylabel(row["label"], **size)
+        cells[0].set_xlabel(f"output: {row['output']}", labelpad=2, **size)
+        cells[2].set_xlabel(f"not {row['against']}", labelpad=2, **size)
+    for axes, head in zip(grid[0], drawn, strict=True):
+        axes.set_title(head, pad=3, **size)
     return figure
-
-
-def _table(head, rows, form):
-    titles = [title for title, *_ in MEASURES.values()]
-    lines = []
-    for name, of_map in rows.items():
-        cells = [form(of_map[m], *how) for m, (_, *how) in MEASURES.items()]
-        lines.append([name, *cells])
-    return tables.markdown([head, *titles], lines)
-
-
-def _cell(value, scale=100, digits=1):
-    text = f"{scale * value['mean']:.{digits}f}"
-    if value["std"] is None:
-        return text
-    return f"{text} ± {scale * value['std']:.{digits}f}"
-
-
-def _difference_cell(value, scale, digits):
-    """Mean, half width, and in how many seeds it has the same sign."""
-    same = sum(v * value["mean"] > 0 for v in value["values"])
-    return (
-        f"{scale * value['mean']:+.{digits}f} ± "
-        f"{scale * value['half_width_95']:.{digits}f} "
-        f"({same}/{len(value['values'])})"
-    )

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from keras_warn.reporting import figures
+from measuring import plots
 from measuring import rows
 from measuring import tables
 
@@ -134,11 +135,7 @@ def plot(path):
             y = names.index(name)
             axes.plot(accuracies, [y] * len(accuracies), "o", ms=3, color=color)
             axes.plot(accuracies.mean(), y, "|", ms=12, color=color)
-        axes.set_title(place, size=figures.FONT + 2)
-        axes.set_xlabel("test accuracy (%)", size=figures.FONT + 2)
-        axes.tick_params(labelsize=figures.FONT + 1)
-        axes.grid(axis="x", alpha=0.3, linewidth=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
+        plots.label(axes, "test accuracy (%)", title=place, grid="x")
     for axes in panels[len(found) :]:
         axes.remove()
     panels[0].set_yticks(range(len(names)), names)

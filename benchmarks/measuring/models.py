@@ -1,5 +1,7 @@
 """The models that are compared, and what they are fed."""
 
+import argparse
+
 import keras
 import numpy as np
 from keras import ops
@@ -14,36 +16,43 @@ from measuring.direct_formulation import direct_formulation
 LEARNING_RATE = 1e-4
 
 
-def build_backbone(settings, classes):
+def changed(s, **values):
+    """Settings with other values."""
+    return argparse.Namespace(**{**vars(s), **values})
+
+
+def build_backbone(s):
     keras.utils.set_random_seed(0)
-    size = settings.image_size
-    return backbones.applications()[settings.backbone](
+    return backbones.applications()[s.backbone](
         include_top=True,
         weights=None,
-        input_shape=(size, size, 3),
-        classes=classes,
+        input_shape=(s.image_size, s.image_size, 3),
+        classes=s.classes,
     )
 
 
-def augmented(backbone, settings, kernel_size, width=None, **options):
+def augmented(backbone, s, kernel_size, **options):
     return keras_warn.augment(
         backbone,
-        preset=settings.preset,
-        depth=settings.depth,
-        width=width or settings.width,
+        preset=s.preset,
+        depth=s.depth,
+        width=s.width,
         kernel_size=kernel_size,
-        projection=settings.projection,
+        projection=s.projection,
         diversity_weight=0,
         **options,
     )
 
 
-def build(settings, kernel_size, classes):
+def build(s, kernel_size):
     """The models to compare, by name, on one set of backbone layers."""
-    backbone = build_backbone(settings, classes)
-    ours = augmented(backbone, settings, kernel_size)
-    direct = direct_formulation(ours)
-    return {"backbone": backbone, "ours": ours, "direct": direct}
+    backbone = build_backbone(s)
+    ours = augmented(backbone, s, kernel_size)
+    return {
+        "backbone": backbone,
+        "ours": ours,
+        "direct": direct_formulation(ours),
+    }
 
 
 def attention_inputs(ours):

@@ -1,6 +1,4 @@
-"""The cost of attention, as Markdown and as a figure."""
-
-import itertools
+"""The cost of attention, as Markdown and as figures."""
 
 import pandas as pd
 
@@ -9,15 +7,8 @@ from measuring import tables
 from measuring.environment import described
 from measuring.timing import ONE_ROUND_IN
 
-HEADER = (
-    "measure",
-    "backbone",
-    "ours",
-    "ours / backbone",
-    "direct",
-    "direct / ours",
-)
-COLORS = dict(zip(("ours", "direct"), figures.COLORS, strict=False))
+COLUMNS = ("backbone", "ours", "ours / backbone", "direct", "direct / ours")
+MODELS = ["ours", "direct"]
 RATIOS = {
     "parameters": "parameters",
     "operations": "operations",
@@ -26,53 +17,52 @@ RATIOS = {
     "memory": "training\nmemory",
 }
 MEASURED = ("inference", "training", "memory")
-QUARTILES = ("lower", "upper")
 # What stands on the axes of the settings that grow.
 AXES = {"width": "heads", "image_size": "pixels of an edge", "depth": "modules"}
+GROWN = {"ms": "ms of the processor, an image", "MiB": "MiB of a training step"}
 
 
 def markdown(result):
     """The whole result."""
     settings, machine = result["settings"], result["environment"]
-    lines = [
-        f"# {settings['backbone']} at {settings['image_size']} px, "
-        f"{settings['classes']} classes, {settings['depth']} modules of "
-        f"{settings['width']} heads",
-        "",
-        f"`KERAS_BACKEND={machine['backend']} {machine['command']}`",
-        "",
+    text = (
+        f"# {_network(settings)}\n\n"
+        f"`KERAS_BACKEND={machine['backend']} {machine['command']}`\n\n"
         f"{described(machine)} Medians, in brackets quartiles. A ratio is the "
         "median of the ratios within each round. Times are of "
         f"{settings['runs']} rounds; direct takes part in one of "
-        f"{ONE_ROUND_IN['direct']}.",
-        f"Operations: {result['counter']}.",
-    ]
+        f"{ONE_ROUND_IN['direct']}.\nOperations: {result['counter']}.\n"
+    )
     for size, measures in result["kernel_sizes"].items():
-        lines += [
-            "",
-            f"## Kernels of {size}x{size}",
-            "",
-            table(measures),
-            "",
+        text += (
+            f"\n## Kernels of {size}x{size}\n\n{table(measures)}\n\n"
             "Largest difference between ours and direct: "
-            f"{measures['difference']:.1e} of the largest output.",
-        ]
-    return "\n".join(lines) + "\n"
+            f"{measures['difference']:.1e} of the largest output.\n"
+        )
+    return text
+
+
+def _network(settings):
+    return (
+        f"{settings['backbone']} at {settings['image_size']} px, "
+        f"{settings['classes']} classes, {settings['depth']} modules of "
+        f"{settings['width']} heads"
+    )
 
 
 def table(measures):
     """The measures of one kernel size."""
-    rows = [
-        [
-            f"{values['title']} ({values['unit']})",
-            *(tables.median(values, c, _form(c)) for c in HEADER[1:]),
-        ]
+    rows = {
+        f"{values['title']} ({values['unit']})": {
+            column: tables.median(values, column, _form(column))
+            for column in COLUMNS
+        }
         for name, found in measures.items()
         if name != "difference"
         for values in (found, found.get("wall"))
         if values
-    ]
-    return tables.markdown(HEADER, rows)
+    }
+    return tables.markdown(pd.DataFrame(rows).T, "measure")
 
 
 def _form(column):
@@ -81,161 +71,128 @@ def _form(column):
 
 def _number(value):
     """Four digits, and never an exponent."""
-    if value >= 1000:
-        return f"{value:.0f}"
-    return f"{float(f'{value:.4g}'):g}"
+    return f"{value:.0f}" if value >= 1000 else f"{float(f'{value:.4g}'):g}"
 
 
 def plot(result):
     """Ratios to the backbone, and times of the modules, for each kernel."""
     sizes = result["kernel_sizes"]
     figure = figures.new_figure(11, 3.6 * len(sizes))
-    axes = figure.subplots(len(sizes), 2, squeeze=False, width_ratios=(3, 2))
-    for (left, right), size in zip(axes, sizes, strict=True):
-        _plot_ratios(left, sizes[size])
+    grid = figure.subplots(len(sizes), 2, squeeze=False, width_ratios=(3, 2))
+    for (left, right), size in zip(grid, sizes, strict=True):
+        measures = sizes[size]
+        ratios = {
+            says: measures[name]["ratio"]
+            for name, says in RATIOS.items()
+            if name in measures
+        }
+        ratios = pd.DataFrame(ratios).T[[f"{x} / backbone" for x in MODELS]]
+        _plot_bars(left, ratios.set_axis(MODELS, axis=1), "×{:.2f}", bottom=1)
         left.set_title(f"{size}×{size} kernels: relative to the backbone")
-        _plot_modules(right, sizes[size])
+        modules = {
+            f"{name.rpartition('_')[2]} classes": found["median"]
+            for name, found in measures.items()
+            if name.startswith("modules_inference_")
+        }
+        _plot_bars(right, pd.DataFrame(modules).T[MODELS], "{:,.0f}")
         right.set_title(f"{size}×{size} kernels: modules alone, inference")
+        right.set_yscale("log")
+        right.set_ylim(top=right.get_ylim()[1] * 1.5)
+        right.set_ylabel("ms per batch, log scale")
     settings = result["settings"]
     figure.suptitle(
-        f"{settings['backbone']}, {settings['image_size']} px, "
-        f"{settings['classes']} classes, {settings['depth']} modules of "
-        f"{settings['width']} heads, batch {settings['batch_size']} "
+        f"{_network(settings)}, batch {settings['batch_size']} "
         f"({result['environment']['backend']})"
     )
     return figure
 
 
+def _panels(rows):
+    """Measures and image sizes, and the rows that have them."""
+    for measure in MEASURED:
+        if measure in rows:
+            found = rows.dropna(subset=measure)
+            for pixels, of_size in found.groupby("pixels"):
+                yield measure, pixels, of_size
+
+
 def matrix_table(rows):
     """Ratios to the backbone, as Markdown: medians, in brackets quartiles."""
-    panels = _panels(rows)
-    header = ["network", "heads", "kernel", "parameters", "operations"]
-    header += [f"{measure}, {pixels} px" for measure, pixels in panels]
-    cells = []
-    for keys, found in rows.groupby(["network", "width", "kernel"], sort=False):
-        by_size = found.set_index("pixels")
-        cells.append([str(key) for key in keys])
-        for name, form in (("parameters", ".2f"), ("operations", ".3f")):
-            # Of the size in the middle.
-            cells[-1].append(format(found[name].median(), form))
-        for measure, pixels in panels:
-            names = (measure, *(f"{measure}, {q} quartile" for q in QUARTILES))
-            ratios = by_size.loc[pixels, list(names)]
-            cells[-1].append(
-                "{:.2f} ({:.2f}–{:.2f})".format(*ratios)
-                if ratios.notna().all()
-                else "–"
-            )
-    return tables.markdown(header, cells)
+    keys = ["network", "width", "kernel"]
+    # Counts are of the image size in the middle.
+    counts = rows.groupby(keys, sort=False)[["parameters", "operations"]]
+    table = counts.median()
+    for column, form in (("parameters", "{:.2f}"), ("operations", "{:.3f}")):
+        table[column] = table[column].map(form.format)
+    for measure, pixels, found in _panels(rows):
+        quartiles = [f"{measure}, {x} quartile" for x in ("lower", "upper")]
+        found = found.set_index(keys)[[measure, *quartiles]]
+        table[f"{measure}, {pixels} px"] = found.apply(
+            lambda ratios: "{:.2f} ({:.2f}–{:.2f})".format(*ratios), axis=1
+        )
+    table = table.reset_index(keys[1:]).rename(columns={"width": "heads"})
+    return tables.markdown(table, "network")
 
 
-def _panels(rows):
-    """What was measured, and at which image sizes."""
-    return [
-        (measure, pixels)
-        for measure in MEASURED
-        for pixels, found in rows.groupby("pixels")
-        if found.get(measure, pd.Series()).notna().any()
-    ]
-
-
-def matrix_figure(rows, settings):
+def matrix_figure(rows):
     """Ratios to the backbone, of networks by image size, width and kernel."""
-    rows = rows.assign(
-        label=rows["width"].map("{} heads, ".format) + rows["kernel"]
-    )
-    panels = _panels(rows)
+    panels = [*_panels(rows)]
     columns = min(len(panels), 3)
-    figure = figures.new_figure(5.6 * columns, 2.6 * -(-len(panels) // columns))
-    grid = figure.subplots(-(-len(panels) // columns), columns, squeeze=False)
-    for axes, (measure, pixels) in itertools.zip_longest(
-        grid.flat, panels, fillvalue=(None, None)
-    ):
-        if measure is None:
-            axes.set_axis_off()
-            continue
-        table = rows[rows["pixels"] == pixels].pivot(
+    down = -(-len(panels) // columns)
+    figure = figures.new_figure(5.6 * columns, 2.6 * down)
+    for i, (measure, pixels, found) in enumerate(panels, start=1):
+        labels = found["width"].map("{} heads, ".format) + found["kernel"]
+        table = found.assign(label=labels).pivot(
             index="network", columns="label", values=measure
         )
-        table = table.loc[rows["network"].unique(), rows["label"].unique()]
-        table = table.dropna()
-        _plot_bars(axes, table, figures.COLORS, "{:.2f}", bottom=1, size=6)
+        table = table.loc[found["network"].unique(), labels.unique()]
+        axes = figure.add_subplot(down, columns, i)
+        _plot_bars(axes, table, "{:.2f}", bottom=1, size=6)
+        entries = axes.get_legend_handles_labels()
         axes.get_legend().remove()
         axes.set_xlabel("")
         axes.set_title(f"{RATIOS[measure].replace(chr(10), ' ')}, {pixels} px")
-    for axes in grid[:, 0]:
-        axes.set_ylabel("ratio (backbone = 1)")
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside upper center", ncols=4, frameon=False
-    )
+    where = {"loc": "outside upper center", "ncols": 4, "frameon": False}
+    figure.legend(*entries, **where)
     return figure
 
 
-def growth_figure(rows, settings):
+def growth_figure(rows):
     """Time and memory of modules alone, by each setting."""
-    shown = {
-        "ms": "ms of the processor, an image",
-        "MiB": "MiB of a training step",
-    }
-    shown = {k: says for k, says in shown.items() if rows[k].notna().all()}
-    names = rows["setting"].unique()
-    figure = figures.new_figure(2.8 * len(names), 2.6 * len(shown))
+    shown = [measure for measure in GROWN if rows[measure].notna().all()]
+    settings = rows.groupby("setting", sort=False)
+    figure = figures.new_figure(2.8 * len(settings), 2.6 * len(shown))
     grid = figure.subplots(
-        len(shown), len(names), sharex="col", sharey="row", squeeze=False
+        len(shown), len(settings), sharex="col", sharey="row", squeeze=False
     )
-    for of_row, (measure, says) in zip(grid, shown.items(), strict=True):
-        for axes, name in zip(of_row, names, strict=True):
-            found = rows[rows["setting"] == name]
-            values, read = found["value"], found["map entries"]
-            # More and larger maps are more to read.
-            grown = read if read.nunique() > 1 else values
-            linear = found[measure].iloc[0] * grown / grown.iloc[0]
+    for column, (name, found) in zip(grid.T, settings, strict=True):
+        values, read = found["value"], found["map entries"]
+        # More and larger maps are more to read.
+        grown = read if read.nunique() > 1 else values
+        for axes, measure in zip(column, shown, strict=True):
+            ours = found[measure]
+            linear = ours.iloc[0] * grown / grown.iloc[0]
             axes.loglog(values, linear, "k--", linewidth=0.8, label="linear")
-            axes.loglog(
-                values, found[measure], color=figures.COLORS[0], marker="o"
-            )
+            axes.loglog(values, ours, color=figures.COLORS[0], marker="o")
             axes.set_xticks(values, map(str, values))
             axes.minorticks_off()
             axes.spines[["top", "right"]].set_visible(False)
-        of_row[0].set_ylabel(says)
-    for axes, name in zip(grid[-1], names, strict=True):
         axes.set_xlabel(AXES.get(name, name))
+    for axes, measure in zip(grid[:, 0], shown, strict=True):
+        axes.set_ylabel(GROWN[measure])
     grid[0, 0].legend(frameon=False)
     return figure
 
 
-def _plot_ratios(axes, measures):
-    names = [name for name in RATIOS if name in measures]
-    bars = {
-        model: [measures[k]["ratio"][f"{model} / backbone"] for k in names]
-        for model in COLORS
-    }
-    table = pd.DataFrame(bars, index=[RATIOS[name] for name in names])
-    _plot_bars(axes, table, COLORS, "×{:.2f}", bottom=1)
-    axes.set_ylabel("ratio (backbone = 1)")
-
-
-def _plot_modules(axes, measures):
-    prefix = "modules_inference_"
-    counts = [k.removeprefix(prefix) for k in measures if k.startswith(prefix)]
-    medians = [measures[prefix + n]["median"] for n in counts]
-    bars = {model: [m[model] for m in medians] for model in COLORS}
-    table = pd.DataFrame(bars, index=[f"{n} classes" for n in counts])
-    _plot_bars(axes, table, COLORS, "{:,.0f}")
-    axes.set_yscale("log")
-    axes.set_ylim(top=axes.get_ylim()[1] * 1.5)
-    axes.set_ylabel("ms per batch, log scale")
-
-
-def _plot_bars(axes, table, color, form, bottom=0, size=8):
+def _plot_bars(axes, table, form, bottom=0, size=8):
     """Groups of bars, which start on a line that no number lies on."""
-    drawn = table - bottom
-    drawn.plot.bar(ax=axes, width=0.8, color=color, rot=0, bottom=bottom)
+    how = {"width": 0.8, "color": figures.COLORS, "rot": 0, "bottom": bottom}
+    (table - bottom).plot.bar(ax=axes, **how)
     for bars, name in zip(axes.containers, table, strict=True):
         axes.bar_label(bars, map(form.format, table[name]), fontsize=size)
     if bottom:
         axes.axhline(bottom, color="black", linewidth=0.8)
+        axes.set_ylabel("ratio (backbone = 1)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.12)
     axes.legend(frameon=False)

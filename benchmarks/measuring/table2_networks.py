@@ -1,7 +1,7 @@
 """The networks of the paper's Table 2, and what it says of them."""
 
-import dataclasses
 import functools
+import typing
 
 import paper_networks
 
@@ -18,8 +18,7 @@ IMAGES = 10_000  # of which the paper's seconds are
 BATCH_SIZE = 256  # of the paper's
 
 
-@dataclasses.dataclass(frozen=True)
-class Published:
+class Published(typing.NamedTuple):
     """What the paper's Table 2 says of a network.
 
     Parameters in millions; products in billions, the paper's "GFlop"; seconds
@@ -45,13 +44,11 @@ PUBLISHED = {
 
 def constructors(smoke):
     """Functions that build the networks, by name; tiny ones for `smoke`."""
+    resnext, densenet, shallow, deep = {}, {}, (28, 10), (40, 10)
     if smoke:
         resnext = {"depth": 11, "cardinality": 2, "base_width": 4}
         densenet = {"depth": 10, "growth": 4}
         shallow = deep = (10, 1)
-    else:
-        resnext, densenet = {}, {}
-        shallow, deep = (28, 10), (40, 10)
     build = functools.partial
     return {
         "ResNeXt-29 (16x64d)": build(paper_networks.ResNeXt, **resnext),

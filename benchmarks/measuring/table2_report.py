@@ -1,10 +1,9 @@
 """Table 2 and Figure 5, the paper's numbers beside those measured here."""
 
-import dataclasses
-
 import pandas as pd
 
 from keras_warn.reporting import figures
+from measuring import plots
 from measuring import table2_networks as networks
 from measuring import tables as cells
 from measuring.environment import described
@@ -96,7 +95,7 @@ def _row(name, result):
     theirs = [None] * len(COLUMNS)
     if paper is not None:
         ratio = paper.seconds / networks.PUBLISHED[networks.BASE].seconds
-        theirs = [*map(str, dataclasses.astuple(paper)[:3]), f"{ratio:.2f}"]
+        theirs = [*map(str, paper[:3]), f"{ratio:.2f}"]
     ours = [
         f"{found['parameters'] / 1e6:.2f}",
         f"{found['products'] / 1e9:.3f}",
@@ -113,9 +112,12 @@ def _ratio(time):
 def plot(result):
     """Figure 5: errors, which are the paper's, against products."""
     figure = figures.new_figure(11, 3.8)
-    for i, (axes, data) in enumerate(
-        zip(figure.subplots(1, 2), ("CIFAR-10", "CIFAR-100"), strict=True)
-    ):
+    x_label = "billion products an image, counted here"
+    y_label = "error (%), as the paper reports it"
+    for i, data in enumerate(("CIFAR-10", "CIFAR-100")):
+        axes = figure.add_subplot(1, 2, i + 1)
+        plots.label(axes, x_label, y_label, data)
+        axes.margins(0.12)
         for j, (name, paper) in enumerate(networks.PUBLISHED.items()):
             axes.plot(
                 result["networks"][name]["products"] / 1e9,
@@ -124,19 +126,11 @@ def plot(result):
                 color=figures.COLORS[j],
                 label=name,
             )
-        axes.set_title(data)
-        axes.set_xlabel("billion products an image, counted here")
-        axes.set_ylabel("error (%), as the paper reports it")
-        axes.margins(0.12)
-        axes.grid(alpha=0.3, linewidth=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(
-        *axes.get_legend_handles_labels(),
-        loc="outside right center",
-        frameon=False,
+    entries = axes.get_legend_handles_labels()
+    figure.legend(*entries, loc="outside right center", frameon=False)
+    figure.suptitle(
+        "Figure 5 of the paper: its errors; none of these was trained here"
+        + " (a smoke test: products of tiny networks)"
+        * result["settings"]["smoke"]
     )
-    title = "Figure 5 of the paper: its errors; none of these was trained here"
-    if result["settings"]["smoke"]:
-        title += " (a smoke test: products of tiny networks)"
-    figure.suptitle(title)
     return figure

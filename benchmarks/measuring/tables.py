@@ -23,10 +23,10 @@ def summary(values):
     }
 
 
-def mean_and_std(values, form=".2f"):
+def mean_and_std(values, form=".2f", of_std=".2f"):
     """Such as "66.11 ± 0.48"; of a single value without its deviation."""
     mean, std, _ = summary(values).values()
-    return f"{mean:{form}}" + (f" ± {std:.2f}" if std is not None else "")
+    return f"{mean:{form}}" + (f" ± {std:{of_std}}" if std is not None else "")
 
 
 def interval(values):

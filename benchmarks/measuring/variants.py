@@ -3,6 +3,7 @@
 import pandas as pd
 
 from keras_warn.reporting import figures
+from measuring import plots
 from measuring import tables
 
 BASELINE = "baseline"
@@ -74,11 +75,7 @@ def dots(values, label):
         axes.plot(numbers, [place + 0.3] * len(numbers), "o", **of_seed)
         if not place:
             axes.axvline(mean, color=color, lw=0.7, ls="--")
-    axes.set_yticks(range(len(values)), [*values], size=figures.FONT + 1)
-    axes.set_ylim(len(values) - 0.4, -0.5)
-    axes.set_xlabel(label, size=figures.FONT + 2)
-    axes.tick_params(labelsize=figures.FONT + 1)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", alpha=0.3, linewidth=0.5)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    plots.label(axes, label, grid="x")
+    axes.set_yticks(range(len(values)), [*values])
+    axes.invert_yaxis()
     return figure
