@@ -27,14 +27,14 @@ import tempfile
 from functools import partial
 
 # Before TensorFlow is imported.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
+from measuring import command  # isort: skip
+import cluttered_mnist
 import keras
 import numpy as np
 import pandas as pd
-from measuring import command
 from measuring.timing import measure_time
 from measuring.timing import prediction
 
@@ -45,8 +45,7 @@ from keras_warn.data import cluttered
 from keras_warn.data import load_digits
 from keras_warn.environment import environment
 
-# Of the recipe: streams of clutter, and its training's.
-TEST_SEED, TRAIN_SEED = 1_000_002, 0
+DISTRACTORS = 8  # as in the recipe's training
 REPRESENTATIVE = 256
 BATCH = 100
 
@@ -56,12 +55,6 @@ COLUMNS = {
     "other_predictions": "other predictions (%)",
     "largest_difference": "largest difference of a probability",
     "megabytes": "MB",
-}
-# What each is called, and its file.
-FORMATS = {
-    "SavedModel": ("tf_saved_model", "saved_model"),
-    "ONNX": ("onnx", "model.onnx"),
-    "LiteRT": ("litert", "model.tflite"),
 }
 
 
@@ -107,28 +100,25 @@ def of_litert(path, signature):
     return lambda images: runner(images=images)
 
 
-def exported(model, folder):
-    """Exports a model in all formats; paths by name."""
+def exported(model, folder, images=None):
+    """Exports a model in all formats; paths by name.
+
+    With images also as LiteRT in smaller numbers, as these ask for.
+    """
     paths = {}
-    for name, (kind, file) in FORMATS.items():
+
+    def add(name, file, kind, **options):
         paths[name] = pathlib.Path(folder, file)
-        keras_warn.export(model, paths[name], kind)
-    return paths
+        keras_warn.export(model, paths[name], kind, **options)
 
-
-def quantized(model, folder, images):
-    """Exports a model as LiteRT in smaller numbers, the same."""
-    paths = {}
-    for kind, seen in (("float16", None), ("int8", images)):
-        paths[f"LiteRT {kind}"] = path = pathlib.Path(folder, f"{kind}.tflite")
-        keras_warn.export(
-            model,
-            path,
-            "litert",
-            masks="maps",
-            quantization=kind,
-            representative_images=seen,
-        )
+    add("SavedModel", "saved_model", "tf_saved_model")
+    add("ONNX", "model.onnx", "onnx")
+    add("LiteRT", "model.tflite", "litert")
+    if images is not None:
+        small = {"kind": "litert", "masks": "maps"}
+        add("LiteRT float16", "f.tflite", quantization="float16", **small)
+        small["representative_images"] = images
+        add("LiteRT int8", "i.tflite", quantization="int8", **small)
     return paths
 
 
@@ -167,26 +157,22 @@ def latency(title, model, paths, image, rounds):
 def accuracy(model, paths, canvases):
     """What each kind of LiteRT model makes of the test digits."""
     images, labels = canvases.images, canvases.labels
-    keras_says = model.predict(images, BATCH, verbose=0)
-    found = {"Keras": {"accuracy": np.mean(keras_says.argmax(1) == labels)}}
+    wanted = model.predict(images, BATCH, verbose=0)
+    found = {"Keras": {"accuracy": np.mean(wanted.argmax(1) == labels)}}
     for name, run in loaded(paths, "serve").items():
         batches = np.array_split(images, range(BATCH, len(images), BATCH))
         said = [run(batch)["probabilities"] for batch in batches]
         said = np.concatenate(said)
+        chosen = said.argmax(1)
+        parts = [paths[name], *paths[name].rglob("*")]
+        size = sum(x.stat().st_size for x in parts if x.is_file())
         found[name] = {
-            "accuracy": np.mean(said.argmax(1) == labels),
-            "other_predictions": np.mean(
-                said.argmax(1) != keras_says.argmax(1)
-            ),
-            "largest_difference": float(np.abs(said - keras_says).max()),
-            "megabytes": _bytes(paths[name]) / 1e6,
+            "accuracy": np.mean(chosen == labels),
+            "other_predictions": np.mean(chosen != wanted.argmax(1)),
+            "largest_difference": float(np.abs(said - wanted).max()),
+            "megabytes": size / 1e6,
         }
     return found
-
-
-def _bytes(path):
-    parts = path.rglob("*") if path.is_dir() else [path]
-    return sum(part.stat().st_size for part in parts if part.is_file())
 
 
 def markdown(results):
@@ -196,20 +182,15 @@ def markdown(results):
         for title, measures in results["latency"].items()
         for signature, found in measures.items()
     }
-    exactness = pd.DataFrame.from_dict(results["accuracy"], "index")
+    latency = pd.DataFrame(latency).T.rename_axis("one image, ms")
     # Keras itself has an accuracy alone.
-    exactness = exactness.reindex(columns=COLUMNS).rename(columns=COLUMNS)
-    exactness.iloc[:, :2] *= 100
-    return "\n\n".join(
-        table.astype(object)
-        .where(table.notna(), None)
-        .rename_axis(name)
-        .to_markdown(floatfmt=forms, missingval="–")
-        for name, table, forms in (
-            ("one image, ms", pd.DataFrame(latency).T, ".2f"),
-            ("digits", exactness, ("", ".2f", ".2f", ".1e", ".2f")),
-        )
+    exact = pd.DataFrame(results["accuracy"]).T.rename_axis("digits")
+    exact[["accuracy", "other_predictions"]] *= 100
+    exact = exact.rename(columns=COLUMNS).astype(object)
+    exact = exact.where(exact.notna(), None).to_markdown(
+        floatfmt=("", ".2f", ".2f", ".1e", ".2f"), missingval="–"
     )
+    return f"{latency.to_markdown(floatfmt='.2f')}\n\n{exact}"
 
 
 def main(argv=None):
@@ -225,10 +206,10 @@ def main(argv=None):
     out.mkdir(parents=True, exist_ok=True)
 
     digits = keras.saving.load_model(s.model)
-    train, _, test = load_digits()
-    settings = {"distractors": 8}
-    canvases = cluttered(*test, s.test_size, seed=TEST_SEED, **settings)
-    seen = cluttered(*train, REPRESENTATIVE, seed=TRAIN_SEED, **settings)
+    data = load_digits()
+    settings = cluttered_mnist.Settings(test_size=s.test_size)
+    canvases = cluttered_mnist.test_canvases(DISTRACTORS, data, settings)
+    seen = cluttered(*data.train, REPRESENTATIVE, distractors=DISTRACTORS)
     keras.utils.set_random_seed(0)
     large = keras_warn.augment(
         keras.applications.MobileNetV2(
@@ -246,17 +227,17 @@ def main(argv=None):
     results = {"settings": vars(s), "environment": environment(), "latency": {}}
     for name, (model, image) in models.items():
         with tempfile.TemporaryDirectory() as folder:
-            paths = exported(model, folder)
-            if model is digits:
-                paths |= quantized(model, folder, seen.images)
+            of_digits = model is digits
+            paths = exported(model, folder, seen.images if of_digits else None)
+            if of_digits:
                 results["accuracy"] = accuracy(model, paths, canvases)
             measured = latency(name, model, paths, image, s.rounds)
             results["latency"][name] = measured
-    with files.replacing(out / "export.json") as path:
-        path.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
     table = markdown(results)
-    with files.replacing(out / "export.md") as path:
-        path.write_text(table + "\n", "utf-8")
+    texts = {"json": json.dumps(results, indent=2), "md": table}
+    for ending, text in texts.items():
+        with files.replacing(out / f"export.{ending}") as path:
+            path.write_text(f"{text}\n", "utf-8")
     print(f"\n{table}\n\nEverything is in {out}.")
 
 

@@ -27,6 +27,7 @@ import pathlib
 
 # First, for what it sets before TensorFlow is imported.
 from measuring import command  # isort: skip
+import cluttered_mnist
 import keras
 import numpy as np
 from measuring import faithfulness_report as report
@@ -36,15 +37,12 @@ from measuring import tables
 
 from keras_warn import training
 from keras_warn.cli.options import count
-from keras_warn.data import cluttered
 from keras_warn.data import images
 from keras_warn.data import load_digits
 from keras_warn.environment import environment
 from keras_warn.explanation import masks
 
-# The tests of `recipes/cluttered_mnist.py`.
 DISTRACTORS = 8
-DIGITS_SEED = 1_000_002
 # Images of each kind in the figure.
 EXAMPLES = 3
 # Of training on birds, small enough for a processor.
@@ -60,13 +58,6 @@ BIRDS = training.Settings(
     schedule="cosine",
     validation_share=0,
 )
-
-
-def digits(s):
-    """Images, labels and boxes to test with."""
-    how = {"distractors": DISTRACTORS, "seed": DIGITS_SEED}
-    canvases = cluttered(*load_digits().test, s.images, **how)
-    return canvases.images, canvases.labels, canvases.boxes
 
 
 def birds(s, cub):
@@ -117,14 +108,13 @@ def measure(path, images, labels, boxes):
     progress = keras.utils.Progbar(len(maps))
     for name, found in maps.items():
         order = saliency.order(found, seed=0)
-        inserted = saliency.curves(model, blurred, images, order, *classes)
-        deleted = saliency.curves(model, images, mean, order, *classes)
-        of_map = {
-            "insertion": inserted[0],
-            "deletion": deleted[0],
-            "insertion, margin": inserted[1],
-            "deletion, margin": deleted[1],
-        }
+        of_map = {}
+        for kind, *ends in (
+            ("insertion", blurred, images),
+            ("deletion", images, mean),
+        ):
+            both = saliency.curves(model, *ends, order, *classes)
+            of_map[kind], of_map[f"{kind}, margin"] = both
         of_images = {
             "pointing": saliency.pointing(found, boxes),
             "energy": saliency.energy(found, boxes),
@@ -149,57 +139,19 @@ def examples(path, names, images, labels, boxes):
     """Rows of the figure: some images, whatever became of them."""
     model = keras.saving.load_model(path)
     chosen = np.arange(EXAMPLES) * len(images) // EXAMPLES
-    images, boxes = images[chosen], boxes[chosen]
+    images, labels, boxes = images[chosen], labels[chosen], boxes[chosen]
     maps, explained = saliency.maps(model, images, boxes, seed=0)
     return [
         {
             "image": images[i],
             "box": boxes[i],
-            "label": names[labels[chosen[i]]],
+            "label": names[labels[i]],
             "output": names[explained.targets[i]],
             "against": names[explained.contrast[i]],
             "maps": {name: found[i] for name, found in maps.items()},
         }
-        for i in range(len(images))
+        for i in range(EXAMPLES)
     ]
-
-
-def benchmark(s, cub, run):
-    """Everything, but for what an earlier start of this run has done."""
-    # Data sets, each with its models and what they are tested with.
-    tests, trained = {}, []
-    if s.digits:
-        paths = [pathlib.Path(path) for path in s.digits]
-        tests["digits"] = paths, [str(i) for i in range(10)], digits(s)
-    if s.cub:
-        folders = [run / f"birds_{seed}" for seed in range(s.seeds)]
-        for seed, folder in enumerate(folders):
-            print(f"\nTraining on birds, seed {seed}", flush=True)
-            trained.append(train(seed, cub, s, folder))
-        paths = [folder / "model.keras" for folder in folders]
-        tests["birds"] = paths, cub.names, birds(s, cub)
-    found, rows = {}, []
-    for name, (paths, names, data) in tests.items():
-        found[name] = [
-            run.part(f"{name}_{i}", measure, path, *data)
-            for i, path in enumerate(paths)
-        ]
-        rows += examples(paths[0], names, *data)
-    result = {
-        "settings": vars(s),
-        "environment": environment(),
-        "birds_accuracy": {
-            name: tables.summary([of_seed[name] for of_seed in trained])
-            for name in (trained[0] if trained else ())
-        },
-        "summary": {name: report.summary(of) for name, of in found.items()},
-    }
-    run.write("results.csv", report.to_csv(found))
-    plots = {
-        "faithfulness_curves": report.curves_figure(result["summary"]),
-        "faithfulness_examples": report.examples_figure(rows),
-    }
-    command.finish(run, result, "faithfulness", report.markdown(result), plots)
 
 
 def main(argv=None):
@@ -228,17 +180,49 @@ def main(argv=None):
     if not s.digits and not s.cub:
         parser.error("--digits or --cub must be given, or both.")
     if keras.backend.backend() != "tensorflow":
-        parser.error(
-            "Gradients are taken with the TensorFlow backend. Received: "
-            f"KERAS_BACKEND={keras.backend.backend()}."
+        parser.error("Gradients are taken with the TensorFlow backend.")
+    models = [pathlib.Path(path) for path in s.digits]
+    digests = [hashlib.sha256(x.read_bytes()).hexdigest() for x in models]
+    run = command.opened(parser, s, models=digests)
+
+    # Data sets, each with its models and what they are tested with.
+    tests, trained = {}, []
+    if s.digits:
+        settings = cluttered_mnist.Settings(test_size=s.images)
+        test = cluttered_mnist.test_canvases(
+            DISTRACTORS, load_digits(), settings
         )
-    try:
-        models = [pathlib.Path(path).read_bytes() for path in s.digits]
-        cub = recipe_of("cub200").read(s.cub) if s.cub else None
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    digests = [hashlib.sha256(model).hexdigest() for model in models]
-    benchmark(s, cub, command.opened(parser, s, models=digests))
+        tests["digits"] = models, [str(i) for i in range(10)], test
+    if s.cub:
+        cub = recipe_of("cub200").read(s.cub)
+        folders = [run / f"birds_{seed}" for seed in range(s.seeds)]
+        for seed, folder in enumerate(folders):
+            print(f"\nTraining on birds, seed {seed}", flush=True)
+            trained.append(train(seed, cub, s, folder))
+        paths = [folder / "model.keras" for folder in folders]
+        tests["birds"] = paths, cub.names, birds(s, cub)
+    found, rows = {}, []
+    for name, (paths, names, data) in tests.items():
+        found[name] = [
+            run.part(f"{name}_{i}", measure, path, *data)
+            for i, path in enumerate(paths)
+        ]
+        rows += examples(paths[0], names, *data)
+    result = {
+        "settings": vars(s),
+        "environment": environment(),
+        "birds_accuracy": {
+            name: tables.summary([of_seed[name] for of_seed in trained])
+            for name in (trained[0] if trained else ())
+        },
+        "summary": {name: report.summary(of) for name, of in found.items()},
+    }
+    run.write("results.csv", report.to_csv(found))
+    plots = {
+        "faithfulness_curves": report.curves_figure(result["summary"]),
+        "faithfulness_examples": report.examples_figure(rows),
+    }
+    command.finish(run, result, "faithfulness", report.markdown(result), plots)
 
 
 if __name__ == "__main__":

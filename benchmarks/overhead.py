@@ -287,12 +287,8 @@ def map_entries(model):
 def ratio(measure, pair, name=None):
     """The median of a ratio and its quartiles, as columns of a row."""
     prefix = f"{name}, " if name else ""
-    low, high = measure["ratio_quartiles"][pair]
-    return {
-        name or pair: measure["ratio"][pair],
-        f"{prefix}lower quartile": low,
-        f"{prefix}upper quartile": high,
-    }
+    names = name or pair, f"{prefix}lower quartile", f"{prefix}upper quartile"
+    return dict(zip(names, timing.quartiles(measure, pair), strict=True))
 
 
 def network(s, run):

@@ -16,11 +16,10 @@ second, the pipeline is no bottleneck.
 `TrainingBatches` with that of `keras.utils.image_dataset_from_directory`, which
 has no augmentation and does not smooth what it shrinks. Without a folder, of
 128 synthetic JPEG files of 375x500 pixels. Beside them, in one thread: the
-parts of that time, and other ways to the same image.
+parts of that time.
 """
 
 import dataclasses
-import functools
 import pathlib
 import tempfile
 import time
@@ -33,12 +32,11 @@ import pandas as pd
 import PIL.Image
 import tensorflow as tf
 from measuring import recipe_of
+from measuring import tables
+from measuring import timing
 from measuring.environment import machine_and_versions
-from measuring.timing import summary
-from measuring.timing import take_turns
 
 from keras_warn import data
-from keras_warn import files
 from keras_warn.cli.options import count
 from keras_warn.training import settings
 
@@ -77,49 +75,6 @@ def write_images(folder, number=128):
         image.save(path, quality=92)
 
 
-def ways_to_read(size=224, resize_shorter_edge=256):
-    """Functions of a JPEG file's path: parts of reading, and other ways."""
-    open_image, as_array = data.images.open_image, data.images.as_array
-    crop = data.transforms.CenterCrop(size, resize_shorter_edge)
-    bilinear = PIL.Image.Resampling.BILINEAR
-
-    def draft(path):
-        """Decoded at half the size or less, where that is large enough."""
-        with PIL.Image.open(path) as image:
-            image.draft("RGB", (resize_shorter_edge,) * 2)
-            return crop(image.convert("RGB"))
-
-    def resize(image, convert=as_array, **options):
-        side = min(image.size) * size / resize_shorter_edge
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        box = left, top, left + side, top + side
-        return convert(image.resize((size, size), bilinear, box, **options))
-
-    def crop_decoded(path):
-        """Only those pixels decoded that are seen."""
-        content = tf.io.read_file(str(path))
-        height, width, _ = tf.io.extract_jpeg_shape(content).numpy()
-        side = min(height, width) * size // resize_shorter_edge
-        window = [(height - side) // 2, (width - side) // 2, side, side]
-        pixels = tf.io.decode_and_crop_jpeg(
-            content, window, channels=3, dct_method="INTEGER_ACCURATE"
-        )
-        image = PIL.Image.fromarray(pixels.numpy())
-        return as_array(image.resize((size, size), bilinear))
-
-    return {
-        "open_image": open_image,
-        "decode_jpeg of TensorFlow": lambda path: tf.io.decode_jpeg(
-            tf.io.read_file(str(path)), channels=3
-        ).numpy(),
-        "open_image, CenterCrop": lambda path: crop(open_image(path)),
-        "not copied": lambda path: resize(open_image(path), np.asarray),
-        "reducing_gap": lambda path: resize(open_image(path), reducing_gap=1.1),
-        "draft": draft,
-        "decode_and_crop_jpeg": crop_decoded,
-    }
-
-
 def measure_loaders(folder, rounds, batch_size=32):
     """Milliseconds of the processor for an image, in turns: a summary."""
     of_keras = keras.utils.image_dataset_from_directory(
@@ -131,12 +86,12 @@ def measure_loaders(folder, rounds, batch_size=32):
         verbose=0,
     )
     images = data.load_image_folder(folder)
-    test = data.TestBatches(images, data.transforms.CenterCrop(), batch_size)
-    training = data.TrainingBatches(
-        images, data.transforms.RandomCrop(), batch_size
-    )
+    center, crop = data.transforms.CenterCrop(), data.transforms.RandomCrop()
+    test = data.TestBatches(images, center, batch_size)
+    training = data.TrainingBatches(images, crop, batch_size)
     flow = iter(training.dataset())
     number = len(training)
+    paths = [str(path) for path in images.paths[: number * batch_size]]
 
     def read(batches):
         for _ in range(number):
@@ -148,38 +103,47 @@ def measure_loaders(folder, rounds, batch_size=32):
             time.sleep(0.2)
             idle = time.process_time() - before < 0.01
 
+    def decode(path):
+        return tf.io.decode_jpeg(tf.io.read_file(path), channels=3).numpy()
+
+    def each(way):
+        def run():
+            for path in paths:
+                way(path)
+
+        return run
+
+    open_image = data.images.open_image
     steps = {
         "keras": lambda: read(iter(of_keras)),
         "TestBatches": lambda: read(iter(test.dataset)),
         "TrainingBatches": lambda: read(flow),
+        "open_image": each(open_image),
+        "decode_jpeg of TensorFlow": each(decode),
+        "open_image, CenterCrop": each(lambda path: center(open_image(path))),
     }
-    paths = images.paths[: number * batch_size]
-
-    def read_alone(way):
-        for path in paths:
-            way(path)
-
-    for name, way in ways_to_read().items():
-        steps[name] = functools.partial(read_alone, way)
-    rows = take_turns("loaders", steps, rounds, time.process_time)
+    rows = timing.take_turns("loaders", steps, rounds, time.process_time)
     made = number * batch_size
     rows = [{name: ms / made for name, ms in row.items()} for row in rows]
-    return summary("reading", "ms", rows, [(name, "keras") for name in steps])
+    pairs = [(name, "keras") for name in steps]
+    return timing.summary("reading", "ms", rows, pairs)
 
 
 def loaders_table(found):
     """Medians and quartiles of `measure_loaders`, a row a way to read."""
-    rows = []
-    for name, (low, high) in found["quartiles"].items():
-        pair = f"{name} / keras"
-        rows.append([name, found["median"][name], low, high])
-        rows[-1] += [found["ratio"][pair], *found["ratio_quartiles"][pair]]
     quartiles = ["lower quartile", "upper quartile"]
     ratio = "times that of Keras"
     columns = ["reader", "ms an image", *quartiles, ratio]
-    return pd.DataFrame(
-        rows, columns=columns + [f"{ratio}, {name}" for name in quartiles]
-    )
+    columns += [f"{ratio}, {name}" for name in quartiles]
+    rows = [
+        [
+            name,
+            *timing.quartiles(found, name),
+            *timing.quartiles(found, f"{name} / keras"),
+        ]
+        for name in found["median"]
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def main(argv=None):
@@ -197,29 +161,26 @@ def main(argv=None):
             if arguments.data_dir is None:
                 write_images(folder)
             folder = arguments.data_dir or folder
-            found = measure_loaders(folder, arguments.rounds)
-        rows = loaders_table(found)
+            rows = loaders_table(measure_loaders(folder, arguments.rounds))
         print(rows.to_markdown(index=False, floatfmt=".2f"))
         print(machine_and_versions())
         if arguments.csv:
-            with files.replacing(arguments.csv) as path:
-                rows.to_csv(path, index=False, float_format="%.4g")
+            rows.to_csv(arguments.csv, index=False, float_format="%.4g")
         return
     recipe = recipe_of(arguments.recipe)
     s = settings.from_arguments(arguments, recipe.settings)
     s = dataclasses.replace(s, validation_share=0.0, patience=None)
     one = recipe.experiment(recipe.read(arguments.data_dir), s, fold=0)
-    rounds = take_turns(
+    rounds = timing.take_turns(
         f"{arguments.batches} batches of {s.batch_size}",
         turns(one.build(), one.batches(), arguments.batches),
         arguments.rounds,
     )
     images = arguments.batches * s.batch_size
     speeds = [{k: 1e3 * images / ms for k, ms in row.items()} for row in rounds]
-    found = summary("speed", "images/s", speeds)
-    for name, value in found["median"].items():
-        low, high = found["quartiles"][name]
-        print(f"{name:9} {value:7.1f} images/s ({low:.1f} to {high:.1f})")
+    found = timing.summary("speed", "images/s", speeds)
+    for name in found["median"]:
+        print(name, tables.median(found, name, "{:.1f}".format), "images/s")
     print(machine_and_versions())
 
 

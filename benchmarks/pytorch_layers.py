@@ -18,6 +18,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 import keras
 import torch
 from measuring import command
+from measuring import tables
 from measuring.environment import machine_and_versions
 from measuring.timing import measure_time
 from paper_networks import WideResNet
@@ -190,9 +191,9 @@ def main(argv=None):
     }
     for title, steps in all_steps.items():
         times = measure_time(title, steps, s.rounds, time.process_time, PAIRS)
-        for pair, ratio in times["ratio"].items():
-            low, high = times["ratio_quartiles"][pair]
-            print(f"{title}, {pair}: {ratio:.2f} ({low:.2f}-{high:.2f})")
+        for pair in times["ratio"]:
+            ratio = tables.median(times, pair, "{:.2f}".format)
+            print(f"{title}, {pair}: {ratio}")
     print(machine_and_versions())
 
 

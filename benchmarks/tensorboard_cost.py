@@ -12,8 +12,8 @@ import tempfile
 
 # First, for what it sets before TensorFlow is imported.
 from measuring import command  # isort: skip
+import cluttered_mnist
 import keras
-from measuring import recipe_module
 from measuring.timing import WARM_UP_STEPS
 from measuring.timing import measure_time
 
@@ -28,13 +28,12 @@ def main():
     parser.add_argument("--rounds", type=count(1), default=6)
     rounds = parser.parse_args().rounds
 
-    recipe = recipe_module("cluttered_mnist")
-    s = recipe.Settings()
+    s = cluttered_mnist.Settings()
     digits = load_digits(s.source)
-    data = recipe.training_data(0, digits, s)
+    data = cluttered_mnist.training_data(0, digits, s)
     shown = cluttered(*digits.validation, 8, distractors=s.distractors, seed=1)
     keras.utils.set_random_seed(0)
-    model = recipe.build("attention", s)
+    model = cluttered_mnist.build("attention", s)
     model.compile(
         keras.optimizers.AdamW(s.learning_rate / 10),
         "sparse_categorical_crossentropy",

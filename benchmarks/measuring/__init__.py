@@ -11,11 +11,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.append(str(pathlib.Path(__file__).parents[2] / "recipes"))
 
 
-def recipe_module(name):
-    """A file of that folder."""
-    return importlib.import_module(name)
-
-
 def recipe_of(name):
-    """The `Recipe` in it."""
-    return recipe_module(name).RECIPE
+    """The `Recipe` in a file of that folder."""
+    return importlib.import_module(name).RECIPE

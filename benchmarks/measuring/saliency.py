@@ -66,36 +66,28 @@ def grad_cams(model, images, classes):
     has no gradient at the last one.
     """
     attention = attention_of(model)
+    logits = [module.prediction.output for module in attention.modules]
+    logits.insert(0, attention.backbone_logits)
+    gates = attention.global_gates.output[..., None]
+    output = keras.ops.sum(gates * keras.ops.stack(logits, axis=1), axis=1)
     reader = keras.Model(
-        model.input,
-        [
-            deepest_features(model),
-            attention.global_gates.output,
-            attention.backbone_logits,
-            *(module.prediction.output for module in attention.modules),
-        ],
+        model.input, [deepest_features(model), logits[0], output]
     )
-
-    def logits(gates, backbone, *modules):
-        stacked = keras.ops.stack([backbone, *modules], axis=1)
-        return backbone, keras.ops.sum(gates[..., None] * stacked, axis=1)
-
     found = []
     for i in range(0, len(images), BATCH_SIZE):
         batch = images[i : i + BATCH_SIZE], classes[i : i + BATCH_SIZE]
-        backbone, output = class_activations(reader, logits, *batch)
-        found.append((backbone[0], *output))
+        (pooled, _), of_output = class_activations(reader, *batch)
+        found.append((pooled, *of_output))
     found = map(np.concatenate, zip(*found, strict=True))
     return [resized(of_method, images.shape[1:3]) for of_method in found]
 
 
-def class_activations(reader, logits, images, classes):
+def class_activations(reader, images, classes):
     """Grad-CAM and HiResCAM `(b, h, w)`, a pair for each of several logits.
 
     `relu(sum_c mean_xy(d logit / d map_c) map_c)`, which is made for networks
     that pool their last map, and `relu(sum_c (d logit / d map_c) map_c)`.
-    `reader` is a model from images to that map and to what `logits`, a
-    function, makes logits from.
+    `reader` is a model from images to that map and to logits.
 
     Reference:
         - Selvaraju et al., "Grad-CAM", ICCV 2017
@@ -108,11 +100,8 @@ def class_activations(reader, logits, images, classes):
     with tf.GradientTape(persistent=True) as tape:
         # Without it, a network with frozen weights would not be recorded.
         tape.watch(images)
-        features, *others = reader(images, training=False)
-        scores = [
-            tf.gather(values, classes, axis=1, batch_dims=1)
-            for values in logits(*others)
-        ]
+        features, *logits = reader(images, training=False)
+        scores = [tf.gather(x, classes, axis=1, batch_dims=1) for x in logits]
     found = []
     for score in scores:
         slopes = tape.gradient(score, features)

@@ -4,6 +4,8 @@ import statistics
 
 from scipy import stats
 
+from measuring import timing
+
 
 def markdown(table, corner=""):
     """A `DataFrame` of strings: its index left, all else right."""
@@ -36,14 +38,9 @@ def interval(values):
 
 
 def median(measure, column, form=str):
-    """Such as "1.010 (1.002–1.017)", with the quartiles if they differ.
-
-    Of a model or a ratio in what `timing.summary` returns.
-    """
-    kind = "ratio" if "/" in column else "median"
-    if column not in measure[kind]:
-        return "–"
-    quartiles = "ratio_quartiles" if kind == "ratio" else "quartiles"
-    low, high = map(form, measure[quartiles][column])
-    text = form(measure[kind][column])
+    """Such as "1.010 (1.002–1.017)", with the quartiles if they differ."""
+    found = timing.quartiles(measure, column)
+    if found is None:
+        return None
+    text, low, high = map(form, found)
     return text if low == high else f"{text} ({low}–{high})"

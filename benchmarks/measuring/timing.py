@@ -104,6 +104,16 @@ def summary(title, unit, rounds, pairs=PAIRS):
     }
 
 
+def quartiles(measure, column):
+    """Median, lower and upper quartile of a model or ratio in a `summary`."""
+    kind, of_kind = "median", "quartiles"
+    if "/" in str(column):
+        kind, of_kind = "ratio", "ratio_quartiles"
+    if column in measure[kind]:
+        return measure[kind][column], *measure[of_kind][column]
+    return None
+
+
 def _milliseconds(step, clock):
     start = clock()
     step()
