@@ -7,30 +7,24 @@ The first writes the tables into their marked places on the page, whose prose
 stays as it is, and the plots to docs/images/. The second changes nothing, and
 fails if the page or a plot is not that of the runs.
 
-Those are, of trainings with a row each, whose columns are `arm`, `seed`,
-`parameters` and test accuracies, as shares:
+The columns of trainings are `arm`, `seed`, `parameters` and test accuracies:
 
 - `figure4_mnist.csv`, the `results.csv` of
   `recipes/cluttered_mnist.py --source mnist.npz` with `--ablate figure_4
-  kernel_3 agreement`
-- `figure4_mnist_64_epochs.csv`, the same of `--epochs 64 --attention
-  preset=paper depth=4 width=8 kernel_size=3`
+  kernel_3 agreement`; `figure4_mnist_64_epochs.csv`, that of `--epochs 64
+  --attention preset=paper depth=4 width=8 kernel_size=3`
 - `cub50_study.csv`, as the `runs.csv` of `recipes/paper_tables.py`, with one
   name for each variant
-- `frozen.csv` and `fine_tuned.csv`, the rows of `benchmarks/frozen.py` and
-  `benchmarks/fine_tuned.py`
-- `certainty.csv`, the rows of `benchmarks/certainty.py` and
-  `benchmarks/unknown_digits.py`
-- `exits.csv`, the rows of `benchmarks/exits.py` and
-  `benchmarks/exits_frozen.py`
-- `table2.json`, the `results.json` of `benchmarks/table2.py` without `--smoke`
+
+All else is written by `benchmarks/`: `frozen.csv` and `fine_tuned.csv`,
+`certainty.csv` also by `unknown_digits.py`, `exits.csv` also by
+`exits_frozen.py`, and `table2.json`, the `results.json` of `table2.py`.
 
 Differences are paired by seed. Intervals are Student's t over seeds; of
 `frozen.csv` and `fine_tuned.csv` they are by the bootstrap over seeds and test
 images.
 """
 
-import functools
 import hashlib
 import json
 import pathlib
@@ -39,7 +33,6 @@ import sys
 
 from measuring import certainty_report
 from measuring import command
-from measuring import exits_report
 from measuring import frozen_report
 from measuring import table2_report
 from measuring import variants
@@ -50,49 +43,48 @@ from keras_warn.reporting import figures
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 
-# Figure 4: what each variant is called in its parts.
-DEPTHS = {f"depth_{n}_width_1": n for n in (1, 2, 3, 4)}
+FIGURE_4, TRAINED_WITH = "figure4_mnist.csv", "accuracy_8"
+DISTRACTORS = (4, 8, 16, 32, 64)
+# Variants by what they are called in each part of Figure 4, and their sizes.
+DEPTHS = {
+    f"depth {n}, width 1": (f"depth_{n}_width_1", n) for n in (1, 2, 3, 4)
+}
 WIDTHS = {
-    "depth_4_width_1": 1,
-    "depth_4_width_2": 2,
-    "attention": 4,
-    "depth_4_width_8": 8,
+    "depth 4, width 1": ("depth_4_width_1", 1),
+    "depth 4, width 2": ("depth_4_width_2", 2),
+    "depth 4, width 4": ("attention", 4),
+    "depth 4, width 8": ("depth_4_width_8", 8),
 }
 PARTS = {
     "baseline": "baseline",
-    "attention": "attention, depth 4, width 4",
-    "no_diversity": "without regularizer",
-    "sigmoid_masks": "sigmoid masks",
-    "sigmoid_gates": "sigmoid gates",
-    "average": "average, no gates",
-    "linear": "linear map, no gates",
-    "blocked_gradient": "no gradient to the backbone",
-    "agreement": "each prediction on its own",
-    "kernel_3": "3x3 kernels",
+    "attention, depth 4, width 4": "attention",
+    "without regularizer": "no_diversity",
+    "sigmoid masks": "sigmoid_masks",
+    "sigmoid gates": "sigmoid_gates",
+    "average, no gates": "average",
+    "linear map, no gates": "linear",
+    "no gradient to the backbone": "blocked_gradient",
+    "each prediction on its own": "agreement",
+    "3x3 kernels": "kernel_3",
 }
 NETWORKS = {
     "baseline": "baseline",
     "attention": "attention",
-    "spatial_transformer": "spatial transformer",
+    "spatial transformer": "spatial_transformer",
 }
-NETWORKS_LONGER = {"baseline": "baseline", "attention": "8 heads, 3x3 kernels"}
-DISTRACTORS = (4, 8, 16, 32, 64)
-TRAINED_WITH = "accuracy_8"
-
-# Of `recipes/paper_tables.py`.
-BIRDS_ACCURACY = "last_epoch_test_accuracy"
+NETWORKS_LONGER = {"baseline": "baseline", "8 heads, 3x3 kernels": "attention"}
 
 # A place of the page, its name, and what stands in it.
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
-def along(path, attended, label, x_label, log2=True):
+def along(path, sizes, x_label, log2=True):
     """Table and plot of attention of several sizes, beside the baseline."""
-    names = {"baseline": "baseline"}
-    names |= {variant: label.format(size) for variant, size in attended.items()}
-    rows = [(says, variant, TRAINED_WITH) for variant, says in names.items()]
-    points = {"baseline": rows[:1] * len(attended), "attention": rows[1:]}
-    return curves(path, rows, [*attended.values()], points, x_label, log2)
+    rows = [("baseline", "baseline", TRAINED_WITH)]
+    rows += [(says, name, TRAINED_WITH) for says, (name, _) in sizes.items()]
+    points = {"baseline": rows[:1] * len(sizes), "attention": rows[1:]}
+    x = [size for _, size in sizes.values()]
+    return curves(path, rows, x, points, x_label, log2)
 
 
 def more_clutter(path, networks):
@@ -102,7 +94,7 @@ def more_clutter(path, networks):
             (f"{says}, {n} distractors", variant, f"accuracy_{n}")
             for n in DISTRACTORS
         ]
-        for variant, says in networks.items()
+        for says, variant in networks.items()
     }
     rows = [row for at_n in zip(*points.values(), strict=True) for row in at_n]
     x_label = "distractors (trained with 8)"
@@ -124,13 +116,14 @@ def curves(path, rows, x, points, x_label, log2=True):
     return variants.table(found, rows, error=True), plot
 
 
-def side_by_side(path, column, error, labels=None):
+def side_by_side(path, column, labels=None):
     """Table and plot of variants one below the other."""
     found = variants.read(path)
+    error = labels is not None
     if labels is None:
         names = found.index.unique("variant")
-        labels = {name: name.replace("_", " ") for name in names}
-    rows = [(says, variant, column) for variant, says in labels.items()]
+        labels = {name.replace("_", " "): name for name in names}
+    rows = [(says, variant, column) for says, variant in labels.items()]
     values = {
         says: variants.percent(found, variant, column, error)
         for says, variant, _ in rows
@@ -162,58 +155,31 @@ def certainty(path, name):
 
 def exits(path):
     """Tables and plot of early exits."""
-    return exits_report.tables(path), exits_report.plot(path)
+    tables = (certainty_report.table(path, name) for name in ("exits", "left"))
+    return "\n\n".join(tables), certainty_report.curves(path)
 
 
-def shown(file, function, **arguments):
-    return file, functools.partial(function, **arguments)
-
-
-# For each place the file of its runs, and what shows them.
+# For each place the file of its runs, what shows them, and arguments.
 SHOWN = {
-    "figure4b": shown(
-        "figure4_mnist.csv",
-        along,
-        attended=DEPTHS,
-        label="depth {}, width 1",
-        x_label="modules of one head",
-        log2=False,
+    "figure4b": (FIGURE_4, along, DEPTHS, "modules of one head", False),
+    "figure4c": (FIGURE_4, along, WIDTHS, "heads in each of 4 modules"),
+    "figure4d": (FIGURE_4, side_by_side, TRAINED_WITH, PARTS),
+    "figure4e": (FIGURE_4, more_clutter, NETWORKS),
+    "figure4_longer": (
+        "figure4_mnist_64_epochs.csv",
+        more_clutter,
+        NETWORKS_LONGER,
     ),
-    "figure4c": shown(
-        "figure4_mnist.csv",
-        along,
-        attended=WIDTHS,
-        label="depth 4, width {}",
-        x_label="heads in each of 4 modules",
-    ),
-    "figure4d": shown(
-        "figure4_mnist.csv",
-        side_by_side,
-        column=TRAINED_WITH,
-        error=True,
-        labels=PARTS,
-    ),
-    "figure4e": shown("figure4_mnist.csv", more_clutter, networks=NETWORKS),
-    "figure4_longer": shown(
-        "figure4_mnist_64_epochs.csv", more_clutter, networks=NETWORKS_LONGER
-    ),
-    "birds": shown(
-        "cub50_study.csv", side_by_side, column=BIRDS_ACCURACY, error=False
-    ),
-    "frozen": shown("frozen.csv", beside_controls),
-    "fine_tuned": shown("fine_tuned.csv", beside_controls),
-    **{
-        name: shown("certainty.csv", certainty, name=name)
-        for name in certainty_report.TABLES
-    },
-    "exits": shown("exits.csv", exits),
-    "table2": shown("table2.json", table_2),
+    "birds": ("cub50_study.csv", side_by_side, "last_epoch_test_accuracy"),
+    "frozen": ("frozen.csv", beside_controls),
+    "fine_tuned": ("fine_tuned.csv", beside_controls),
+    "calibration": ("certainty.csv", certainty, "calibration"),
+    "answered": ("certainty.csv", certainty, "answered"),
+    "unknown": ("certainty.csv", certainty, "unknown"),
+    "zoom": ("certainty.csv", certainty, "zoom"),
+    "exits": ("exits.csv", exits),
+    "table2": ("table2.json", table_2),
 }
-
-
-def places(page):
-    """What stands in the marked places of a page, by name."""
-    return {match[2]: match[3] for match in PLACE.finditer(page)}
 
 
 def digest(path):
@@ -221,12 +187,12 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def is_drawn(path, source):
-    """Whether the plot at `path` is of the runs in `source`."""
+def drawn_of(path):
+    """The digest of the runs that the plot at `path` is of, if it is there."""
     if not path.exists():
-        return False
+        return None
     with Image.open(path) as image:
-        return image.info.get("Source") == digest(source)
+        return image.info.get("Source")
 
 
 def main(argv=None):
@@ -237,31 +203,29 @@ def main(argv=None):
     s = parser.parse_args(argv)
     page = s.docs / "evidence.md"
     old = page.read_text("utf-8")
-    if places(old).keys() != SHOWN.keys():
+    was = {match[2]: match[3] for match in PLACE.finditer(old)}
+    if was.keys() != SHOWN.keys():
         parser.error(f"{page} must have the places {', '.join(SHOWN)}.")
     contents, plots = {}, {}
-    for name, (file, show) in SHOWN.items():
+    for name, (file, show, *arguments) in SHOWN.items():
         source = s.docs / "results" / file
-        contents[name], plot = show(source)
+        contents[name], plot = show(source, *arguments)
         if plot:
             contents[name] += f"\n\n![The same, drawn](images/{name}.png)"
-            plots[s.docs / f"images/{name}.png"] = plot, source
+            plots[s.docs / f"images/{name}.png"] = plot, digest(source)
     if s.check:
-        was = places(old)
         differ = [
             f"{page}: {name}"
             for name, content in contents.items()
             if was[name] != f"{content}\n"
         ]
-        differ += [
-            x for x, (_, source) in plots.items() if not is_drawn(x, source)
-        ]
+        differ += [x for x, (_, known) in plots.items() if drawn_of(x) != known]
         for name in differ:
             print(f"Not of the runs in {s.docs / 'results'}: {name}")
         return 1 if differ else 0
-    for path, (plot, source) in plots.items():
+    for path, (plot, known) in plots.items():
         with files.replacing(path) as unfinished:
-            plot.savefig(unfinished, metadata={"Source": digest(source)})
+            plot.savefig(unfinished, metadata={"Source": known})
     new = PLACE.sub(lambda m: f"{m[1]}{contents[m[2]]}\n{m[4]}", old)
     with files.replacing(page) as unfinished:
         unfinished.write_text(new, "utf-8")

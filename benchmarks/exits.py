@@ -158,7 +158,7 @@ def main(argv=None):
         arguments,
         trainings.about_digits(s),
         PLACES,
-        lambda maps, seed: trainings.on_digits(s, digits, seed, maps),
+        lambda maps, seed: trainings.on_digits(s, digits, seed, maps)[0],
         (judged.images, judged.labels),
         (test.images, test.labels),
     )

@@ -11,7 +11,6 @@ which reads images, and of its head, which reads the cache. What counts is
 process CPU time.
 """
 
-import functools
 import pathlib
 import tempfile
 import time
@@ -58,27 +57,6 @@ def predictions(one, dtype, folder):
     return cached(one.test_batches(one.splits.test), 1).predict(head)
 
 
-def epochs(one, folder):
-    """Functions that train for `EPOCHS`, on images and on the cache."""
-    model, features, head = parts(one)
-    images = one.batches()
-    cache = training.FeatureCache(features, images, folder, limit=None)
-
-    def train_for_epochs(trained, batches):
-        trained.fit(
-            batches.dataset(),
-            epochs=EPOCHS,
-            steps_per_epoch=len(batches),
-            shuffle=False,
-            verbose=0,
-        )
-
-    return {
-        "images": functools.partial(train_for_epochs, model, images),
-        "cache": functools.partial(train_for_epochs, head, cache),
-    }
-
-
 def main(argv=None):
     parser = command.plain_parser(__doc__)
     add = parser.add_argument
@@ -96,15 +74,29 @@ def main(argv=None):
         for dtype in ("float16", "float32"):
             with tempfile.TemporaryDirectory() as folder:
                 found[dtype] = predictions(one, dtype, folder)
-        labels = one.splits.test.labels
-        for dtype, predicted in found.items():
-            accuracy = np.mean(predicted.argmax(axis=1) == labels)
-            print(f"seed {seed}, {dtype}: {100 * accuracy:.2f} %")
+            correct = found[dtype].argmax(axis=1) == one.splits.test.labels
+            print(f"seed {seed}, {dtype}: {100 * correct.mean():.2f} %")
         apart = np.abs(found["float16"] - found["float32"]).max()
         print(f"largest difference of a probability {apart:.4f}", flush=True)
+    one = recipe.experiment(data, s, fold=0)
+    model, features, head = parts(one)
+    images, pairs = one.batches(), [("images", "cache")]
+
+    def train_for_epochs(trained, batches):
+        trained.fit(
+            batches.dataset(),
+            epochs=EPOCHS,
+            steps_per_epoch=len(batches),
+            shuffle=False,
+            verbose=0,
+        )
+
     with tempfile.TemporaryDirectory() as folder:
-        steps = epochs(recipe.experiment(data, s, fold=0), folder)
-        pairs = [("images", "cache")]
+        cache = training.FeatureCache(features, images, folder, limit=None)
+        steps = {
+            "images": lambda: train_for_epochs(model, images),
+            "cache": lambda: train_for_epochs(head, cache),
+        }
         found = measure_time("", steps, TIMED, time.process_time, pairs)
     for name, ms in found["median"].items():
         seconds = ms / 1e3 / EPOCHS

@@ -13,28 +13,20 @@ Three models are compared, of the same weights:
 - ours: `keras_warn.augment(backbone, preset, diversity_weight=0)`;
 - direct: the paper's formulation as it is written. A convolution to the
   label-space map `(b, h, w, k * n)` and one to the gate map, which are then
-  masked and summed. It is attached to the same feature maps, and its outputs
-  are checked against ours before anything is measured.
+  masked and summed. Its outputs are checked against ours before anything is
+  measured. Slow as it is, it takes part in every 4th round.
 
-How each number is taken:
-
-- Operations: per image, by the counter of each backend (see
-  `keras_warn.operations`). A multiplication and an addition are two.
-- Time: of `predict_on_batch` and `train_on_batch`, on a batch that lies on the
-  device, until the results are there: on a CPU the time that all threads of the
-  process take of it, as others may use it, too, and beside it that on the wall.
-  Models take turns
-  (A B C A B A B ...), and a ratio is the median over rounds of the ratio
-  within a round, so that a machine that slows down for a while slows all of
-  them. The direct formulation, slow as it is, takes part in every 4th round.
-- Memory: what a training step needs beyond what lay in memory before it, as the
-  framework's allocator counts it; on JAX, as its compiler plans it.
-- Modules alone: the attention layers as a model of their own, on fixed feature
-  maps.
+Models take turns (A B C A B A B ...) on a batch that lies on the device, and a
+ratio is the median over rounds of the ratio within a round, so that a machine
+that slows down for a while slows all of them. On a CPU time is that of all
+threads of the process, as others may use it, too, and beside it that on the
+wall. Memory is what a training step needs beyond what lay there before it, as
+the framework's allocator counts it; on JAX, as its compiler plans it. *Modules*
+are the attention layers alone, on fixed feature maps.
 
 Writes `results.json` (with every single sample), `overhead.md` and
-`overhead.png` to `--out`. A run that was stopped resumes where it was, one
-kernel size at a time: start it again.
+`overhead.png` to `--out`; a table of several models as `.csv`, and its `.png`.
+A run that was stopped resumes where it was: start it again.
 """
 
 import itertools

@@ -145,7 +145,6 @@ def trained(network):
 
 def inference(network, images):
     """A function that predicts a batch."""
-    images = images_for(network, images)
 
     def step():
         network.eval()
@@ -157,14 +156,12 @@ def inference(network, images):
 
 def training_step(network, images, labels):
     """A function that trains on a batch."""
-    images = images_for(network, images)
     optimizer = torch.optim.SGD(trained(network), 1e-4)
 
     def step():
         network.train()
         optimizer.zero_grad()
-        loss = nn.functional.nll_loss(network(images).log(), labels)
-        loss.backward()
+        nn.functional.nll_loss(network(images).log(), labels).backward()
         optimizer.step()
 
     return step
@@ -177,18 +174,16 @@ def main(argv=None):
     s = parser.parse_args(argv)
 
     keras.utils.set_random_seed(0)
-    found = networks()
-    for name, network in found.items():
-        parameters = sum(x.numel() for x in trained(network))
-        print(f"{name}: {parameters:,} parameters")
     images = torch.randn(s.batch_size, 3, 32, 32)
     labels = torch.randint(CLASSES, (s.batch_size,))
-    all_steps = {
-        "inference": {k: inference(x, images) for k, x in found.items()},
-        "training step": {
-            k: training_step(x, images, labels) for k, x in found.items()
-        },
-    }
+    all_steps = {"inference": {}, "training step": {}}
+    for name, network in networks().items():
+        parameters = sum(x.numel() for x in trained(network))
+        print(f"{name}: {parameters:,} parameters")
+        given = images_for(network, images)
+        all_steps["inference"][name] = inference(network, given)
+        step = training_step(network, given, labels)
+        all_steps["training step"][name] = step
     for title, steps in all_steps.items():
         times = measure_time(title, steps, s.rounds, time.process_time, PAIRS)
         for pair in times["ratio"]:

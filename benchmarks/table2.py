@@ -6,21 +6,14 @@
 
 Of ResNeXt-29 (16x64d), DenseNet-190, WRN-28-10, WRN-40-10, WRN-att2,
 WARN-28-10 and WARN-40-10, for 32x32 images and 10 classes, with random
-weights:
-
-- Parameters that are trained.
-- Products: multiplications, each with its addition, for one image. The paper's
-  "GFlop" are billions of these.
-- Time of Keras's compiled prediction, on a batch that lies on the device, until
-  the results are there. Networks take turns, batch by batch, and a ratio is the
-  median over rounds of the ratio within a round.
-- The same of each WARN and its WRN alone, in more rounds: whether attention
-  is as good as free is a matter of percents.
+weights: parameters that are trained, products (`measuring/products.py`), and
+the time of Keras's compiled prediction, on a batch that lies on the device.
+Networks take turns, batch by batch; each WARN and its WRN do so alone as well,
+in more rounds: whether attention is as good as free is a matter of percents.
 
 The paper forwards 10,000 images in batches of 256. So does this on a GPU; on a
 processor it is 32 images in batches of 4, and seconds are scaled to 10,000
-images: two minutes on two cores. `--images`, `--pair-images` and `--batch-size`
-say otherwise. Errors are the paper's own: nothing is trained.
+images: two minutes on two cores. Errors are the paper's: nothing is trained.
 
 Writes `results.json` (with every single sample), `table2.md` and `figure5.png`
 to `--out`. A run that was stopped resumes where it was: start it again.

@@ -51,8 +51,9 @@ def main(argv=None):
         about = {**trainings.about_digits(s), "seed": seed}
         if rows.done(arguments.out, {**about, "table": "unknown"}):
             continue
-        model = trainings.on_digits(s, known, seed, cluttered_mnist.ATTEND_AT)
-        canvases = cluttered_mnist.training_data(seed, known, s)
+        model, canvases = trainings.on_digits(
+            s, known, seed, cluttered_mnist.ATTEND_AT
+        )
         taught = [
             canvases[i][0] for i in range(TAUGHT // cluttered_mnist.BATCH)
         ]

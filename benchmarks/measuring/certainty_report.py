@@ -1,36 +1,33 @@
-"""Tables of the rows of `certainty.py`: means over seeds."""
+"""What rows of `certainty.py` and `exits.py` show: means over seeds."""
 
 import pandas as pd
 
+from keras_warn.reporting import figures
 from measuring import tables
 
-TABLES = ("calibration", "answered", "unknown", "zoom")
 # What is compared over seeds: name of a column, measure, and from the name of a
 # row those of two: how much the first has more than the second.
 FIXED = "and what masks show"
-
-
-def _before(row):
-    """A calibrated row, and the same that is not."""
-    return row, row.partition(",")[0]
-
-
 COMPARED = {
     "zoom": [
         (f"{FIXED}: ahead by", "test accuracy (%)", lambda row: (FIXED, row))
     ],
+    # A calibrated row, and the same that is not.
     "calibration": [
-        ("change of the error", "calibration error (%)", _before),
-        ("change of the likelihood", "negative log-likelihood", _before),
+        (column, measure, lambda row: (row, row.partition(",")[0]))
+        for column, measure in (
+            ("change of the error", "calibration error (%)"),
+            ("change of the likelihood", "negative log-likelihood"),
+        )
     ],
 }
 
 
 def table(path, name):
-    """A table of these rows as Markdown, such as one of `TABLES`."""
+    """A table of these rows as Markdown."""
     rows = pd.read_csv(path)
     rows = rows[rows["table"] == name]
-    rows["place"] = rows["data"] + ", " + rows["backbone"]
+    rows = rows.assign(place=rows["data"] + ", " + rows["backbone"])
     rows = rows.set_index(["place", "row", "measure", "seed"])
     values = rows["value"].sort_index()
     of_seeds = values.groupby(["place", "row", "measure"])
@@ -47,6 +44,25 @@ def table(path, name):
         ]
     cells.index = cells.index.map(": ".join)
     return tables.markdown(cells)
+
+
+def curves(path):
+    """Accuracy against operations of early exits, at the same thresholds."""
+    rows = pd.read_csv(path)
+    rows = rows[rows["table"] == "curve"]
+    ends = rows["row"].str.rsplit(", ", n=1, expand=True)
+    places = rows["data"] + ", " + ends[0]
+    # From the strictest on, as they are written.
+    rows = rows.assign(places=places, threshold=ends[1])
+    means = rows.pivot_table(
+        "value", ["places", "threshold"], "measure", sort=False
+    )
+    return figures.exits_figure(
+        {
+            places: (curve["operations (%)"] / 100, curve["accuracy (%)"] / 100)
+            for places, curve in means.groupby("places", sort=False)
+        }
+    )
 
 
 def _difference(one, other):

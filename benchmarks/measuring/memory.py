@@ -2,6 +2,7 @@
 
 import keras
 
+from measuring.environment import gpus
 from measuring.timing import PAIRS
 from measuring.timing import WARM_UP_STEPS
 from measuring.timing import summary
@@ -26,11 +27,8 @@ def measure_memory(built, inputs, labels, rounds, pairs=PAIRS):
 
 def why_not_counted():
     """What keeps memory from being counted, and what helps; or `None`."""
-    if keras.backend.backend() == "torch":
-        from torch import cuda
-
-        if not cuda.is_available():
-            return "PyTorch counts memory on GPUs only: use --skip-memory"
+    if keras.backend.backend() == "torch" and not gpus():
+        return "PyTorch counts memory on GPUs only: use --skip-memory"
     if keras.backend.backend() == "tensorflow":
         in_use, *_ = _statistics()
         try:
@@ -68,7 +66,7 @@ def _statistics():
         )
     import tensorflow as tf
 
-    device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
+    device = "GPU:0" if gpus() else "CPU:0"
     counted = tf.config.experimental
     return (
         lambda: counted.get_memory_info(device)["current"],

@@ -163,12 +163,14 @@ def on_frozen(s, images, seed, **arguments):
 def on_digits(s, digits, seed, attend_at):
     """The network of `recipes/cluttered_mnist.py` with attention, trained.
 
-    Each module has a loss of its own, whose gradients reach the backbone.
+    And its data, which make other canvases next. Each module has a loss of its
+    own, whose gradients reach the backbone.
     """
     keras.utils.set_random_seed(seed)
     model = keras_warn.augment(
         cluttered_mnist.backbone(s), attend_at=[*attend_at], gradient_scale=1.0
     )
     canvases = cluttered_mnist.training_data(seed, digits, s)
-    cluttered_mnist.compiled(model, s).fit(canvases, epochs=s.epochs, verbose=2)
-    return model
+    model = cluttered_mnist.compiled(model, s)
+    model.fit(canvases, epochs=s.epochs, verbose=2)
+    return model, canvases
