@@ -44,7 +44,6 @@ from keras_warn.explanation import masks
 from keras_warn.explanation.intermediates import outputs_of
 from keras_warn.reporting import comparison
 
-ACCURACY = "test accuracy (%)"
 BINS = 15  # of calibration errors
 PROMISED = 0.75  # of answers, the share that is correct at least
 UNKNOWN = slice(0, None, 5)  # classes that nobody is taught
@@ -53,14 +52,13 @@ NOISE = 200  # images of which each number is drawn alone
 # Of a second look: share of a mask's peak, and of the image's side at least.
 ZOOMS = ((0.3, 0.6), (0.5, 0.4), (0.5, 0.6), (0.5, 0.8))
 
-
 softmax = functools.partial(scipy.special.softmax, axis=-1)
 log_softmax = functools.partial(scipy.special.log_softmax, axis=-1)
 
 
 @dataclasses.dataclass
 class Looks:
-    """What a model says of images.
+    """What a model says of images, and their `labels`, if these are known.
 
     `logits` are `(b, m + 1, n)`, of the backbone and of each module; `masks`
     `(b, height, width)`, of all modules together.
@@ -68,6 +66,7 @@ class Looks:
 
     logits: np.ndarray
     masks: np.ndarray
+    labels: np.ndarray | None = None
 
     @property
     def log_probabilities(self):
@@ -80,7 +79,7 @@ def looker(model):
     inspected = keras_warn.inspect(model)
     inspected.compile(jit_compile=False)
 
-    def look(pixels):
+    def look(pixels, labels=None):
         logits, found = [], []
         for i in range(0, len(pixels), trainings.BATCH):
             batch = pixels[i : i + trainings.BATCH].astype("float32")
@@ -91,7 +90,7 @@ def looker(model):
             logits.append(np.stack(said, axis=1).astype("float64"))
             mask = masks.combined_mask(model, parts, pixels.shape[1:3])
             found.append(mask.astype("float32"))
-        return Looks(np.concatenate(logits), np.concatenate(found))
+        return Looks(np.concatenate(logits), np.concatenate(found), labels)
 
     return look
 
@@ -107,33 +106,22 @@ def probe(looks):
 
 PREDICTORS = {"attention": attention, "linear probe": probe}
 # Whose probabilities say what is answered, and whose logits beside them.
-# Logarithms of probabilities, as logits, say nothing beside these.
 RULES = {
     "attention": (attention, probe),
     "attention, by its own logit": (attention, attention),
-    "attention, by probability alone": (
-        attention,
-        lambda looks: log_softmax(attention(looks)),
-    ),
+    "attention, by probability alone": (attention, None),
     "linear probe": (probe, probe),
-    "linear probe, by probability alone": (
-        probe,
-        lambda looks: log_softmax(probe(looks)),
-    ),
+    "linear probe, by probability alone": (probe, None),
 }
 
 
-def accuracy(log_probabilities, labels):
-    return 100 * float(np.mean(log_probabilities.argmax(axis=-1) == labels))
-
-
-def temperatures(looks, labels):
+def temperatures(looks):
     """One of the backbone and of each module, of the highest likelihood."""
 
     def loss(logarithms):
         tempered = looks.logits / np.exp(logarithms)[:, None]
         found = log_softmax(tempered.mean(axis=1))
-        return -found[np.arange(len(labels)), labels].mean()
+        return -found[np.arange(len(found)), looks.labels].mean()
 
     parts = looks.logits.shape[1]
     found = optimize.minimize(loss, np.zeros(parts), bounds=[(-3, 3)] * parts)
@@ -142,11 +130,11 @@ def temperatures(looks, labels):
 
 def calibration(validation, test):
     """Errors and likelihoods of attention and of the probe, also tempered."""
-    labels = test[1]
 
     def measures(sure):
-        bins = comparison.predictions(sure, labels).reliability(BINS)
-        nats = metrics.log_loss(labels, sure, labels=range(sure.shape[1]))
+        bins = comparison.predictions(sure, test.labels).reliability(BINS)
+        classes = range(sure.shape[1])
+        nats = metrics.log_loss(test.labels, sure, labels=classes)
         return {
             "calibration error (%)": 100 * bins.expected_calibration_error,
             "negative log-likelihood": nats,
@@ -154,38 +142,40 @@ def calibration(validation, test):
 
     found = {}
     for name, said in PREDICTORS.items():
-        sure = softmax(said(validation[0]))
-        temperature = confidence.fit(sure, sure, validation[1]).temperature
-        sure = softmax(said(test[0]))
+        sure = softmax(said(validation))
+        temperature = confidence.fit(sure, sure, validation.labels).temperature
+        sure = softmax(said(test))
         for row, t in ((name, 1.0), (f"{name}, tempered", temperature)):
             tempered = confidence.tempered(sure, t)
             found[row] = {"temperature": t, **measures(tempered)}
-    each = temperatures(*validation)[:, None]
-    sure = softmax((test[0].logits / each).mean(axis=1))
+    each = test.logits / temperatures(validation)[:, None]
+    sure = softmax(each.mean(axis=1))
     return {**found, "attention, a temperature a module": measures(sure)}
 
 
-def answered(validation, test, unknown, promised=PROMISED):
+def answered(validation, seen, promised=PROMISED):
     """What is answered, of known classes and others, and how much correctly.
 
-    `validation` and `test` are pairs of `Looks` and labels, `unknown` `Looks`
-    by what they are of. Nothing is answered, where no threshold keeps what is
-    promised.
+    `seen` are `Looks` by what they are of, those of "known" with labels.
+    Nothing is answered, where no threshold keeps what is promised.
     """
     found = {}
     for row, (says, knows) in RULES.items():
 
         def heard(looks, says=says, knows=knows):
-            return softmax(says(looks)), knows(looks)
+            logits = says(looks)
+            # Logarithms of probabilities, as logits, say nothing beside them.
+            beside = knows(looks) if knows else log_softmax(logits)
+            return softmax(logits), beside
 
         rule = None
         with contextlib.suppress(ValueError):
             rule = confidence.fit(
-                *heard(validation[0]), validation[1], promised
+                *heard(validation), validation.labels, promised
             )
-        correct = says(test[0]).argmax(axis=-1) == test[1]
+        correct = says(seen["known"]).argmax(axis=-1) == seen["known"].labels
         found[row] = {"accuracy (%)": 100 * correct.mean()}
-        for kind, looks in {"known": test[0], **unknown}.items():
+        for kind, looks in seen.items():
             sure, logits = heard(looks)
             chosen = np.zeros(len(sure), bool)
             if rule is not None:
@@ -249,18 +239,17 @@ def tables_of_unknown(
     look = looker(model)
     looks, found = {}, {}
     for kind, pixels in seen.items():
-        looks[kind] = look(pixels)
+        looks[kind] = look(pixels, labels if kind == "known" else None)
         distances, _ = nearest.kneighbors(features.predict(pixels, verbose=0))
         found[kind] = scores(looks[kind], -distances[:, -1])
-    test, known = (looks.pop("known"), labels), found.pop("known")
+    known = found.pop("known")
     apart = {name: {} for name in known}
     for kind, of_kind in found.items():
         for name, values in of_kind.items():
             area, passing = told_apart(known[name], values)
             apart[name][f"AUROC, {kind} (%)"] = area
             apart[name][f"false positives, {kind} (%)"] = passing
-    judged = look(validation[0]), validation[1]
-    left = answered(judged, test, looks, promised)
+    left = answered(look(*validation), looks, promised)
     return {"answered": left, "unknown": apart}
 
 
@@ -304,43 +293,38 @@ def zoomed(pixels, looks, threshold, least, center):
 def second_looks(look, test, validation, center):
     """Accuracies of one look, and of two and six with equal weights.
 
-    Of images and labels. The square is chosen by those of validation.
+    Of data sets. The square is chosen by the images of validation.
     """
 
-    def first(pixels):
-        views = np.stack([center(image) for image in pixels])
-        return views, look(views)
+    def accuracy(images, *looks):
+        found = sum(one.log_probabilities for one in looks)
+        return 100 * float(np.mean(found.argmax(axis=-1) == images.labels))
 
-    def together(*looks):
-        return sum(one.log_probabilities for one in looks)
-
-    pixels, labels = validation
-    _, once = first(pixels)
-    ahead = [
-        accuracy(
-            together(once, look(zoomed(pixels, once, *zoom, center)[0])), labels
-        )
-        for zoom in ZOOMS
-    ]
+    once = look(trainings.views(validation, center))
+    pixels, ahead = trainings.pixels_of(validation), []
+    for zoom in ZOOMS:
+        there, _ = zoomed(pixels, once, *zoom, center)
+        ahead.append(accuracy(validation, once, look(there)))
     peak, side = ZOOMS[np.argmax(ahead)]
-    pixels, labels = test
-    views, once = first(pixels)
-    there, middle = zoomed(pixels, once, peak, side, center)
-    mirrored = look(views[:, :, ::-1])
+    views, pixels = trainings.views(test, center), trainings.pixels_of(test)
+    once = look(views)
+    there, middle = map(look, zoomed(pixels, once, peak, side, center))
     random = np.random.default_rng(0)
     crop = transforms.RandomCrop(center.size, center.resize_shorter_edge)
-    crops = [
-        look(np.stack([crop(image, random) for image in pixels]))
-        for _ in range(5)
-    ]
+    crop = functools.partial(crop, random=random)
     found = {
-        "one look": once.log_probabilities,
-        "and its mirror image": together(once, mirrored),
-        "and a crop of the middle": together(once, look(middle)),
-        "and five random crops": together(once, *crops),
-        "and what masks show": together(once, look(there)),
+        "one look": [],
+        "and its mirror image": [look(views[:, :, ::-1])],
+        "and a crop of the middle": [middle],
+        "and five random crops": [
+            look(trainings.views(test, crop)) for _ in range(5)
+        ],
+        "and what masks show": [there],
     }
-    found = {row: {ACCURACY: accuracy(x, labels)} for row, x in found.items()}
+    found = {
+        row: {"test accuracy (%)": accuracy(test, once, *others)}
+        for row, others in found.items()
+    }
     zoom = {"share of the peak": peak, "share of the side": side}
     found["and what masks show"] |= zoom
     return found
@@ -366,17 +350,14 @@ def main(argv=None):
     s = parser.parse_args(argv)
 
     parts = trainings.load(s.images)
-    learning = parts["train"]
-    validation, test = map(
-        trainings.decoded, (parts["validation"], parts["test"])
-    )
+    decoded = (trainings.decoded(parts[x]) for x in ("validation", "test"))
+    learning, (validation, test) = parts["train"], decoded
     every = np.arange(len(learning.names))
     unknown = every[UNKNOWN]
     known = np.setdiff1d(every, unknown)
     _, center = trainings.crops(s.image_size)
     far = trainings.load(s.far)["test"]
-    step = max(1, len(far) // FAR)
-    far = far.select(np.arange(0, len(far), step)[:FAR])
+    far = far.select(np.arange(len(far))[:: max(1, len(far) // FAR)][:FAR])
 
     def middles(images):
         return trainings.views(images, center)
@@ -393,39 +374,27 @@ def main(argv=None):
             "far": middles(far),
             "noise": noise((NOISE, s.image_size, s.image_size, 3)),
         }
-        return tables_of_unknown(
-            model,
-            trunk,
-            middles(taught),
-            (middles(judged), judged.labels),
-            seen,
-            tested.labels,
-        )
+        judged = middles(judged), judged.labels
+        given = model, trunk, middles(taught), judged, seen, tested.labels
+        return tables_of_unknown(*given)
 
     def of_all_classes(seed):
         model, _ = trainings.on_frozen(s, learning, seed)
         look = looker(model)
         judged, tested = (
-            (look(middles(part)), part.labels) for part in (validation, test)
-        )
-        pixels = (
-            (trainings.pixels_of(part), part.labels)
-            for part in (test, validation)
+            look(middles(part), part.labels) for part in (validation, test)
         )
         return {
             "calibration": calibration(judged, tested),
-            "zoom": second_looks(look, *pixels, center),
+            "zoom": second_looks(look, test, validation, center),
         }
 
-    for seed in s.seeds:
-        for first, tables in (
-            ("answered", of_unknown_classes),
-            ("calibration", of_all_classes),
-        ):
-            about = {**trainings.about(s), "seed": seed}
-            if not rows.done(s.out, {**about, "table": first}):
-                rows.add_tables(s.out, about, tables(seed))
-                print(f"Seed {seed}: {first} and others are there.", flush=True)
+    about = trainings.about(s)
+    for first, tables in (
+        ("answered", of_unknown_classes),
+        ("calibration", of_all_classes),
+    ):
+        rows.add_tables(s.out, about, s.seeds, {"table": first}, tables)
 
 
 if __name__ == "__main__":

@@ -47,26 +47,24 @@ def main(argv=None):
     near = cluttered_mnist.test_canvases(s.distractors, unknown, s).images
     noise = certainty.noise((certainty.NOISE, *near.shape[1:])) / 255
     seen = {"known": test.images, "near": near, "noise": noise}
-    for seed in arguments.seeds:
-        about = {**trainings.about_digits(s), "seed": seed}
-        if rows.done(arguments.out, {**about, "table": "unknown"}):
-            continue
+
+    def tables(seed):
         model, canvases = trainings.on_digits(
             s, known, seed, cluttered_mnist.ATTEND_AT
         )
-        taught = [
-            canvases[i][0] for i in range(TAUGHT // cluttered_mnist.BATCH)
-        ]
-        tables = certainty.tables_of_unknown(
+        steps = range(TAUGHT // cluttered_mnist.BATCH)
+        return certainty.tables_of_unknown(
             model,
             keras.Model(model.inputs, model.get_layer("dense").output),
-            np.concatenate(taught),
+            np.concatenate([canvases[i][0] for i in steps]),
             (judged.images, judged.labels),
             seen,
             test.labels,
             PROMISED,
         )
-        rows.add_tables(arguments.out, about, tables)
+
+    about, wanted = trainings.about_digits(s), {"table": "unknown"}
+    rows.add_tables(arguments.out, about, arguments.seeds, wanted, tables)
 
 
 if __name__ == "__main__":

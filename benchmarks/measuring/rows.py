@@ -20,11 +20,6 @@ def matching(path, wanted):
     return table
 
 
-def done(path, wanted):
-    """Whether there are such rows."""
-    return len(matching(path, wanted)) > 0
-
-
 def add(path, new):
     """Adds rows, all or none of them."""
     table = [read(path)] if path.exists() else []
@@ -33,20 +28,26 @@ def add(path, new):
         table.to_csv(unfinished, index=False)
 
 
-def add_tables(path, about, tables, of=""):
-    """Adds tables by name: numbers by their measures, by rows.
+def add_tables(path, about, seeds, wanted, tables, of=""):
+    """Adds the tables of all seeds of which no row has what is wanted.
 
+    `tables(seed)` has numbers by their measures, by rows, by name of a table.
     A row of the table on disk has one of the numbers, and what it is `about`.
     """
-    add(
-        path,
-        [
-            {**about, "table": t, "row": of + row, "measure": x, "value": value}
-            for t, values in tables.items()
-            for row, measures in values.items()
-            for x, value in measures.items()
-        ],
-    )
+    for seed in seeds:
+        known = {**about, "seed": seed}
+        if len(matching(path, {**known, **wanted})):
+            continue
+        add(
+            path,
+            [
+                {**known, "table": t, "row": of + row, "measure": x, "value": y}
+                for t, numbers in tables(seed).items()
+                for row, measures in numbers.items()
+                for x, y in measures.items()
+            ],
+        )
+        print(f"Seed {seed} is done: {wanted}.", flush=True)
 
 
 def tested(correct):
