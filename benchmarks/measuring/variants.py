@@ -12,7 +12,7 @@ BASELINE = "baseline"
 def read(path):
     """A table of runs, by variant (`arm`) and seed."""
     found = pd.read_csv(path).rename(columns={"arm": "variant"})
-    return found.set_index(["variant", "seed"], verify_integrity=True)
+    return found.set_index(["variant", "seed"])
 
 
 def percent(found, variant, column, error):

@@ -1,7 +1,5 @@
 """How sure a model is: its measures, on numbers that are known by hand."""
 
-import functools
-
 import certainty
 import cluttered_mnist
 import numpy as np
@@ -10,83 +8,81 @@ import pytest
 import unknown_digits
 from measuring import certainty_report
 
+from keras_warn.data import ImageDataset
 from keras_warn.data import transforms
 
+ERROR, NATS = "calibration error (%)", "negative log-likelihood"
 
-def looks(probabilities, masks=None):
+
+def looks(probabilities, masks=None, labels=None):
     """Of a backbone and a module, `(b, 2, n)`."""
     logits = np.log(np.array(probabilities, "float64"))
-    return certainty.Looks(logits, masks)
+    return certainty.Looks(logits, masks, labels)
+
+
+def drawn(logits):
+    """Classes `(b,)` that are as probable as logits `(b, 5)` say."""
+    random = np.random.default_rng(1)
+    logarithms = np.log(random.exponential(size=logits.shape))
+    return (logits - logarithms).argmax(axis=-1)
 
 
 def test_a_temperature_mends_what_is_too_sure():
-    random = np.random.default_rng(0)
-    logits = random.normal(size=(4000, 1, 5))
-    drawn = np.log(random.exponential(size=(4000, 5)))
-    labels = (logits[:, 0] - drawn).argmax(axis=-1)  # as probable as they say
+    logits = np.random.default_rng(0).normal(size=(4000, 1, 5))
+    labels = drawn(logits[:, 0])
     # The probe, the first, is four times as sure as it should be.
-    both = certainty.Looks(np.concatenate([4 * logits, -2 * logits], 1), None)
+    logits = np.concatenate([4 * logits, -2 * logits], axis=1)
     # Test images, of which it is surer, do not say how sure it should be.
-    surer = certainty.Looks(2 * both.logits, None)
-    rows = certainty.calibration((both, labels), (surer, labels))
-    assert rows["attention", "temperature"] == 1
-    assert rows["attention, tempered", "temperature"] == pytest.approx(
-        1, abs=0.1
-    )
-    assert rows["linear probe, tempered", "temperature"] == pytest.approx(
-        4, abs=0.3
-    )
-    for measure in ("calibration error (%)", "negative log-likelihood"):
-        before, after = (
-            rows[name, measure]
-            for name in ("linear probe", "linear probe, tempered")
-        )
-        assert after < before
+    given = (certainty.Looks(n * logits, None, labels) for n in (1, 2))
+    rows = certainty.calibration(*given)
+    assert rows["attention"]["temperature"] == 1
+    found = rows["attention, tempered"]["temperature"]
+    assert found == pytest.approx(1, abs=0.1)
+    found = rows["linear probe, tempered"]
+    assert found["temperature"] == pytest.approx(4, abs=0.3)
+    for measure in (ERROR, NATS):
+        assert found[measure] < rows["linear probe"][measure]
 
 
 def test_each_module_has_a_temperature():
-    random = np.random.default_rng(0)
-    logits = 3 * random.normal(size=(4000, 2, 5))
-    drawn = np.log(random.exponential(size=(4000, 5)))
-    labels = (logits.mean(axis=1) - drawn).argmax(axis=-1)
+    logits = 3 * np.random.default_rng(0).normal(size=(4000, 2, 5))
+    labels = drawn(logits.mean(axis=1))
     # Neither is as sure as it should be; one temperature cannot mend both.
-    both = certainty.Looks(logits * [[3], [0.5]], None)
-    found = certainty.temperatures(both, labels)
+    both = certainty.Looks(logits * [[3], [0.5]], None, labels)
+    found = certainty.temperatures(both)
     np.testing.assert_allclose(found, [3, 0.5], rtol=0.1)
-    rows = certainty.calibration((both, labels), (both, labels))
-    nats = "negative log-likelihood"
+    rows = certainty.calibration(both, both)
     one, each = "attention, tempered", "attention, a temperature a module"
-    assert rows[each, nats] < rows[one, nats]
+    assert rows[each][NATS] < rows[one][NATS]
 
 
 def test_what_is_answered_of_known_and_unknown_classes():
     # Sure and right, or unsure and wrong; the probe is always sure.
     sure, unsure = [[0.9, 0.1], [0.9, 0.1]], [[0.9, 0.1], [0.02, 0.98]]
-    both = looks([sure] * 60 + [unsure] * 40)
-    labels = np.zeros(100, int)
+    both = looks([sure] * 60 + [unsure] * 40, labels=np.zeros(100, int))
     near, far = looks([sure, unsure, unsure]), looks([unsure, sure])
     far.logits[1] -= 9  # as sure, of less
-    unknown = {"near": near, "far": far}
-    rows = certainty.answered((both, labels), (both, labels), unknown)
-    assert rows["attention, by probability alone", "far: answered (%)"] == 50
-    assert {name: rows["attention", name] for _, name in rows} == {
+    seen = {"known": both, "near": near, "far": far}
+    rows = certainty.answered(both, seen)
+    alone = rows["attention, by probability alone"]
+    assert alone["far: answered (%)"] == 50
+    assert rows["attention"] == {
         "accuracy (%)": 60,
         "known: answered (%)": 60,
         "near: answered (%)": pytest.approx(100 / 3),
         "far: answered (%)": 0,
         "known: of these correct (%)": 100,
     }
-    wrong = np.arange(100) % 2
-    rows = certainty.answered((both, wrong), (both, wrong), unknown)
+    both.labels = np.arange(100) % 2
     # What is right half of the time, however sure, answers nothing.
-    assert rows["linear probe", "known: answered (%)"] == 0
-    assert ("linear probe", "known: of these correct (%)") not in rows
+    found = certainty.answered(both, seen)["linear probe"]
+    assert found["known: answered (%)"] == 0
+    assert "known: of these correct (%)" not in found
 
 
 def test_images_told_apart():
-    area, passing = certainty.told_apart(
-        np.arange(20.0) + 0.5, np.array([0.0, 5.0])
-    )
+    known, unknown = np.arange(20.0) + 0.5, np.array([0.0, 5.0])
+    area, passing = certainty.told_apart(known, unknown)
     # Above 0 are all of 20, above 5 are 15.
     assert area == pytest.approx(100 * 35 / 40)
     assert passing == 50  # the lower one is below 95 % of the known
@@ -120,7 +116,7 @@ def test_a_second_look_is_at_the_box_of_the_mask():
 
 def test_the_square_is_chosen_by_validation_images(monkeypatch):
     """The first look says nothing, and the second is right in one square."""
-    monkeypatch.setattr(certainty, "ZOOMS", ((0.1, 0.2), (0.3, 0.4)))
+    monkeypatch.setattr(certainty, "ZOOMS", ((0.3, 0.4), (0.1, 0.2)))
 
     def zoomed(pixels, looks, threshold, least, center):
         views = np.full((len(pixels), 2, 2, 3), 100 * threshold)
@@ -133,21 +129,18 @@ def test_the_square_is_chosen_by_validation_images(monkeypatch):
 
     monkeypatch.setattr(certainty, "zoomed", zoomed)
     images = np.zeros((3, 2, 2, 3), "uint8")
-    labels, center = np.zeros(3, int), transforms.CenterCrop(2, 2)
-    validation = images, labels
-    rows = certainty.second_looks(look, images, labels, validation, center)
-    row = "and what masks show"
-    assert rows[row, "share of the peak"] == 0.1
-    assert rows[row, "share of the side"] == 0.2
-    assert rows[row, certainty.ACCURACY] == 100
-    assert rows["one look", certainty.ACCURACY] == 0
+    images = ImageDataset("", "abc", [0] * 3, "xy", {}, contents=images)
+    center = transforms.CenterCrop(2, 2)
+    rows = certainty.second_looks(look, images, images, center)
+    assert rows["and what masks show"] == {
+        "test accuracy (%)": 100,
+        "share of the peak": 0.1,
+        "share of the side": 0.2,
+    }
+    assert rows["one look"]["test accuracy (%)"] == 0
 
 
-def test_nobody_is_taught_the_nines(tmp_path, monkeypatch, eager):
-    small = {**cluttered_mnist.SMOKE, "filters": (4,) * 5, "dense": 8}
-    settings = functools.partial(cluttered_mnist.Settings, **small)
-    del small["epochs"]  # an option
-    monkeypatch.setattr(cluttered_mnist, "Settings", settings)
+def test_nobody_is_taught_the_nines(tmp_path, monkeypatch, small_digits, eager):
     monkeypatch.setattr(unknown_digits, "TAUGHT", 256)
     taught = []
 
@@ -170,25 +163,9 @@ def test_nobody_is_taught_the_nines(tmp_path, monkeypatch, eager):
     assert len(taught) == 1
 
 
-def test_known_classes_are_counted_from_zero():
-    from keras_warn.data import ImageDataset
-
-    dataset = ImageDataset(
-        "made up",
-        "abcd",
-        [0, 1, 2, 3],
-        ("w", "x", "y", "z"),
-        splits={},
-        contents=np.zeros((4, 2, 2, 3), "uint8"),
-    )
-    chosen = certainty.of_classes(dataset, np.array([1, 3]))
-    assert chosen.names == ("x", "z")
-    assert chosen.labels.tolist() == [0, 1]
-
-
 def test_a_table_has_means_over_seeds(tmp_path):
     path = tmp_path / "certainty.csv"
-    row, measure = certainty_report.FIXED, certainty.ACCURACY
+    row, measure = certainty_report.FIXED, "test accuracy (%)"
     path.write_text(
         "data,backbone,seed,table,row,measure,value\n"
         f"birds,net,0,zoom,one look,{measure},60\n"

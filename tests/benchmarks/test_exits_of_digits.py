@@ -1,14 +1,9 @@
 """What early exits save and lose, as it is written down."""
 
-import functools
-
-import cluttered_mnist
 import exits
 import numpy as np
 import pandas as pd
-import pytest
 from exported import augmented
-from measuring import exits_report
 
 from keras_warn.exits import EarlyExits
 
@@ -19,11 +14,7 @@ def data(count):
     return images, np.arange(count) % 5
 
 
-def test_digits_are_added_once(tmp_path, monkeypatch, eager):
-    small = {**cluttered_mnist.SMOKE, "filters": (4,) * 5, "dense": 8}
-    settings = functools.partial(cluttered_mnist.Settings, **small)
-    del small["epochs"]  # an option
-    monkeypatch.setattr(cluttered_mnist, "Settings", settings)
+def test_digits_are_added_once(tmp_path, monkeypatch, small_digits, eager):
     monkeypatch.setattr(exits, "times", lambda *_: {"time": 1.0})
     out = tmp_path / "exits.csv"
     arguments = ["--epochs", "1", "--seeds", "0", "--out", str(out)]
@@ -50,44 +41,19 @@ def test_digits_are_added_once(tmp_path, monkeypatch, eager):
 
 
 def test_without_a_promise_no_accuracy_is_lost(eager):
-    model, judged = augmented(preset="side_by_side"), data(40)
-    found = exits.without_a_promise(model, judged, np.array([0.2, 0.6, 1.0]))
-    assert 0 < found.threshold < 1
-    compared = exits.compare(model, judged, verbose=0)
-    at = compared.cascade([found.threshold])
+    compared = exits.compare(augmented(preset="side_by_side"), data(40))
+    threshold = exits.without_a_promise(compared)
+    assert 0 < threshold < 1
+    at = compared.cascade([threshold])
     assert at.accuracies[0] >= compared.output.accuracy()
 
 
-@pytest.mark.parametrize("threshold", [0.0, 1.0])
-def test_time_is_that_of_the_export(threshold):
+def test_time_is_that_of_the_export():
     found = exits.times(
         augmented(preset="side_by_side"),
-        EarlyExits(threshold, 0.01, (0.5, 0.5), 0.5, 300),
+        EarlyExits(1.0, 0.01, (0.5, 0.5), 0.5, 300),
         data(4)[0],
         {1: 3, 2: 3},
     )
     assert [*found] == [f"time saved, {n} at once (%)" for n in (1, 2)]
     assert all(value < 100 for value in found.values())
-
-
-def test_curves_are_means_over_seeds(tmp_path):
-    path = tmp_path / "exits.csv"
-    path.write_text(
-        "data,backbone,seed,table,row,measure,value\n"
-        + "".join(
-            f'birds,net,{seed},curve,"deep, too, {threshold}",{measure},{x}\n'
-            for seed, change in ((0, -3), (1, 3))
-            for threshold, operations, accuracy in (
-                (0.9, 95, 60),
-                (0.5, 45, 40),
-            )
-            for measure, x in (
-                ("operations (%)", operations + change),
-                ("accuracy (%)", accuracy + change),
-            )
-        )
-    )
-    (axes,) = exits_report.plot(path).axes
-    (line,) = axes.lines
-    assert line.get_label() == "birds, deep, too"
-    assert line.get_xydata().tolist() == [[95, 60], [45, 40]]

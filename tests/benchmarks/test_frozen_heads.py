@@ -3,10 +3,11 @@
 import frozen
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 from keras import layers
 from measuring import frozen_report
+from measuring import rows
+from measuring import trainings
 
 from keras_warn import training
 from keras_warn.data import ImageDataset
@@ -45,7 +46,6 @@ def images():
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(frozen, "BATCH", 4)
     monkeypatch.setattr(frozen, "QUERIES", 2)
 
 
@@ -66,7 +66,7 @@ def test_a_head_learns_beside_others_what_it_learns_alone(
                     features, batches, tmp_path, views=2, verbose=0
                 )
             )
-        frozen.train(
+        trainings.train(
             [heads[name] for name in names], caches[0], 2, 1, 0.01, 0.1
         )
         return weights(heads[names[0]])
@@ -108,33 +108,20 @@ def test_an_interval_counts_seeds_and_images():
 
 
 def test_the_table_pairs_images(tmp_path):
-    def row(head, seed, right):
-        bits = np.array(right, bool)
-        return {
-            "data": "birds",
-            "backbone": "net",
-            "part": "test",
-            "head": head,
-            "seed": seed,
-            "rate": 0.003,
-            "decay": 0.01,
-            "parameters": 7,
-            "milliseconds": 0.5,
-            "images": len(right),
-            "correct": np.packbits(bits).tobytes().hex(),
-        }
-
+    run = {"data": "birds", "backbone": "net", "parameters": 7}
+    run |= {"milliseconds": 0.5, "part": "test"}
     path = tmp_path / "frozen.csv"
-    pd.DataFrame(
-        [
-            row("linear", 0, [1, 0, 0, 1, 0]),
-            row("linear", 1, [1, 0, 0, 1, 1]),
-            row("attention", 0, [1, 1, 0, 1, 0]),
-            row("attention", 1, [1, 1, 0, 1, 1]),
-            row("linear", 2, [1, 1, 1, 1, 1]),  # without its pair yet
-            row("attention", 0, [0] * 5) | {"part": "validation"},
-        ]
-    ).to_csv(path, index=False)
+    tested = [
+        ("linear", 0, [1, 0, 0, 1, 0]),
+        ("linear", 1, [1, 0, 0, 1, 1]),
+        ("attention", 0, [1, 1, 0, 1, 0]),
+        ("attention", 1, [1, 1, 0, 1, 1]),
+        ("linear", 2, [1, 1, 1, 1, 1]),  # without its pair yet
+    ]
+    for head, seed, right in tested:
+        row = {**run, "head": head, "seed": seed}
+        rows.add(path, [{**row, **rows.tested(np.array(right, bool))}])
+    rows.add(path, [{**row, "part": "validation", "head": "attention"}])
     line = frozen_report.table(path).splitlines()[2]
     assert "66.7 ± 30.55; +20.0 (" in line
     assert line.endswith("+20.0 |")  # the mean over one data set

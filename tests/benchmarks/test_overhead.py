@@ -15,7 +15,6 @@ from measuring import models
 from measuring import timing
 from measuring.direct_formulation import difference
 from measuring.overhead_report import matrix_table
-from measuring.overhead_report import table
 from support import to_numpy
 
 from keras_warn.operations import PRODUCTS
@@ -55,7 +54,7 @@ def given(monkeypatch):
 def build(given):
     def build(kernel_size, *arguments):
         settings = overhead.make_parser().parse_args([*given, *arguments])
-        return models.build(settings, kernel_size, CLASSES)
+        return models.build(settings, kernel_size)
 
     return build
 
@@ -149,28 +148,17 @@ def test_models_take_turns():
         name: lambda name=name: calls.append(name[0])
         for name in ("backbone", "ours", "direct")
     }
-    rounds = timing.take_turns("", steps, 6)
+    timing.take_turns("", steps, 6)
     turns = "bod" * timing.WARM_UP_STEPS + "bod bo bo bo bod bo"
     assert "".join(calls) == turns.replace(" ", "")
-    assert "".join(name[0] for found in rounds for name in found) == "".join(
-        calls[3 * timing.WARM_UP_STEPS :]
-    )
-
-
-def test_training_step_trains(build):
-    model = build(1)["ours"]
-    models.compile_model(model)
-    step = timing.training_step(model, *models.random_batch(model, BATCH))
-    before = [to_numpy(v) for v in model.trainable_variables]
-    step()
-    step()
-    after = [to_numpy(v) for v in model.trainable_variables]
-    assert all(np.any(a != b) for a, b in zip(before, after, strict=True))
 
 
 @pytest.fixture
-def counted(monkeypatch):
-    """Memory of 40, 44, ... MiB: the allocator's own drowns a tiny model's."""
+def run(given, monkeypatch, tmp_path):
+    """Runs the command, whose models need 40, 44, ... MiB.
+
+    The allocator's own memory drowns that of a tiny model.
+    """
 
     def measure_memory(built, images, labels, rounds, pairs=timing.PAIRS):
         mebibytes = {name: 40 + 4 * i for i, name in enumerate(built)}
@@ -178,71 +166,63 @@ def counted(monkeypatch):
 
     monkeypatch.setattr(overhead, "measure_memory", measure_memory)
     monkeypatch.setattr(overhead, "why_not_counted", lambda: None)
-
-
-@pytest.mark.usefixtures("counted")
-def test_whole_run(given, capsys, tmp_path):
-    assert overhead.make_parser().parse_args([]).kernel_size == [1, 3]
-    given += ["--out", str(tmp_path), "--kernel-size", "3"]
-    overhead.main(given)
-    printed = capsys.readouterr().out
-    result = json.loads((tmp_path / "results.json").read_text())
-    assert (tmp_path / "overhead.md").read_text() in printed
-    assert (tmp_path / "overhead.png").stat().st_size > 10_000
-    assert set(result["kernel_sizes"]) == {"3"}
-    for measures in result["kernel_sizes"].values():
-        assert measures["memory"]["ratio"]["ours / backbone"] == 1.1
-        for name in ("inference", "training", "modules_inference_10"):
-            samples = measures[name]["samples"]
-            assert len(samples["ours"]) == 2 and min(samples["ours"]) > 0
-            assert len(samples["direct"]) == 1
-        assert len(table(measures).splitlines()) == 2 + 8 + 4
-    with pytest.raises(SystemExit):
-        overhead.main(given)
-    assert "finished run" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("counted")
-@pytest.mark.parametrize(
-    "what, rows, figure",
-    [
-        ("matrix", 4, True),
-        ("growth", 2, True),
-        ("explain", 3, False),
-        ("memory", 6, False),
-    ],
-)
-def test_tables_of_several_models(
-    what, rows, figure, given, monkeypatch, tmp_path
-):
     monkeypatch.setattr(overhead, "MATRIX", (("Tiny", SIZE),))
     monkeypatch.setattr(overhead, "GROWTH", {"depth": (1, None)})
-    overhead.main([what, *given, "--runs", "1", "--out", str(tmp_path)])
-    found = pd.read_csv(tmp_path / f"{what}.csv")
-    assert len(found) == rows
-    assert (tmp_path / f"{what}.png").exists() is figure
-    if what == "matrix":
-        # Masks, output heads and gates of 4 or 16 heads, and global gates.
-        weights = [
-            sum(heads * size**2 * c * (1 + CLASSES + 1) for _, c in MAPS)
-            + MAPS[-1][1] * (len(MAPS) + 1)
-            for heads in (4, 16)
-            for size in (1, 3)
-        ]
-        own = tiny(True, None, (SIZE, SIZE, 3), CLASSES).count_params()
-        expected = [1 + added / own for added in weights]
-        assert found["parameters"].tolist() == pytest.approx(expected, 1e-3)
-        assert found["pixels"].eq(SIZE).all()
-        assert found["memory"].tolist() == [1.1, 1.2, 1.3, 1.4]
-        for time in ("inference", "training"):
-            assert found[[time, f"{time}, wall"]].gt(0).all(axis=None)
-    if what == "growth":
-        assert found["value"].tolist() == [1, len(MAPS)]
-        assert found["MiB"].eq(40).all()
-    if what == "memory":
-        maps = sum(BATCH * positions * c for positions, c in MAPS) * 4 / 2**20
-        column = found["gradients of maps, MiB"].tolist()
-        assert column == pytest.approx([0, 0, maps] * 2, 1e-3)
+
+    def run(what, *arguments):
+        overhead.main([what, *given, *arguments, "--out", str(tmp_path)])
+        return tmp_path
+
+    return run
+
+
+def test_one_network(run, capsys):
+    out = run("network", "--kernel-size", "3")
+    assert (out / "overhead.md").read_text() in capsys.readouterr().out
+    assert (out / "overhead.png").stat().st_size > 10_000
+    result = json.loads((out / "results.json").read_text())
+    (measures,) = result["kernel_sizes"].values()
+    assert measures["memory"]["ratio"]["ours / backbone"] == 1.1
+    for name in ("inference", "training", "modules_inference_10"):
+        samples = measures[name]["samples"]
+        assert len(samples["ours"]) == 2 and min(samples["ours"]) > 0
+        assert len(samples["direct"]) == 1
+
+
+def test_matrix(run):
+    found = pd.read_csv(run("matrix", "--runs", "1") / "matrix.csv")
+    # Masks, output heads and gates of 4 or 16 heads, and global gates.
+    weights = [
+        sum(heads * size**2 * c * (1 + CLASSES + 1) for _, c in MAPS)
+        + MAPS[-1][1] * (len(MAPS) + 1)
+        for heads in (4, 16)
+        for size in (1, 3)
+    ]
+    own = tiny(True, None, (SIZE, SIZE, 3), CLASSES).count_params()
+    expected = [1 + added / own for added in weights]
+    assert found["parameters"].tolist() == pytest.approx(expected, 1e-3)
+    assert found["memory"].tolist() == [1.1, 1.2, 1.3, 1.4]
+    for time in ("inference", "training"):
+        assert found[[time, f"{time}, wall"]].gt(0).all(axis=None)
+
+
+def test_growth(run):
+    found = pd.read_csv(run("growth") / "growth.csv")
+    assert found["value"].tolist() == [1, len(MAPS)]
+    assert found["MiB"].eq(40).all()
+
+
+def test_memory_of_gradients(run):
+    found = pd.read_csv(run("memory") / "memory.csv")
+    maps = sum(BATCH * positions * c for positions, c in MAPS) * 4 / 2**20
+    column = found["gradients of maps, MiB"].tolist()
+    assert column == pytest.approx([0, 0, maps] * 2, 1e-3)
+
+
+def test_explain_beside_predict(run):
+    found = pd.read_csv(run("explain", "--runs", "1") / "explain.csv")
+    assert found["images"].tolist() == [1, 8, 32]
+    assert found[["predict", "explain"]].gt(0).all(axis=None)
 
 
 def test_page_has_the_table_of_its_runs():
@@ -262,17 +242,3 @@ def test_memory_of_a_step(build):
     images, labels = models.random_batch(built["ours"], 5_000)
     found = memory.measure_memory(built, images, labels, 2)["median"]
     assert 11.5 < found["backbone"] < found["ours"] < 10 * found["backbone"]
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ("--kernel-size 2", "must be odd"),
-        ("--depth 0", "at least 1. Received: 0"),
-        (f"--out {__file__} --skip-memory", "Not a directory"),
-    ],
-)
-def test_errors_come_early(arguments, message, capsys):
-    with pytest.raises(SystemExit):
-        overhead.main(arguments.split())
-    assert message in capsys.readouterr().err
