@@ -47,10 +47,11 @@ def read(path):
 
 
 def correct(found):
-    """Which images a head predicts correctly, `(seeds, images)`, 0 or 1."""
+    """Which images, a column each, a head predicts correctly, by seed."""
     bits = [np.frombuffer(bytes.fromhex(x), "uint8") for x in found["correct"]]
     images = int(found["images"].iloc[0])
-    return np.unpackbits(np.stack(bits), axis=1, count=images).astype(int)
+    right = np.unpackbits(np.stack(bits), axis=1, count=images)
+    return pd.DataFrame(right, found["seed"], dtype=int)
 
 
 def difference(found, others):
@@ -58,9 +59,7 @@ def difference(found, others):
 
     `(seeds, images)`: 1, 0, or -1 where the others alone are correct.
     """
-    seeds = set(found["seed"]) & set(others["seed"])
-    one, other = (correct(x[x["seed"].isin(seeds)]) for x in (found, others))
-    return one - other
+    return (correct(found) - correct(others)).dropna().to_numpy()
 
 
 def interval(differences):
@@ -89,13 +88,13 @@ def table(path):
         texts[place], ahead[place] = {}, {}
         for name, found in heads.items():
             accuracies = 100 * correct(found).mean(axis=1)
-            texts[place][name] = tables.mean_and_std(accuracies, ".1f")
+            text = tables.mean_and_std(accuracies, ".1f")
             if name != OURS:
                 less = difference(heads[BESIDE.get(name, OURS)], found)
+                low, high = 100 * interval(less)
                 mean = ahead[place][name] = 100 * less.mean()
-                texts[place][name] += "; {:+.1f} ({:+.1f} to {:+.1f})".format(
-                    mean, *(100 * interval(less))
-                )
+                text += f"; {mean:+.1f} ({low:+.1f} to {high:+.1f})"
+            texts[place][name] = text
     means = pd.DataFrame(ahead).mean(axis=1).map("{:+.1f}".format)
     return _markdown({**texts, "mean": means})
 
@@ -127,8 +126,8 @@ def plot(path):
     down = -(-len(found) // across)
     height = 0.8 + 0.2 * len(names)
     figure = figures.new_figure(3.4 * across + 1, height * down)
-    panels = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
-    for axes, (place, heads) in zip(panels, found.items(), strict=False):
+    for i, (place, heads) in enumerate(found.items()):
+        axes = figure.add_subplot(down, across, i + 1)
         for name, of_head in heads.items():
             accuracies = 100 * correct(of_head).mean(axis=1)
             color = figures.COLORS[1 if name == OURS else 0]
@@ -136,8 +135,7 @@ def plot(path):
             axes.plot(accuracies, [y] * len(accuracies), "o", ms=3, color=color)
             axes.plot(accuracies.mean(), y, "|", ms=12, color=color)
         plots.label(axes, "test accuracy (%)", title=place, grid="x")
-    for axes in panels[len(found) :]:
-        axes.remove()
-    panels[0].set_yticks(range(len(names)), names)
-    panels[0].invert_yaxis()
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.tick_params(labelleft=i % across == 0)
     return figure
