@@ -136,21 +136,16 @@ def latency(title, model, paths, image, rounds):
     measures = {}
     for signature in SIGNATURES:
         functions = loaded(paths, signature)
+        asked = keras_warn.inspect(model) if signature == "explain" else model
+        steps = {"Keras": prediction(asked, image)}
+        steps |= {name: partial(run, image) for name, run in functions.items()}
+        found = measure_time(f"{title}, {signature}", steps, rounds)
         wanted = np.asarray(model(image))
-        differences = {
+        found["differences"] = {
             name: float(np.abs(run(image)["probabilities"] - wanted).max())
             for name, run in functions.items()
         }
-        asked = keras_warn.inspect(model) if signature == "explain" else model
-        steps = {
-            "Keras": prediction(asked, image),
-            **{name: partial(run, image) for name, run in functions.items()},
-        }
-        name = f"{title}, {signature}"
-        measures[signature] = {
-            **measure_time(name, steps, rounds),
-            "differences": differences,
-        }
+        measures[signature] = found
     return measures
 
 

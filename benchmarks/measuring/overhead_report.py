@@ -5,7 +5,6 @@ import pandas as pd
 from keras_warn.reporting import figures
 from measuring import tables
 from measuring.environment import described
-from measuring.timing import ONE_ROUND_IN
 
 COLUMNS = ("backbone", "ours", "ours / backbone", "direct", "direct / ours")
 MODELS = ["ours", "direct"]
@@ -23,23 +22,16 @@ GROWN = {"ms": "ms of the processor, an image", "MiB": "MiB of a training step"}
 
 
 def markdown(result):
-    """The whole result."""
-    settings, machine = result["settings"], result["environment"]
-    text = (
-        f"# {_network(settings)}\n\n"
-        f"`KERAS_BACKEND={machine['backend']} {machine['command']}`\n\n"
-        f"{described(machine)} Medians, in brackets quartiles. A ratio is the "
-        "median of the ratios within each round. Times are of "
-        f"{settings['runs']} rounds; direct takes part in one of "
-        f"{ONE_ROUND_IN['direct']}.\nOperations: {result['counter']}.\n"
-    )
+    """The whole result: medians, in brackets quartiles."""
+    machine = result["environment"]
+    parts = [
+        f"# {_network(result['settings'])}",
+        f"`KERAS_BACKEND={machine['backend']} {machine['command']}`",
+        f"{described(machine)} Operations: {result['counter']}.",
+    ]
     for size, measures in result["kernel_sizes"].items():
-        text += (
-            f"\n## Kernels of {size}x{size}\n\n{table(measures)}\n\n"
-            "Largest difference between ours and direct: "
-            f"{measures['difference']:.1e} of the largest output.\n"
-        )
-    return text
+        parts += [f"## Kernels of {size}x{size}", table(measures)]
+    return "\n\n".join(parts) + "\n"
 
 
 def _network(settings):
@@ -54,7 +46,7 @@ def table(measures):
     """The measures of one kernel size."""
     rows = {
         f"{values['title']} ({values['unit']})": {
-            column: tables.median(values, column, _form(column))
+            column: tables.median(values, column, "{:.3f}".format)
             for column in COLUMNS
         }
         for name, found in measures.items()
@@ -63,15 +55,6 @@ def table(measures):
         if values
     }
     return tables.markdown(pd.DataFrame(rows).T, "measure")
-
-
-def _form(column):
-    return "{:.3f}".format if "/" in column else _number
-
-
-def _number(value):
-    """Four digits, and never an exponent."""
-    return f"{value:.0f}" if value >= 1000 else f"{float(f'{value:.4g}'):g}"
 
 
 def plot(result):

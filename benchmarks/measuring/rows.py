@@ -76,8 +76,9 @@ def tune_and_test(path, run, grid, heads, seeds, measured):
         for head, of_head in zip(heads, columns, strict=True):
             row = {**run, "part": part, **settings, "head": head, "seed": seed}
             add(path, [{**row, **of_head}])
+            how = ", ".join(f"{k} {value:g}" for k, value in settings.items())
             share = f"{of_head['accuracy']:.3f} of {part}"
-            print(f"{head}, seed {seed}, {settings}: {share}", flush=True)
+            print(f"{head}, seed {seed}, {how}: {share}", flush=True)
 
     for settings in grid:
         add_missing(heads, "validation", 0, settings, settings)
