@@ -138,25 +138,16 @@ def table_2(path):
     return table2_report.tables(result), table2_report.plot(result)
 
 
+def certainty(path, *names):
+    """Tables of what predictions know of themselves, and of early exits."""
+    tables = (certainty_report.table(path, name) for name in names)
+    plot = certainty_report.curves(path) if "exits" in names else None
+    return "\n\n".join(tables), plot
+
+
 def beside_controls(path):
-    """Table and plot of attention beside heads of equal size."""
-    table = (
-        f"{frozen_report.table(path)}\n\nParameters that are trained, and "
-        "milliseconds of a training step, an image:\n\n"
-        f"{frozen_report.costs(path)}"
-    )
-    return table, frozen_report.plot(path)
-
-
-def certainty(path, name):
-    """One of the tables of what predictions know of themselves."""
-    return certainty_report.table(path, name), None
-
-
-def exits(path):
-    """Tables and plot of early exits."""
-    tables = (certainty_report.table(path, name) for name in ("exits", "left"))
-    return "\n\n".join(tables), certainty_report.curves(path)
+    """Tables and plot of attention beside heads of equal size."""
+    return frozen_report.tables(path), frozen_report.plot(path)
 
 
 # For each place the file of its runs, what shows them, and arguments.
@@ -177,7 +168,7 @@ SHOWN = {
     "answered": ("certainty.csv", certainty, "answered"),
     "unknown": ("certainty.csv", certainty, "unknown"),
     "zoom": ("certainty.csv", certainty, "zoom"),
-    "exits": ("exits.csv", exits),
+    "exits": ("exits.csv", certainty, "exits", "left"),
     "table2": ("table2.json", table_2),
 }
 

@@ -6,7 +6,7 @@ import pandas as pd
 from keras_warn.reporting import figures
 from measuring import plots
 from measuring import rows
-from measuring import tables
+from measuring import tables as cells
 
 OURS = "attention"
 # What is compared with another than that.
@@ -78,44 +78,37 @@ def interval(differences):
     return np.quantile(sums, [0.025, 0.975]) / differences.size
 
 
-def table(path):
-    """Each head's accuracy and what attention is ahead of it, as Markdown.
+def tables(path):
+    """What heads reach, how much attention is ahead, and what heads cost.
 
-    Or what the head in `BESIDE` is ahead.
+    Beside some of them it is another head that is ahead, of `BESIDE`.
     """
-    texts, ahead = {}, {}
+    texts, ahead, costs = {}, {}, {}
     for place, heads in read(path).items():
-        texts[place], ahead[place] = {}, {}
+        texts[place], ahead[place], costs[place] = {}, {}, {}
         for name, found in heads.items():
             accuracies = 100 * correct(found).mean(axis=1)
-            text = tables.mean_and_std(accuracies, ".1f")
+            text = cells.mean_and_std(accuracies, ".1f")
             if name != OURS:
                 less = difference(heads[BESIDE.get(name, OURS)], found)
                 low, high = 100 * interval(less)
                 mean = ahead[place][name] = 100 * less.mean()
                 text += f"; {mean:+.1f} ({low:+.1f} to {high:+.1f})"
             texts[place][name] = text
+            parameters = found["parameters"].iloc[0]
+            cost = f"{parameters:,.0f}; {found['milliseconds'].median():.2f}"
+            costs[place][name] = cost
     means = pd.DataFrame(ahead).mean(axis=1).map("{:+.1f}".format)
-    return _markdown({**texts, "mean": means})
-
-
-def costs(path):
-    """Parameters of each head, and milliseconds an image, as Markdown."""
-    return _markdown(
-        {
-            place: {
-                name: f"{found['parameters'].iloc[0]:,.0f}; "
-                f"{found['milliseconds'].median():.2f}"
-                for name, found in heads.items()
-            }
-            for place, heads in read(path).items()
-        }
+    return (
+        f"{_markdown({**texts, 'mean': means})}\n\nParameters that are "
+        "trained, and milliseconds of a training step, an image:\n\n"
+        f"{_markdown(costs)}"
     )
 
 
 def _markdown(columns):
     table = pd.DataFrame(columns).reindex(HEADS)
-    return tables.markdown(table.dropna(how="all"))
+    return cells.markdown(table.dropna(how="all"))
 
 
 def plot(path):

@@ -46,8 +46,7 @@ def table(measures):
     """The measures of one kernel size."""
     rows = {
         f"{values['title']} ({values['unit']})": {
-            column: tables.median(values, column, "{:.3f}".format)
-            for column in COLUMNS
+            column: tables.median(values, column, _number) for column in COLUMNS
         }
         for name, found in measures.items()
         if name != "difference"
@@ -55,6 +54,11 @@ def table(measures):
         if values
     }
     return tables.markdown(pd.DataFrame(rows).T, "measure")
+
+
+def _number(value):
+    """Four digits, and no exponent."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def plot(result):

@@ -21,9 +21,9 @@ def products(model):
     """
     total = 0
     for layer in model.layers:
-        count = _COUNTS.get(type(layer))
-        if count is not None:
-            total += count(layer)
+        if type(layer) in _ADDED:
+            outputs = math.prod(layer.output.shape[1:])
+            total += outputs * _ADDED[type(layer)](layer)
         elif layer.weights and not isinstance(layer, layers.BatchNormalization):
             raise TypeError(
                 f"Products of {type(layer).__name__} {layer.name!r} are not "
@@ -32,38 +32,15 @@ def products(model):
     return total
 
 
-def _at_each_position(layer):
-    return math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
-
-
-def _once(layer):
-    return math.prod(layer.kernel.shape)
-
-
-def _attended(layer):
-    features, _ = layer.input
-    positions = math.prod(features.shape[1:-1])
-    return positions * math.prod(layer.output.shape[1:])
-
-
-def _dot(layer):
-    axis = layer.axes if isinstance(layer.axes, int) else layer.axes[0]
-    return layer.input[0].shape[axis] * math.prod(layer.output.shape[1:])
-
-
-def _gated(layer):
-    gates, *_ = layer.input
-    return gates.shape[-1] * layer.output.shape[-1]
-
-
-_COUNTS = {
-    layers.Conv2D: _at_each_position,
-    layers.Dense: _at_each_position,
-    layers.Dot: _dot,
-    keras_warn.AttentionHeads: _at_each_position,
-    keras_warn.AttendedFeatures: _attended,
-    keras_warn.OutputHeads: _once,
-    keras_warn.HeadGate: _once,
-    keras_warn.GlobalGate: _once,
-    keras_warn.GatedSum: _gated,
+# How many products are added up in each entry of a layer's output.
+_ADDED = {
+    layers.Conv2D: lambda x: math.prod(x.kernel.shape[:-1]),
+    layers.Dense: lambda x: x.kernel.shape[0],
+    layers.Dot: lambda x: x.input[0].shape[x.axes],
+    keras_warn.AttentionHeads: lambda x: math.prod(x.kernel.shape[:-1]),
+    keras_warn.AttendedFeatures: lambda x: math.prod(x.input[0].shape[1:-1]),
+    keras_warn.OutputHeads: lambda x: x.kernel.shape[1],
+    keras_warn.HeadGate: lambda x: x.kernel.shape[1],
+    keras_warn.GlobalGate: lambda x: x.kernel.shape[0],
+    keras_warn.GatedSum: lambda x: x.input[0].shape[1],
 }

@@ -122,7 +122,8 @@ def test_the_table_pairs_images(tmp_path):
         row = {**run, "head": head, "seed": seed}
         rows.add(path, [{**row, **rows.tested(np.array(right, bool))}])
     rows.add(path, [{**row, "part": "validation", "head": "attention"}])
-    line = frozen_report.table(path).splitlines()[2]
+    found = frozen_report.tables(path)
+    line = found.splitlines()[2]
     assert "66.7 ± 30.55; +20.0 (" in line
     assert line.endswith("+20.0 |")  # the mean over one data set
-    assert "7; 0.50" in frozen_report.costs(path)
+    assert "7; 0.50" in found
