@@ -177,15 +177,19 @@ def markdown(results):
         for title, measures in results["latency"].items()
         for signature, found in measures.items()
     }
-    latency = pd.DataFrame(latency).T.rename_axis("one image, ms")
-    # Keras itself has an accuracy alone.
-    exact = pd.DataFrame(results["accuracy"]).T.rename_axis("digits")
-    exact[["accuracy", "other_predictions"]] *= 100
-    exact = exact.rename(columns=COLUMNS).astype(object)
-    exact = exact.where(exact.notna(), None).to_markdown(
-        floatfmt=("", ".2f", ".2f", ".1e", ".2f"), missingval="–"
+    exactness = pd.DataFrame(results["accuracy"]).T
+    exactness[["accuracy", "other_predictions"]] *= 100
+    return "\n\n".join(
+        table.rename(columns=COLUMNS)
+        .astype(object)
+        .where(table.notna(), None)
+        .rename_axis(name)
+        .to_markdown(floatfmt=forms, missingval="–")
+        for name, table, forms in (
+            ("one image, ms", pd.DataFrame(latency).T, ".2f"),
+            ("digits", exactness, ("", ".2f", ".2f", ".1e", ".2f")),
+        )
     )
-    return f"{latency.to_markdown(floatfmt='.2f')}\n\n{exact}"
 
 
 def main(argv=None):

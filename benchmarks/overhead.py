@@ -104,28 +104,22 @@ def measure(s, kernel_size):
     }
 
 
-def measure_steps(s, built, images, labels, pairs=timing.PAIRS, training=True):
+def measure_steps(s, built, images, labels, training=True):
     """Times of inference and of training steps, and memory of these."""
     size = f"batch of {s.batch_size}"
-    measures = {
-        "inference": timing.measure_times(
-            f"inference, {size}", predictions(built, images), s.runs, pairs
-        )
-    }
-    if not training:
-        return measures
-    for model in built.values():
-        models.compile_model(model, s.xla)
-    steps = {
-        k: timing.training_step(m, images, labels) for k, m in built.items()
-    }
-    measures["training"] = timing.measure_times(
-        f"training step, {size}", steps, s.runs, pairs
-    )
-    if s.memory:
-        measures["memory"] = measure_memory(
-            built, images, labels, s.runs, pairs
-        )
+    steps = predictions(built, images)
+    found = timing.measure_times(f"inference, {size}", steps, s.runs)
+    measures = {"inference": found}
+    if training:
+        for model in built.values():
+            models.compile_model(model, s.xla)
+        steps = {
+            k: timing.training_step(m, images, labels) for k, m in built.items()
+        }
+        found = timing.measure_times(f"training step, {size}", steps, s.runs)
+        measures["training"] = found
+    if training and s.memory:
+        measures["memory"] = measure_memory(built, images, labels, s.runs)
     return measures
 
 
@@ -166,9 +160,8 @@ def measure_matrix(s, name, image_size):
     }
     built = {"backbone": backbone, **attended}
     counts = {k: sum(operations(model).values()) for k, model in built.items()}
-    pairs = [(key, "backbone") for key in built]
     batch = models.random_batch(backbone, s.batch_size)
-    measures = measure_steps(s, built, *batch, pairs, training)
+    measures = measure_steps(s, built, *batch, training)
     rows = []
     for (width, size), model in attended.items():
         pair = f"{width, size} / backbone"
@@ -206,7 +199,7 @@ def measure_growth(s, axis):
             models.compile_model(alone["ours"], s.xla)
             found = measure_memory(alone, inputs, labels, s.runs)
             mebibytes[value] = found["median"]["ours"]
-    time = timing.measure_times(axis, steps, s.runs, pairs=())
+    time = timing.measure_times(axis, steps, s.runs)
     return [
         {
             "setting": axis,
@@ -232,8 +225,7 @@ def measure_gradients(s, kernel_size):
     for model in built.values():
         models.compile_model(model, s.xla)
     images, labels = models.random_batch(backbone, s.batch_size)
-    pairs = [(name, "backbone") for name in built]
-    found = measure_memory(built, images, labels, s.runs, pairs)
+    found = measure_memory(built, images, labels, s.runs)
     rows = []
     for name, model in built.items():
         added = model.count_params() - backbone.count_params()
@@ -264,8 +256,8 @@ def measure_explain(s, number):
         "predict": lambda: model.predict(images, verbose=0),
         "explain": lambda: keras_warn.explain(model, images),
     }
-    title, pairs = f"explain, {number} images", [("explain", "predict")]
-    time = timing.measure_times(title, steps, s.runs, pairs)
+    title = f"explain, {number} images"
+    time = timing.measure_times(title, steps, s.runs)
     row = {"network": s.backbone, "images": number, **time["median"]}
     return [{**row, **ratio(time, "explain / predict")}]
 

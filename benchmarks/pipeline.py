@@ -125,8 +125,7 @@ def measure_loaders(folder, rounds, batch_size=32):
     rows = timing.take_turns("loaders", steps, rounds, time.process_time)
     made = number * batch_size
     rows = [{name: ms / made for name, ms in row.items()} for row in rows]
-    pairs = [(name, "keras") for name in steps]
-    return timing.summary("reading", "ms", rows, pairs)
+    return timing.summary("reading", "ms", rows)
 
 
 def loaders_table(found):

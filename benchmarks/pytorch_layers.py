@@ -10,6 +10,7 @@ are of process CPU time: the median over rounds, and quartiles, of the ratio
 within a round.
 """
 
+import itertools
 import os
 import time
 
@@ -30,12 +31,6 @@ from keras_warn.cli.options import count
 CLASSES, HEADS, KERNEL = 10, 4, 3
 STEM, GROUPS = 16, (32, 64, 128)  # channels
 BLOCKS = 4  # in each group
-PAIRS = (
-    ("WRN", "PyTorch's WRN"),
-    ("WARN", "PyTorch's WARN"),
-    ("WARN", "WRN"),
-    ("PyTorch's WARN", "PyTorch's WRN"),
-)
 
 
 class Block(nn.Module):
@@ -125,10 +120,10 @@ def networks():
         diversity_weight=0,
     )
     return {
-        "WRN": WideResNet(28, 2),
         "PyTorch's WRN": Network(attended=False),
-        "WARN": attended,
+        "WRN": WideResNet(28, 2),
         "PyTorch's WARN": Network(attended=True),
+        "WARN": attended,
     }
 
 
@@ -185,8 +180,9 @@ def main(argv=None):
         step = training_step(network, given, labels)
         all_steps["training step"][name] = step
     for title, steps in all_steps.items():
-        times = measure_time(title, steps, s.rounds, time.process_time, PAIRS)
-        for pair in times["ratio"]:
+        times = measure_time(title, steps, s.rounds, time.process_time)
+        for base, name in itertools.combinations(steps, 2):
+            pair = f"{name} / {base}"
             ratio = tables.median(times, pair, "{:.2f}".format)
             print(f"{title}, {pair}: {ratio}")
     print(machine_and_versions())

@@ -72,7 +72,7 @@ def measure_all(s):
             "time": timing.summary(
                 name,
                 "ms",
-                [{"ours": r[name], "backbone": r[paper.BASE]} for r in rounds],
+                [{"backbone": r[paper.BASE], "ours": r[name]} for r in rounds],
             ),
         }
         for name, network in networks.items()

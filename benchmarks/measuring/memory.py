@@ -3,13 +3,12 @@
 import keras
 
 from measuring.environment import gpus
-from measuring.timing import PAIRS
 from measuring.timing import WARM_UP_STEPS
 from measuring.timing import summary
 from measuring.timing import training_step
 
 
-def measure_memory(built, inputs, labels, rounds, pairs=PAIRS):
+def measure_memory(built, inputs, labels, rounds):
     """The `summary` of the MiB that a training step of each model needs.
 
     Beyond what lay in memory before it: activations, gradients and work space.
@@ -22,7 +21,7 @@ def measure_memory(built, inputs, labels, rounds, pairs=PAIRS):
     else:
         found = _of_allocations(built, inputs, labels, rounds)
     mebibytes = [{k: n / 2**20 for k, n in used.items()} for used in found]
-    return summary(title, "MiB", mebibytes, pairs)
+    return summary(title, "MiB", mebibytes)
 
 
 def why_not_counted():

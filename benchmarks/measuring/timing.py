@@ -3,6 +3,7 @@
 import functools
 import gc
 import time
+from itertools import combinations_with_replacement
 
 import keras
 import numpy as np
@@ -16,7 +17,6 @@ WARM_UP_STEPS = 2
 # a hundred times as long as the others.
 ONE_ROUND_IN = {"direct": 4}
 QUARTILES = [0.25, 0.75]
-PAIRS = (("ours", "backbone"), ("direct", "ours"), ("direct", "backbone"))
 # Of a processor that others use, too: what all threads of this process take.
 CLOCK = time.perf_counter if gpus() else time.process_time
 
@@ -37,13 +37,12 @@ def training_step(model, inputs, labels):
     return step
 
 
-def measure_time(title, steps, rounds, clock=time.perf_counter, pairs=PAIRS):
+def measure_time(title, steps, rounds, clock=time.perf_counter):
     """The `summary` of the milliseconds of `steps`, functions by model."""
-    found = take_turns(title, steps, rounds, clock)
-    return summary(title, "ms", found, pairs)
+    return summary(title, "ms", take_turns(title, steps, rounds, clock))
 
 
-def measure_times(title, steps, rounds, pairs=PAIRS):
+def measure_times(title, steps, rounds):
     """`measure_time` by `CLOCK`, which has that of the wall as "wall"."""
     found = take_turns(
         title, steps, rounds, lambda: np.array([CLOCK(), time.perf_counter()])
@@ -52,10 +51,8 @@ def measure_times(title, steps, rounds, pairs=PAIRS):
         [{name: ms[i] for name, ms in row.items()} for row in found]
         for i in range(2)
     )
-    return {
-        **summary(title, "ms", mine, pairs),
-        "wall": summary(f"{title}, wall time", "ms", wall, pairs),
-    }
+    of_wall = summary(f"{title}, wall time", "ms", wall)
+    return {**summary(title, "ms", mine), "wall": of_wall}
 
 
 def take_turns(title, steps, rounds, clock=time.perf_counter):
@@ -79,18 +76,18 @@ def take_turns(title, steps, rounds, clock=time.perf_counter):
     return found
 
 
-def summary(title, unit, rounds, pairs=PAIRS):
+def summary(title, unit, rounds):
     """Medians, quartiles and ratios of one quantity of all models, for JSON.
 
     `rounds` are dictionaries from models, which may miss some, to numbers. A
-    ratio is the median of the ratios of a pair within each round.
+    ratio, of each model to those before it and to itself, is the median of the
+    ratios within each round.
     """
     samples = pd.DataFrame(rounds, dtype="float64")
     ratios = pd.DataFrame(
         {
             f"{name} / {base}": samples[name] / samples[base]
-            for name, base in pairs
-            if name in samples and base in samples
+            for base, name in combinations_with_replacement(samples, 2)
         }
     )
     return {

@@ -160,9 +160,9 @@ def run(given, monkeypatch, tmp_path):
     The allocator's own memory drowns that of a tiny model.
     """
 
-    def measure_memory(built, images, labels, rounds, pairs=timing.PAIRS):
+    def measure_memory(built, *arguments):
         mebibytes = {name: 40 + 4 * i for i, name in enumerate(built)}
-        return timing.summary("memory", "MiB", [mebibytes], pairs)
+        return timing.summary("memory", "MiB", [mebibytes])
 
     monkeypatch.setattr(overhead, "measure_memory", measure_memory)
     monkeypatch.setattr(overhead, "why_not_counted", lambda: None)
