@@ -12,13 +12,6 @@ import keras_warn
 from keras_warn.attention import attention_of
 
 
-def spatial_softmax(scores):
-    """Softmax over the positions of `(b, h, w, k)` (equation 1)."""
-    _, height, width, heads = scores.shape
-    flat = ops.reshape(scores, (-1, height * width, heads))
-    return ops.reshape(ops.softmax(flat, axis=1), (-1, height, width, heads))
-
-
 def masked_sum(label_map, masks):
     """Sum over positions of a map under each mask (equations 2, 3 and 5).
 
@@ -62,9 +55,8 @@ def direct_module(module):
     heads = module.masks
     features, name = heads.input, f"direct_{module.name}"
 
-    masks = spatial_softmax(
-        convolution(features, heads.kernel, f"{name}_scores")
-    )
+    scores = convolution(features, heads.kernel, f"{name}_scores")
+    masks = keras.layers.Softmax(axis=(1, 2))(scores)  # equation 1
 
     def seen(kernel, of):
         kernel = convolution_kernel(kernel, heads.kernel_size)

@@ -25,46 +25,40 @@ SHOWN = ("masks", "evidence", "Grad-CAM, backbone", "Grad-CAM, output")
 
 def summary(of_seeds):
     """Means over images and seeds, and differences image by image, for JSON."""
-    values, curves = (
-        {
+
+    def each(kind, function):
+        """Of arrays `(seeds, ...)` of one kind, of each map."""
+        found = [of[kind] for of in of_seeds]
+        return {
             name: {
-                key: np.array([seed[kind][name][key] for seed in of_seeds])
+                key: function(np.array([of[name][key] for of in found]))
                 for key in of_map
             }
-            for name, of_map in of_seeds[0][kind].items()
+            for name, of_map in found[0].items()
         }
-        for kind in ("measures", "curves")
-    )
 
-    def differences(ours, other):
-        pair = values[ours], values[other]
-        return {m: difference(*(of[m] for of in pair)) for m in MEASURES}
-
+    values = each("measures", np.asarray)
     return {
         "accuracy": {
-            name: tables.summary([s["accuracy"][name] for s in of_seeds])
+            name: tables.summary([of["accuracy"][name] for of in of_seeds])
             for name in ("backbone", "output")
         },
-        "changed": tables.summary([s["changed"] for s in of_seeds]),
+        "changed": tables.summary([of["changed"] for of in of_seeds]),
         "random_baseline": of_seeds[0]["random_baseline"],
-        "measures": {
-            name: {
-                measure: tables.summary(found.mean(axis=1))
-                for measure, found in of_map.items()
-            }
-            for name, of_map in values.items()
-        },
+        "measures": each(
+            "measures", lambda found: tables.summary(found.mean(axis=1))
+        ),
         "differences": {
-            ours: {x: differences(ours, x) for x in values if x != ours}
+            ours: {
+                name: {m: difference(values[ours][m], of[m]) for m in MEASURES}
+                for name, of in values.items()
+                if name != ours
+            }
             for ours in OURS
         },
-        "curves": {
-            name: {
-                curve: found.mean(axis=0).round(4).tolist()
-                for curve, found in of_map.items()
-            }
-            for name, of_map in curves.items()
-        },
+        "curves": each(
+            "curves", lambda found: found.mean(axis=0).round(4).tolist()
+        ),
     }
 
 

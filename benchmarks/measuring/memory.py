@@ -29,23 +29,23 @@ def why_not_counted():
     if keras.backend.backend() == "torch" and not gpus():
         return "PyTorch counts memory on GPUs only: use --skip-memory"
     if keras.backend.backend() == "tensorflow":
-        in_use, *_ = _statistics()
+        _, peak = _statistics()
         try:
-            in_use()
+            peak()
         except ValueError as error:  # where TensorFlow runs without oneDNN
             return f"{error}: set TF_CPU_ALLOCATOR_USE_BFC=1"
     return None
 
 
 def _of_allocations(built, inputs, labels, rounds):
-    in_use, peak, reset_peak = _statistics()
+    reset, peak = _statistics()
     steps = {k: training_step(m, inputs, labels) for k, m in built.items()}
     found = []
     for i in range(WARM_UP_STEPS + rounds):
         used = {}
         for name, step in steps.items():
-            before = in_use()
-            reset_peak()
+            reset()
+            before = peak()
             step()
             used[name] = peak() - before
         if i >= WARM_UP_STEPS:
@@ -54,23 +54,18 @@ def _of_allocations(built, inputs, labels, rounds):
 
 
 def _statistics():
-    """Functions: bytes in use, their peak, and setting it to the present."""
+    """Functions: what makes the present the peak, and bytes at the peak."""
     if keras.backend.backend() == "torch":
         from torch import cuda
 
-        return (
-            cuda.memory_allocated,
-            cuda.max_memory_allocated,
-            cuda.reset_peak_memory_stats,
-        )
+        return cuda.reset_peak_memory_stats, cuda.max_memory_allocated
     import tensorflow as tf
 
     device = "GPU:0" if gpus() else "CPU:0"
     counted = tf.config.experimental
     return (
-        lambda: counted.get_memory_info(device)["current"],
-        lambda: counted.get_memory_info(device)["peak"],
         lambda: counted.reset_memory_stats(device),
+        lambda: counted.get_memory_info(device)["peak"],
     )
 
 
