@@ -13,6 +13,7 @@ within a round.
 import itertools
 import os
 import time
+from functools import partial
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -139,27 +140,16 @@ def trained(network):
 
 
 def inference(network, images):
-    """A function that predicts a batch."""
-
-    def step():
-        network.eval()
-        with torch.no_grad():
-            network(images)
-
-    return step
+    network.eval()
+    with torch.no_grad():
+        network(images)
 
 
-def training_step(network, images, labels):
-    """A function that trains on a batch."""
-    optimizer = torch.optim.SGD(trained(network), 1e-4)
-
-    def step():
-        network.train()
-        optimizer.zero_grad()
-        nn.functional.nll_loss(network(images).log(), labels).backward()
-        optimizer.step()
-
-    return step
+def training_step(network, optimizer, images, labels):
+    network.train()
+    optimizer.zero_grad()
+    nn.functional.nll_loss(network(images).log(), labels).backward()
+    optimizer.step()
 
 
 def main(argv=None):
@@ -176,9 +166,11 @@ def main(argv=None):
         parameters = sum(x.numel() for x in trained(network))
         print(f"{name}: {parameters:,} parameters")
         given = images_for(network, images)
-        all_steps["inference"][name] = inference(network, given)
-        step = training_step(network, given, labels)
-        all_steps["training step"][name] = step
+        optimizer = torch.optim.SGD(trained(network), 1e-4)
+        all_steps["inference"][name] = partial(inference, network, given)
+        all_steps["training step"][name] = partial(
+            training_step, network, optimizer, given, labels
+        )
     for title, steps in all_steps.items():
         times = measure_time(title, steps, s.rounds, time.process_time)
         for base, name in itertools.combinations(steps, 2):

@@ -60,11 +60,11 @@ def build(s, names):
     }
 
 
-def measure_all(s):
-    """Parameters, products and times of all networks, by name."""
-    networks, steps = build(s, [*paper.constructors(s.smoke)])
-    title = f"all networks, batch of {s.batch_size}"
-    rounds = timing.take_turns(title, steps, s.rounds)
+def measure(s, names, base, rounds):
+    """Parameters, products and times of networks, by name."""
+    networks, steps = build(s, names)
+    title = f"{' / '.join(names)}, batch of {s.batch_size}"
+    times = timing.take_turns(title, steps, rounds)
     return {
         name: {
             **counts(network),
@@ -72,7 +72,7 @@ def measure_all(s):
             "time": timing.summary(
                 name,
                 "ms",
-                [{"backbone": r[paper.BASE], "ours": r[name]} for r in rounds],
+                [{"backbone": r[base], "ours": r[name]} for r in times],
             ),
         }
         for name, network in networks.items()
@@ -81,17 +81,9 @@ def measure_all(s):
 
 def measure_pair(s, base, attended):
     """What attention adds to a network, as ratios."""
-    networks, steps = build(s, [base, attended])
-    backbone, ours = map(counts, networks.values())
-    return {
-        "names": [base, attended],
-        **{name: ours[name] / backbone[name] for name in ours},
-        "time": timing.measure_time(
-            f"{attended} / {base}, batch of {s.batch_size}",
-            {"backbone": steps[base], "ours": steps[attended]},
-            s.pair_rounds,
-        ),
-    }
+    backbone, ours = measure(s, [base, attended], base, s.pair_rounds).values()
+    ratios = {x: ours[x] / backbone[x] for x in ("parameters", "products")}
+    return {"names": [base, attended], **ratios, "time": ours["time"]}
 
 
 def counts(network):
@@ -118,16 +110,18 @@ def main(argv=None):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     run = command.opened(parser, s)
     print(report.scaling(vars(s)))
+    names = [*paper.constructors(s.smoke)]
+    given = s, names, paper.BASE, s.rounds
+    networks = run.part("networks", measure, *given)
+    pairs = {
+        attended: run.part(f"pair_{attended}", measure_pair, s, base, attended)
+        for base, attended in paper.PAIRS
+    }
     result = {
         "settings": vars(s),
         "environment": environment.environment(),
-        "networks": run.part("networks", measure_all, s),
-        "pairs": {
-            attended: run.part(
-                f"pair_{attended}", measure_pair, s, base, attended
-            )
-            for base, attended in paper.PAIRS
-        },
+        "networks": networks,
+        "pairs": pairs,
     }
     plots = {"figure5": report.plot(result)}
     command.finish(run, result, "table2", report.markdown(result), plots)

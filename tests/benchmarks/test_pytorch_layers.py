@@ -19,10 +19,12 @@ def test_both_are_the_same_network(name):
         for network in both
     )
     assert ours == theirs
-    images = torch.randn(2, 3, 32, 32)
     for network in both:
-        probabilities = network(pytorch_layers.images_for(network, images))
-        assert probabilities.sum(-1).tolist() == pytest.approx([1, 1])
-        pytorch_layers.training_step(network, images, torch.tensor([0, 1]))()
+        images = torch.randn(2, 3, 32, 32)
+        images = pytorch_layers.images_for(network, images)
+        assert network(images).sum(-1).tolist() == pytest.approx([1, 1])
         parameters = pytorch_layers.trained(network)
+        optimizer = torch.optim.SGD(parameters)
+        labels = torch.tensor([0, 1])
+        pytorch_layers.training_step(network, optimizer, images, labels)
         assert all(x.grad is not None for x in parameters)
