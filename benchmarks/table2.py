@@ -44,25 +44,18 @@ ON_CPU = {"images": 32, "pair_images": 200, "batch_size": 4}
 SMOKE = {"images": 6, "pair_images": 10, "batch_size": 2}
 
 
-def build(s, names):
-    """Networks by name, compiled, and functions that forward one batch."""
+def measure(s, names, base, rounds):
+    """Parameters, products and times of networks, by name."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     made = paper.constructors(s.smoke)
     networks = {name: made[name]() for name in names}
     # The same for all networks.
-    images, _ = models.random_batch(networks[names[0]], s.batch_size)
-    for network in networks.values():
+    images, _ = models.random_batch(networks[base], s.batch_size)
+    steps = {}
+    for name, network in networks.items():
         network.compile()
-    return networks, {
-        name: timing.prediction(network, images)
-        for name, network in networks.items()
-    }
-
-
-def measure(s, names, base, rounds):
-    """Parameters, products and times of networks, by name."""
-    networks, steps = build(s, names)
+        steps[name] = timing.prediction(network, images)
     title = f"{' / '.join(names)}, batch of {s.batch_size}"
     times = timing.take_turns(title, steps, rounds)
     return {
