@@ -4,7 +4,6 @@ import json
 import pathlib
 
 import keras
-import numpy as np
 import overhead
 import pandas as pd
 import pytest
@@ -15,7 +14,6 @@ from measuring import models
 from measuring import timing
 from measuring.direct_formulation import difference
 from measuring.overhead_report import matrix_table
-from support import to_numpy
 
 from keras_warn.operations import PRODUCTS
 from keras_warn.operations import operations
@@ -77,21 +75,6 @@ def test_difference_sees_another_kernel(build):
     kernel.assign(ops.flip(kernel, axis=0))
     images, _ = models.random_batch(ours, BATCH)
     assert difference(ours, direct, images) > 1e-4
-
-
-@pytest.mark.parametrize("kernel_size", [1, 3])
-def test_attention_alone_is_that_of_the_model(build, kernel_size):
-    built = build(kernel_size)
-    ours, alone = built["ours"], models.attention_alone(built)
-    inspected = keras.Model(ours.inputs, models.attention_inputs(ours))
-    images, _ = models.random_batch(ours, BATCH)
-    inputs = inspected(images)
-    for name in ("ours", "direct"):
-        np.testing.assert_allclose(
-            to_numpy(alone[name](inputs)),
-            to_numpy(built[name](images)),
-            rtol=1e-5,
-        )
 
 
 def products_by_hand(kernel_size, direct):
@@ -167,7 +150,6 @@ def run(given, monkeypatch, tmp_path):
     monkeypatch.setattr(overhead, "measure_memory", measure_memory)
     monkeypatch.setattr(overhead, "why_not_counted", lambda: None)
     monkeypatch.setattr(overhead, "MATRIX", (("Tiny", SIZE),))
-    monkeypatch.setattr(overhead, "GROWTH", {"depth": (1, None)})
 
     def run(what, *arguments):
         overhead.main([what, *given, *arguments, "--out", str(tmp_path)])
@@ -206,23 +188,11 @@ def test_matrix(run):
         assert found[[time, f"{time}, wall"]].gt(0).all(axis=None)
 
 
-def test_growth(run):
-    found = pd.read_csv(run("growth") / "growth.csv")
-    assert found["value"].tolist() == [1, len(MAPS)]
-    assert found["MiB"].eq(40).all()
-
-
 def test_memory_of_gradients(run):
     found = pd.read_csv(run("memory") / "memory.csv")
     maps = sum(BATCH * positions * c for positions, c in MAPS) * 4 / 2**20
     column = found["gradients of maps, MiB"].tolist()
     assert column == pytest.approx([0, 0, maps] * 2, 1e-3)
-
-
-def test_explain_beside_predict(run):
-    found = pd.read_csv(run("explain", "--runs", "1") / "explain.csv")
-    assert found["images"].tolist() == [1, 8, 32]
-    assert found[["predict", "explain"]].gt(0).all(axis=None)
 
 
 def test_page_has_the_table_of_its_runs():
