@@ -46,14 +46,10 @@ def held_uniform(head):
     return head
 
 
-def joined(vectors):
-    return keras.layers.Concatenate()(vectors) if vectors[1:] else vectors[0]
-
-
 def dense(inputs, read, classes, units=0):
     """A classifier, linear or with a hidden layer, of pooled maps."""
     pooled = [keras.layers.GlobalAveragePooling2D()(x) for x in read]
-    x = joined(pooled)
+    x = keras.layers.Concatenate()(pooled)
     if units:
         x = keras.layers.Dense(units, "relu", kernel_initializer="he_normal")(x)
     return keras.Model(inputs, keras.layers.Dense(classes)(x))
@@ -79,9 +75,10 @@ def efficient_probing(inputs, read, classes):
             "bkc,kcs->bks", (QUERIES, channels // QUERIES)
         )(attended)
         slices.append(keras.layers.Flatten()(values))
+    x = keras.layers.Concatenate()(slices)
     x = keras.layers.BatchNormalization(
         center=False, scale=False, epsilon=1e-6, momentum=0.9
-    )(joined(slices))
+    )(x)
     return keras.Model(inputs, keras.layers.Dense(classes)(x))
 
 
@@ -192,14 +189,12 @@ def main(argv=None):
         trainings.train(heads, learning, s.epochs, seed, rate, decay)
         right = correct(heads, judging[part])
         for head, of_head in zip(heads, right, strict=True):
-            columns = {"accuracy": of_head.mean()}
-            if part == "test":
-                columns |= {
-                    "parameters": head.count_params(),
-                    "milliseconds": milliseconds(head, learning),
-                    **rows.tested(of_head),
-                }
-            yield columns
+            timed = part == "test"
+            yield {
+                **rows.tested(of_head),
+                "parameters": head.count_params(),
+                "milliseconds": milliseconds(head, learning) if timed else None,
+            }
 
     rows.tune_and_test(s.out, run, GRID, names, s.seeds, measured)
 
