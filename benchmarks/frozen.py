@@ -189,12 +189,11 @@ def main(argv=None):
         trainings.train(heads, learning, s.epochs, seed, rate, decay)
         right = correct(heads, judging[part])
         for head, of_head in zip(heads, right, strict=True):
-            timed = part == "test"
-            yield {
-                **rows.tested(of_head),
-                "parameters": head.count_params(),
-                "milliseconds": milliseconds(head, learning) if timed else None,
-            }
+            columns = rows.tested(of_head)
+            columns["parameters"] = head.count_params()
+            if part == "test":
+                columns["milliseconds"] = milliseconds(head, learning)
+            yield columns
 
     rows.tune_and_test(s.out, run, GRID, names, s.seeds, measured)
 
