@@ -179,9 +179,9 @@ def markdown(results):
     }
     exactness = pd.DataFrame(results["accuracy"]).T
     exactness[["accuracy", "other_predictions"]] *= 100
+    exactness = exactness.rename(columns=COLUMNS)
     return "\n\n".join(
-        table.rename(columns=COLUMNS)
-        .astype(object)
+        table.astype(object)
         .where(table.notna(), None)
         .rename_axis(name)
         .to_markdown(floatfmt=forms, missingval="–")
