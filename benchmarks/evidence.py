@@ -1,11 +1,11 @@
-"""Every table and plot of docs/evidence.md, from the runs in docs/results/.
+"""Every table and plot of docs/evidence.md and docs/certainty.md.
 
     python benchmarks/evidence.py
     python benchmarks/evidence.py --check
 
-The first writes the tables into their marked places on the page, whose prose
+The first writes the tables into their marked places on these pages, whose prose
 stays as it is, and the plots to docs/images/. The second changes nothing, and
-fails if the page or a plot is not that of the runs.
+fails if a page or a plot is not that of the runs in docs/results/.
 
 The columns of trainings are `arm`, `seed`, `parameters` and test accuracies:
 
@@ -74,7 +74,7 @@ NETWORKS = {
 }
 NETWORKS_LONGER = {"baseline": "baseline", "8 heads, 3x3 kernels": "attention"}
 
-# A place of the page, its name, and what stands in it.
+# A place of a page, its name, and what stands in it.
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -190,13 +190,16 @@ def main(argv=None):
     parser = command.plain_parser(__doc__)
     add = parser.add_argument
     add("--check", action="store_true", help="change nothing, say what differs")
-    add("--docs", type=pathlib.Path, default=DOCS, help="folder of the page")
+    add("--docs", type=pathlib.Path, default=DOCS, help="folder of the pages")
     s = parser.parse_args(argv)
-    page = s.docs / "evidence.md"
-    old = page.read_text("utf-8")
-    was = {match[2]: match[3] for match in PLACE.finditer(old)}
+    pages = {page: page.read_text("utf-8") for page in s.docs.glob("*.md")}
+    was = {
+        match[2]: (page, match[3])
+        for page, text in pages.items()
+        for match in PLACE.finditer(text)
+    }
     if was.keys() != SHOWN.keys():
-        parser.error(f"{page} must have the places {', '.join(SHOWN)}.")
+        parser.error(f"{s.docs} must have the places {', '.join(SHOWN)}.")
     contents, plots = {}, {}
     for name, (file, show, *arguments) in SHOWN.items():
         source = s.docs / "results" / file
@@ -206,9 +209,9 @@ def main(argv=None):
             plots[s.docs / f"images/{name}.png"] = plot, digest(source)
     if s.check:
         differ = [
-            f"{page}: {name}"
+            f"{was[name][0]}: {name}"
             for name, content in contents.items()
-            if was[name] != f"{content}\n"
+            if was[name][1] != f"{content}\n"
         ]
         differ += [x for x, (_, known) in plots.items() if drawn_of(x) != known]
         for name in differ:
@@ -217,9 +220,12 @@ def main(argv=None):
     for path, (plot, known) in plots.items():
         with files.replacing(path) as unfinished:
             plot.savefig(unfinished, metadata={"Source": known})
-    new = PLACE.sub(lambda m: f"{m[1]}{contents[m[2]]}\n{m[4]}", old)
-    with files.replacing(page) as unfinished:
-        unfinished.write_text(new, "utf-8")
+    for page in {page for page, _ in was.values()}:
+        new = PLACE.sub(
+            lambda m: f"{m[1]}{contents[m[2]]}\n{m[4]}", pages[page]
+        )
+        with files.replacing(page) as unfinished:
+            unfinished.write_text(new, "utf-8")
     return 0
 
 

@@ -61,16 +61,16 @@ def test_what_cannot_be_read_is_named(tmp_path, name, content):
 
 def test_other_settings_and_finished_runs_are_refused(tmp_path):
     """Unless they are thrown away."""
-    run = RunFolder(tmp_path, {"epochs": 3, "width": 4})
+    run = RunFolder(tmp_path, {"of": {"epochs": 3}, "width": 4})
     run.part("one", lambda: 1)
     run.finish({"x": 0.5})
     before = contents(tmp_path)
     for epochs, message in (
-        (5, "has epochs=3 instead of 5. Choose"),
+        (5, "has of.epochs=3 instead of 5. Choose"),
         (3, "results.json exists"),
     ):
         with pytest.raises(FileExistsError, match=message):
-            RunFolder(tmp_path, {"epochs": epochs, "width": 4})
+            RunFolder(tmp_path, {"of": {"epochs": epochs}, "width": 4})
     assert contents(tmp_path) == before
     run = RunFolder(tmp_path, {"epochs": 5}, overwrite=True)
     assert not run.has("one")

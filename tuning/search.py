@@ -115,7 +115,10 @@ class Search:
         self.renews, self.trainings = renews, 0
         self.retrained, self.finished = [], False
         self.verbose = 1 if sys.stdout.isatty() else 2
-        self.folder = pathlib.Path(arguments.out)
+        smoke = "_smoke" * arguments.smoke
+        name = pathlib.Path(command[0]).stem
+        default = f"runs/search_{name}{smoke}"
+        self.folder = pathlib.Path(arguments.out or default)
         self.trials = self.folder / "parts/trials"
         self.logs = self.folder / "tensorboard"
         endless = arguments.tuner in ("random", "bayesian")
@@ -371,8 +374,8 @@ def _add_arguments(parser, name):
     add(
         "--out",
         metavar="FOLDER",
-        default=f"runs/search_{name}",
-        help=f"folder for everything (default: runs/search_{name})",
+        help=f"folder for everything (default: runs/search_{name}, with "
+        f"--smoke runs/search_{name}_smoke)",
     )
     text = "throw away the search in --out"
     add("--overwrite", action="store_true", help=text)

@@ -24,7 +24,7 @@ COMPARED = {
 
 
 def table(path, name):
-    """A table of these rows as Markdown."""
+    """Tables of these rows as Markdown, one of each data set and backbone."""
     rows = pd.read_csv(path)
     rows = rows[rows["table"] == name]
     rows = rows.assign(place=rows["data"] + ", " + rows["backbone"])
@@ -42,8 +42,10 @@ def table(path, name):
             _difference(*(values[place, x, measure] for x in pair(row)))
             for place, row in cells.index
         ]
-    cells.index = cells.index.map(": ".join)
-    return tables.markdown(cells)
+    return "\n\n".join(
+        f"{place}:\n\n{tables.markdown(of_place.droplevel('place'))}"
+        for place, of_place in cells.groupby("place", sort=False)
+    )
 
 
 def curves(path):

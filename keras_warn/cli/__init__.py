@@ -28,7 +28,8 @@ def main(argv=None) -> int:
         errors.say(f"keras-warn {arguments.command}: {error}")
         return errors.WRONG_USAGE
     except KeyboardInterrupt:
-        errors.say(f"\nkeras-warn {arguments.command}: stopped.")
+        resumes = " The same command resumes." * (arguments.command == "train")
+        errors.say(f"\nkeras-warn {arguments.command}: stopped.{resumes}")
         return errors.INTERRUPTED
 
 

@@ -225,8 +225,9 @@ def _construct(constructor, arguments, image_size, weights):
         network = constructor(**given, **arguments)
     except REFUSALS as error:
         raise ValueError(
-            f"`backbone` must have arguments that {name} takes. Received: "
-            f"{arguments} ({error})."
+            f"`backbone` must have arguments, and `image_size`, that {name} "
+            f"takes. Received: {arguments} and image_size={image_size} "
+            f"({error})."
         ) from error
     except Exception as error:
         # Keras raises a plain Exception for what it cannot download.

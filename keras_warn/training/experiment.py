@@ -255,7 +255,7 @@ class Experiment:
                         try:
                             confidence.check_enough(validation.labels)
                         except ValueError as error:
-                            print(f"The model is not calibrated: {error}")
+                            print(f"Too little to calibrate with: {error}")
                         else:
                             calibrate(model, validation, verbose=0)
                 with run.replacing(name) as path:

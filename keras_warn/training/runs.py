@@ -181,8 +181,22 @@ def _read_settings(path):
     return kept
 
 
+def _flat(settings):
+    """Settings in settings with a dot, to name what differs alone."""
+    found = {}
+    for name, value in settings.items():
+        inner = _flat(value) if isinstance(value, dict) else None
+        # An empty dictionary differs from none.
+        if inner:
+            found |= {f"{name}.{key}": one for key, one in inner.items()}
+        else:
+            found[name] = value
+    return found
+
+
 def _check_same(path, kept, settings):
     if kept != settings:
+        kept, settings = _flat(kept), _flat(settings)
         differences = ", ".join(
             f"{name}={kept.get(name)!r} instead of {settings.get(name)!r}"
             for name in {**kept, **settings}

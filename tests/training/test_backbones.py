@@ -251,7 +251,8 @@ def test_wrong_files(tmp_path):
         ({"backbone": "MobileNetV2(0.35)"}, "given by name"),
         ({"backbone": "MobileNetV2("}, "`backbone` must be a con"),
         ({"backbone": "MobileNetV2(beta=1)"}, "takes.*{'beta'"),
-        ({"backbone": "MobileNetV2(alpha='x')"}, "arguments that"),
+        ({"backbone": "MobileNetV2(alpha='x')"}, "must have arguments"),
+        ({"backbone": "MobileNetV2", "image_size": 16}, "size=16 .* 32x32"),
         (
             {"backbone": "MobileNetV3Small(include_preprocessing=False)"},
             "`preprocessing` must be given",
