@@ -177,7 +177,7 @@ def test_a_table_has_means_over_seeds(tmp_path):
     *_, one, two = certainty_report.table(path, "zoom").splitlines()
     # Of differences of 4 and 5, whose t has one degree of freedom.
     assert [cell.strip() for cell in one.split("|")[1:-1]] == [
-        "birds, net: one look",
+        "one look",
         "61.00 ± 1.41",
         "+4.50 (-1.85 to +10.85)",
     ]
