@@ -179,7 +179,7 @@ def test_the_training_stays_what_it_was(tmp_path, traced):
 def test_every_few_epochs_and_the_last(tmp_path):
     """Also if another callback stops the training, before this one or after.
 
-    Of a model that diverges, which goes on.
+    Of a model that diverges, and is trained nonetheless.
     """
     trained = model(gates="average")
     masks = trained.get_layer("module_1_masks")

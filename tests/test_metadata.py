@@ -53,7 +53,7 @@ def test_survives_loading_and_saving(tmp_path):
         if layer["config"]["name"] == "rectified"
     ]
     assert (found["class_names"], found["size"]) == (NAMES, [29, 31])
-    # What later versions add is left out.
+    # What later versions add is omitted.
     model.get_layer("rectified").metadata = {**found, "licence": "CC0"}
     assert of_model(model) == FULL
 

@@ -79,7 +79,7 @@ def holding(pixels):
     return changed(contents=pixels)
 
 
-def parted(*arguments):
+def split(*arguments):
     return lambda dataset: dataset.split("train").hold_out(*arguments)
 
 
@@ -103,9 +103,9 @@ def parted(*arguments):
         (lambda dataset: dataset.select([2, 2]), "`indices` .* 2 twice"),
         (lambda dataset: dataset.without(["x.jpg"]), "`paths` .*: x.jpg"),
         (lambda dataset: dataset.hold_out(0.5, 0), "must not see test images"),
-        (parted(1.5, 0), "`share` must be finite, at least 0 and at most 1"),
-        (parted(0.2, -1), "`seed` must be a non-negative integer"),
-        (parted(0.01, 0), "examples to validate with. .*=0.01 of 4 examples"),
+        (split(1.5, 0), "`share` must be finite, at least 0 and at most 1"),
+        (split(0.2, -1), "`seed` must be a non-negative integer"),
+        (split(0.01, 0), "examples to validate with. .*=0.01 of 4 examples"),
     ],
 )
 def test_what_is_refused(do, message):
